@@ -1,0 +1,266 @@
+//! Consumes the three queues on one connection. A reader that stops reading
+//! stops the queue: the channel to it is bounded, and RabbitMQ hands out no
+//! more than the prefetch.
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Channel, Connection, Consumer, Error, Event};
+use tokio::sync::{mpsc, watch};
+
+use super::delivery::{Acks, Delivery, Intake};
+use super::link::Phase;
+use super::trouble::{Trouble, reason_of};
+
+/// What is consumed, and how much of it at once.
+#[derive(Debug, Clone)]
+pub struct IntakeSettings {
+    /// Queue of the events that change who may receive.
+    pub tilknytning_queue: String,
+    /// Queue of all other events.
+    pub events_queue: String,
+    /// Queue of what vendors rejected.
+    pub returned_queue: String,
+    /// Unacknowledged deliveries of `tilknytning_queue`.
+    pub tilknytning_prefetch: u16,
+    /// Unacknowledged deliveries of `events_queue`.
+    pub events_prefetch: u16,
+    /// Unacknowledged deliveries of `returned_queue`.
+    pub returned_prefetch: u16,
+    /// The most deliveries that one vector brings.
+    pub batch: usize,
+}
+
+impl Default for IntakeSettings {
+    fn default() -> Self {
+        Self {
+            tilknytning_queue: "wsb.intake.tilknytning".into(),
+            events_queue: "wsb.intake.events".into(),
+            returned_queue: "wsb.returned".into(),
+            tilknytning_prefetch: 500,
+            events_prefetch: 2000,
+            returned_prefetch: 100,
+            batch: 500,
+        }
+    }
+}
+
+impl IntakeSettings {
+    fn queue(&self, intake: Intake) -> (&str, u16) {
+        match intake {
+            Intake::Tilknytning => (&self.tilknytning_queue, self.tilknytning_prefetch),
+            Intake::Events => (&self.events_queue, self.events_prefetch),
+            Intake::Returned => (&self.returned_queue, self.returned_prefetch),
+        }
+    }
+}
+
+/// Where deliveries come out, one channel for each queue, so that the reader
+/// chooses the order. Not reading one pauses that queue. Each ends after
+/// [`super::Link::stop_intake`], when all that had arrived is read.
+pub struct Deliveries {
+    /// From the queue to be read ahead of all others.
+    pub tilknytning: mpsc::Receiver<Vec<Delivery>>,
+    /// From the queue of all other events.
+    pub events: mpsc::Receiver<Vec<Delivery>>,
+    /// From the queue of what came back.
+    pub returned: mpsc::Receiver<Vec<Delivery>>,
+}
+
+/// The other ends of [`Deliveries`], in the order of [`Intake::ALL`].
+pub(super) type Senders = [mpsc::Sender<Vec<Delivery>>; 3];
+
+/// Small: RabbitMQ's prefetch is the buffer, this only hands over.
+const VECTORS: usize = 2;
+
+pub(super) fn channels() -> (Senders, Deliveries) {
+    let (tilknytning_tx, tilknytning) = mpsc::channel(VECTORS);
+    let (events_tx, events) = mpsc::channel(VECTORS);
+    let (returned_tx, returned) = mpsc::channel(VECTORS);
+    ([tilknytning_tx, events_tx, returned_tx], Deliveries { tilknytning, events, returned })
+}
+
+/// A queue being consumed.
+struct Subscription {
+    intake: Intake,
+    queue: String,
+    channel: Channel,
+    tag: ShortString,
+}
+
+/// The three subscriptions of one connection.
+pub(super) struct Subscribed {
+    subscriptions: Vec<Subscription>,
+    consumers: Vec<Consumer>,
+}
+
+/// Starts consuming all three queues.
+pub(super) async fn subscribe(connection: &Connection, settings: &IntakeSettings, user: &str) -> Result<Subscribed, Trouble> {
+    let mut subscribed = Subscribed { subscriptions: Vec::new(), consumers: Vec::new() };
+    for intake in Intake::ALL {
+        let (queue, prefetch) = settings.queue(intake);
+        let (channel, consumer) = consume(connection, queue, prefetch).await.map_err(|error| refusal(&error, queue, user))?;
+        subscribed.subscriptions.push(Subscription { intake, queue: queue.to_owned(), channel, tag: consumer.tag() });
+        subscribed.consumers.push(consumer);
+    }
+    Ok(subscribed)
+}
+
+async fn consume(connection: &Connection, queue: &str, prefetch: u16) -> Result<(Channel, Consumer), Error> {
+    let channel = connection.create_channel().await?;
+    // Before consuming: without it RabbitMQ would send all it has.
+    channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
+    // Queue names were short enough to be declared.
+    let queue = ShortString::try_new(queue).unwrap_or_default();
+    let consumer = channel.basic_consume(queue, "wsb-broker".into(), BasicConsumeOptions::default(), FieldTable::default()).await?;
+    Ok((channel, consumer))
+}
+
+fn refusal(error: &Error, queue: &str, user: &str) -> Trouble {
+    let (queue, reason) = (queue.to_owned(), reason_of(error));
+    match error.kind() {
+        lapin::ErrorKind::ProtocolError(protocol) if protocol.get_id() == 403 => {
+            Trouble::ConsumeRefused { user: user.to_owned(), queue, reason }
+        }
+        // Refusals other than of permission pass: a queue may still be electing its leader.
+        _ if error.is_amqp_soft_error() => Trouble::ChannelClosed { queue, reason },
+        _ => Trouble::Lost { reason },
+    }
+}
+
+/// Why [`serve`] returned.
+pub(super) enum Ended {
+    /// The link was closed.
+    Closed,
+    /// The connection or one of the consumers is gone.
+    Lost(Trouble),
+}
+
+/// Hands deliveries over until the link closes or something is lost.
+pub(super) async fn serve(
+    connection: &Connection,
+    subscribed: Subscribed,
+    epoch: u64,
+    settings: &IntakeSettings,
+    senders: &mut Option<Senders>,
+    acks: &Acks,
+    phase: &mut watch::Receiver<Phase>,
+) -> Ended {
+    let Subscribed { subscriptions, consumers } = subscribed;
+    let Ok(channels) = <[Channel; 3]>::try_from(subscriptions.iter().map(|one| one.channel.clone()).collect::<Vec<_>>()) else {
+        return Ended::Lost(Trouble::Lost { reason: "not all queues are consumed".into() });
+    };
+    acks.open(epoch, channels);
+    let ended = hand_over(connection, &subscriptions, consumers, epoch, settings, senders, phase).await;
+    acks.close();
+    // What is not acknowledged goes back to its queue with this.
+    for subscription in &subscriptions {
+        let _ = subscription.channel.close(200, "done".into()).await;
+    }
+    ended
+}
+
+async fn hand_over(
+    connection: &Connection,
+    subscriptions: &[Subscription],
+    consumers: Vec<Consumer>,
+    epoch: u64,
+    settings: &IntakeSettings,
+    senders: &mut Option<Senders>,
+    phase: &mut watch::Receiver<Phase>,
+) -> Ended {
+    let mut events = Box::pin(connection.events_listener());
+    let mut pumps = FuturesUnordered::new();
+    if let Some(senders) = senders.as_ref() {
+        for (subscription, consumer) in subscriptions.iter().zip(consumers) {
+            let sender = senders[subscription.intake as usize].clone();
+            pumps.push(pump(consumer, subscription, epoch, settings.batch.max(1), sender));
+        }
+    }
+    let mut stopping = false;
+    loop {
+        let wanted = *phase.borrow_and_update();
+        match wanted {
+            Phase::Running => {}
+            Phase::IntakeStopped if stopping => {}
+            Phase::IntakeStopped => {
+                stopping = true;
+                *senders = None;
+                for subscription in subscriptions {
+                    // Refused only when the channel is gone, and then so is the consumer.
+                    let _ = subscription.channel.basic_cancel(subscription.tag.clone(), BasicCancelOptions::default()).await;
+                }
+            }
+            Phase::Closed => return Ended::Closed,
+        }
+        // No arm loses anything when another one is taken: pumps live on
+        // between rounds, the others only observe.
+        tokio::select! {
+            biased;
+            Some(trouble) = pumps.next() => if !stopping {
+                return Ended::Lost(trouble);
+            },
+            event = events.next() => match event {
+                Some(Event::Error(error)) if !connection.status().connected() => return Ended::Lost(Trouble::lost(&error)),
+                // A failed channel ends its consumer; other events are no news here.
+                Some(_) => {}
+                None => return Ended::Lost(Trouble::Lost { reason: "connection closed".into() }),
+            },
+            changed = phase.changed() => if changed.is_err() {
+                return Ended::Closed;
+            },
+        }
+    }
+}
+
+/// Moves deliveries from one consumer to its reader, as many at a time as are
+/// there. Returns when the consumer ends.
+async fn pump(
+    mut consumer: Consumer,
+    subscription: &Subscription,
+    epoch: u64,
+    batch: usize,
+    sender: mpsc::Sender<Vec<Delivery>>,
+) -> Trouble {
+    let intake = subscription.intake;
+    let mut ended = None;
+    loop {
+        // Room first: while nobody reads, deliveries stay with lapin, where the prefetch bounds them.
+        let Ok(room) = sender.reserve().await else {
+            return std::future::pending().await;
+        };
+        let mut next = consumer.next().await;
+        let mut deliveries = Vec::new();
+        loop {
+            match next {
+                Some(Ok(delivery)) => deliveries.push(Delivery::of(intake, epoch, delivery)),
+                Some(Err(error)) => ended = Some(Some(error)),
+                None => ended = Some(None),
+            }
+            if ended.is_some() || deliveries.len() >= batch {
+                break;
+            }
+            match consumer.next().now_or_never() {
+                Some(ready) => next = ready,
+                None => break,
+            }
+        }
+        if !deliveries.is_empty() {
+            room.send(deliveries);
+        }
+        if let Some(reason) = ended {
+            return why_ended(reason, subscription);
+        }
+    }
+}
+
+fn why_ended(error: Option<Error>, subscription: &Subscription) -> Trouble {
+    let queue = subscription.queue.clone();
+    match error {
+        Some(error) if error.is_amqp_soft_error() => Trouble::ChannelClosed { queue, reason: reason_of(&error) },
+        Some(error) => Trouble::lost(&error),
+        None if subscription.channel.status().connected() => Trouble::ConsumerCancelled { queue },
+        None => Trouble::Lost { reason: "channel closed".into() },
+    }
+}

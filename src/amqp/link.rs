@@ -1,0 +1,364 @@
+//! Owns both connections: makes them, declares the topology on them, uses them,
+//! and makes them again when they are lost, without end.
+//!
+//! ```text
+//! each side:  Starting -> Up <-> Down(why) ;  any -> Stopped
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lapin::Connection;
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::declare::{DeclareError, declare};
+use super::delivery::Acks;
+use super::intake::{self, Deliveries, IntakeSettings, Senders};
+use super::message::{Outcome, Outgoing};
+use super::publisher::{self, PublishSettings, refuse};
+use super::reconnect::{Pace, Reconnect};
+use super::target::Target;
+use super::topology::Topology;
+use super::trouble::Trouble;
+
+/// Everything that [`Link::start`] needs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where RabbitMQ is.
+    pub target: Target,
+    /// What to declare before use.
+    pub topology: Topology,
+    /// How to consume.
+    pub intake: IntakeSettings,
+    /// How to publish.
+    pub publish: PublishSettings,
+    /// How to come back.
+    pub reconnect: Reconnect,
+}
+
+/// The ends of a link that carry messages.
+pub struct Endpoints {
+    /// Takes what is to be published. Waits when the publisher is behind.
+    /// Dropping every clone lets publishing finish and close.
+    ///
+    /// One message may overtake another, even within a vector: whatever needs
+    /// an order must not be handed over before its predecessor has its outcome.
+    pub publish: mpsc::Sender<Vec<Outgoing>>,
+    /// Brings one outcome for every message handed over. Must be read at all
+    /// times, not by whoever waits in `publish.send`: unread outcomes stop
+    /// publishing.
+    pub outcomes: mpsc::Receiver<Vec<(u64, Outcome)>>,
+    /// Brings what is consumed.
+    pub deliveries: Deliveries,
+    /// Acknowledges what was consumed.
+    pub acks: Acks,
+}
+
+/// How both sides are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkState {
+    /// The connection that consumes.
+    pub consuming: Side,
+    /// The connection that publishes.
+    pub publishing: Side,
+    /// RabbitMQ's reason, while it has blocked publishers.
+    pub blocked: Option<String>,
+}
+
+impl LinkState {
+    /// Whether both sides work, as readiness asks.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.consuming == Side::Up && self.publishing == Side::Up && self.blocked.is_none()
+    }
+}
+
+/// How one connection is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Side {
+    /// The first attempt is under way.
+    Starting,
+    /// Connected, declared and in use.
+    Up,
+    /// Not connected; attempts go on.
+    Down(Trouble),
+    /// Ended on request.
+    Stopped,
+}
+
+/// What became of a new topology.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    /// RabbitMQ holds it.
+    Now,
+    /// RabbitMQ cannot be reached; it is declared with the next connection.
+    OnReconnect(Trouble),
+}
+
+/// How far the link is from its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Running,
+    IntakeStopped,
+    Closed,
+}
+
+/// The handle of a running link. Clones share it; the tasks end when the last
+/// clone is dropped or [`Link::close`] is called.
+#[derive(Clone)]
+pub struct Link {
+    shared: Arc<Shared>,
+    phase: Arc<watch::Sender<Phase>>,
+    tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+struct Shared {
+    target: Target,
+    /// Also keeps two connections from declaring at the same time.
+    topology: Mutex<Topology>,
+    state: watch::Sender<LinkState>,
+    reconnect: Reconnect,
+    epochs: AtomicU64,
+}
+
+impl Link {
+    /// Starts both sides. Returns at once; [`Link::state`] tells when they are up.
+    ///
+    /// Must be called inside a tokio runtime, and the runtime must live on for
+    /// lapin's own tasks.
+    #[must_use]
+    pub fn start(settings: Settings) -> (Self, Endpoints) {
+        let Settings { target, topology, intake, publish, reconnect } = settings;
+        let (publish_tx, publish_rx) = mpsc::channel(publish.capacity.max(1));
+        let (outcome_tx, outcomes) = mpsc::channel(publish.capacity.max(1));
+        let (senders, deliveries) = intake::channels();
+        let (state, _) = watch::channel(LinkState { consuming: Side::Starting, publishing: Side::Starting, blocked: None });
+        let (phase, phases) = watch::channel(Phase::Running);
+        let acks = Acks::default();
+        let shared = Arc::new(Shared { target, topology: Mutex::new(topology), state, reconnect, epochs: AtomicU64::new(0) });
+        let tasks = vec![
+            tokio::spawn(keep_consuming(shared.clone(), intake, senders, acks.clone(), phases.clone())),
+            tokio::spawn(keep_publishing(shared.clone(), publish, publish_rx, outcome_tx, phases)),
+        ];
+        let link = Self { shared, phase: Arc::new(phase), tasks: Arc::new(Mutex::new(tasks)) };
+        (link, Endpoints { publish: publish_tx, outcomes, deliveries, acks })
+    }
+
+    /// A view of the state that can be waited on.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<LinkState> {
+        self.shared.state.subscribe()
+    }
+
+    /// Waits until both sides are up for the first time.
+    ///
+    /// # Errors
+    /// Returns the trouble as soon as one side has met one that only an
+    /// operator can end. The link goes on trying all the same.
+    pub async fn ready(&self) -> Result<(), Trouble> {
+        let mut state = self.state();
+        loop {
+            {
+                let now = state.borrow_and_update();
+                if now.consuming == Side::Up && now.publishing == Side::Up {
+                    return Ok(());
+                }
+                for side in [&now.consuming, &now.publishing] {
+                    match side {
+                        Side::Down(trouble) if trouble.needs_operator() => return Err(trouble.clone()),
+                        Side::Stopped => return Err(Trouble::Lost { reason: "the link was closed".into() }),
+                        Side::Starting | Side::Up | Side::Down(_) => {}
+                    }
+                }
+            }
+            if state.changed().await.is_err() {
+                return Err(Trouble::Lost { reason: "the link was closed".into() });
+            }
+        }
+    }
+
+    /// Declares `topology` now and with every later connection. Queues that it
+    /// no longer names are left as they are.
+    ///
+    /// # Errors
+    /// A refusal by RabbitMQ; the old topology then stays in use.
+    pub async fn update_topology(&self, topology: Topology) -> Result<Applied, DeclareError> {
+        let mut current = self.shared.topology.lock().await;
+        let applied = apply(&self.shared.target, &topology).await?;
+        *current = topology;
+        Ok(applied)
+    }
+
+    /// Declares the topology in use once more, for when a queue or exchange
+    /// turns out to be missing.
+    ///
+    /// # Errors
+    /// A refusal by RabbitMQ.
+    pub async fn redeclare(&self) -> Result<Applied, DeclareError> {
+        let topology = self.shared.topology.lock().await;
+        apply(&self.shared.target, &topology).await
+    }
+
+    /// Stops consuming and returns at once. What has arrived can still be read
+    /// and acknowledged; then the receivers of [`Deliveries`] end.
+    pub fn stop_intake(&self) {
+        self.advance(Phase::IntakeStopped);
+    }
+
+    /// Ends both connections. What is not acknowledged goes back to its queue.
+    /// Messages under way get their outcomes first, within the confirm deadline;
+    /// what was handed over and not yet published is answered
+    /// [`Outcome::ConnectionLost`]; sending more fails. The outcomes must still be read.
+    pub async fn close(&self) {
+        self.advance(Phase::Closed);
+        for task in self.tasks.lock().await.drain(..) {
+            // A task that panicked has no connection left to close.
+            let _ = task.await;
+        }
+    }
+
+    fn advance(&self, to: Phase) {
+        self.phase.send_if_modified(|phase| {
+            let later = match (*phase, to) {
+                (Phase::Running, Phase::IntakeStopped | Phase::Closed) | (Phase::IntakeStopped, Phase::Closed) => true,
+                (Phase::Running, Phase::Running) | (Phase::IntakeStopped, _) | (Phase::Closed, _) => false,
+            };
+            if later {
+                *phase = to;
+            }
+            later
+        });
+    }
+}
+
+/// On a connection of its own, so that a refusal disturbs nobody.
+async fn apply(target: &Target, topology: &Topology) -> Result<Applied, DeclareError> {
+    let connection = match target.connect("wsb-broker topology").await {
+        Ok(connection) => connection,
+        Err(trouble) => return Ok(Applied::OnReconnect(trouble)),
+    };
+    let declared = declare(&connection, topology).await;
+    let _ = connection.close(200, "done".into()).await;
+    match declared {
+        Ok(()) => Ok(Applied::Now),
+        Err(DeclareError::Interrupted { reason, .. }) => Ok(Applied::OnReconnect(Trouble::Lost { reason })),
+        Err(refused) => Err(refused),
+    }
+}
+
+impl Shared {
+    async fn connect(&self, name: &str) -> Result<Connection, Trouble> {
+        let connection = self.target.connect(name).await?;
+        let topology = self.topology.lock().await;
+        declare(&connection, &topology).await?;
+        Ok(connection)
+    }
+
+    fn set_consuming(&self, side: Side) {
+        self.state.send_modify(|state| state.consuming = side);
+    }
+
+    fn set_publishing(&self, side: Side) {
+        self.state.send_modify(|state| state.publishing = side);
+    }
+}
+
+async fn closed(phase: &mut watch::Receiver<Phase>) {
+    // An error means that every handle is gone, which is the same.
+    let _ = phase.wait_for(|phase| *phase == Phase::Closed).await;
+}
+
+async fn keep_consuming(shared: Arc<Shared>, settings: IntakeSettings, senders: Senders, acks: Acks, mut phase: watch::Receiver<Phase>) {
+    let mut pace = Pace::new("consuming", &shared.reconnect);
+    // Gone once intake has stopped: the receivers see the end.
+    let mut senders = Some(senders);
+    let mut closing = phase.clone();
+    while *phase.borrow() == Phase::Running {
+        let connect = async {
+            let connection = shared.connect("wsb-broker consuming").await?;
+            let subscribed = intake::subscribe(&connection, &settings, shared.target.user()).await?;
+            Ok((connection, subscribed))
+        };
+        // A connection that is dropped half made closes itself.
+        let made = tokio::select! {
+            made = connect => made,
+            () = stopped(&mut closing) => break,
+        };
+        let trouble = match made {
+            Ok((connection, subscribed)) => {
+                pace.up();
+                shared.set_consuming(Side::Up);
+                let epoch = shared.epochs.fetch_add(1, Ordering::Relaxed) + 1;
+                match intake::serve(&connection, subscribed, epoch, &settings, &mut senders, &acks, &mut phase).await {
+                    intake::Ended::Closed => {
+                        let _ = connection.close(200, "done".into()).await;
+                        break;
+                    }
+                    intake::Ended::Lost(trouble) => trouble,
+                }
+            }
+            Err(trouble) => trouble,
+        };
+        let delay = pace.down(&trouble);
+        shared.set_consuming(Side::Down(trouble));
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = stopped(&mut closing) => {}
+        }
+    }
+    shared.set_consuming(Side::Stopped);
+}
+
+async fn stopped(phase: &mut watch::Receiver<Phase>) {
+    // An error means that every handle is gone, which is the same.
+    let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
+}
+
+async fn keep_publishing(
+    shared: Arc<Shared>,
+    settings: PublishSettings,
+    mut input: mpsc::Receiver<Vec<Outgoing>>,
+    output: mpsc::Sender<Vec<(u64, Outcome)>>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let mut pace = Pace::new("publishing", &shared.reconnect);
+    loop {
+        // What is handed over meanwhile is answered at once; `refuse` returns
+        // only when nobody can hand over any more.
+        let made = tokio::select! {
+            made = shared.connect("wsb-broker publishing") => made,
+            () = refuse(&mut input, &output) => break,
+            () = closed(&mut phase) => break,
+        };
+        let trouble = match made {
+            Ok(connection) => {
+                pace.up();
+                shared.set_publishing(Side::Up);
+                let on_blocked = |reason: Option<String>| {
+                    match &reason {
+                        Some(reason) => tracing::warn!(%reason, "RabbitMQ has blocked publishers"),
+                        None => tracing::debug!("publishers are not blocked"),
+                    }
+                    shared.state.send_if_modified(|state| std::mem::replace(&mut state.blocked, reason.clone()) != reason);
+                };
+                match publisher::serve(connection, &settings, &mut input, &output, &mut phase, on_blocked).await {
+                    publisher::Ended::Finished => break,
+                    publisher::Ended::Lost(trouble) => trouble,
+                }
+            }
+            Err(trouble) => trouble,
+        };
+        let delay = pace.down(&trouble);
+        shared.set_publishing(Side::Down(trouble));
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = refuse(&mut input, &output) => break,
+            () = closed(&mut phase) => break,
+        }
+    }
+    shared.set_publishing(Side::Stopped);
+    // Answers whatever is still handed over by those who have not noticed yet.
+    input.close();
+    refuse(&mut input, &output).await;
+}

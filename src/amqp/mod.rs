@@ -1,0 +1,40 @@
+//! Everything that is said to RabbitMQ, and the only module that names lapin.
+//!
+//! [`Link`] owns one connection for consuming and one for publishing, rebuilds
+//! them without end and says in words why they are down. Around it: what is
+//! declared ([`Topology`]), what is published and what became of it
+//! ([`Outgoing`], [`Outcome`]), what arrives ([`Delivery`]) and how it is
+//! acknowledged ([`Acks`]). [`client`] holds the one-shot jobs of the command
+//! line.
+//!
+//! Deliberately absent: retries, routing, storage and any knowledge of what a
+//! body means. A publish that has no outcome is answered, never kept: whoever
+//! asked decides anew.
+//!
+//! lapin logs returned messages *with their payload* at WARN under the target
+//! `lapin::returned_messages`; telemetry must silence that target, since a
+//! payload carries personal data.
+
+pub mod client;
+mod declare;
+mod delivery;
+mod intake;
+mod link;
+mod message;
+mod publisher;
+mod reconnect;
+mod target;
+mod topology;
+mod trouble;
+mod turn;
+
+pub use declare::{DeclareError, ObjectKind};
+pub use delivery::{Acks, Delivery, Intake, Rejection};
+pub use intake::{Deliveries, IntakeSettings};
+pub use link::{Applied, Endpoints, Link, LinkState, Settings, Side};
+pub use message::{Outcome, Outgoing, WsbHeaders};
+pub use publisher::PublishSettings;
+pub use reconnect::Reconnect;
+pub use target::Target;
+pub use topology::{Argument, Binding, Exchange, ExchangeKind, Names, Plan, Queue, RecipientQueue, Topology};
+pub use trouble::Trouble;

@@ -1,0 +1,218 @@
+//! Hands batches to a few channels in turn, on one connection, and answers
+//! everything that was handed in. Keeps nothing: what a lost connection leaves
+//! unsent is answered too, since whether it may be sent has to be decided anew.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use lapin::{Connection, Event};
+use tokio::sync::{mpsc, watch};
+
+use super::link::Phase;
+use super::message::{Outcome, Outgoing};
+use super::trouble::{Trouble, reason_of};
+use super::turn::{self, Finished, Limits};
+
+/// How publishing is paced.
+#[derive(Debug, Clone)]
+pub struct PublishSettings {
+    /// How many batches are under way at once; each has a channel.
+    pub channels: usize,
+    /// How many messages a batch has at most.
+    pub batch: usize,
+    /// A batch that is not complete after this gives its place to the next one
+    /// and goes on waiting beside.
+    pub patience: Duration,
+    /// What has no answer after this has timed out.
+    pub deadline: Duration,
+    /// How many handed-in vectors wait before the sender has to.
+    pub capacity: usize,
+}
+
+impl Default for PublishSettings {
+    fn default() -> Self {
+        Self { channels: 4, batch: 256, patience: Duration::from_millis(500), deadline: Duration::from_secs(30), capacity: 16 }
+    }
+}
+
+/// So many batches may wait beside; beyond that a slow batch keeps its place.
+const SET_ASIDE: usize = 64;
+/// lapin does not announce every end of a connection.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
+
+/// Why [`serve`] returned.
+pub(super) enum Ended {
+    /// The other side hung up or the link closes, and everything is answered.
+    Finished,
+    /// The connection is gone, and everything is answered.
+    Lost(Trouble),
+}
+
+type Outcomes = Vec<(u64, Outcome)>;
+
+/// Publishes what comes in until the input closes or the connection ends.
+pub(super) async fn serve(
+    connection: Connection,
+    settings: &PublishSettings,
+    input: &mut mpsc::Receiver<Vec<Outgoing>>,
+    output: &mpsc::Sender<Outcomes>,
+    phase: &mut watch::Receiver<Phase>,
+    mut on_blocked: impl FnMut(Option<String>),
+) -> Ended {
+    let connection = Arc::new(connection);
+    let limits = Limits { patience: settings.patience, deadline: settings.deadline };
+    let mut events = Box::pin(connection.events_listener());
+    let (early, mut early_outcomes) = mpsc::channel(settings.channels.max(1) + SET_ASIDE);
+    let mut turns = FuturesUnordered::new();
+    let mut idle = Vec::new();
+    let mut backlog = VecDeque::new();
+    let mut set_aside = 0_usize;
+    let mut blocked: Option<String> = None;
+    let mut open = true;
+    let mut look = tokio::time::interval(LOOK_AFTER);
+
+    let trouble = loop {
+        if blocked.is_some() && !backlog.is_empty() {
+            answer(&mut backlog, &Outcome::Blocked, output).await;
+        }
+        while turns.len() < settings.channels.max(1) + set_aside.min(SET_ASIDE) && !backlog.is_empty() {
+            let batch = next_batch(&mut backlog, settings.batch.max(1));
+            turns.push(turn::run(connection.clone(), idle.pop(), batch, limits, early.clone()));
+        }
+        if !open && turns.is_empty() && backlog.is_empty() {
+            // Closed in words; what is not answered by now never will be.
+            let _ = connection.close(200, "done".into()).await;
+            return Ended::Finished;
+        }
+        // Every arm either owns nothing (a cancelled receive loses no message,
+        // a stream that is polled again goes on) or is driven to its end here.
+        tokio::select! {
+            biased;
+            Some(Finished { outcomes, channel, set_aside: was_set_aside }) = turns.next() => {
+                // A batch may have been set aside and finished within one poll.
+                while let Ok(outcomes) = early_outcomes.try_recv() {
+                    set_aside += 1;
+                    deliver(outcomes, output).await;
+                }
+                set_aside -= usize::from(was_set_aside);
+                idle.extend(channel);
+                idle.truncate(settings.channels.max(1));
+                let timed_out = outcomes.iter().any(|(_, outcome)| *outcome == Outcome::TimedOut);
+                deliver(outcomes, output).await;
+                if !connection.status().connected() {
+                    break Trouble::Lost { reason: "connection closed".into() };
+                }
+                // lapin still holds unsent frames of that batch and would send
+                // them once unblocked; ending the connection ends them.
+                if let Some(reason) = blocked.clone() && timed_out {
+                    break Trouble::StillBlocked { reason };
+                }
+            }
+            Some(outcomes) = early_outcomes.recv() => {
+                set_aside += 1;
+                deliver(outcomes, output).await;
+            }
+            event = events.next() => match event {
+                Some(Event::ConnectionBlocked(reason)) => {
+                    on_blocked(Some(reason.clone()));
+                    blocked = Some(reason);
+                }
+                Some(Event::ConnectionUnblocked) => {
+                    on_blocked(None);
+                    blocked = None;
+                }
+                Some(Event::Error(error)) if !connection.status().connected() => break Trouble::Lost { reason: reason_of(&error) },
+                // A channel that failed has told its batch; other events are no news.
+                Some(_) => {}
+                None => break Trouble::Lost { reason: "connection closed".into() },
+            },
+            messages = input.recv(), if open && backlog.len() < settings.batch => match messages {
+                Some(messages) => {
+                    backlog.extend(messages);
+                    while backlog.len() < settings.batch && let Ok(more) = input.try_recv() {
+                        backlog.extend(more);
+                    }
+                }
+                None => open = false,
+            },
+            () = closing(phase), if open => {
+                input.close();
+                while let Ok(messages) = input.try_recv() {
+                    backlog.extend(messages);
+                }
+                answer(&mut backlog, &Outcome::ConnectionLost, output).await;
+                open = false;
+            },
+            _ = look.tick() => if !connection.status().connected() {
+                break Trouble::Lost { reason: "connection closed".into() };
+            },
+        }
+    };
+
+    on_blocked(None);
+    // Told to end, lapin rejects what is under way; the turns then finish by themselves.
+    if connection.status().connected() {
+        abandon(&connection);
+    }
+    while let Some(finished) = turns.next().await {
+        while let Ok(outcomes) = early_outcomes.try_recv() {
+            deliver(outcomes, output).await;
+        }
+        deliver(finished.outcomes, output).await;
+    }
+    while let Ok(outcomes) = early_outcomes.try_recv() {
+        deliver(outcomes, output).await;
+    }
+    answer(&mut backlog, &Outcome::ConnectionLost, output).await;
+    Ended::Lost(trouble)
+}
+
+async fn closing(phase: &mut watch::Receiver<Phase>) {
+    // An error means that every handle is gone, which is the same.
+    let _ = phase.wait_for(|phase| *phase == Phase::Closed).await;
+}
+
+/// Starts closing without waiting for the answer, which a blocked connection
+/// does not get.
+fn abandon(connection: &Arc<Connection>) {
+    let connection = connection.clone();
+    tokio::spawn(async move { connection.close(200, "abandoned".into()).await });
+}
+
+/// Answers everything that comes in with [`Outcome::ConnectionLost`], until the
+/// input closes. Dropping it between two messages loses none.
+pub(super) async fn refuse(input: &mut mpsc::Receiver<Vec<Outgoing>>, output: &mpsc::Sender<Outcomes>) {
+    loop {
+        // The room for the answer comes first: dropped while waiting for it, nothing has been taken.
+        let Ok(room) = output.reserve().await else {
+            // Nobody wants the answers any more.
+            while input.recv().await.is_some() {}
+            return;
+        };
+        let Some(messages) = input.recv().await else { return };
+        room.send(messages.into_iter().map(|message| (message.token, Outcome::ConnectionLost)).collect());
+    }
+}
+
+/// Up to `size` messages for one exchange: should the exchange be missing, the
+/// closed channel concerns no other.
+fn next_batch(backlog: &mut VecDeque<Outgoing>, size: usize) -> Vec<Outgoing> {
+    let exchange = backlog.front().map(|message| message.exchange.clone());
+    let same = backlog.iter().take(size).take_while(|message| Some(&message.exchange) == exchange.as_ref()).count();
+    backlog.drain(..same).collect()
+}
+
+async fn answer(backlog: &mut VecDeque<Outgoing>, outcome: &Outcome, output: &mpsc::Sender<Outcomes>) {
+    deliver(backlog.drain(..).map(|message| (message.token, outcome.clone())).collect(), output).await;
+}
+
+/// Waits for room: whoever does not read outcomes gets nothing more published.
+async fn deliver(outcomes: Outcomes, output: &mpsc::Sender<Outcomes>) {
+    if !outcomes.is_empty() {
+        // Nobody listens any more only while the process ends.
+        let _ = output.send(outcomes).await;
+    }
+}

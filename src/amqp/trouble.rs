@@ -1,0 +1,184 @@
+//! Why there is no connection, in words that tell an operator what to change.
+
+use lapin::protocol::{AMQPErrorKind, AMQPHardError};
+use lapin::{Error, ErrorKind};
+
+use super::declare::DeclareError;
+use super::target::Target;
+
+/// Why a connection could not be made, prepared or kept. `Display` is meant for
+/// operators; it carries neither password nor message content.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// The address itself cannot be understood.
+    #[error("the AMQP address is not valid ({reason}); expected amqp://user:password@host:5672/%2f")]
+    BadUri {
+        /// What the parser objected to.
+        reason: String,
+    },
+    /// Nothing that speaks AMQP answers there.
+    #[error("cannot reach RabbitMQ at {target}: {reason}; check host, port and TLS in --amqp-uri, and that RabbitMQ runs")]
+    Unreachable {
+        /// The address without password.
+        target: String,
+        /// What the operating system or TLS said.
+        reason: String,
+    },
+    /// RabbitMQ refused user name or password.
+    #[error(
+        "RabbitMQ at {target} refuses the credentials of user '{user}'; correct user and password in WSB_AMQP_URI or create the user{}",
+        guest_hint(.user)
+    )]
+    WrongCredentials {
+        /// The address without password.
+        target: String,
+        /// Whom it refused.
+        user: String,
+    },
+    /// The virtual host does not exist.
+    #[error("RabbitMQ at {target} has no virtual host '{vhost}'; create it (rabbitmqctl add_vhost) or correct the path of WSB_AMQP_URI")]
+    VhostMissing {
+        /// The address without password.
+        target: String,
+        /// Its name.
+        vhost: String,
+    },
+    /// The user has no permission in the virtual host.
+    #[error(
+        "user '{user}' may not use virtual host '{vhost}' of RabbitMQ at {target}; grant it: rabbitmqctl set_permissions -p '{vhost}' '{user}' '^(wsb|dfdg)\\..*' '^(wsb|dfdg)\\..*' '^(wsb|dfdg)\\..*'"
+    )]
+    VhostRefused {
+        /// The address without password.
+        target: String,
+        /// Whom it refused.
+        user: String,
+        /// Where.
+        vhost: String,
+    },
+    /// A queue, exchange or binding could not be declared.
+    #[error(transparent)]
+    Topology(#[from] DeclareError),
+    /// RabbitMQ cancelled a consumer, as it does when the queue is deleted.
+    #[error("RabbitMQ cancelled the consumer of queue '{queue}', most likely because the queue was deleted; it is declared again")]
+    ConsumerCancelled {
+        /// The queue.
+        queue: String,
+    },
+    /// RabbitMQ closed a channel that the broker needs.
+    #[error("RabbitMQ closed the channel of queue '{queue}': {reason}")]
+    ChannelClosed {
+        /// The queue that was consumed on it.
+        queue: String,
+        /// RabbitMQ's words.
+        reason: String,
+    },
+    /// Reading the queue is not permitted.
+    #[error("user '{user}' may not consume queue '{queue}': {reason}; grant read permission (rabbitmqctl set_permissions)")]
+    ConsumeRefused {
+        /// Whom it refused.
+        user: String,
+        /// The queue.
+        queue: String,
+        /// RabbitMQ's words.
+        reason: String,
+    },
+    /// Publishing stayed blocked for longer than a confirm may take.
+    #[error("RabbitMQ keeps publishers blocked ({reason}); free memory or disk on the RabbitMQ node")]
+    StillBlocked {
+        /// The alarm, in RabbitMQ's words.
+        reason: String,
+    },
+    /// An existing connection ended.
+    #[error("the connection to RabbitMQ ended: {reason}")]
+    Lost {
+        /// RabbitMQ's or the operating system's words.
+        reason: String,
+    },
+}
+
+impl Trouble {
+    /// Whether waiting will not help: somebody has to change the configuration
+    /// here or at RabbitMQ.
+    #[must_use]
+    pub fn needs_operator(&self) -> bool {
+        match self {
+            Self::BadUri { .. }
+            | Self::WrongCredentials { .. }
+            | Self::VhostMissing { .. }
+            | Self::VhostRefused { .. }
+            | Self::ConsumeRefused { .. } => true,
+            Self::Topology(error) => error.needs_operator(),
+            Self::Unreachable { .. }
+            | Self::ConsumerCancelled { .. }
+            | Self::ChannelClosed { .. }
+            | Self::StillBlocked { .. }
+            | Self::Lost { .. } => false,
+        }
+    }
+
+    pub(super) fn on_connect(target: &Target, error: &Error) -> Self {
+        let shown = target.to_string();
+        if let ErrorKind::ProtocolError(refusal) = error.kind() {
+            let text = refusal.get_message().as_str();
+            let vhost = target.vhost().to_owned();
+            let user = target.user().to_owned();
+            return match refusal.kind() {
+                AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) if text.contains("refused") => {
+                    Self::VhostRefused { target: shown, user, vhost }
+                }
+                AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) if text.contains("not found") => Self::VhostMissing { target: shown, vhost },
+                // 403 at this point can only be the login.
+                _ if refusal.get_id() == 403 => Self::WrongCredentials { target: shown, user },
+                _ => Self::Unreachable { target: shown, reason: text.to_owned() },
+            };
+        }
+        Self::Unreachable { target: shown, reason: reason_of(error) }
+    }
+
+    pub(super) fn lost(error: &Error) -> Self {
+        Self::Lost { reason: reason_of(error) }
+    }
+}
+
+/// RabbitMQ's own words where there are any, lapin's otherwise.
+pub(super) fn reason_of(error: &Error) -> String {
+    match error.kind() {
+        ErrorKind::ProtocolError(refusal) => refusal.get_message().to_string(),
+        ErrorKind::IOError(io) => io.to_string(),
+        // lapin has many kinds and adds to them; its own text is good enough.
+        _ => error.to_string(),
+    }
+}
+
+/// RabbitMQ tells a remote guest no more than that the login was refused, and
+/// this is nearly always why.
+fn guest_hint(user: &str) -> &'static str {
+    if user == "guest" { " (RabbitMQ lets 'guest' in from its own host only)" } else { "" }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::protocol::{AMQPError, AMQPSoftError};
+
+    use super::*;
+
+    fn refused(kind: AMQPErrorKind, text: &str) -> String {
+        let target = Target::parse("amqp://wsb:hemmeligt@rabbit:5672/prod").expect("valid");
+        let error = ErrorKind::ProtocolError(AMQPError::new(kind, text.into())).into();
+        Trouble::on_connect(&target, &error).to_string()
+    }
+
+    #[test]
+    fn refusals_tell_what_to_change() {
+        let login =
+            refused(AMQPSoftError::ACCESSREFUSED.into(), "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN.");
+        assert!(login.contains("refuses the credentials of user 'wsb'"), "{login}");
+        let missing = refused(AMQPHardError::NOTALLOWED.into(), "NOT_ALLOWED - vhost prod not found");
+        assert!(missing.contains("no virtual host 'prod'"), "{missing}");
+        let access = refused(AMQPHardError::NOTALLOWED.into(), "NOT_ALLOWED - access to vhost 'prod' refused for user 'wsb'");
+        assert!(access.contains("set_permissions -p 'prod' 'wsb'"), "{access}");
+        for text in [login, missing, access] {
+            assert!(!text.contains("hemmeligt"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! Builds everything once, supervises the loops, and ends them in order.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, info, warn};
+
+use crate::amqp::{self, Acks, Link, LinkState, Plan, RecipientQueue, Side, Target, Topology, Trouble};
+use crate::config::{LoadError, RoutingWatch};
+use crate::core::engine::{Engine, Fact, Limits, Outgoing};
+use crate::core::policy::{Domain, Rules};
+use crate::core::time::Moment;
+use crate::http::{self, Health, Server, Token};
+use crate::ops::Replays;
+use crate::store::{self, Store};
+use crate::telemetry::Metrics;
+use crate::writer::{self, Effects, Inbox, Ticket, WriterHandle};
+use crate::{dispatch, intake};
+
+/// Everything that a run needs to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where RabbitMQ is.
+    pub target: Target,
+    /// Where and how to store.
+    pub store: store::Options,
+    /// The rules.
+    pub routing: PathBuf,
+    /// Where to serve HTTP.
+    pub http: SocketAddr,
+    /// What admits to the admin API.
+    pub token: Option<Token>,
+    /// How long finishing what is under way may take at a shutdown.
+    pub shutdown: Duration,
+}
+
+/// Why a run did not begin, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// `routing.toml` gives no rules.
+    #[error("{}", .0.rendered().trim_end())]
+    Routing(#[from] LoadError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] store::OpenError),
+    /// RabbitMQ refuses what the broker needs.
+    #[error(transparent)]
+    Refused(Trouble),
+    /// Anything else, such as an address that is taken.
+    #[error("{0:#}")]
+    Other(#[from] anyhow::Error),
+}
+
+/// How often `routing.toml` is looked at.
+const ROUTING_POLL: Duration = Duration::from_secs(1);
+
+/// Returns the topology that the rules ask for.
+#[must_use]
+pub fn topology_of(rules: &Rules) -> Topology {
+    Topology::of(&Plan {
+        domains: Domain::ALL.iter().map(|domain| domain.name().to_owned()).collect(),
+        recipients: rules
+            .recipients()
+            .map(|recipient| RecipientQueue { queue: recipient.queue.to_string(), max_length: recipient.max_unfetched })
+            .collect(),
+        names: amqp::Names::default(),
+    })
+}
+
+/// Runs the broker until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it cannot begin, or the store fails on the way.
+pub async fn run(settings: Settings) -> Result<(), RunError> {
+    let (routing, rules) = RoutingWatch::start(&settings.routing)?;
+    let rules = Arc::new(rules);
+    let (store, engine) = open(&settings, Arc::clone(&rules)).await?;
+    let listener = http::bind(settings.http).await.with_context(|| format!("cannot serve HTTP at {}", settings.http))?;
+    let mut signals = Signals::new().context("cannot listen for signals")?;
+
+    let metrics = Arc::new(Metrics::new().context("cannot create the metrics")?);
+    let (link, endpoints) = Link::start(amqp::Settings {
+        target: settings.target.clone(),
+        topology: topology_of(&rules),
+        intake: amqp::IntakeSettings::default(),
+        publish: amqp::PublishSettings::default(),
+        reconnect: amqp::Reconnect::default(),
+    });
+    let (rules_tx, rules_rx) = watch::channel(rules);
+    let inbox = Inbox::new();
+    let writer = WriterHandle::new(&inbox);
+    let writer_seen = Arc::new(AtomicI64::new(now().0));
+    let (attempts_tx, attempts) = mpsc::channel(Limits::default().in_flight);
+    let outlet = Outlet { acks: endpoints.acks, attempts: attempts_tx, metrics: Arc::clone(&metrics), seen: Arc::clone(&writer_seen) };
+    let mut ended = start_writer(engine, store, &inbox, outlet)?;
+
+    let amqp::Deliveries { tilknytning, events, returned } = endpoints.deliveries;
+    tokio::spawn(intake::read_events(tilknytning, writer.clone(), rules_rx.clone()));
+    tokio::spawn(intake::read_events(events, writer.clone(), rules_rx.clone()));
+    tokio::spawn(intake::read_returned(returned, writer.clone()));
+    tokio::spawn(dispatch::publish(attempts, endpoints.publish, writer.clone()));
+    tokio::spawn(dispatch::report(endpoints.outcomes, writer.clone()));
+    tokio::spawn(follow_link(link.state(), writer.clone()));
+    let (reload, reloads) = mpsc::channel(1);
+    tokio::spawn(follow_routing(routing, reloads, rules_tx, writer.clone(), link.clone(), Arc::clone(&metrics)));
+
+    let (stopping_tx, stopping) = watch::channel(false);
+    let health = Health { link: link.state(), writer_seen, stopping: stopping.clone() };
+    let server =
+        Server { writer: writer.clone(), metrics, rules: rules_rx, health, replays: Replays::default(), token: settings.token.clone() };
+    let (http_stop, http_stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(http::serve(listener, server, async {
+        // Dropped or sent, the meaning is the same.
+        let _ = http_stopped.await;
+    }));
+    info!(rabbitmq = %settings.target, http = %settings.http, "started");
+
+    let mut refusals = Box::pin(link.ready());
+    let mut waiting_for_rabbitmq = true;
+    let outcome = loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Asked::Stop => break Ok(()),
+                // A reload that is due already is this one too.
+                Asked::Reload => drop(reload.try_send(())),
+            },
+            first = &mut refusals, if waiting_for_rabbitmq => {
+                waiting_for_rabbitmq = false;
+                match first {
+                    Ok(()) => info!("connected; consuming and publishing"),
+                    Err(trouble) => break Err(RunError::Refused(trouble)),
+                }
+            }
+            end = &mut ended => break Err(stopped_early(end)),
+        }
+    };
+
+    // Readers of a stopping process see it in readiness; none may be left.
+    let _ = stopping_tx.send(true);
+    link.stop_intake();
+    if outcome.is_ok() {
+        info!("stopping: finishing what is under way");
+        settle(&writer, settings.shutdown).await;
+    }
+    writer.close();
+    let stored = if matches!(outcome, Err(RunError::Other(_))) { Ok(()) } else { finish(ended, settings.shutdown).await };
+    link.close().await;
+    drop(http_stop);
+    let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
+    outcome.and(stored)?;
+    info!("stopped");
+    Ok(())
+}
+
+type WriterEnd = oneshot::Receiver<Result<(), anyhow::Error>>;
+
+async fn open(settings: &Settings, rules: Arc<Rules>) -> Result<(Store, Engine), RunError> {
+    let options = settings.store.clone();
+    let opened = tokio::task::spawn_blocking(move || -> Result<_, RunError> {
+        let mut store = Store::open(&options)?;
+        let mut engine = Engine::new(rules, Limits::default());
+        engine.recover(&mut store).context("cannot read what is stored")?;
+        writer::Commit::commit(&mut store, true).context("cannot write the store")?;
+        Ok((store, engine))
+    });
+    opened.await.context("opening the store failed")?
+}
+
+/// Starts the writer on a thread of its own; its end comes through the channel.
+fn start_writer(engine: Engine, store: Store, inbox: &Arc<Inbox<Store>>, outlet: Outlet) -> Result<WriterEnd, anyhow::Error> {
+    let (tell, ended) = oneshot::channel();
+    let inbox = Arc::clone(inbox);
+    thread::Builder::new()
+        .name("writer".to_owned())
+        .spawn(move || {
+            let watchdog = store::Watchdog::start();
+            let result = writer::run(engine, store, &inbox, Box::new(outlet), &watchdog, writer::Settings::default());
+            // The store is closed before anybody hears of the end.
+            let result = result.map(drop).map_err(anyhow::Error::from);
+            drop(tell.send(result));
+        })
+        .context("cannot start the writer's thread")?;
+    Ok(ended)
+}
+
+fn stopped_early(end: Result<Result<(), anyhow::Error>, oneshot::error::RecvError>) -> RunError {
+    let error = match end {
+        Ok(Ok(())) => anyhow::anyhow!("the writer stopped of its own accord"),
+        Ok(Err(error)) => error.context("the store failed; what was not acknowledged comes again after a restart"),
+        Err(_) => anyhow::anyhow!("the writer ended without a word"),
+    };
+    RunError::Other(error)
+}
+
+async fn finish(ended: WriterEnd, within: Duration) -> Result<(), RunError> {
+    match tokio::time::timeout(within.max(Duration::from_secs(5)), ended).await {
+        Ok(Ok(Ok(()))) => Ok(()),
+        Ok(end) => Err(stopped_early(end)),
+        Err(_) => Err(RunError::Other(anyhow::anyhow!("the store did not finish in time; nothing acknowledged is lost"))),
+    }
+}
+
+/// Waits until nothing is under way any more, at most for `within`.
+async fn settle(writer: &WriterHandle<Store>, within: Duration) {
+    let idle = async {
+        loop {
+            let in_flight = writer
+                .ask(|access| {
+                    // Nothing more goes out; outcomes still come in.
+                    access.engine.set_connected(false);
+                    access.engine.in_flight()
+                })
+                .await;
+            match in_flight {
+                Ok(0) | Err(_) => return,
+                Ok(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    if tokio::time::timeout(within, idle).await.is_err() {
+        warn!("some attempts have no outcome yet; they are made again after the next start, with the same ids");
+    }
+}
+
+/// Tells the writer whether attempts can be performed.
+async fn follow_link(mut state: watch::Receiver<LinkState>, writer: WriterHandle<Store>) {
+    let mut told = None;
+    loop {
+        let connected = {
+            let state = state.borrow_and_update();
+            state.publishing == Side::Up && state.blocked.is_none()
+        };
+        if told.replace(connected) != Some(connected) {
+            writer.set_connected(connected);
+        }
+        if state.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Takes over a changed `routing.toml`; keeps the old rules when the new file
+/// has mistakes, or asks for something that RabbitMQ refuses.
+async fn follow_routing(
+    mut routing: RoutingWatch,
+    mut asked: mpsc::Receiver<()>,
+    rules: watch::Sender<Arc<Rules>>,
+    writer: WriterHandle<Store>,
+    link: Link,
+    metrics: Arc<Metrics>,
+) {
+    let mut poll = tokio::time::interval(ROUTING_POLL);
+    loop {
+        let loaded = tokio::select! {
+            _ = poll.tick() => routing.poll(),
+            asked = asked.recv() => match asked {
+                Some(()) => Some(routing.reload()),
+                None => return,
+            },
+        };
+        let new = match loaded {
+            None => continue,
+            Some(Ok(new)) => Arc::new(new),
+            Some(Err(mistakes)) => {
+                error!("routing.toml is refused, the rules stay as they were:\n{}", mistakes.rendered());
+                metrics.reloaded(false);
+                continue;
+            }
+        };
+        match link.update_topology(topology_of(&new)).await {
+            Ok(amqp::Applied::Now) => {}
+            Ok(amqp::Applied::OnReconnect(trouble)) => info!(%trouble, "new queues are declared with the next connection"),
+            Err(refused) => {
+                error!(%refused, "routing.toml is refused, the rules stay as they were");
+                metrics.reloaded(false);
+                continue;
+            }
+        }
+        let for_engine = Arc::clone(&new);
+        if writer.ask(move |access| access.engine.set_rules(for_engine)).await.is_err() {
+            return;
+        }
+        info!(types = new.message_types().count(), recipients = new.recipients().count(), "routing.toml taken over");
+        rules.send_replace(new);
+        metrics.reloaded(true);
+    }
+}
+
+/// What the process is asked to do.
+enum Asked {
+    Stop,
+    Reload,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        // A signal that another arm is dropped for stays with its listener.
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.hang_up.recv() => Asked::Reload,
+        }
+    }
+}
+
+/// Returns the time.
+#[must_use]
+pub fn now() -> Moment {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Moment(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// Performs what the writer decides.
+struct Outlet {
+    acks: Acks,
+    attempts: mpsc::Sender<Vec<Outgoing>>,
+    metrics: Arc<Metrics>,
+    seen: Arc<AtomicI64>,
+}
+
+impl Effects for Outlet {
+    fn acknowledge(&mut self, through: Ticket) {
+        if let Some(intake) = intake::intake_of(through.queue) {
+            self.acks.ack_through(intake, through.epoch, through.tag);
+        }
+    }
+
+    fn attempt(&mut self, attempts: Vec<Outgoing>) {
+        // There is room for every attempt that the engine lets be under way,
+        // each in a group of its own; only a shutdown closes the channel, and
+        // then the attempt is made again after the next start.
+        drop(self.attempts.try_send(attempts));
+    }
+
+    fn report(&mut self, facts: &[Fact]) {
+        self.metrics.record(facts);
+    }
+
+    fn committed(&mut self, took: Duration, events: usize) {
+        self.metrics.committed(took, events);
+    }
+
+    fn now(&mut self) -> Moment {
+        let now = now();
+        self.seen.store(now.0, Ordering::Relaxed);
+        now
+    }
+}

@@ -1,0 +1,89 @@
+//! Calls of the admin API of a running broker.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::args::Common;
+use super::exit::{Exit, Failure};
+use super::run::token_text;
+
+/// A larger body is sent only once the broker has said that it wants it.
+const ASK_ABOVE: usize = 16 * 1024;
+
+/// The admin API of the running broker.
+pub struct Admin {
+    agent: ureq::Agent,
+    base: String,
+    token: Option<String>,
+}
+
+impl Admin {
+    /// Returns the API at the address that the broker serves.
+    pub fn new(common: &Common) -> Result<Self, Failure> {
+        let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(60))).http_status_as_error(false).build();
+        Ok(Self {
+            agent: config.into(),
+            base: format!("http://{}/api/v1", common.http),
+            token: token_text()?.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()),
+        })
+    }
+
+    /// Gets an answer.
+    pub fn get(&self, path: &str) -> Result<Value, Failure> {
+        let request = self.agent.get(format!("{}{path}", self.base));
+        let request = match &self.token {
+            Some(token) => request.header("Authorization", format!("Bearer {token}")),
+            None => request,
+        };
+        self.answer(request.call())
+    }
+
+    /// Deletes, and gets an answer.
+    pub fn delete(&self, path: &str) -> Result<Value, Failure> {
+        let request = self.agent.delete(format!("{}{path}", self.base));
+        let request = match &self.token {
+            Some(token) => request.header("Authorization", format!("Bearer {token}")),
+            None => request,
+        };
+        self.answer(request.call())
+    }
+
+    /// Sends a body, and gets an answer.
+    pub fn post(&self, path: &str, content_type: &str, body: &[u8]) -> Result<Value, Failure> {
+        let request = self.agent.post(format!("{}{path}", self.base)).header("Content-Type", content_type);
+        let request = match &self.token {
+            Some(token) => request.header("Authorization", format!("Bearer {token}")),
+            None => request,
+        };
+        // A broker that refuses answers before it has read all of a large body:
+        // without asking first, that would look like a broken connection.
+        let request = if body.len() > ASK_ABOVE { request.header("Expect", "100-continue") } else { request };
+        self.answer(request.send(body))
+    }
+
+    fn answer(&self, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Value, Failure> {
+        let unreachable = |error: &dyn std::fmt::Display| {
+            Failure::words(Exit::Unreachable, format!("the broker at {} does not answer: {error}", self.base))
+        };
+        let mut response = answer.map_err(|error| unreachable(&error))?;
+        let status = response.status().as_u16();
+        let body: Value = response.body_mut().read_json().map_err(|error| unreachable(&error))?;
+        if status < 400 {
+            return Ok(body);
+        }
+        let word = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+        let (title, detail) = (word("title"), word("detail"));
+        let detail = if detail.is_empty() { detail } else { format!(": {detail}") };
+        match status {
+            401 | 403 => Err(Failure::words(
+                Exit::Refused,
+                format!(
+                    "the running broker refuses: {title}{detail}. Give this command the broker's token in WSB_ADMIN_TOKEN or WSB_ADMIN_TOKEN_FILE"
+                ),
+            )),
+            503 => Err(Failure::words(Exit::Unreachable, format!("{title}{detail}"))),
+            _ => Err(Failure::words(Exit::No, format!("{title}{detail}"))),
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! What can be said on the command line and in the environment.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Delivers DFDG's webservicebeskeder (WSB) to the a-kasse or kommune that is
+/// entitled to them at the moment of sending.
+#[derive(Debug, Parser)]
+#[command(
+    name = "wsb-broker",
+    version,
+    after_help = "Exit codes: 0 ok, 1 the answer is no, 2 usage, 3 cannot reach the broker or RabbitMQ, 4 refused."
+)]
+pub struct Arguments {
+    /// What every command understands.
+    #[command(flatten)]
+    pub common: Common,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Where RabbitMQ is; better given in the environment, since it holds a password.
+    #[arg(
+        long,
+        global = true,
+        env = "WSB_AMQP_URI",
+        default_value = "amqp://guest:guest@127.0.0.1:5672/%2f",
+        hide_env_values = true,
+        hide_default_value = true
+    )]
+    pub amqp_uri: String,
+    /// Where the broker keeps its state.
+    #[arg(long, global = true, env = "WSB_DATA_DIR", default_value = "./data")]
+    pub data_dir: PathBuf,
+    /// Who receives what.
+    #[arg(long, global = true, env = "WSB_ROUTING", default_value = "./routing.toml")]
+    pub routing: PathBuf,
+    /// The deletion rules; default: retention.toml beside routing.toml, else the built-in ones.
+    #[arg(long, global = true, env = "WSB_RETENTION")]
+    pub retention: Option<PathBuf>,
+    /// Where the broker serves health, metrics and the admin API.
+    #[arg(long, global = true, env = "WSB_HTTP", default_value = "127.0.0.1:9464")]
+    pub http: SocketAddr,
+    /// The master key; default: the data directory's name with `.key` after it.
+    #[arg(long, global = true, env = "WSB_KEY_FILE")]
+    pub key_file: Option<PathBuf>,
+    /// How much is logged: error, warn, info, debug, trace or off.
+    #[arg(long, global = true, env = "WSB_LOG", default_value = "info")]
+    pub log: String,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs the broker until SIGTERM or SIGINT.
+    Run(RunArguments),
+    /// Checks routing.toml; names every mistake with its line and column.
+    Check,
+    /// Says for an event who would be told and why, and who not and why; sends nothing.
+    Explain(ExplainArguments),
+    /// Shows the exchanges, queues and bindings that routing.toml asks for, or declares them.
+    Topology(TopologyArguments),
+    /// Publishes domain events, as DFDG does.
+    Events(EventsArguments),
+    /// Loads in bulk what decides who receives (memberships and the like), as a first load; tells nobody.
+    Import(ImportArguments),
+    /// Lists and handles messages that could not be events.
+    Quarantine(QuarantineArguments),
+    /// Lists, shows and discards deliveries of the running broker.
+    Deliveries(DeliveriesArguments),
+    /// Sends dead deliveries again, each decided anew.
+    Replays(ReplaysArguments),
+    /// Shows the recipients' queues.
+    Recipients(RecipientsArguments),
+    /// Shows everything that happened with an event, and why.
+    Trace(TraceArguments),
+    /// Creates the master key file.
+    InitKey,
+}
+
+/// `run`
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// How much memory the store may use as a cache, in MiB.
+    #[arg(long, env = "WSB_STORE_CACHE_MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    pub store_cache_mib: u64,
+    /// How long finishing what is under way may take at a shutdown, in seconds.
+    #[arg(long, env = "WSB_SHUTDOWN_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    pub shutdown_seconds: u64,
+}
+
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// `explain`
+#[derive(Debug, Args)]
+pub struct ExplainArguments {
+    /// The file with the event, as it would be published; - for standard input.
+    #[arg(long, value_name = "FILE")]
+    pub event: PathBuf,
+    /// Decide as at this time (RFC 3339); default: now.
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// How the answer is written.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+}
+
+/// `topology`
+#[derive(Debug, Args)]
+pub struct TopologyArguments {
+    /// Declare it at RabbitMQ instead of showing it.
+    #[arg(long)]
+    pub apply: bool,
+    /// How it is written.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+}
+
+/// `events`
+#[derive(Debug, Args)]
+pub struct EventsArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: EventsCommand,
+}
+
+/// What can be done with events.
+#[derive(Debug, Subcommand)]
+pub enum EventsCommand {
+    /// Publishes a file of events, one JSON object a line, in order.
+    Publish {
+        /// The file; - for standard input.
+        file: PathBuf,
+    },
+}
+
+/// `import`
+#[derive(Debug, Args)]
+pub struct ImportArguments {
+    /// The file, one JSON event a line; - for standard input.
+    pub file: PathBuf,
+}
+
+/// `quarantine`
+#[derive(Debug, Args)]
+pub struct QuarantineArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: QuarantineCommand,
+}
+
+/// What can be done with quarantine.
+#[derive(Debug, Subcommand)]
+pub enum QuarantineCommand {
+    /// Lists messages in quarantine with the reason, without what they say.
+    List {
+        /// How the list is written.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Takes a message in again, by the rules in force now.
+    Retry {
+        /// The message's number, or `all`.
+        id: String,
+    },
+    /// Gives a message up for good.
+    Discard {
+        /// The message's number.
+        id: u64,
+        /// Why; goes to the log.
+        #[arg(long)]
+        why: String,
+    },
+}
+
+/// Which deliveries; everything given must hold.
+#[derive(Debug, Args)]
+pub struct Selecting {
+    /// The delivery of this id.
+    #[arg(long)]
+    pub id: Option<String>,
+    /// pending, retrying or dead.
+    #[arg(long)]
+    pub state: Option<String>,
+    /// To this recipient: akasse:067.
+    #[arg(long)]
+    pub recipient: Option<String>,
+    /// Of this EntitetNavn.
+    #[arg(long)]
+    pub entity: Option<String>,
+    /// For this reason: returned, nacked, rejected-by-recipient and so on.
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Decided at or after this time (RFC 3339).
+    #[arg(long)]
+    pub since: Option<String>,
+    /// Decided before this time (RFC 3339).
+    #[arg(long)]
+    pub until: Option<String>,
+}
+
+/// `deliveries`
+#[derive(Debug, Args)]
+pub struct DeliveriesArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: DeliveriesCommand,
+}
+
+/// What can be done with deliveries.
+#[derive(Debug, Subcommand)]
+pub enum DeliveriesCommand {
+    /// Lists deliveries that wait, are retried, or are dead.
+    List {
+        /// Which.
+        #[command(flatten)]
+        selecting: Selecting,
+        /// How many at the most.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        /// How the list is written.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Shows one delivery with its attempts and the decision behind it.
+    Show {
+        /// The delivery's id, which is the WSB's message_id.
+        id: String,
+    },
+    /// Withdraws a delivery for good.
+    Discard {
+        /// The delivery's id.
+        id: String,
+        /// Why.
+        #[arg(long)]
+        why: String,
+    },
+}
+
+/// `replays`
+#[derive(Debug, Args)]
+pub struct ReplaysArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: ReplaysCommand,
+}
+
+/// What can be done with replays.
+#[derive(Debug, Subcommand)]
+pub enum ReplaysCommand {
+    /// Selects dead deliveries and sends them again, decided anew.
+    Start {
+        /// Which.
+        #[command(flatten)]
+        selecting: Selecting,
+        /// Only say what would be sent and what withdrawn.
+        #[arg(long)]
+        dry_run: bool,
+        /// At most so many a second.
+        #[arg(long, value_name = "PER_SECOND", value_parser = clap::value_parser!(u32).range(1..))]
+        rate: Option<u32>,
+        /// Wait until it has finished.
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Shows how far a replay is.
+    Show {
+        /// The replay's number.
+        id: String,
+    },
+    /// Stops a replay; what it has not reached stays dead.
+    Stop {
+        /// The replay's number.
+        id: String,
+    },
+}
+
+/// `recipients`
+#[derive(Debug, Args)]
+pub struct RecipientsArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: RecipientsCommand,
+}
+
+/// What can be done with recipients.
+#[derive(Debug, Subcommand)]
+pub enum RecipientsCommand {
+    /// Lists the recipients whose queue is paused or has something waiting.
+    List {
+        /// All of them.
+        #[arg(long)]
+        all: bool,
+        /// How the list is written.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+}
+
+/// `trace`
+#[derive(Debug, Args)]
+pub struct TraceArguments {
+    /// The event's id, which is the WSB's correlation_id.
+    pub event: String,
+    /// How the answer is written.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+}

@@ -1,0 +1,169 @@
+//! `wsb-broker deliveries`, `recipients` and `trace`: what a running broker knows.
+
+use serde_json::{Value, json};
+
+use super::admin::Admin;
+use super::args::{
+    Common, DeliveriesArguments, DeliveriesCommand, Format, RecipientsArguments, RecipientsCommand, Selecting, TraceArguments,
+};
+use super::exit::{Exit, Failure};
+use super::terminal::{cell, table};
+
+pub fn deliveries(common: &Common, arguments: &DeliveriesArguments) -> Result<Exit, Failure> {
+    let admin = Admin::new(common)?;
+    match &arguments.command {
+        DeliveriesCommand::List { selecting, limit, format } => list(&admin, selecting, *limit, *format),
+        DeliveriesCommand::Show { id } => {
+            println!("{:#}", admin.get(&format!("/deliveries/{}", escaped(id)))?);
+            Ok(Exit::Ok)
+        }
+        DeliveriesCommand::Discard { id, why } => {
+            let body = json!({ "why": why }).to_string();
+            admin.post(&format!("/deliveries/{}/discard", escaped(id)), "application/json", body.as_bytes())?;
+            println!("{id}: withdrawn");
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+fn list(admin: &Admin, selecting: &Selecting, limit: usize, format: Format) -> Result<Exit, Failure> {
+    let filter = selecting.query();
+    let mut items: Vec<Value> = Vec::new();
+    let mut cursor = String::new();
+    let mut more = false;
+    while items.len() < limit {
+        let page = admin.get(&format!("/deliveries?limit={}&cursor={cursor}{filter}", (limit - items.len()).min(500)))?;
+        items.extend(page["items"].as_array().into_iter().flatten().cloned());
+        more = page["next_cursor"].is_string();
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = next.to_owned(),
+            None => break,
+        }
+    }
+    match format {
+        Format::Json => println!("{}", json!(items)),
+        Format::Table => {
+            print!("{}", columns(&items, &["id", "recipient", "entity", "state", "reason", "attempts", "first_at", "next_at"]));
+            if more {
+                println!("… there are more; ask for them with --limit");
+            }
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn columns(items: &[Value], names: &[&str]) -> String {
+    let mut rows = vec![names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()];
+    rows.extend(items.iter().map(|item| names.iter().map(|name| cell(&item[*name])).collect()));
+    table(&rows)
+}
+
+/// Escapes what goes into a path: anything but what ids are made of.
+pub fn escaped(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+impl Selecting {
+    fn given(&self) -> [(&'static str, &Option<String>); 7] {
+        [
+            ("id", &self.id),
+            ("state", &self.state),
+            ("recipient", &self.recipient),
+            ("entity", &self.entity),
+            ("reason", &self.reason),
+            ("since", &self.since),
+            ("until", &self.until),
+        ]
+    }
+
+    /// Returns it as the rest of a query.
+    pub fn query(&self) -> String {
+        self.given().into_iter().filter_map(|(name, value)| value.as_ref().map(|value| format!("&{name}={}", escaped(value)))).collect()
+    }
+
+    /// Returns it as the filter of a replay.
+    pub fn json(&self) -> Value {
+        self.given()
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), Value::from(value.clone()?))))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    }
+}
+
+pub fn recipients(common: &Common, arguments: &RecipientsArguments) -> Result<Exit, Failure> {
+    let RecipientsCommand::List { all, format } = &arguments.command;
+    let answer = Admin::new(common)?.get("/recipients")?;
+    let items: Vec<Value> = answer["items"].as_array().cloned().unwrap_or_default();
+    let quiet = |item: &Value| item["state"] == "open" && ["pending", "retrying", "dead"].iter().all(|name| item[*name] == 0);
+    match format {
+        Format::Json => println!("{}", json!(items)),
+        Format::Table => {
+            let shown: Vec<Value> = items.iter().filter(|item| *all || !quiet(item)).cloned().collect();
+            if !shown.is_empty() {
+                let names = ["recipient", "name", "state", "why", "pending", "retrying", "dead", "oldest_pending_seconds", "paused_until"];
+                print!("{}", columns(&shown, &names));
+            }
+            if shown.len() < items.len() {
+                println!("{} recipients are open, with nothing waiting (--all shows them)", items.len() - shown.len());
+            }
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+pub fn trace(common: &Common, arguments: &TraceArguments) -> Result<Exit, Failure> {
+    let traced = Admin::new(common)?.get(&format!("/events/{}/trace", escaped(&arguments.event)))?;
+    match arguments.format {
+        Format::Json => println!("{traced}"),
+        Format::Table => print!("{}", traced_for_people(&traced)),
+    }
+    Ok(Exit::Ok)
+}
+
+fn traced_for_people(traced: &Value) -> String {
+    let mut lines = Vec::new();
+    let by = |because: &Value| match because["registration"]["external_id"].as_str() {
+        Some(record) => format!(
+            "rule {}, by record {record} registered {}",
+            cell(&because["audience"]),
+            cell(&because["registration"]["registered_at"])
+        ),
+        None => format!("rule {}", cell(&because["audience"])),
+    };
+    for event in traced["events"].as_array().into_iter().flatten() {
+        lines.push(format!("{} {} from {}", cell(&event["entity"]), cell(&event["event_id"]), cell(&event["source"])));
+        lines.push(format!("  registered {}", cell(&event["registered_at"])));
+        lines.push(format!("  taken in   {}", cell(&event["taken_in_at"])));
+        for delivery in event["deliveries"].as_array().into_iter().flatten() {
+            let reason = delivery["reason"].as_str().map(|reason| format!(" ({reason})")).unwrap_or_default();
+            lines.push(format!(
+                "  {}: {}{reason}, attempts {}",
+                cell(&delivery["recipient"]),
+                cell(&delivery["state"]),
+                cell(&delivery["attempts"])
+            ));
+            // A delivery that ended without having been chosen at intake.
+            let took_over = "took over from a recipient that was no longer entitled".to_owned();
+            lines.push(format!("    {}", if delivery["because"].is_null() { took_over } else { by(&delivery["because"]) }));
+            for failure in delivery["failures"].as_array().into_iter().flatten() {
+                lines.push(format!(
+                    "    {} attempt failed: {} {}",
+                    cell(&failure["at"]),
+                    cell(&failure["outcome"]),
+                    cell(&failure["code"])
+                ));
+            }
+            if let Some(at) = delivery["last_at"].as_str() {
+                lines.push(format!("    {at} {}", cell(&delivery["state"])));
+            }
+        }
+        for left_out in event["left_out"].as_array().into_iter().flatten() {
+            let who = left_out["recipient"].as_str().unwrap_or("nobody");
+            lines.push(format!("  {who}: not sent ({}), {}", cell(&left_out["reason"]), by(left_out)));
+        }
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}

@@ -1,0 +1,79 @@
+//! `wsb-broker events publish`
+
+use std::io::Read;
+use std::path::Path;
+
+use super::args::{Common, EventsArguments, EventsCommand};
+use super::exit::{Exit, Failure};
+use super::run::{load_rules, runtime, target};
+use super::terminal::Progress;
+use super::topology::trouble_failure;
+use crate::amqp::client;
+use crate::core::policy::Rules;
+use crate::wire;
+
+/// The exchange that DFDG publishes to.
+const EXCHANGE: &str = "dfdg.events";
+
+pub fn events(common: &Common, arguments: &EventsArguments) -> Result<Exit, Failure> {
+    match &arguments.command {
+        EventsCommand::Publish { file } => publish(common, file),
+    }
+}
+
+fn publish(common: &Common, file: &Path) -> Result<Exit, Failure> {
+    let rules = load_rules(common)?;
+    let text = read_file(file)?;
+    let mut messages = Vec::new();
+    let mut mistakes = 0;
+    for (number, line) in lines(&text) {
+        match wire::parse_event(line.as_bytes(), &rules) {
+            Ok(event) => messages.push((key_of(&event, &rules), line.as_bytes().to_vec())),
+            Err(refusal) => {
+                mistakes += 1;
+                eprintln!("{}:{number}: {refusal}", file.display());
+            }
+        }
+    }
+    if mistakes > 0 {
+        return Err(Failure::words(Exit::No, format!("{mistakes} line(s) are not events; nothing was published")));
+    }
+    let target = target(common)?;
+    let total = messages.len();
+    let mut progress = Progress::new("publishing", total as u64);
+    let published = runtime()?
+        .block_on(client::publish_events(&target, EXCHANGE, messages, |done| progress.at(done as u64)))
+        .map_err(trouble_failure)?;
+    progress.end();
+    if let Some((index, outcome)) = published.failed.first() {
+        let words = format!(
+            "{} of {total} events were not taken by RabbitMQ; the first is event {} ({outcome:?}). Publishing the file again is safe: a repeat has no effect",
+            published.failed.len(),
+            index + 1
+        );
+        return Err(Failure::words(Exit::Unreachable, words));
+    }
+    println!("published {} events", published.confirmed);
+    Ok(Exit::Ok)
+}
+
+fn key_of(event: &crate::core::event::Event, rules: &Rules) -> String {
+    // The type exists: the event was read by the same rules.
+    rules.message_type(&event.entity).map(|kind| wire::routing_key(kind, event.change)).unwrap_or_default()
+}
+
+/// Reads a file, or standard input for `-`.
+pub fn read_file(file: &Path) -> Result<String, Failure> {
+    let read = if file == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        std::fs::read_to_string(file)
+    };
+    read.map_err(|error| Failure::words(Exit::Usage, format!("cannot read {}: {error}", file.display())))
+}
+
+/// Returns the lines that are not blank, with their numbers from 1.
+pub fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().map(|(index, line)| (index + 1, line.trim())).filter(|(_, line)| !line.is_empty())
+}

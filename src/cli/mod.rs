@@ -1,0 +1,58 @@
+//! The command line. Every command ends with one of the exit codes of
+//! [`Exit`]; answers go to standard output, everything else to standard error.
+
+mod admin;
+mod args;
+mod check;
+mod deliveries;
+mod events;
+mod exit;
+mod explain;
+mod import;
+mod keys;
+mod open;
+mod quarantine;
+mod replays;
+mod run;
+mod terminal;
+mod topology;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+pub use exit::Exit;
+use exit::Failure;
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    // clap itself ends the process with 2 for wrong usage, and 0 for help.
+    let arguments = Arguments::parse();
+    match act(arguments) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            eprintln!("{failure}");
+            failure.exit().into()
+        }
+    }
+}
+
+fn act(arguments: Arguments) -> Result<Exit, Failure> {
+    let common = arguments.common;
+    match arguments.command {
+        Command::Run(run) => run::run(&common, &run),
+        Command::Check => check::check(&common),
+        Command::Explain(explain) => explain::explain(&common, &explain),
+        Command::Topology(topology) => topology::topology(&common, &topology),
+        Command::Events(events) => events::events(&common, &events),
+        Command::Import(import) => import::import(&common, &import),
+        Command::Quarantine(quarantine) => quarantine::quarantine(&common, &quarantine),
+        Command::Deliveries(arguments) => deliveries::deliveries(&common, &arguments),
+        Command::Recipients(arguments) => deliveries::recipients(&common, &arguments),
+        Command::Trace(arguments) => deliveries::trace(&common, &arguments),
+        Command::Replays(arguments) => replays::replays(&common, &arguments),
+        Command::InitKey => keys::init_key(&common),
+    }
+}

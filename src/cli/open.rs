@@ -1,0 +1,43 @@
+//! How a command gets at what is stored: through the running broker if there is
+//! one, otherwise by opening the store itself.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::admin::Admin;
+use super::args::Common;
+use super::exit::{Exit, Failure};
+use crate::store::{Create, MasterKey, OpenError, Options, Store};
+
+/// What is stored.
+pub enum Opened {
+    /// No broker runs on it.
+    Here(Box<Store>),
+    /// A broker runs, and answers for it.
+    There(Admin),
+}
+
+/// Returns where the master key is.
+pub fn key_file(common: &Common) -> PathBuf {
+    common.key_file.clone().unwrap_or_else(|| MasterKey::default_path(&common.data_dir))
+}
+
+/// Returns how the store is opened.
+pub fn store_options(common: &Common) -> Options {
+    let mut options = Options::new(&common.data_dir);
+    options.key_file = key_file(common);
+    options
+}
+
+/// Opens what is stored, or finds the broker that has it open. Only a command
+/// that brings something to store may create a store: a mistyped directory would
+/// become one, with a key.
+pub fn open(common: &Common, create: Create) -> Result<Opened, Failure> {
+    // A broker that has it open will have it open in two seconds, too.
+    let patience = Duration::from_millis(100);
+    match Store::open(&Options { create, patience, ..store_options(common) }) {
+        Ok(store) => Ok(Opened::Here(Box::new(store))),
+        Err(OpenError::Locked(_)) => Ok(Opened::There(Admin::new(common)?)),
+        Err(error) => Err(Failure::new(Exit::Refused, error)),
+    }
+}

@@ -1,0 +1,136 @@
+//! `wsb-broker quarantine`
+
+use serde_json::{Value, json};
+
+use super::args::{Common, Format, QuarantineArguments, QuarantineCommand};
+use super::exit::{Exit, Failure};
+use super::open::{Opened, open};
+use super::run::load_rules;
+use super::terminal::table;
+use crate::app::now;
+use crate::core::engine::{Engine, Limits, Output};
+use crate::ops::{self, QuarantineError};
+use crate::store::{Create, Store};
+use crate::writer::Commit;
+
+pub fn quarantine(common: &Common, arguments: &QuarantineArguments) -> Result<Exit, Failure> {
+    match &arguments.command {
+        QuarantineCommand::List { format } => list(common, *format),
+        QuarantineCommand::Retry { id } => retry(common, id),
+        QuarantineCommand::Discard { id, why } => discard(common, *id, why),
+    }
+}
+
+fn store_failure(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::new(Exit::Refused, error)
+}
+
+/// Returns every message in quarantine, as the API describes it.
+fn all(opened: &mut Opened) -> Result<Vec<Value>, Failure> {
+    let mut items = Vec::new();
+    match opened {
+        Opened::Here(store) => {
+            let mut after = 0;
+            loop {
+                let page = ops::page(&mut **store, after, ops::PAGE).map_err(store_failure)?;
+                let Some(last) = page.last() else { return Ok(items) };
+                after = last.id;
+                items.extend(page.iter().map(ops::quarantined_json));
+            }
+        }
+        Opened::There(admin) => {
+            let mut cursor = String::new();
+            loop {
+                let page = admin.get(&format!("/quarantine?limit={}&cursor={cursor}", ops::PAGE))?;
+                items.extend(page["items"].as_array().into_iter().flatten().cloned());
+                match page["next_cursor"].as_str() {
+                    Some(next) => cursor = next.to_owned(),
+                    None => return Ok(items),
+                }
+            }
+        }
+    }
+}
+
+fn list(common: &Common, format: Format) -> Result<Exit, Failure> {
+    let items = all(&mut open(common, Create::Never)?)?;
+    match format {
+        Format::Json => println!("{}", json!(items)),
+        Format::Table if items.is_empty() => println!("quarantine is empty"),
+        Format::Table => {
+            let mut rows = vec![["id", "since", "bytes", "reason"].map(str::to_owned).to_vec()];
+            for item in &items {
+                let text = |name: &str| item[name].as_str().map_or_else(|| item[name].to_string(), str::to_owned);
+                // To the second: the rest is noise to a reader, and JSON has it.
+                let since = text("at").get(..19).map_or_else(|| text("at"), |second| format!("{second}Z"));
+                rows.push(vec![text("id"), since, text("bytes"), text("reason")]);
+            }
+            print!("{}", table(&rows));
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn retry(common: &Common, id: &str) -> Result<Exit, Failure> {
+    let rules = load_rules(common)?;
+    let mut opened = open(common, Create::Never)?;
+    let ids: Vec<u64> = if id == "all" {
+        all(&mut opened)?.iter().filter_map(|item| item["id"].as_u64()).collect()
+    } else {
+        vec![id.parse().map_err(|_| Failure::words(Exit::Usage, "expected the number of a message, or all"))?]
+    };
+    let mut engine = Engine::new(std::sync::Arc::new(rules), Limits::default());
+    if let Opened::Here(store) = &mut opened {
+        engine.recover(&mut **store).map_err(store_failure)?;
+    }
+    let mut refused = 0;
+    for id in ids {
+        match retry_one(&mut opened, &mut engine, id) {
+            Ok(()) => println!("{id}: taken in"),
+            Err(failure) if failure.exit() == Exit::No => {
+                refused += 1;
+                println!("{id}: {failure}");
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(if refused == 0 { Exit::Ok } else { Exit::No })
+}
+
+fn retry_one(opened: &mut Opened, engine: &mut Engine, id: u64) -> Result<(), Failure> {
+    match opened {
+        Opened::Here(store) => {
+            let mut out = Output::default();
+            let retried = ops::retry(engine, &mut **store, id, now(), &mut out);
+            Commit::commit(&mut **store, true).map_err(store_failure)?;
+            retried.map(drop).map_err(quarantine_failure)
+        }
+        Opened::There(admin) => admin.post(&format!("/quarantine/{id}/retry"), "application/json", b"").map(drop),
+    }
+}
+
+fn discard(common: &Common, id: u64, why: &str) -> Result<Exit, Failure> {
+    if why.trim().is_empty() {
+        return Err(Failure::words(Exit::Usage, "a reason is needed: --why"));
+    }
+    match open(common, Create::Never)? {
+        Opened::Here(mut store) => {
+            let discarded = ops::discard(&mut *store, id);
+            Commit::commit(&mut *store, true).map_err(store_failure)?;
+            discarded.map_err(quarantine_failure)?;
+        }
+        Opened::There(admin) => {
+            let body = json!({ "why": why }).to_string();
+            admin.post(&format!("/quarantine/{id}/discard"), "application/json", body.as_bytes())?;
+        }
+    }
+    println!("{id}: discarded");
+    Ok(Exit::Ok)
+}
+
+fn quarantine_failure(error: QuarantineError<<Store as crate::core::records::Records>::Error>) -> Failure {
+    match error {
+        QuarantineError::Unknown(_) | QuarantineError::StillNotAnEvent(_) => Failure::new(Exit::No, error),
+        QuarantineError::Store(error) => store_failure(error),
+    }
+}

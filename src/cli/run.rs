@@ -1,0 +1,88 @@
+//! `wsb-broker run`, and what other commands need of the same settings.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+
+use super::args::{Common, RunArguments};
+use super::exit::{Exit, Failure};
+use super::open::store_options;
+use crate::amqp::Target;
+use crate::app::{self, RunError, Settings};
+use crate::config::load_routing;
+use crate::core::policy::Rules;
+use crate::http::Token;
+use crate::telemetry::{self, Format};
+
+pub fn run(common: &Common, arguments: &RunArguments) -> Result<Exit, Failure> {
+    start_log(common)?;
+    let mut store = store_options(common);
+    store.cache_bytes = arguments.store_cache_mib * 1024 * 1024;
+    let settings = Settings {
+        target: target(common)?,
+        store,
+        routing: common.routing.clone(),
+        http: common.http,
+        token: token()?,
+        shutdown: Duration::from_secs(arguments.shutdown_seconds),
+    };
+    runtime()?.block_on(app::run(settings)).map_err(failure)?;
+    Ok(Exit::Ok)
+}
+
+fn failure(error: RunError) -> Failure {
+    let exit = match &error {
+        RunError::Routing(_) => Exit::No,
+        RunError::Store(_) | RunError::Refused(_) => Exit::Refused,
+        RunError::Other(_) => Exit::Unreachable,
+    };
+    Failure::new(exit, error)
+}
+
+/// Starts logging as the environment asks.
+pub fn start_log(common: &Common) -> Result<(), Failure> {
+    let format = match std::env::var("WSB_LOG_FORMAT").as_deref() {
+        Ok("json") => Format::Json,
+        Ok("" | "text") | Err(_) => Format::Text,
+        Ok(_) => return Err(Failure::words(Exit::Usage, "WSB_LOG_FORMAT: expected text or json")),
+    };
+    telemetry::init_log(&common.log, format).map_err(|expected| Failure::words(Exit::Usage, format!("--log, WSB_LOG: {expected}")))
+}
+
+/// Returns the admin token, from the environment or from the file it names.
+pub fn token() -> Result<Option<Token>, Failure> {
+    Ok(token_text()?.as_deref().and_then(Token::new))
+}
+
+/// Returns the text of the admin token.
+pub fn token_text() -> Result<Option<String>, Failure> {
+    if let Ok(token) = std::env::var("WSB_ADMIN_TOKEN") {
+        return Ok(Some(token));
+    }
+    let Some(path) = std::env::var_os("WSB_ADMIN_TOKEN_FILE") else { return Ok(None) };
+    let path = Path::new(&path);
+    std::fs::read_to_string(path)
+        .map(Some)
+        .map_err(|error| Failure::words(Exit::Usage, format!("WSB_ADMIN_TOKEN_FILE: cannot read {}: {error}", path.display())))
+}
+
+/// Returns the runtime of a command. Two workers do what has to wait; the
+/// store has a thread of its own.
+pub fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::words(Exit::Refused, format!("cannot start: {error}")))
+}
+
+/// Returns where RabbitMQ is.
+pub fn target(common: &Common) -> Result<Target, Failure> {
+    Target::parse(&common.amqp_uri).map_err(|trouble| Failure::new(Exit::Usage, trouble))
+}
+
+/// Returns the rules.
+pub fn load_rules(common: &Common) -> Result<Rules, Failure> {
+    load_routing(&common.routing).map_err(|error| Failure::words(Exit::No, error.rendered().trim_end()))
+}

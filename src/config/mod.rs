@@ -1,0 +1,25 @@
+//! Files and environment to checked settings.
+//!
+//! Says what is wrong with a file, all of it at once and each thing at its line
+//! and column; decides nothing, and knows neither the store nor RabbitMQ. The
+//! only place that knows TOML.
+
+mod amqp_target;
+mod load;
+mod mistake;
+mod reader;
+mod recipients;
+mod routing;
+mod secret;
+mod types;
+mod watch;
+
+#[cfg(test)]
+mod routing_tests;
+
+pub use amqp_target::AmqpTarget;
+pub use load::{LoadError, load_routing};
+pub use mistake::{Mistake, render};
+pub use routing::parse_routing;
+pub use secret::Secret;
+pub use watch::RoutingWatch;

@@ -1,0 +1,594 @@
+//! Folds the events that change a citizen into one record, and answers "who,
+//! on this day".
+//!
+//! Two times are kept apart: the period for which something holds, and the
+//! instant at which it was registered. For one `EksternIdentifier` the newest
+//! registration wins, in whatever order they arrive, so that repeats and late
+//! arrivals change nothing wrongly. Nothing is computed ahead: every question
+//! is answered from the registrations when it is asked.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use super::event::{Change, Content, Event, PlanKind};
+use super::ids::{Akassekode, CitizenId, EventMark, ExternalId, Jobcenterkode, Kommunekode, Personnummer};
+use super::time::{Day, Moment, Period};
+
+/// The newest known registration of one record of DFDG.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration<T> {
+    /// The record.
+    pub external_id: ExternalId,
+    /// When it was registered.
+    pub registered_at: Moment,
+    /// The event that registered it; settles which of two registrations of the
+    /// same instant wins, the same way in whatever order they come.
+    pub mark: EventMark,
+    /// Whether it holds.
+    pub standing: Standing<T>,
+}
+
+/// Whether what was registered still holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing<T> {
+    /// It holds.
+    Holds(Claim<T>),
+    /// It was recalled (tilbagekaldt), and counts for nothing. What the record
+    /// said before is kept where it is known, to tell whom it concerned.
+    Recalled(Option<Former<T>>),
+}
+
+/// What a registration says, and for which days.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim<T> {
+    /// The days.
+    pub period: Period,
+    /// What holds on them.
+    pub value: T,
+}
+
+/// What a recalled record said last before its recall.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Former<T> {
+    /// When that was registered, and by which event.
+    pub registered: (Moment, EventMark),
+    /// What it said.
+    pub claim: Claim<T>,
+}
+
+/// A plan as far as routing depends on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Its kind.
+    pub kind: PlanKind,
+    /// The version that replaced it, if any.
+    pub later_version: Option<ExternalId>,
+}
+
+/// All registrations of one kind, at most one per record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History<T>(Vec<Registration<T>>);
+
+impl<T> Default for History<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Clone> Registration<T> {
+    /// Returns what the record says, or said last before it was recalled.
+    #[must_use]
+    pub fn claim(&self) -> Option<&Claim<T>> {
+        match &self.standing {
+            Standing::Holds(claim) => Some(claim),
+            Standing::Recalled(former) => former.as_ref().map(|former| &former.claim),
+        }
+    }
+
+    /// Keeps what an older registration of a recalled record said, if it is the
+    /// newest of the older ones; returns whether that is news.
+    fn remember_former(&mut self, older: Self) -> bool {
+        let Standing::Recalled(former) = &mut self.standing else { return false };
+        let older = match older.standing {
+            Standing::Holds(claim) => Former { registered: (older.registered_at, older.mark), claim },
+            Standing::Recalled(Some(older)) => older,
+            Standing::Recalled(None) => return false,
+        };
+        if former.as_ref().is_some_and(|known| known.registered >= older.registered) {
+            return false;
+        }
+        *former = Some(older);
+        true
+    }
+}
+
+impl<T: Clone + PartialEq> History<T> {
+    /// Rebuilds a history from its registrations as they were stored.
+    #[must_use]
+    pub fn from_registrations(registrations: Vec<Registration<T>>) -> Self {
+        Self(registrations)
+    }
+
+    /// Returns the registrations, in order of first arrival.
+    #[must_use]
+    pub fn registrations(&self) -> &[Registration<T>] {
+        &self.0
+    }
+
+    /// Takes in a registration; returns whether anything changed.
+    fn record(&mut self, mut new: Registration<T>) -> bool {
+        let Some(known) = self.0.iter_mut().find(|known| known.external_id == new.external_id) else {
+            self.0.push(new);
+            return true;
+        };
+        if (known.registered_at, known.mark) == (new.registered_at, new.mark) {
+            return false;
+        }
+        if (known.registered_at, known.mark) < (new.registered_at, new.mark) {
+            std::mem::swap(known, &mut new);
+            known.remember_former(new);
+            return true;
+        }
+        known.remember_former(new)
+    }
+
+    /// Returns the registration of a record, recalled or not.
+    #[must_use]
+    pub fn of_record(&self, external_id: &ExternalId) -> Option<&Registration<T>> {
+        self.0.iter().find(|registration| registration.external_id == *external_id)
+    }
+
+    /// Returns the registrations that cover `day` and whose start is the latest:
+    /// one, none, or several that begin on the same day.
+    fn in_force(&self, day: Day) -> Vec<(&Registration<T>, &Claim<T>)> {
+        let mut found: Vec<(&Registration<T>, &Claim<T>)> = Vec::new();
+        for (registration, claim) in self.standing().filter(|(_, claim)| claim.period.covers(day)) {
+            match found.first().map(|(_, best)| best.period.start().cmp(&claim.period.start())) {
+                Some(Ordering::Greater) => {}
+                Some(Ordering::Equal) => found.push((registration, claim)),
+                Some(Ordering::Less) | None => found = vec![(registration, claim)],
+            }
+        }
+        found
+    }
+
+    /// Returns the registrations that have not been recalled.
+    pub fn standing(&self) -> impl Iterator<Item = (&Registration<T>, &Claim<T>)> {
+        self.0.iter().filter_map(|registration| match &registration.standing {
+            Standing::Holds(claim) => Some((registration, claim)),
+            Standing::Recalled(_) => None,
+        })
+    }
+
+    /// Returns the registration, recalled ones included, that a system would go
+    /// by that had not noticed what is in force on `day`: of those that are not
+    /// in force, the one that began last. One that a later one has replaced is
+    /// not in force, though nobody may have closed it.
+    #[must_use]
+    pub fn latest_not_in_force(&self, day: Day) -> Option<(&Registration<T>, &T)> {
+        let in_force = self.in_force(day);
+        self.0
+            .iter()
+            .filter_map(|registration| registration.claim().map(|claim| (registration, claim)))
+            .filter(|(registration, claim)| {
+                claim.period.start() <= day && !in_force.iter().any(|(other, _)| other.external_id == registration.external_id)
+            })
+            .max_by_key(|(registration, claim)| (claim.period.start(), registration.registered_at, registration.mark))
+            .map(|(registration, claim)| (registration, &claim.value))
+    }
+
+    /// Returns what is in force on `day`, and why not where nothing is. Claims
+    /// that `means` takes for the same do not contradict one another: two
+    /// jobcentres of one kommune are that kommune.
+    #[must_use]
+    pub fn on<K: PartialEq>(&self, day: Day, means: impl Fn(&T) -> K) -> InForce<'_, T> {
+        let found = self.in_force(day);
+        // Of several that say the same the newest, whatever order they came in.
+        let newest = found.iter().max_by_key(|(registration, _)| (registration.registered_at, registration.mark));
+        let Some((registration, claim)) = newest else {
+            return if self.standing().next().is_some() { InForce::Ended } else { InForce::Unknown };
+        };
+        if found.iter().any(|(_, other)| means(&other.value) != means(&claim.value)) {
+            return InForce::Contradictory(found.into_iter().map(|(registration, _)| registration).collect());
+        }
+        InForce::One(registration, &claim.value)
+    }
+
+    /// Takes over the registrations of another history (a changed personnummer).
+    fn absorb(&mut self, other: &Self) {
+        for registration in &other.0 {
+            self.record(registration.clone());
+        }
+    }
+}
+
+/// What a history says of one day.
+#[derive(Debug, PartialEq, Eq)]
+pub enum InForce<'a, T> {
+    /// This, by this registration.
+    One(&'a Registration<T>, &'a T),
+    /// Nothing, though something is known of other days.
+    Ended,
+    /// Nothing is known of any day.
+    Unknown,
+    /// Several that begin on the same day and differ (*ours*: send to none).
+    Contradictory(Vec<&'a Registration<T>>),
+}
+
+/// What is known of one citizen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Citizen {
+    /// The citizen inside the broker.
+    pub id: CitizenId,
+    /// Other records that turned out to be this person; what was stored under
+    /// their ids stays there.
+    pub merged: Vec<CitizenId>,
+    /// The current personnummer.
+    pub personnummer: Personnummer,
+    /// When the current number was registered; `None` for a number that the
+    /// citizen was first met under.
+    pub numbered_at: Option<(Moment, EventMark)>,
+    /// Membership of a-kasser.
+    pub memberships: History<Akassekode>,
+    /// Jobcentertilknytning.
+    pub jobcentres: History<Jobcenterkode>,
+    /// Bopælskommune.
+    pub residences: History<Kommunekode>,
+    /// Kontaktgrupper.
+    pub contact_groups: History<i64>,
+    /// Plans.
+    pub plans: History<Plan>,
+    /// The day of death.
+    pub deaths: History<()>,
+}
+
+/// What an event did to a citizen's record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Folded {
+    /// The record has changed.
+    Changed,
+    /// The event said nothing new.
+    Unchanged,
+}
+
+impl Citizen {
+    /// Returns a citizen of whom nothing but a number is known.
+    #[must_use]
+    pub fn new(id: CitizenId, personnummer: Personnummer) -> Self {
+        Self {
+            id,
+            merged: Vec::new(),
+            personnummer,
+            numbered_at: None,
+            memberships: History::default(),
+            jobcentres: History::default(),
+            residences: History::default(),
+            contact_groups: History::default(),
+            plans: History::default(),
+            deaths: History::default(),
+        }
+    }
+
+    /// Takes in an event about this citizen.
+    ///
+    /// A change of number is not folded here, since it concerns two numbers:
+    /// see [`Citizen::renumber`].
+    pub fn fold(&mut self, event: &Event) -> Folded {
+        fn registration<T>(event: &Event, value: Option<T>, period: Period) -> Registration<T> {
+            let registered = (event.registered.at, event.mark);
+            let claim = value.map(|value| Claim { period, value });
+            let standing = match (event.change, claim) {
+                (Change::Created | Change::Updated, Some(claim)) => Standing::Holds(claim),
+                (Change::Deleted, Some(claim)) => Standing::Recalled(Some(Former { registered, claim })),
+                // Without a value only a recall is let through by `wire`.
+                (Change::Created | Change::Updated | Change::Deleted, None) => Standing::Recalled(None),
+            };
+            Registration { external_id: event.external_id.clone(), registered_at: registered.0, mark: registered.1, standing }
+        }
+        let period = event.period();
+        let changed = match &event.content {
+            Content::Membership { fund } => self.memberships.record(registration(event, *fund, period)),
+            Content::Jobcentre { jobcentre } => self.jobcentres.record(registration(event, *jobcentre, period)),
+            Content::Residence { kommune } => self.residences.record(registration(event, *kommune, period)),
+            Content::ContactGroup { group, .. } => self.contact_groups.record(registration(event, *group, period)),
+            Content::Plan { kind, later_version } => {
+                let plan = kind.map(|kind| Plan { kind, later_version: later_version.clone() });
+                self.plans.record(registration(event, plan, period))
+            }
+            Content::Death { on } => {
+                let died = on.and_then(|day| Period::new(day, None));
+                self.deaths.record(registration(event, died.map(|_| ()), died.unwrap_or(period)))
+            }
+            Content::NumberChange { .. } | Content::Deletion { .. } | Content::HandedOver { .. } | Content::Other => false,
+        };
+        if changed { Folded::Changed } else { Folded::Unchanged }
+    }
+
+    /// Takes over the number that the citizen has from now on, unless a newer
+    /// change is known already.
+    pub fn renumber(&mut self, new: Personnummer, at: Moment, mark: EventMark) -> Folded {
+        if self.numbered_at >= Some((at, mark)) {
+            return Folded::Unchanged;
+        }
+        self.personnummer = new;
+        self.numbered_at = Some((at, mark));
+        Folded::Changed
+    }
+
+    /// Takes over everything known under another number of the same person.
+    pub fn absorb(&mut self, other: &Self) {
+        self.merged.push(other.id);
+        self.merged.extend_from_slice(&other.merged);
+        self.memberships.absorb(&other.memberships);
+        self.jobcentres.absorb(&other.jobcentres);
+        self.residences.absorb(&other.residences);
+        self.contact_groups.absorb(&other.contact_groups);
+        self.plans.absorb(&other.plans);
+        self.deaths.absorb(&other.deaths);
+        if other.numbered_at > self.numbered_at {
+            self.personnummer = other.personnummer;
+            self.numbered_at = other.numbered_at;
+        }
+    }
+
+    /// Returns the plan in force on `day`: of those that cover it and have not
+    /// been replaced, the one that began last, and of these the one registered
+    /// last.
+    #[must_use]
+    pub fn plan_on(&self, day: Day) -> Option<(&Registration<Plan>, PlanKind)> {
+        self.plans
+            .standing()
+            .filter(|(_, claim)| claim.value.later_version.is_none() && claim.period.covers(day))
+            .max_by_key(|(registration, claim)| (claim.period.start(), registration.registered_at, registration.mark))
+            .map(|(registration, claim)| (registration, claim.value.kind))
+    }
+
+    /// Returns every id under which something about the citizen may be stored.
+    pub fn ids(&self) -> impl Iterator<Item = CitizenId> + '_ {
+        std::iter::once(self.id).chain(self.merged.iter().copied())
+    }
+
+    /// Returns whether the citizen is in one of `groups` on `day`.
+    #[must_use]
+    pub fn is_in_contact_group(&self, groups: &[i64], day: Day) -> bool {
+        self.contact_groups.standing().any(|(_, claim)| claim.period.covers(day) && groups.contains(&claim.value))
+    }
+
+    /// Returns the contact group that was in force when `registration` began:
+    /// the latest other one that began before it.
+    #[must_use]
+    pub fn contact_group_before(&self, external_id: &ExternalId, start: Day) -> Option<i64> {
+        self.contact_groups
+            .standing()
+            .filter(|(registration, claim)| registration.external_id != *external_id && claim.period.start() < start)
+            .max_by_key(|(registration, claim)| (claim.period.start(), registration.registered_at, registration.mark))
+            .map(|(_, claim)| claim.value)
+    }
+
+    /// Returns the first day in kontaktgruppe 1 (dagpengemodtager), if any.
+    #[must_use]
+    pub fn first_placement(&self) -> Option<Day> {
+        self.contact_groups.standing().filter(|(_, claim)| claim.value == 1).map(|(_, claim)| claim.period.start()).min()
+    }
+
+    /// Returns the day of death, if the citizen is dead; the earliest one known.
+    #[must_use]
+    pub fn died(&self) -> Option<Day> {
+        self.deaths.standing().map(|(_, claim)| claim.period.start()).min()
+    }
+}
+
+/// A citizen shared between the cache and whoever decides about it.
+pub type SharedCitizen = Arc<Citizen>;
+
+#[cfg(test)]
+mod tests {
+    use super::super::event::Change::{Created, Deleted, Updated};
+    use super::super::samples::{citizen, day, event, external, fund, group, jobcentre, moment, number, orders};
+    use super::*;
+
+    /// What the record of these events, in this order, says of `on`.
+    fn membership(events: &[Event], on: &str) -> String {
+        let citizen = citizen(events);
+        match citizen.memberships.on(day(on), |fund| *fund) {
+            InForce::One(_, fund) => fund.to_string(),
+            InForce::Ended => "ended".to_owned(),
+            InForce::Unknown => "unknown".to_owned(),
+            InForce::Contradictory(of) => format!("contradictory {}", of.len()),
+        }
+    }
+
+    #[test]
+    fn membership_on_a_day() {
+        let check = |events: &[Event], on: &str, expected: &str| {
+            for order in orders(events.len()) {
+                let events: Vec<Event> = order.iter().map(|at| events[*at].clone()).collect();
+                assert_eq!(membership(&events, on), expected, "{on} {order:?}");
+            }
+        };
+        let nobody = Content::Membership { fund: None };
+        check(&[], "2026-03-16", "unknown");
+        let open = event("a", 1, Created, "2026-01-01..", fund("007"));
+        check(std::slice::from_ref(&open), "2025-12-31", "ended");
+        check(std::slice::from_ref(&open), "2026-01-01", "007");
+        check(std::slice::from_ref(&open), "2199-01-01", "007");
+        // Both days count.
+        let closed = event("a", 2, Updated, "2026-01-01..2026-02-28", fund("007"));
+        check(&[open.clone(), closed.clone()], "2026-02-28", "007");
+        check(&[open.clone(), closed.clone()], "2026-03-01", "ended");
+        // Corrected: the fund was another one all the time.
+        check(&[open.clone(), event("a", 2, Updated, "2026-01-01..", fund("067"))], "2026-01-01", "067");
+        // Recalled, with and without saying what.
+        check(&[open.clone(), event("a", 2, Deleted, "..", nobody.clone())], "2026-01-01", "unknown");
+        check(&[open.clone(), event("a", 2, Deleted, "2026-01-01..", fund("007"))], "2026-01-01", "unknown");
+        // Recalled and registered again.
+        let again = event("a", 3, Created, "2026-02-01..", fund("111"));
+        check(&[open.clone(), event("a", 2, Deleted, "..", nobody.clone()), again], "2026-03-01", "111");
+        // The older one of a recalled record never comes back.
+        let recall_of_another = event("b", 2, Deleted, "..", nobody);
+        check(&[open.clone(), event("b", 1, Created, "2026-02-01..", fund("067")), recall_of_another], "2026-03-01", "007");
+        // A transfer, backdated: the later Startdato counts though the old one is open.
+        let transfer = event("b", 2, Created, "2025-06-01..", fund("067"));
+        check(&[open.clone(), transfer.clone()], "2025-12-31", "067");
+        check(&[open.clone(), transfer], "2026-01-01", "007");
+        // The same Startdato twice.
+        let rival = event("b", 2, Created, "2026-01-01..", fund("067"));
+        check(&[open.clone(), rival.clone()], "2026-01-01", "contradictory 2");
+        check(&[open.clone(), rival.clone(), event("c", 3, Created, "2026-01-02..", fund("111"))], "2026-01-02", "111");
+        check(&[open.clone(), rival, closed], "2026-03-01", "067");
+        check(&[open, event("b", 2, Created, "2026-01-01..", fund("007"))], "2026-01-01", "007");
+    }
+
+    /// Registrations of one record in every order leave the same record behind.
+    #[test]
+    fn order_of_arrival_changes_nothing() {
+        let nobody = Content::Membership { fund: None };
+        let sets = [
+            vec![
+                event("a", 1, Created, "2026-01-01..", fund("007")),
+                event("a", 2, Updated, "2026-01-01..2026-02-01", fund("007")),
+                event("a", 3, Deleted, "..", nobody.clone()),
+                event("b", 1, Created, "2026-02-02..", fund("067")),
+                event("b", 4, Updated, "2026-02-03..", fund("067")),
+            ],
+            vec![
+                event("a", 1, Created, "2026-01-01..", fund("007")),
+                event("a", 2, Deleted, "2026-01-01..", fund("111")),
+                event("a", 3, Deleted, "..", nobody.clone()),
+                event("a", 4, Updated, "2026-01-05..", fund("067")),
+                event("a", 5, Deleted, "..", nobody),
+            ],
+            vec![
+                // In the same instant: the mark settles it.
+                event("a", 1, Created, "2026-01-01..", fund("007")),
+                event("a", 1, Updated, "2026-01-02..", fund("067")),
+                event("a", 1, Updated, "2026-01-03..", fund("111")),
+            ],
+        ];
+        for set in sets {
+            let folded = |order: &[usize]| {
+                let citizen = citizen(order.iter().map(|at| &set[*at]));
+                let mut registrations = citizen.memberships.registrations().to_vec();
+                registrations.sort_by(|a, b| a.external_id.cmp(&b.external_id));
+                registrations
+            };
+            let all: Vec<usize> = (0..set.len()).collect();
+            for order in orders(set.len()) {
+                assert_eq!(folded(&order), folded(&all), "{order:?}");
+                let twice: Vec<usize> = order.iter().chain(&order).copied().collect();
+                assert_eq!(folded(&twice), folded(&all), "twice {order:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_repeat_says_nothing_new() {
+        let first = event("a", 2, Created, "2026-01-01..", fund("007"));
+        let mut citizen = citizen([&first]);
+        assert_eq!(citizen.fold(&first), Folded::Unchanged);
+        assert_eq!(citizen.fold(&event("a", 1, Created, "2026-01-01..", fund("067"))), Folded::Unchanged, "an older one");
+        assert_eq!(citizen.fold(&event("a", 3, Updated, "2026-01-01..", fund("067"))), Folded::Changed);
+    }
+
+    #[test]
+    fn two_jobcentres_of_one_kommune_do_not_contradict() {
+        let events =
+            [event("a", 1, Created, "2026-01-01..", jobcentre("86000")), event("b", 2, Created, "2026-01-01..", jobcentre("86001"))];
+        let citizen = citizen(&events);
+        assert!(matches!(citizen.jobcentres.on(day("2026-01-01"), |jobcentre| *jobcentre), InForce::Contradictory(_)));
+        let as_kommune = citizen.jobcentres.on(day("2026-01-01"), |jobcentre| jobcentre.kommune());
+        assert!(matches!(as_kommune, InForce::One(newest, _) if newest.external_id == external("b")));
+    }
+
+    #[test]
+    fn what_was_in_force_before() {
+        let check = |events: &[Event], on: &str, expected: Option<&str>| {
+            let citizen = citizen(events);
+            let found = citizen.memberships.latest_not_in_force(day(on)).map(|(_, fund)| fund.to_string());
+            assert_eq!(found.as_deref(), expected, "{on}");
+        };
+        let ended = event("a", 1, Created, "2025-01-01..2025-12-31", fund("007"));
+        let now = event("b", 1, Created, "2026-01-01..", fund("067"));
+        check(&[], "2026-01-01", None);
+        check(std::slice::from_ref(&now), "2026-01-01", None);
+        check(&[ended.clone(), now.clone()], "2026-01-01", Some("007"));
+        check(&[ended.clone(), now.clone()], "2025-12-31", None);
+        let recalled = event("b", 2, Deleted, "..", Content::Membership { fund: None });
+        check(&[ended, now.clone(), recalled], "2026-01-01", Some("067"));
+        // Still open, and replaced all the same.
+        check(&[event("a", 1, Created, "2025-01-01..", fund("007")), now], "2026-01-01", Some("007"));
+    }
+
+    #[test]
+    fn plan_in_force() {
+        let plan = |kind, later: Option<&str>| Content::Plan { kind: Some(kind), later_version: later.map(external) };
+        let check = |events: &[Event], on: &str, expected: Option<PlanKind>| {
+            for order in orders(events.len()) {
+                let citizen = citizen(order.iter().map(|at| &events[*at]));
+                assert_eq!(citizen.plan_on(day(on)).map(|(_, kind)| kind), expected, "{on} {order:?}");
+            }
+        };
+        let first = event("a", 1, Created, "2026-01-01..", plan(PlanKind::Jobplan, None));
+        let second = event("b", 2, Created, "2026-02-01..", plan(PlanKind::AndenPlan, None));
+        check(&[], "2026-01-01", None);
+        check(std::slice::from_ref(&first), "2025-12-31", None);
+        check(&[first.clone(), second.clone()], "2026-01-31", Some(PlanKind::Jobplan));
+        check(&[first.clone(), second.clone()], "2026-02-01", Some(PlanKind::AndenPlan));
+        // Replaced, by a version that is not known yet or one that is.
+        let replaced = event("a", 3, Updated, "2026-01-01..", plan(PlanKind::Jobplan, Some("b")));
+        check(&[first.clone(), replaced.clone()], "2026-01-31", None);
+        check(&[first.clone(), replaced, second.clone()], "2026-02-01", Some(PlanKind::AndenPlan));
+        // Of two that begin on one day the one registered last.
+        let same_day = event("c", 3, Created, "2026-01-01..", plan(PlanKind::Uddannelsesplan, None));
+        check(&[first.clone(), same_day], "2026-01-15", Some(PlanKind::Uddannelsesplan));
+        let recalled = event("b", 3, Deleted, "..", Content::Plan { kind: None, later_version: None });
+        check(&[first, second, recalled], "2026-02-01", Some(PlanKind::Jobplan));
+    }
+
+    #[test]
+    fn contact_groups() {
+        let events = [
+            event("a", 1, Created, "2025-01-01..2025-06-30", group(2)),
+            event("b", 1, Created, "2025-07-01..2025-12-31", group(1)),
+            event("c", 1, Created, "2026-01-01..", group(13)),
+            event("d", 1, Created, "2024-01-01..", group(1)),
+            event("d", 2, Deleted, "..", Content::ContactGroup { group: None, former: None }),
+        ];
+        for order in orders(events.len()) {
+            let citizen = citizen(order.iter().map(|at| &events[*at]));
+            assert_eq!(citizen.first_placement(), Some(day("2025-07-01")), "recalled ones do not count");
+            assert_eq!(citizen.contact_group_before(&external("c"), day("2026-01-01")), Some(1));
+            assert_eq!(citizen.contact_group_before(&external("b"), day("2025-07-01")), Some(2));
+            assert_eq!(citizen.contact_group_before(&external("a"), day("2025-01-01")), None);
+            assert!(citizen.is_in_contact_group(&[1, 13], day("2025-12-31")));
+            assert!(!citizen.is_in_contact_group(&[2], day("2025-07-01")));
+            assert!(!citizen.is_in_contact_group(&[1], day("2026-01-01")));
+        }
+        assert_eq!(citizen(&[]).first_placement(), None);
+    }
+
+    #[test]
+    fn the_earliest_day_of_death_counts_until_recalled() {
+        let died = |on: &str| Content::Death { on: Some(day(on)) };
+        let first = event("a", 1, Created, "..", died("2026-03-01"));
+        let second = event("b", 2, Created, "..", died("2026-03-03"));
+        assert_eq!(citizen(&[]).died(), None);
+        assert_eq!(citizen([&second, &first]).died(), Some(day("2026-03-01")));
+        let recalled = event("a", 3, Deleted, "..", Content::Death { on: None });
+        assert_eq!(citizen([&recalled, &second, &first]).died(), Some(day("2026-03-03")));
+    }
+
+    #[test]
+    fn the_newest_number_stays() {
+        let (early, late) = (moment("2026-03-01T00:00:00Z"), moment("2026-03-02T00:00:00Z"));
+        let mark = EventMark::of("urn:test", "n");
+        let mut citizen = citizen(&[]);
+        assert_eq!(citizen.renumber(number("0101019003"), late, mark), Folded::Changed);
+        assert_eq!(citizen.renumber(number("0101019002"), early, mark), Folded::Unchanged);
+        assert_eq!(citizen.personnummer, number("0101019003"));
+        let mut other = Citizen::new(CitizenId(2), number("0101019009"));
+        other.absorb(&citizen);
+        assert_eq!((other.personnummer, other.merged), (number("0101019003"), vec![CitizenId(1)]));
+    }
+}

@@ -1,0 +1,232 @@
+//! What may be attempted now, each decided again at that moment.
+
+use std::sync::Arc;
+
+use super::{Engine, Fact, Outgoing, Output, Stage};
+use crate::core::ids::{DeliveryKey, EventSeq, Recipient};
+use crate::core::outbox::{Because, Death, Delivery, End, State, Withdrawal};
+use crate::core::policy::MessageType;
+use crate::core::records::{Change, Fate, Records};
+use crate::core::routing::{Suppression, told_as};
+use crate::core::time::{Day, Moment};
+
+/// What was decided about an attempt.
+pub(super) enum Verdict {
+    /// The recipient is entitled now.
+    Send(Box<Permit>),
+    /// It is not.
+    Withdraw {
+        why: Withdrawal,
+        /// Whether it had the citizen, and lost it.
+        lost: bool,
+        /// Who is entitled by the same rule instead.
+        instead: Vec<(Recipient, Because)>,
+    },
+}
+
+/// Leave to send, for one attempt.
+pub(super) struct Permit {
+    because: Because,
+    kind: Arc<MessageType>,
+    identification: Option<crate::core::ids::Personnummer>,
+}
+
+impl Engine {
+    /// Returns through `out` the attempts to perform now, as many as may be
+    /// under way; withdraws what nobody is entitled to any more. Everything
+    /// staged before must have been committed and flushed; the caller commits
+    /// what this stages.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the changes not staged.
+    pub fn dispatch<R: Records>(&mut self, records: &mut R, now: Moment, out: &mut Output) -> Result<(), R::Error> {
+        self.lanes.committed();
+        if !self.connected {
+            return Ok(());
+        }
+        for recipient in self.lanes.in_turn() {
+            if let Some((after, limit)) = self.lanes.queue_mut(recipient).wants() {
+                let rows = records.waiting(recipient, Some(after), limit)?;
+                self.lanes.queue_mut(recipient).refill(rows, limit, now);
+            }
+            while self.in_flight < self.limits.in_flight {
+                let Some(seq) = self.lanes.queue_mut(recipient).next(now) else { break };
+                self.attempt(DeliveryKey { recipient, seq }, records, now, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn attempt<R: Records>(&mut self, key: DeliveryKey, records: &mut R, now: Moment, out: &mut Output) -> Result<(), R::Error> {
+        let Some(loaded) = self.lanes.loaded(key) else { return Ok(()) };
+        let verdict = self.judge(&loaded.delivery, records, now)?;
+        match verdict {
+            Verdict::Send(permit) => {
+                let Some(queue) = self.rules.recipient(key.recipient).map(|recipient| Arc::clone(&recipient.queue)) else { return Ok(()) };
+                let Some(delivery) = self.lanes.queue_mut(key.recipient).depart(key.seq) else { return Ok(()) };
+                delivery.because = permit.because;
+                out.attempts.push(Outgoing {
+                    key,
+                    id: delivery.id(),
+                    event: Arc::clone(&delivery.event),
+                    kind: permit.kind,
+                    queue,
+                    identification: permit.identification,
+                    attempt: delivery.attempts.saturating_add(1),
+                    replay: delivery.replay,
+                    decided_at: now,
+                });
+                self.in_flight += 1;
+            }
+            Verdict::Withdraw { why, lost, instead } => {
+                let delivery = loaded.delivery.clone();
+                self.withdraw_for(&delivery, why, lost, instead, records, now, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Withdraws a waiting delivery if its recipient is not entitled now.
+    pub(super) fn withdraw_unless_entitled<R: Records>(
+        &mut self,
+        delivery: &Delivery,
+        records: &mut R,
+        now: Moment,
+        out: &mut Output,
+    ) -> Result<(), R::Error> {
+        match self.judge(delivery, records, now)? {
+            Verdict::Send(_) => Ok(()),
+            Verdict::Withdraw { why, lost, instead } => self.withdraw_for(delivery, why, lost, instead, records, now, out),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the verdict taken apart, and the four that every step has")]
+    pub(super) fn withdraw_for<R: Records>(
+        &mut self,
+        delivery: &Delivery,
+        why: Withdrawal,
+        lost: bool,
+        instead: Vec<(Recipient, Because)>,
+        records: &mut R,
+        now: Moment,
+        out: &mut Output,
+    ) -> Result<(), R::Error> {
+        if lost {
+            out.facts.push(Fact::WrongRecipientPrevented(if delivery.replay { Stage::Replay } else { Stage::Attempt }));
+        }
+        self.withdraw(delivery, why, now, records, out)?;
+        for (recipient, because) in instead {
+            let key = DeliveryKey { recipient, seq: delivery.key.seq };
+            let settled = self.lanes.loaded(key).is_some()
+                || match records.fate(key)? {
+                    None | Some(Fate::Ended(End::Withdrawn(Withdrawal::MembershipEnded | Withdrawal::RecipientClosed))) => false,
+                    Some(Fate::Unfinished | Fate::Ended(End::Delivered)) => true,
+                    // Taken back for good: what it tells of is gone, or somebody decided so.
+                    Some(Fate::Ended(End::Withdrawn(
+                        Withdrawal::RecordDeleted | Withdrawal::SupersededByErasure | Withdrawal::Operator,
+                    ))) => true,
+                };
+            if !settled {
+                let replacement =
+                    Delivery { key, because, first_at: now, attempts: 0, failures: Vec::new(), state: State::Pending, ..delivery.clone() };
+                self.add(replacement, false, records)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Evaluates the audience rule on what is known now (R 2.10).
+    pub(super) fn judge<R: Records>(&self, delivery: &Delivery, records: &mut R, now: Moment) -> Result<Verdict, R::Error> {
+        let withdraw = |why| Ok(Verdict::Withdraw { why, lost: false, instead: Vec::new() });
+        let recipient = delivery.key.recipient;
+        if !self.rules.recipient(recipient).is_some_and(|rule| rule.is_open(Day::in_copenhagen(now))) {
+            return withdraw(Withdrawal::RecipientClosed);
+        }
+        let Some(kind) = told_as(&delivery.event, &self.rules) else {
+            return withdraw(Withdrawal::RecipientClosed);
+        };
+        let Some(citizen) = records.citizen(delivery.citizen)? else {
+            return withdraw(Withdrawal::SupersededByErasure);
+        };
+        let decision = self.decide(&delivery.event, kind, &citizen, records, now)?;
+        if let Some(chosen) = decision.chosen.iter().find(|chosen| chosen.recipient == recipient) {
+            let identification = chosen.identified.then_some(citizen.personnummer);
+            return Ok(Verdict::Send(Box::new(Permit { because: chosen.because.clone(), kind: Arc::clone(kind), identification })));
+        }
+        let lost = !decision.left_out.iter().any(|left_out| {
+            left_out.recipient == Some(recipient)
+                && matches!(left_out.why, Suppression::Condition | Suppression::NotSubscribed | Suppression::Deceased)
+        });
+        let instead = decision
+            .chosen
+            .into_iter()
+            .filter(|chosen| chosen.because.audience == delivery.because.audience)
+            .map(|chosen| (chosen.recipient, chosen.because))
+            .collect();
+        Ok(Verdict::Withdraw { why: Withdrawal::MembershipEnded, lost, instead })
+    }
+
+    /// Gives up what has waited too long without an attempt of its own, and
+    /// moves the low-water mark. To be called every now and then.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the changes not staged.
+    pub fn tend<R: Records>(&mut self, records: &mut R, now: Moment, out: &mut Output) -> Result<(), R::Error> {
+        for recipient in self.lanes.in_turn() {
+            // Bounded: what is left over is for the next time.
+            for _ in 0..crate::core::lanes::WINDOW {
+                let curve = &self.curve;
+                let Some(seq) = self.lanes.queue_mut(recipient).first_over(|first_at| curve.is_over(first_at, now)) else { break };
+                let Some(loaded) = self.lanes.queue_mut(recipient).remove(seq) else { break };
+                let why = match loaded.delivery.state {
+                    State::Retrying { last, .. } => Death::GaveUp(last),
+                    State::Pending | State::Dead { .. } => Death::NeverAttempted,
+                };
+                self.bury(loaded.delivery, why, records, now, out)?;
+            }
+        }
+        self.move_low_water(records)
+    }
+
+    /// Marks a delivery that has left the window as dead.
+    pub(super) fn bury<R: Records>(
+        &mut self,
+        delivery: Delivery,
+        why: Death,
+        records: &mut R,
+        now: Moment,
+        out: &mut Output,
+    ) -> Result<(), R::Error> {
+        let queue = self.lanes.queue_mut(delivery.key.recipient);
+        queue.note_fresh(delivery.citizen, delivery.key.seq);
+        super::uncount(queue.counts_mut(), &delivery.state);
+        queue.counts_mut().dead += 1;
+        out.facts.push(Fact::Died(Arc::clone(&delivery.event.entity), delivery.key.recipient, why));
+        records.stage(Change::PutDelivery(delivery.died(now, why)))
+    }
+
+    /// Says how far back recovery would have to read; gives rows to stragglers
+    /// that would make it read too far.
+    fn move_low_water<R: Records>(&mut self, records: &mut R) -> Result<(), R::Error> {
+        let too_far = EventSeq(self.last_seq.0.saturating_sub(self.limits.recovery_span));
+        let recipients: Vec<Recipient> =
+            self.lanes.queues().filter(|(_, queue)| queue.in_journal() > 0).map(|(recipient, _)| recipient).collect();
+        let mut low_water = EventSeq(self.last_seq.0 + 1);
+        for recipient in recipients {
+            let queue = self.lanes.queue_mut(recipient);
+            while let Some(seq) = queue.oldest_in_journal() {
+                if seq > too_far {
+                    low_water = low_water.min(seq);
+                    break;
+                }
+                let Some(delivery) = queue.give_row(seq) else { break };
+                records.stage(Change::PutDelivery(delivery.clone()))?;
+            }
+        }
+        if low_water > self.low_water {
+            self.low_water = low_water;
+            records.stage(Change::SetLowWater(low_water))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,346 @@
+//! The front door of the core: what happened goes in; changes to store,
+//! attempts to perform and facts to report come out.
+//!
+//! The engine stages changes with [`Records`]; whoever drives it commits them,
+//! flushes, and only then acknowledges events and calls [`Engine::dispatch`].
+//! Hence nothing is attempted whose intent is not durable. Everything the
+//! engine holds in memory is rebuilt by [`Engine::recover`].
+//!
+//! Does no I/O, and never asks what time it is.
+
+mod admit;
+mod dispatch;
+mod explain;
+mod operator;
+mod returned;
+mod settle;
+
+use std::sync::Arc;
+
+pub use admit::Manner;
+pub use explain::{Explanation, explain};
+pub use operator::{Discarded, Prospect, Replayed};
+pub use returned::{CameBack, TakenBack};
+
+use super::event::Event;
+use super::ids::{DeliveryKey, EventSeq, Personnummer, Recipient, WsbId};
+use super::lanes::{Kept, Lanes, Pause, WINDOW};
+use super::outbox::{Death, Delivery, End, State, Withdrawal};
+use super::policy::{MessageType, Rules};
+use super::records::{Change, Quarantined, Records, RowCounts};
+use super::retry::{Curve, Outcome};
+use super::routing::Suppression;
+use super::time::Moment;
+
+/// One attempt to be performed: publish this, and report the outcome.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// The delivery.
+    pub key: DeliveryKey,
+    /// The id of the WSB.
+    pub id: WsbId,
+    /// What is told.
+    pub event: Arc<Event>,
+    /// As which type.
+    pub kind: Arc<MessageType>,
+    /// Into which queue.
+    pub queue: Arc<str>,
+    /// The citizen's current number, unless the recipient may not be told.
+    pub identification: Option<Personnummer>,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// Whether an operator asked for it.
+    pub replay: bool,
+    /// When entitlement was decided for this attempt.
+    pub decided_at: Moment,
+}
+
+/// What became of an event at intake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Consumption {
+    /// Somebody is to be told.
+    Routed,
+    /// Nobody is.
+    NoRecipient,
+    /// It had been taken in before.
+    Duplicate,
+    /// It cannot be an event.
+    Quarantined,
+}
+
+/// When a wrong recipient was prevented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// At intake.
+    Decision,
+    /// Before an attempt, or at once when the membership changed.
+    Attempt,
+    /// Before an attempt that an operator had asked for.
+    Replay,
+}
+
+/// Something that happened, to be counted and told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// An event was consumed. Without a type only in quarantine.
+    Consumed(Option<Arc<str>>, Consumption),
+    /// A recipient was left out at intake.
+    Suppressed(Arc<str>, Suppression),
+    /// A recipient that has lost the citizen was not told.
+    WrongRecipientPrevented(Stage),
+    /// An attempt was made.
+    Attempted(Outcome),
+    /// A delivery was confirmed, this many microseconds after its event was taken in.
+    Delivered(Arc<str>, Recipient, i64),
+    /// A deletion notice about a data area was confirmed.
+    NoticeDelivered(Box<str>),
+    /// A delivery was taken back.
+    Withdrawn(Arc<str>, Recipient, Withdrawal),
+    /// A delivery was given up.
+    Died(Arc<str>, Recipient, Death),
+    /// A queue was paused, or its pause made longer.
+    Paused(Recipient, Pause),
+    /// A queue works again.
+    Resumed(Recipient),
+}
+
+/// What the engine wants done, besides the changes that it has staged.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Attempts to perform, in order.
+    pub attempts: Vec<Outgoing>,
+    /// What happened.
+    pub facts: Vec<Fact>,
+}
+
+/// Bounds on what is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How many attempts may be under way at once.
+    pub in_flight: usize,
+    /// How many deliveries may rely on the journal before intake should wait.
+    pub in_journal: usize,
+    /// How many events back the journal must be read at a restart at the most.
+    pub recovery_span: u64,
+    /// How many deliveries of one queue are loaded at the most.
+    pub window: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { in_flight: 2048, in_journal: 8192, recovery_span: 65_536, window: WINDOW }
+    }
+}
+
+/// One queue as operators and metrics see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueView {
+    /// Whose.
+    pub recipient: Recipient,
+    /// Whether and why it is paused.
+    pub pause: Option<Pause>,
+    /// Unfinished deliveries by state.
+    pub counts: RowCounts,
+    /// Since when the oldest one waits.
+    pub oldest: Option<Moment>,
+    /// How many lanes wait behind a delivery that is being retried.
+    pub lanes_blocked: usize,
+}
+
+/// The deciding part of the broker.
+#[derive(Debug)]
+pub struct Engine {
+    rules: Arc<Rules>,
+    curve: Curve,
+    limits: Limits,
+    lanes: Lanes,
+    last_seq: EventSeq,
+    low_water: EventSeq,
+    /// The newest event of a former life: what waited about it, and about those
+    /// before it, may have been sent without anybody knowing.
+    recovered_to: EventSeq,
+    in_flight: usize,
+    connected: bool,
+}
+
+impl Engine {
+    /// Returns an engine that knows nothing yet; see [`Engine::recover`].
+    #[must_use]
+    pub fn new(rules: Arc<Rules>, limits: Limits) -> Self {
+        let curve = Curve::new(rules.retry());
+        Self {
+            rules,
+            curve,
+            limits,
+            lanes: Lanes::new(limits.window),
+            last_seq: EventSeq(0),
+            low_water: EventSeq(0),
+            recovered_to: EventSeq(0),
+            in_flight: 0,
+            connected: false,
+        }
+    }
+
+    /// Rebuilds the view of what waits, and gives a row to every delivery that a
+    /// crash has left in the journal only. To be called once, before all else;
+    /// the caller commits.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn recover<R: Records>(&mut self, records: &mut R) -> Result<(), R::Error> {
+        self.last_seq = records.last_seq();
+        self.recovered_to = self.last_seq;
+        for (recipient, counts) in records.row_counts()? {
+            let queue = self.lanes.queue_mut(recipient);
+            *queue.counts_mut() = counts;
+            if counts.pending + counts.retrying > 0 {
+                queue.leave_for_later();
+            }
+        }
+        for delivery in records.unfinished_in_journal()? {
+            let queue = self.lanes.queue_mut(delivery.key.recipient);
+            queue.counts_mut().pending += 1;
+            queue.leave_for_later();
+            records.stage(Change::PutDelivery(delivery))?;
+        }
+        self.low_water = EventSeq(self.last_seq.0 + 1);
+        records.stage(Change::SetLowWater(self.low_water))
+    }
+
+    /// Takes over other rules. What waits is decided by them from now on.
+    pub fn set_rules(&mut self, rules: Arc<Rules>) {
+        self.curve = Curve::new(rules.retry());
+        self.rules = rules;
+    }
+
+    /// Returns the rules in force.
+    #[must_use]
+    pub fn rules(&self) -> &Arc<Rules> {
+        &self.rules
+    }
+
+    /// Notes whether attempts can be performed at all. Nothing is attempted
+    /// while they cannot.
+    pub fn set_connected(&mut self, connected: bool) {
+        self.connected = connected;
+    }
+
+    /// Returns whether more ordinary events should be taken in now.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.lanes.queues().map(|(_, queue)| queue.in_journal()).sum::<usize>() < self.limits.in_journal
+    }
+
+    /// Returns how many attempts are under way.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Returns the next instant at which [`Engine::dispatch`] or
+    /// [`Engine::tend`] may have something to do of its own accord.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Moment> {
+        if !self.connected || self.in_flight >= self.limits.in_flight {
+            return None;
+        }
+        self.lanes.queues().filter_map(|(_, queue)| queue.next_wake()).min()
+    }
+
+    /// Returns every queue as operators and metrics see it.
+    #[must_use]
+    pub fn view(&self) -> Vec<QueueView> {
+        self.lanes
+            .queues()
+            .map(|(recipient, queue)| QueueView {
+                recipient,
+                pause: queue.paused(),
+                counts: queue.counts(),
+                oldest: queue.oldest(),
+                lanes_blocked: queue.lanes_blocked(),
+            })
+            .collect()
+    }
+
+    /// Puts a message that cannot be an event into quarantine.
+    ///
+    /// # Errors
+    /// When the change cannot be staged.
+    pub fn quarantine<R: Records>(&mut self, message: Quarantined, records: &mut R, out: &mut Output) -> Result<(), R::Error> {
+        out.facts.push(Fact::Consumed(None, Consumption::Quarantined));
+        records.stage(Change::Quarantine(message))
+    }
+
+    /// Adds a new delivery where it belongs, and stages a row if it needs one.
+    /// `journaled` says that the journal holds it, so that it may do without.
+    fn add<R: Records>(&mut self, delivery: Delivery, journaled: bool, records: &mut R) -> Result<(), R::Error> {
+        use super::lanes::Place;
+        let queue = self.lanes.queue_mut(delivery.key.recipient);
+        queue.counts_mut().pending += 1;
+        match queue.place(delivery.key.seq, delivery.lane()) {
+            Place::Soon if journaled => queue.load(delivery, Kept::InJournal),
+            Place::Soon | Place::Held => {
+                records.stage(Change::PutDelivery(delivery.clone()))?;
+                queue.load(delivery, Kept::InRow);
+            }
+            Place::Later => {
+                queue.put_for_later(delivery.citizen, delivery.key.seq);
+                records.stage(Change::PutDelivery(delivery))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether the recipient may have been sent something: it was, or
+    /// an outcome may have been lost with a former life of the process.
+    fn may_have_been_sent(&self, delivery: &Delivery) -> bool {
+        delivery.attempts > 0
+            // A replay begins to count anew.
+            || delivery.replay
+            || delivery.key.seq <= self.recovered_to
+            || self.lanes.loaded(delivery.key).is_some_and(super::lanes::Loaded::is_in_flight)
+    }
+
+    /// Withdraws a delivery, loaded or not. One under way keeps its place in the
+    /// lane until its outcome is known; should it fail, it is not tried again.
+    fn withdraw<R: Records>(
+        &mut self,
+        delivery: &Delivery,
+        why: Withdrawal,
+        now: Moment,
+        records: &mut R,
+        out: &mut Output,
+    ) -> Result<(), R::Error> {
+        // Counted as an attempt, so that it enters the ledger of who holds what.
+        let attempts = delivery.attempts.max(u32::from(self.may_have_been_sent(delivery)));
+        let queue = self.lanes.queue_mut(delivery.key.recipient);
+        let loaded = queue.get(delivery.key.seq);
+        let had_row = loaded.is_none_or(|loaded| loaded.kept == Kept::InRow);
+        if loaded.is_some_and(super::lanes::Loaded::is_in_flight) {
+            queue.withdraw_in_flight(delivery.key.seq);
+        } else {
+            queue.remove(delivery.key.seq);
+        }
+        uncount(queue.counts_mut(), &delivery.state);
+        out.facts.push(Fact::Withdrawn(Arc::clone(&delivery.event.entity), delivery.key.recipient, why));
+        records.stage(Change::Finish {
+            key: delivery.key,
+            citizen: delivery.citizen,
+            event: Arc::clone(&delivery.event),
+            had_row,
+            end: End::Withdrawn(why),
+            attempts,
+            at: now,
+        })
+    }
+}
+
+/// Takes a delivery in `state` out of the numbers of its queue.
+fn uncount(counts: &mut RowCounts, state: &State) {
+    let count = match state {
+        State::Pending => &mut counts.pending,
+        State::Retrying { .. } => &mut counts.retrying,
+        State::Dead { .. } => &mut counts.dead,
+    };
+    *count = count.saturating_sub(1);
+}

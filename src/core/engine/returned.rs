@@ -1,0 +1,113 @@
+//! A WSB that had been delivered comes back: the vendor rejected it, or its
+//! queue gave it up.
+
+use std::sync::Arc;
+
+use super::{Engine, Fact, Output};
+use crate::core::ids::{DeliveryKey, Recipient, WsbId};
+use crate::core::outbox::{Death, Delivery, State};
+use crate::core::records::{Archive, Change};
+use crate::core::time::Moment;
+
+/// What a message that came back says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CameBack {
+    /// The id of the WSB.
+    pub id: WsbId,
+    /// The id of the event, and who was told of it, as far as it still says so.
+    pub told: Option<(Box<str>, Recipient)>,
+}
+
+/// What was made of a message that came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum TakenBack {
+    /// Its delivery is dead now, or was already.
+    Known,
+    /// Nothing is known of it, or not any more.
+    Unknown,
+}
+
+impl Engine {
+    /// Marks the delivery of a WSB that came back as dead at once: trying again
+    /// is for a person to decide.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the change not staged.
+    pub fn take_back<R: Archive>(
+        &mut self,
+        wsb: &CameBack,
+        why: Death,
+        records: &mut R,
+        now: Moment,
+        out: &mut Output,
+    ) -> Result<TakenBack, R::Error> {
+        let Some(key) = key_of(wsb, records)? else { return Ok(TakenBack::Unknown) };
+        if self.lanes.loaded(key).is_some() {
+            // It came back before its confirm: that attempt has its own outcome,
+            // and whatever it is, this one stands after it.
+            let queue = self.lanes.queue_mut(key.recipient);
+            let Some(loaded) = queue.remove(key.seq) else { return Ok(TakenBack::Unknown) };
+            if loaded.is_in_flight() {
+                self.in_flight = self.in_flight.saturating_sub(1);
+            }
+            if loaded.is_withdrawn() {
+                // Its record was deleted meanwhile: it has ended, and stays so.
+                return Ok(TakenBack::Known);
+            }
+            self.bury(loaded.delivery, why, records, now, out)?;
+            return Ok(TakenBack::Known);
+        }
+        if let Some(row) = records.delivery(key)? {
+            match row.state {
+                State::Dead { .. } => {}
+                // Beyond the window: its outcome was lost, or it was replayed.
+                State::Pending | State::Retrying { .. } => self.bury(row, why, records, now, out)?,
+            }
+            return Ok(TakenBack::Known);
+        }
+        let Some(admission) = records.admission(key.seq)? else { return Ok(TakenBack::Unknown) };
+        let ended = records.ended(key)?;
+        let chosen = admission.deliveries.iter().find(|(recipient, _)| *recipient == key.recipient);
+        // One that took over later was named by the rule that had named another
+        // authority of its kind; which registration decided is in the past.
+        let took_over = || {
+            let same_kind = |(recipient, _): &&(Recipient, _)| recipient.kind() == key.recipient.kind();
+            ended.as_ref().and_then(|_| admission.deliveries.iter().find(same_kind))
+        };
+        let Some((_, because)) = chosen.or_else(took_over) else { return Ok(TakenBack::Unknown) };
+        let delivery = Delivery {
+            key,
+            citizen: admission.citizen,
+            event: Arc::clone(&admission.event),
+            domain: admission.domain,
+            because: because.clone(),
+            first_at: admission.at,
+            attempts: ended.as_ref().map_or(1, |ended| ended.attempts),
+            failures: Vec::new(),
+            replay: false,
+            state: State::Dead { at: now, why },
+        };
+        let queue = self.lanes.queue_mut(key.recipient);
+        queue.note_fresh(delivery.citizen, key.seq);
+        queue.counts_mut().dead += 1;
+        out.facts.push(Fact::Died(Arc::clone(&delivery.event.entity), key.recipient, why));
+        records.stage(Change::PutDelivery(delivery))?;
+        Ok(TakenBack::Known)
+    }
+}
+
+/// Returns the delivery of a WSB that came back. One that took over from another
+/// after the event was taken in is found by the event: its id was not known then.
+fn key_of<R: Archive>(wsb: &CameBack, records: &mut R) -> Result<Option<DeliveryKey>, R::Error> {
+    if let Some(key) = records.delivery_by_id(wsb.id)? {
+        return Ok(Some(key));
+    }
+    let Some((event_id, recipient)) = &wsb.told else { return Ok(None) };
+    for seq in records.events_by_id(event_id)? {
+        if records.admission(seq)?.is_some_and(|admission| admission.event.mark.wsb_id(*recipient) == wsb.id) {
+            return Ok(Some(DeliveryKey { recipient: *recipient, seq }));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,104 @@
+//! The outcome of an attempt moves its delivery: delivered, retrying or dead.
+
+use std::sync::Arc;
+
+use super::{Engine, Fact, Output, uncount};
+use crate::core::event::Content;
+use crate::core::ids::DeliveryKey;
+use crate::core::lanes::Kept;
+use crate::core::outbox::{Attempt, Death, End, State};
+use crate::core::records::{Change, Records};
+use crate::core::retry::{Outcome, Reach, reach};
+use crate::core::time::Moment;
+
+impl Engine {
+    /// Takes in the outcome of an attempt. One about a delivery that is not
+    /// under way is of a former life of the process, and ignored.
+    ///
+    /// # Errors
+    /// When the changes cannot be staged.
+    pub fn settle<R: Records>(
+        &mut self,
+        key: DeliveryKey,
+        outcome: Outcome,
+        records: &mut R,
+        now: Moment,
+        out: &mut Output,
+    ) -> Result<(), R::Error> {
+        let Some(loaded) = self.lanes.loaded(key).filter(|loaded| loaded.is_in_flight()) else { return Ok(()) };
+        let withdrawn = loaded.is_withdrawn();
+        self.in_flight = self.in_flight.saturating_sub(1);
+        out.facts.push(Fact::Attempted(outcome));
+        let queue = self.lanes.queue_mut(key.recipient);
+        let (failure, code) = match outcome {
+            Outcome::Confirmed => {
+                let Some(loaded) = queue.remove(key.seq) else { return Ok(()) };
+                if !withdrawn {
+                    uncount(queue.counts_mut(), &loaded.delivery.state);
+                }
+                if queue.succeeded(now).is_some() {
+                    out.facts.push(Fact::Resumed(key.recipient));
+                }
+                let delivery = loaded.delivery;
+                out.facts.push(Fact::Delivered(Arc::clone(&delivery.event.entity), key.recipient, now.0 - delivery.first_at.0));
+                if let Content::Deletion { area, .. } = &delivery.event.content {
+                    out.facts.push(Fact::NoticeDelivered(area.clone()));
+                }
+                return records.stage(Change::Finish {
+                    key,
+                    citizen: delivery.citizen,
+                    had_row: !withdrawn && loaded.kept == Kept::InRow,
+                    end: End::Delivered,
+                    attempts: delivery.attempts.saturating_add(1),
+                    event: delivery.event,
+                    at: now,
+                });
+            }
+            Outcome::Failed { failure, code } => (failure, code),
+        };
+        let curve = &self.curve;
+        let pause = match reach(failure) {
+            Reach::Queue => queue.pause(failure, now, |failures| curve.probe_ms(failures)),
+            // A probe that fails for whatever reason leaves the queue paused, or
+            // the next one would follow at once.
+            Reach::Connection if queue.paused().is_some() => queue.pause(failure, now, |failures| curve.probe_ms(failures)),
+            Reach::Connection => None,
+        };
+        if let Some(pause) = pause {
+            out.facts.push(Fact::Paused(key.recipient, pause));
+        }
+        let Some(loaded) = queue.get(key.seq) else { return Ok(()) };
+        let delivery = loaded.delivery.clone();
+        let attempt = Attempt { at: now, failure, code };
+        let lane = delivery.lane();
+        if withdrawn {
+            queue.remove(key.seq);
+        } else if self.curve.is_over(delivery.first_at, now) {
+            queue.remove(key.seq);
+            uncount(queue.counts_mut(), &delivery.state);
+            queue.counts_mut().dead += 1;
+            queue.note_fresh(delivery.citizen, key.seq);
+            out.facts.push(Fact::Died(Arc::clone(&delivery.event.entity), key.recipient, Death::GaveUp(failure)));
+            records.stage(Change::PutDelivery(delivery.gave_up(attempt)))?;
+        } else {
+            if delivery.state == State::Pending {
+                let counts = queue.counts_mut();
+                counts.pending = counts.pending.saturating_sub(1);
+                counts.retrying += 1;
+            }
+            let next_at = now.plus_millis(self.curve.delay_ms(delivery.attempts.saturating_add(1), &delivery.id()));
+            let delivery = delivery.failed(attempt, next_at);
+            records.stage(Change::PutDelivery(delivery.clone()))?;
+            queue.put_back(delivery);
+        }
+        // Whatever this holds up must not rely on the journal for long: the rest
+        // of the lane, or of the queue when it has just been paused.
+        let behind = pause.is_none().then_some(lane);
+        for seq in queue.needing_rows(behind) {
+            if let Some(delivery) = queue.give_row(seq) {
+                records.stage(Change::PutDelivery(delivery.clone()))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,814 @@
+//! What may be attempted next: queues, their pauses, and the lanes in them.
+//!
+//! A queue's outbox is a sequence of deliveries in order of intake, of which a
+//! front part, the window, is loaded; the rest lies in the store. Within the
+//! window each lane has its deliveries in order, and only its first one may be
+//! under way. All of this is a view: it is rebuilt from the store at a restart
+//! and never the only place where something is known.
+//!
+//! Nothing here decides who is entitled; that is asked when a delivery is taken.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use super::ids::{CitizenId, DeliveryKey, EventSeq, Recipient};
+use super::outbox::{Delivery, Failure, Lane};
+use super::policy::Domain;
+use super::records::RowCounts;
+use super::time::Moment;
+
+/// How many deliveries of one queue are loaded at the most (replays and
+/// replacements of earlier deliveries come on top), unless told otherwise.
+pub const WINDOW: usize = 1024;
+
+/// How many deliveries of one queue may be under way at once.
+const MOST_IN_FLIGHT: u32 = 512;
+
+/// Why a queue is paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PauseCause {
+    /// An attempt failed in a way that concerns the whole queue.
+    Failure(Failure),
+    /// An operator, or the vendor's maintenance window.
+    Ordered,
+}
+
+/// A queue at rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pause {
+    /// Why.
+    pub cause: PauseCause,
+    /// Since when.
+    pub since: Moment,
+    /// When it is probed, or ends.
+    pub until: Moment,
+    /// How many probes have failed, the first failure included.
+    pub failures: u32,
+}
+
+/// Where the content of a loaded delivery is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// In the journal only.
+    InJournal,
+    /// In a row of its own.
+    InRow,
+}
+
+/// A loaded delivery.
+#[derive(Debug)]
+pub struct Loaded {
+    /// It.
+    pub delivery: Delivery,
+    /// Where it is stored.
+    pub kept: Kept,
+    in_flight: bool,
+    withdrawn: bool,
+}
+
+impl Loaded {
+    /// Returns whether it is under way.
+    #[must_use]
+    pub fn is_in_flight(&self) -> bool {
+        self.in_flight
+    }
+
+    /// Returns whether it was withdrawn while under way: what is stored of it
+    /// has ended, and only its outcome is still waited for.
+    #[must_use]
+    pub fn is_withdrawn(&self) -> bool {
+        self.withdrawn
+    }
+}
+
+/// One recipient's queue as far as it is loaded.
+#[derive(Debug)]
+pub struct Queue {
+    window: BTreeMap<EventSeq, Loaded>,
+    lanes: HashMap<Lane, VecDeque<EventSeq>>,
+    ready: VecDeque<EventSeq>,
+    delayed: BTreeSet<(Moment, EventSeq)>,
+    /// Everything unfinished up to here is in the window.
+    loaded_to: EventSeq,
+    /// Whether rows beyond `loaded_to` may exist.
+    more: bool,
+    /// Rows written outside of the window since the last dispatch: beyond it, or
+    /// of what has died. They may not be committed yet, and whoever reads
+    /// committed rows does not see them.
+    fresh: Vec<(CitizenId, EventSeq)>,
+    /// When the latest pause ended.
+    resumed_at: Option<Moment>,
+    pause: Option<Pause>,
+    in_flight: u32,
+    allowance: u32,
+    counts: RowCounts,
+    in_journal: usize,
+    /// How many deliveries are loaded at the most.
+    most_loaded: usize,
+}
+
+impl Queue {
+    /// Returns an empty queue of which at most `most_loaded` deliveries are loaded.
+    #[must_use]
+    pub fn new(most_loaded: usize) -> Self {
+        Self {
+            window: BTreeMap::new(),
+            lanes: HashMap::new(),
+            ready: VecDeque::new(),
+            delayed: BTreeSet::new(),
+            loaded_to: EventSeq(0),
+            more: false,
+            fresh: Vec::new(),
+            resumed_at: None,
+            pause: None,
+            in_flight: 0,
+            allowance: MOST_IN_FLIGHT,
+            counts: RowCounts::default(),
+            in_journal: 0,
+            most_loaded: most_loaded.max(1),
+        }
+    }
+}
+
+/// Where a new delivery belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the window, and the journal is enough: it is about to be attempted.
+    Soon,
+    /// In the window, with a row: something in front of it holds it up.
+    Held,
+    /// In the store only, with a row: the window is full.
+    Later,
+}
+
+impl Queue {
+    /// Returns where a new delivery belongs, before it is added.
+    #[must_use]
+    pub fn place(&self, seq: EventSeq, lane: Lane) -> Place {
+        if seq > self.loaded_to && (self.more || self.window.len() >= self.most_loaded) {
+            return Place::Later;
+        }
+        let held_up = |head: &EventSeq| self.window.get(head).is_some_and(|loaded| loaded.kept == Kept::InRow);
+        let lane_held = self.lanes.get(&lane).and_then(VecDeque::front).is_some_and(held_up);
+        if self.pause.is_some() || lane_held { Place::Held } else { Place::Soon }
+    }
+
+    /// Notes that rows beyond the window may exist, all of them committed.
+    pub fn leave_for_later(&mut self) {
+        self.more = true;
+    }
+
+    /// Notes that a row has just been put beyond the window.
+    pub fn put_for_later(&mut self, citizen: CitizenId, seq: EventSeq) {
+        self.more = true;
+        self.note_fresh(citizen, seq);
+    }
+
+    /// Notes that a row has just been written of what is not loaded.
+    pub fn note_fresh(&mut self, citizen: CitizenId, seq: EventSeq) {
+        self.fresh.push((citizen, seq));
+    }
+
+    /// Notes that everything put so far has been committed.
+    pub fn committed(&mut self) {
+        self.fresh.clear();
+    }
+
+    /// Returns the rows about a citizen that are not loaded and may not be
+    /// committed yet.
+    pub fn fresh_of(&self, citizen: CitizenId) -> impl Iterator<Item = EventSeq> + '_ {
+        self.fresh.iter().filter(move |(of, _)| *of == citizen).map(|(_, seq)| *seq)
+    }
+
+    /// Loads a delivery. One that is loaded already stays as it is.
+    pub fn load(&mut self, delivery: Delivery, kept: Kept) {
+        let seq = delivery.key.seq;
+        if self.window.contains_key(&seq) {
+            return;
+        }
+        self.loaded_to = self.loaded_to.max(seq);
+        let lane = delivery.lane();
+        let due = delivery.not_before();
+        self.in_journal += usize::from(kept == Kept::InJournal);
+        self.window.insert(seq, Loaded { delivery, kept, in_flight: false, withdrawn: false });
+        let line = self.lanes.entry(lane).or_default();
+        // Almost always the newest; a replacement or a replay may be older.
+        let at = line.iter().rposition(|other| *other < seq).map_or(0, |before| before + 1);
+        line.insert(at, seq);
+        if at > 0 {
+            return;
+        }
+        if let Some(second) = line.get(1).copied() {
+            // It came in front of a delivery that was first until now. One that
+            // is under way stays so; any other gives way.
+            self.ready.retain(|other| *other != second);
+            self.delayed.retain(|(_, other)| *other != second);
+        }
+        self.offer(seq, due);
+    }
+
+    /// Makes the head of a lane available, now or when it is due.
+    fn offer(&mut self, seq: EventSeq, due: Option<Moment>) {
+        match due {
+            Some(due) => {
+                self.delayed.insert((due, seq));
+            }
+            None => self.ready.push_back(seq),
+        }
+    }
+
+    /// Returns how many more rows should be loaded, if any, and after which.
+    #[must_use]
+    pub fn wants(&self) -> Option<(EventSeq, usize)> {
+        // Rows that cannot be seen yet would be passed over, and never loaded.
+        (self.more
+            && self.fresh.is_empty()
+            && self.pause.is_none_or(|_| self.window.is_empty())
+            && self.window.len() <= self.most_loaded / 2)
+            .then(|| (self.loaded_to, self.most_loaded - self.window.len()))
+    }
+
+    /// Takes in rows that were asked for by [`Queue::wants`].
+    pub fn refill(&mut self, rows: Vec<Delivery>, asked: usize, now: Moment) {
+        self.more = rows.len() >= asked;
+        for mut row in rows {
+            let failed_before = |resumed| row.failures.last().is_some_and(|last| last.at <= resumed);
+            if self.pause.is_none() && self.resumed_at.is_some_and(failed_before) {
+                // The queue works again; what failed with it need not wait longer.
+                hasten(&mut row, now);
+            }
+            self.load(row, Kept::InRow);
+        }
+    }
+
+    /// Returns the next delivery that may be attempted now, if any. It stays
+    /// where it is until [`Queue::depart`] or [`Queue::remove`].
+    #[must_use]
+    pub fn next(&mut self, now: Moment) -> Option<EventSeq> {
+        let limit = match self.pause {
+            Some(pause) if pause.cause == PauseCause::Ordered || now < pause.until => 0,
+            Some(_) => 1, // a probe
+            None => self.allowance,
+        };
+        if self.in_flight >= limit {
+            return None;
+        }
+        while let Some(&(due, seq)) = self.delayed.first() {
+            if due > now && self.pause.is_none() {
+                break;
+            }
+            self.delayed.pop_first();
+            self.ready.push_back(seq);
+        }
+        if self.pause.is_some() {
+            // Probe with the oldest: its time runs out first.
+            let (at, _) = self.ready.iter().enumerate().min_by_key(|(_, seq)| **seq)?;
+            self.ready.swap(0, at);
+        }
+        self.ready.front().copied()
+    }
+
+    /// Returns a loaded delivery.
+    #[must_use]
+    pub fn get(&self, seq: EventSeq) -> Option<&Loaded> {
+        self.window.get(&seq)
+    }
+
+    /// Notes that the delivery that [`Queue::next`] returned is under way, by
+    /// the decision made for this attempt.
+    pub fn depart(&mut self, seq: EventSeq) -> Option<&mut Delivery> {
+        if self.ready.front() == Some(&seq) {
+            self.ready.pop_front();
+        }
+        let loaded = self.window.get_mut(&seq).filter(|loaded| !loaded.in_flight)?;
+        loaded.in_flight = true;
+        self.in_flight += 1;
+        Some(&mut loaded.delivery)
+    }
+
+    /// Takes a delivery out of the window for good; the next one of its lane
+    /// becomes available.
+    pub fn remove(&mut self, seq: EventSeq) -> Option<Loaded> {
+        let loaded = self.window.remove(&seq)?;
+        if loaded.in_flight {
+            self.in_flight -= 1;
+        }
+        self.in_journal -= usize::from(loaded.kept == Kept::InJournal);
+        let lane = loaded.delivery.lane();
+        let Some(line) = self.lanes.get_mut(&lane) else { return Some(loaded) };
+        let was_first = line.front() == Some(&seq);
+        if was_first {
+            line.pop_front();
+        } else {
+            line.retain(|other| *other != seq);
+        }
+        if !loaded.in_flight && was_first {
+            self.ready.retain(|other| *other != seq);
+            self.delayed.retain(|(_, other)| *other != seq);
+        }
+        match line.front().copied() {
+            None => {
+                self.lanes.remove(&lane);
+            }
+            Some(next) if was_first => {
+                let due = self.window.get(&next).filter(|next| !next.in_flight).map(|next| next.delivery.not_before());
+                if let Some(due) = due {
+                    self.offer(next, due);
+                }
+            }
+            Some(_) => {}
+        }
+        Some(loaded)
+    }
+
+    /// Puts a failed delivery back at the head of its lane, with a row.
+    pub fn put_back(&mut self, delivery: Delivery) {
+        let seq = delivery.key.seq;
+        let due = delivery.not_before();
+        let lane = delivery.lane();
+        let Some(loaded) = self.window.get_mut(&seq) else { return };
+        if loaded.in_flight {
+            self.in_flight -= 1;
+        }
+        self.in_journal -= usize::from(loaded.kept == Kept::InJournal);
+        *loaded = Loaded { delivery, kept: Kept::InRow, in_flight: false, withdrawn: false };
+        if self.lanes.get(&lane).and_then(VecDeque::front) == Some(&seq) {
+            self.offer(seq, due);
+        }
+    }
+
+    /// Notes that a delivery under way has been withdrawn. It keeps its place in
+    /// the lane until its outcome is known.
+    pub fn withdraw_in_flight(&mut self, seq: EventSeq) {
+        let Some(loaded) = self.window.get_mut(&seq) else { return };
+        loaded.withdrawn = true;
+        // It is not to be given a row any more.
+        self.in_journal -= usize::from(loaded.kept == Kept::InJournal);
+        loaded.kept = Kept::InRow;
+    }
+
+    /// Returns the deliveries that are kept in the journal only and would be
+    /// held up by a pause, or behind `seq` in its lane: they need rows.
+    #[must_use]
+    pub fn needing_rows(&self, behind: Option<Lane>) -> Vec<EventSeq> {
+        let in_journal = |seq: &EventSeq| self.window.get(seq).is_some_and(|loaded| loaded.kept == Kept::InJournal && !loaded.in_flight);
+        match behind {
+            Some(lane) => self.lanes.get(&lane).into_iter().flatten().copied().filter(in_journal).collect(),
+            None => self.window.keys().copied().filter(in_journal).collect(),
+        }
+    }
+
+    /// Notes that a loaded delivery has been given a row, and returns it.
+    pub fn give_row(&mut self, seq: EventSeq) -> Option<&Delivery> {
+        let loaded = self.window.get_mut(&seq).filter(|loaded| loaded.kept == Kept::InJournal)?;
+        loaded.kept = Kept::InRow;
+        self.in_journal -= 1;
+        Some(&loaded.delivery)
+    }
+
+    /// Returns the oldest loaded delivery that has no row.
+    #[must_use]
+    pub fn oldest_in_journal(&self) -> Option<EventSeq> {
+        if self.in_journal == 0 {
+            return None;
+        }
+        self.window.iter().find(|(_, loaded)| loaded.kept == Kept::InJournal).map(|(seq, _)| *seq)
+    }
+
+    /// Returns the loaded deliveries about a citizen, those under way included
+    /// unless they have been withdrawn.
+    pub fn loaded_of(&self, citizen: CitizenId) -> impl Iterator<Item = EventSeq> + '_ {
+        Domain::ALL
+            .into_iter()
+            .filter_map(move |domain| self.lanes.get(&Lane { citizen, domain }))
+            .flatten()
+            .copied()
+            .filter(|seq| self.window.get(seq).is_some_and(|loaded| !loaded.withdrawn))
+    }
+
+    /// Pauses the queue after a failure that concerns all of it, for as long as
+    /// `probe_ms` of the number of failures in a row says.
+    pub fn pause(&mut self, failure: Failure, now: Moment, probe_ms: impl Fn(u32) -> u64) -> Option<Pause> {
+        self.allowance = 1;
+        let failures = match self.pause {
+            Some(Pause { cause: PauseCause::Ordered, .. }) => return None,
+            // Only a probe makes the pause longer; stragglers of the same
+            // trouble, under way when it began, do not.
+            Some(pause) if now < pause.until => return None,
+            Some(pause) => pause.failures.saturating_add(1),
+            None => 1,
+        };
+        let since = self.pause.map_or(now, |pause| pause.since);
+        let pause = Pause { cause: PauseCause::Failure(failure), since, until: now.plus_millis(probe_ms(failures)), failures };
+        self.pause = Some(pause);
+        Some(pause)
+    }
+
+    /// Notes a success: ends a pause caused by failures, and lets more
+    /// deliveries be under way at once. Returns the pause that ended.
+    pub fn succeeded(&mut self, now: Moment) -> Option<Pause> {
+        self.allowance = self.allowance.saturating_add(self.allowance.clamp(1, 16)).min(MOST_IN_FLIGHT);
+        if !matches!(self.pause, Some(Pause { cause: PauseCause::Failure(_), .. })) {
+            return None;
+        }
+        let ended = self.pause.take();
+        self.resumed_at = Some(now);
+        // What failed with the queue need not wait for its own next attempt, nor
+        // need what is behind something that has come in front of it since.
+        self.window.values_mut().for_each(|loaded| hasten(&mut loaded.delivery, now));
+        self.ready.extend(std::mem::take(&mut self.delayed).into_iter().map(|(_, seq)| seq));
+        ended
+    }
+
+    /// Returns the first loaded delivery that is not under way and for which
+    /// `is_over` holds.
+    pub fn first_over(&self, is_over: impl Fn(Moment) -> bool) -> Option<EventSeq> {
+        // Older ones come first but for replays, whose time begins anew.
+        self.window.iter().find(|(_, loaded)| !loaded.in_flight && is_over(loaded.delivery.first_at)).map(|(seq, _)| *seq)
+    }
+
+    /// Returns the next instant at which something may become possible without
+    /// anything else happening; one long past for what is possible now.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Moment> {
+        const NOW: Moment = Moment(i64::MIN);
+        match self.pause {
+            Some(Pause { cause: PauseCause::Ordered, .. }) => None,
+            // The outcome of what is under way comes first: to wake before it
+            // would be to wake for nothing, again and again.
+            Some(_) if self.in_flight > 0 => None,
+            Some(pause) => (!self.is_empty()).then_some(pause.until),
+            None if self.wants().is_some() || !self.fresh.is_empty() => Some(NOW),
+            None if self.in_flight >= self.allowance => None,
+            // Made ready by another queue's turn, which had come after this one's.
+            None if !self.ready.is_empty() => Some(NOW),
+            None => self.delayed.first().map(|(due, _)| *due),
+        }
+    }
+
+    /// Returns the pause, if the queue is paused.
+    #[must_use]
+    pub fn paused(&self) -> Option<Pause> {
+        self.pause
+    }
+
+    /// Returns how many lanes wait behind a delivery that is being retried.
+    #[must_use]
+    pub fn lanes_blocked(&self) -> usize {
+        self.delayed.len()
+    }
+
+    /// Returns since when the oldest loaded delivery has been waiting.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Moment> {
+        self.window.values().next().map(|loaded| loaded.delivery.first_at)
+    }
+
+    /// Returns how many unfinished deliveries are kept in the journal only.
+    #[must_use]
+    pub fn in_journal(&self) -> usize {
+        self.in_journal
+    }
+
+    /// Returns whether nothing is loaded and nothing is left to load.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.window.is_empty() && !self.more && self.fresh.is_empty()
+    }
+
+    /// Returns the numbers of unfinished deliveries by state, loaded or not.
+    #[must_use]
+    pub fn counts(&self) -> RowCounts {
+        self.counts
+    }
+
+    /// Returns the numbers, to be kept right by whoever changes a state.
+    pub fn counts_mut(&mut self) -> &mut RowCounts {
+        &mut self.counts
+    }
+}
+
+/// Makes a delivery that is being retried due at once.
+fn hasten(delivery: &mut Delivery, now: Moment) {
+    use super::outbox::State;
+    if let State::Retrying { next_at, .. } = &mut delivery.state {
+        *next_at = (*next_at).min(now);
+    }
+}
+
+/// All queues.
+#[derive(Debug)]
+pub struct Lanes {
+    queues: BTreeMap<Recipient, Queue>,
+    turn: usize,
+    window: usize,
+}
+
+impl Lanes {
+    /// Returns no queues; each new one loads at most `window` deliveries.
+    #[must_use]
+    pub fn new(window: usize) -> Self {
+        Self { queues: BTreeMap::new(), turn: 0, window }
+    }
+
+    /// Returns a queue, if anything was ever known of it.
+    #[must_use]
+    pub fn queue(&self, recipient: Recipient) -> Option<&Queue> {
+        self.queues.get(&recipient)
+    }
+
+    /// Returns a queue, new if need be.
+    pub fn queue_mut(&mut self, recipient: Recipient) -> &mut Queue {
+        self.queues.entry(recipient).or_insert_with(|| Queue::new(self.window))
+    }
+
+    /// Notes that everything put so far has been committed.
+    pub fn committed(&mut self) {
+        self.queues.values_mut().for_each(Queue::committed);
+    }
+
+    /// Returns every queue, in order of recipients.
+    pub fn queues(&self) -> impl Iterator<Item = (Recipient, &Queue)> {
+        self.queues.iter().map(|(recipient, queue)| (*recipient, queue))
+    }
+
+    /// Returns the recipients that have anything to attempt or to load,
+    /// beginning with another one each time, so that none is always last.
+    #[must_use]
+    pub fn in_turn(&mut self) -> Vec<Recipient> {
+        let mut busy: Vec<Recipient> = self.queues.iter().filter(|(_, queue)| !queue.is_empty()).map(|(recipient, _)| *recipient).collect();
+        if !busy.is_empty() {
+            self.turn = (self.turn + 1) % busy.len();
+            busy.rotate_left(self.turn);
+        }
+        busy
+    }
+
+    /// Returns a loaded delivery.
+    #[must_use]
+    pub fn loaded(&self, key: DeliveryKey) -> Option<&Loaded> {
+        self.queues.get(&key.recipient)?.get(key.seq)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::event::{Change, Content};
+    use super::super::outbox::{Attempt, Because, State};
+    use super::super::policy::Audience;
+    use super::super::samples::{day, event, recipient};
+    use super::*;
+
+    fn delivery(seq: u64, citizen: u32, event: &Arc<super::super::event::Event>) -> Delivery {
+        Delivery {
+            key: DeliveryKey { recipient: recipient("akasse:067"), seq: EventSeq(seq) },
+            citizen: CitizenId(citizen),
+            event: Arc::clone(event),
+            domain: Domain::Plan,
+            because: Because { audience: Audience::AkasseOwnMembers, registration: None, day: day("2026-03-16") },
+            first_at: Moment(0),
+            attempts: 0,
+            failures: Vec::new(),
+            replay: false,
+            state: State::Pending,
+        }
+    }
+
+    /// A lane's deliveries in a list, with what is known of each. Slow and plain.
+    #[derive(Debug, Clone, Copy)]
+    struct Plain {
+        seq: u64,
+        citizen: u32,
+        due: Option<i64>,
+        in_flight: bool,
+    }
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Step {
+        /// A new delivery of this citizen.
+        Load(u32),
+        /// An older delivery than any, of citizen 1.
+        LoadInFront,
+        /// The next one departs.
+        Depart,
+        /// The oldest one under way is confirmed.
+        Confirm,
+        /// The newest one under way fails alone.
+        Fail,
+        /// The oldest one under way fails, and the queue with it.
+        Pause,
+        /// The oldest one that is not under way is withdrawn.
+        Withdraw,
+        /// Time passes.
+        Wait,
+    }
+
+    const STEPS: [Step; 9] =
+        [Step::Load(1), Step::Load(2), Step::LoadInFront, Step::Depart, Step::Confirm, Step::Fail, Step::Pause, Step::Withdraw, Step::Wait];
+
+    struct Both {
+        queue: Queue,
+        plain: Vec<Plain>,
+        paused_until: Option<i64>,
+        now: i64,
+        next_seq: u64,
+        front_seq: u64,
+        event: Arc<super::super::event::Event>,
+    }
+
+    impl Both {
+        /// The deliveries that may depart: of each lane the first, if it is not
+        /// under way and is due; a probe of any lane while the queue is paused.
+        fn may_depart(&self) -> Vec<u64> {
+            if self.paused_until.is_some_and(|until| self.now < until || self.plain.iter().any(|plain| plain.in_flight)) {
+                return Vec::new();
+            }
+            let is_head = |of: &Plain| !self.plain.iter().any(|other| other.citizen == of.citizen && other.seq < of.seq);
+            let is_due = |of: &Plain| self.paused_until.is_some() || of.due.is_none_or(|due| due <= self.now);
+            self.plain.iter().filter(|of| is_head(of) && !of.in_flight && is_due(of)).map(|of| of.seq).collect()
+        }
+
+        fn load(&mut self, seq: u64, citizen: u32) {
+            self.queue.load(delivery(seq, citizen, &self.event), Kept::InJournal);
+            self.plain.push(Plain { seq, citizen, due: None, in_flight: false });
+            self.plain.sort_by_key(|plain| plain.seq);
+        }
+
+        fn fail(&mut self, seq: u64) {
+            let loaded = self.queue.get(EventSeq(seq)).expect("under way");
+            let attempt = Attempt { at: Moment(self.now), failure: Failure::Connection, code: 0 };
+            let failed = loaded.delivery.clone().failed(attempt, Moment(self.now + 2));
+            self.queue.put_back(failed);
+            let plain = self.plain.iter_mut().find(|plain| plain.seq == seq).expect("under way");
+            (plain.in_flight, plain.due) = (false, Some(self.now + 2));
+        }
+
+        fn take(&mut self, step: Step) {
+            let under_way = || self.plain.iter().filter(|plain| plain.in_flight).map(|plain| plain.seq);
+            match step {
+                Step::Load(citizen) => {
+                    self.next_seq += 1;
+                    self.load(self.next_seq, citizen);
+                }
+                Step::LoadInFront => {
+                    self.front_seq -= 1;
+                    self.load(self.front_seq, 1);
+                }
+                Step::Depart => {
+                    let expected = self.may_depart();
+                    let next = self.queue.next(Moment(self.now)).map(|seq| seq.0);
+                    assert_eq!(next.is_none(), expected.is_empty(), "{next:?} of {expected:?}");
+                    let Some(seq) = next else { return };
+                    assert!(expected.contains(&seq), "{seq} of {expected:?}");
+                    assert!(self.paused_until.is_none() || expected.iter().all(|other| *other >= seq), "the oldest is the probe");
+                    assert!(self.queue.depart(EventSeq(seq)).is_some());
+                    self.plain.iter_mut().filter(|plain| plain.seq == seq).for_each(|plain| plain.in_flight = true);
+                }
+                Step::Confirm => {
+                    let Some(seq) = under_way().min() else { return };
+                    assert!(self.queue.remove(EventSeq(seq)).is_some());
+                    let ended = self.queue.succeeded(Moment(self.now));
+                    assert_eq!(ended.is_some(), self.paused_until.is_some());
+                    self.plain.retain(|plain| plain.seq != seq);
+                    if self.paused_until.take().is_some() {
+                        // The queue works: nothing waits for its own time any more.
+                        self.plain.iter_mut().filter(|plain| !plain.in_flight).for_each(|plain| plain.due = None);
+                    }
+                }
+                Step::Fail => {
+                    let Some(seq) = under_way().max() else { return };
+                    self.fail(seq);
+                }
+                Step::Pause => {
+                    let Some(seq) = under_way().min() else { return };
+                    let pause = self.queue.pause(Failure::Nacked, Moment(self.now), |_| 3);
+                    let prolongs = self.paused_until.is_none_or(|until| self.now >= until);
+                    assert_eq!(pause.is_some(), prolongs);
+                    if prolongs {
+                        self.paused_until = Some(self.now + 3000);
+                    }
+                    self.fail(seq);
+                }
+                Step::Withdraw => {
+                    let Some(seq) = self.plain.iter().find(|plain| !plain.in_flight).map(|plain| plain.seq) else { return };
+                    assert!(self.queue.remove(EventSeq(seq)).is_some());
+                    self.plain.retain(|plain| plain.seq != seq);
+                }
+                Step::Wait => self.now += 1500,
+            }
+            assert_eq!(self.queue.in_journal(), self.queue.needing_rows(None).len() + self.in_journal_under_way());
+            // Whatever may depart now is announced, and nothing else.
+            let wake = self.queue.next_wake();
+            if !self.may_depart().is_empty() && self.plain.iter().filter(|plain| plain.in_flight).count() < self.queue.allowance as usize {
+                assert!(wake.is_some_and(|wake| wake.0 <= self.now), "sleeps until {wake:?} at {}", self.now);
+            } else {
+                assert!(wake.is_none_or(|wake| wake.0 > self.now), "wakes for nothing at {}", self.now);
+            }
+        }
+
+        fn in_journal_under_way(&self) -> usize {
+            self.queue.window.values().filter(|loaded| loaded.in_flight && loaded.kept == Kept::InJournal).count()
+        }
+    }
+
+    fn check(event: &Arc<super::super::event::Event>, steps: impl Iterator<Item = Step>) {
+        let queue = Queue { allowance: MOST_IN_FLIGHT, ..Queue::new(1000) };
+        let mut both =
+            Both { queue, plain: Vec::new(), paused_until: None, now: 0, next_seq: 100, front_seq: 100, event: Arc::clone(event) };
+        for step in steps {
+            // Slow start is a matter of pace, not of order: left out here.
+            both.queue.allowance = MOST_IN_FLIGHT;
+            both.take(step);
+        }
+    }
+
+    /// Every sequence of six steps, after two deliveries of one lane and one of another.
+    #[test]
+    fn agrees_with_a_plain_list() {
+        let event = Arc::new(event("e", 1, Change::Created, "..", Content::Other));
+        let first = [Step::Load(1), Step::Load(1), Step::Load(2), Step::Depart];
+        for number in 0..STEPS.len().pow(5) {
+            let steps = (0..5).map(|place| STEPS[number / STEPS.len().pow(place) % STEPS.len()]);
+            check(&event, first.into_iter().chain(steps).chain([Step::Depart, Step::Depart]));
+        }
+    }
+
+    /// Long sequences, not all of them.
+    #[test]
+    fn agrees_with_a_plain_list_for_long() {
+        let event = Arc::new(event("e", 1, Change::Created, "..", Content::Other));
+        let mut state = 1_u64;
+        for _ in 0..300 {
+            let steps = (0..100).map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                STEPS[(state >> 33) as usize % STEPS.len()]
+            });
+            let steps: Vec<Step> = steps.collect();
+            check(&event, steps.into_iter());
+        }
+    }
+
+    #[test]
+    fn a_place_for_each() {
+        let event = Arc::new(event("e", 1, Change::Created, "..", Content::Other));
+        let lane = |citizen| delivery(1, citizen, &event).lane();
+        let mut queue = Queue::new(2);
+        assert_eq!(queue.place(EventSeq(1), lane(1)), Place::Soon);
+        queue.load(delivery(1, 1, &event), Kept::InJournal);
+        assert_eq!(queue.place(EventSeq(2), lane(1)), Place::Soon, "behind one that is about to go");
+        assert!(queue.give_row(EventSeq(1)).is_some());
+        assert_eq!(queue.place(EventSeq(2), lane(1)), Place::Held, "behind one that is held up");
+        assert_eq!(queue.place(EventSeq(2), lane(2)), Place::Soon, "beside it");
+        queue.load(delivery(3, 2, &event), Kept::InJournal);
+        assert_eq!(queue.place(EventSeq(4), lane(2)), Place::Later, "the window is full");
+        assert_eq!(queue.place(EventSeq(2), lane(2)), Place::Soon, "an older one, in its place");
+        assert!(queue.remove(EventSeq(3)).is_some());
+        assert_eq!(queue.place(EventSeq(4), lane(2)), Place::Soon);
+        assert!(queue.pause(Failure::Nacked, Moment(0), |_| 1).is_some());
+        assert_eq!(queue.place(EventSeq(4), lane(2)), Place::Held, "the queue is paused");
+        queue.put_for_later(CitizenId(3), EventSeq(5));
+        assert_eq!(queue.place(EventSeq(6), lane(2)), Place::Later, "behind what is not loaded");
+        assert_eq!(queue.fresh_of(CitizenId(3)).collect::<Vec<_>>(), [EventSeq(5)]);
+    }
+
+    #[test]
+    fn rows_not_yet_committed_are_not_passed_over() {
+        let event = Arc::new(event("e", 1, Change::Created, "..", Content::Other));
+        let mut queue = Queue::new(4);
+        queue.leave_for_later();
+        assert_eq!(queue.wants(), Some((EventSeq(0), 4)));
+        queue.put_for_later(CitizenId(1), EventSeq(2));
+        assert_eq!(queue.wants(), None);
+        assert!(queue.next_wake().is_some(), "to be asked again");
+        queue.committed();
+        assert_eq!(queue.wants(), Some((EventSeq(0), 4)));
+        queue.refill(vec![delivery(2, 1, &event)], 4, Moment(0));
+        assert_eq!((queue.wants(), queue.next(Moment(0))), (None, Some(EventSeq(2))));
+    }
+
+    /// What was to wait still waits after a restart; what failed before the queue
+    /// worked again need not.
+    #[test]
+    fn loaded_rows_keep_their_time_unless_the_queue_has_worked_since() {
+        let event = Arc::new(event("e", 1, Change::Created, "..", Content::Other));
+        let failed = |seq, at| {
+            let attempt = Attempt { at: Moment(at), failure: Failure::Nacked, code: 0 };
+            delivery(seq, u32::try_from(seq).expect("small"), &event).failed(attempt, Moment(1000))
+        };
+        let mut restarted = Queue::new(4);
+        restarted.leave_for_later();
+        restarted.refill(vec![failed(1, 10)], 4, Moment(20));
+        assert_eq!(restarted.next(Moment(20)), None);
+        assert_eq!(restarted.next_wake(), Some(Moment(1000)));
+
+        let mut resumed = Queue::new(4);
+        assert!(resumed.pause(Failure::Nacked, Moment(15), |_| 0).is_some());
+        assert!(resumed.succeeded(Moment(16)).is_some());
+        resumed.leave_for_later();
+        resumed.refill(vec![failed(1, 10), failed(2, 17)], 4, Moment(20));
+        assert_eq!(resumed.next(Moment(20)), Some(EventSeq(1)));
+        assert!(resumed.depart(EventSeq(1)).is_some());
+        assert_eq!(resumed.next(Moment(20)), None);
+    }
+}

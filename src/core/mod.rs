@@ -1,0 +1,22 @@
+//! The part that decides. It does no I/O, never asks what time it is and never
+//! throws dice, so that the simulator can live years of it in seconds.
+//!
+//! Layers, from the bottom; a module imports lower layers only:
+//! 0 `ids`, `time`; 1 `event`, `policy`; 2 `citizen`, `outbox`, `retry`,
+//! `routing`, `lanes`; 3 `records` (the port to what is stored), `engine`,
+//! `invariants`.
+
+pub mod citizen;
+pub mod engine;
+pub mod event;
+pub mod ids;
+pub mod invariants;
+pub mod lanes;
+pub mod outbox;
+pub mod policy;
+pub mod records;
+pub mod retry;
+pub mod routing;
+#[cfg(test)]
+pub(crate) mod samples;
+pub mod time;

@@ -1,0 +1,319 @@
+//! One delivery per event and recipient: its states, and the only functions
+//! that move it between them.
+//!
+//! ```text
+//! Pending ──attempt failed──► Retrying ──attempt failed──► Retrying
+//!    │                           │  └──given up──► Dead
+//!    ├──confirmed──► Delivered ◄─┤                  │
+//!    │                           │                  ├──replayed──► Pending
+//!    └──not entitled──► Withdrawn ◄─────────────────┘
+//! ```
+//! `Delivered` and `Withdrawn` are ends; what is left of such a delivery is a
+//! line in the journal. `Dead` waits for a person.
+
+use std::sync::Arc;
+
+use super::event::Event;
+use super::ids::{CitizenId, DeliveryKey, ExternalId, WsbId};
+use super::policy::{Audience, Domain};
+use super::time::{Day, Moment};
+
+/// Why a recipient was chosen: the rule, and the registration that made it true.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Because {
+    /// The rule.
+    pub audience: Audience,
+    /// The registration that decided, with its registration time; `None` for a
+    /// rule that needs none, such as the registering authority.
+    pub registration: Option<(ExternalId, Moment)>,
+    /// The day for which it was decided.
+    pub day: Day,
+}
+
+/// Where a delivery stands while it is unfinished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Never attempted, or to be attempted afresh by a replay.
+    Pending,
+    /// Attempted in vain; to be tried again.
+    Retrying {
+        /// Not before.
+        next_at: Moment,
+        /// What went wrong last.
+        last: Failure,
+    },
+    /// Given up, until an operator decides.
+    Dead {
+        /// Since when.
+        at: Moment,
+        /// Why.
+        why: Death,
+    },
+}
+
+/// How a delivery ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum End {
+    /// RabbitMQ confirmed it and did not return it.
+    Delivered,
+    /// It was taken back before that.
+    Withdrawn(Withdrawal),
+}
+
+/// Why a delivery was taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Withdrawal {
+    /// The recipient is not entitled any more (R 2.10).
+    MembershipEnded,
+    /// The record that it points at has been deleted (R 5.1).
+    RecordDeleted,
+    /// The citizen was erased.
+    SupersededByErasure,
+    /// The recipient is closed, or gone from `routing.toml`.
+    RecipientClosed,
+    /// An operator discarded it.
+    Operator,
+}
+
+impl Withdrawal {
+    /// Every reason, in the order of their numbers in stored rows.
+    pub const ALL: [Self; 5] =
+        [Self::MembershipEnded, Self::RecordDeleted, Self::SupersededByErasure, Self::RecipientClosed, Self::Operator];
+
+    /// Returns the reason's name in the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MembershipEnded => "membership-ended",
+            Self::RecordDeleted => "record-deleted",
+            Self::SupersededByErasure => "superseded-by-erasure",
+            Self::RecipientClosed => "recipient-closed",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+/// How one attempt failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Failure {
+    /// RabbitMQ refused it: most often the queue is full.
+    Nacked,
+    /// RabbitMQ returned it: no such queue (312 NO_ROUTE and the like).
+    Returned,
+    /// No confirm in time: unknown whether it arrived.
+    Timeout,
+    /// The channel or connection was lost: unknown whether it arrived.
+    Connection,
+    /// RabbitMQ refused access.
+    Refused,
+}
+
+impl Failure {
+    /// Every failure, in the order of their numbers in stored rows.
+    pub const ALL: [Self; 5] = [Self::Nacked, Self::Returned, Self::Timeout, Self::Connection, Self::Refused];
+
+    /// Returns the failure's name in the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nacked => "nacked",
+            Self::Returned => "returned",
+            Self::Timeout => "timeout",
+            Self::Connection => "connection",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Why a delivery was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Death {
+    /// The time allowed for retries ran out.
+    GaveUp(Failure),
+    /// The time ran out while its queue was paused, before any attempt of its own.
+    NeverAttempted,
+    /// The recipient rejected it without requeueing.
+    RejectedByRecipient,
+    /// The recipient's queue gave up delivering it.
+    DeliveryLimit,
+    /// It expired in the recipient's queue.
+    Expired,
+}
+
+impl Death {
+    /// Returns the reason's name in the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::GaveUp(failure) => failure.name(),
+            Self::NeverAttempted => "never-attempted",
+            Self::RejectedByRecipient => "rejected-by-recipient",
+            Self::DeliveryLimit => "delivery-limit",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// One failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// When its outcome was known.
+    pub at: Moment,
+    /// How it failed.
+    pub failure: Failure,
+    /// RabbitMQ's reply code, 0 where it gave none.
+    pub code: u16,
+}
+
+/// How many of the latest failed attempts a delivery remembers.
+pub const REMEMBERED_ATTEMPTS: usize = 16;
+
+/// An unfinished delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Which.
+    pub key: DeliveryKey,
+    /// About whom.
+    pub citizen: CitizenId,
+    /// About what.
+    pub event: Arc<Event>,
+    /// The domain of its type; a part of its lane.
+    pub domain: Domain,
+    /// Why the recipient was chosen, by the latest decision.
+    pub because: Because,
+    /// When the recipient was first chosen; the time allowed for retries counts
+    /// from here, or from the latest replay.
+    pub first_at: Moment,
+    /// How many attempts there have been.
+    pub attempts: u32,
+    /// The latest failed ones, oldest first.
+    pub failures: Vec<Attempt>,
+    /// Whether it is (also) sent because an operator asked for it.
+    pub replay: bool,
+    /// Where it stands.
+    pub state: State,
+}
+
+/// Order is kept within a lane, and nothing in one lane waits for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Lane {
+    /// The citizen.
+    pub citizen: CitizenId,
+    /// The business domain.
+    pub domain: Domain,
+}
+
+impl Delivery {
+    /// Returns the id of the WSB, and of the delivery.
+    #[must_use]
+    pub fn id(&self) -> WsbId {
+        self.event.mark.wsb_id(self.key.recipient)
+    }
+
+    /// Returns its lane within the recipient's queue.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        Lane { citizen: self.citizen, domain: self.domain }
+    }
+
+    /// Returns the instant before which it must not be attempted, if any.
+    #[must_use]
+    pub fn not_before(&self) -> Option<Moment> {
+        match &self.state {
+            State::Retrying { next_at, .. } => Some(*next_at),
+            State::Pending | State::Dead { .. } => None,
+        }
+    }
+
+    /// Records a failed attempt: to be tried again at `next_at`.
+    #[must_use]
+    pub fn failed(mut self, attempt: Attempt, next_at: Moment) -> Self {
+        self.remember(attempt);
+        self.state = State::Retrying { next_at, last: attempt.failure };
+        self
+    }
+
+    /// Records a failed attempt that was the last one allowed.
+    #[must_use]
+    pub fn gave_up(mut self, attempt: Attempt) -> Self {
+        self.remember(attempt);
+        self.died(attempt.at, Death::GaveUp(attempt.failure))
+    }
+
+    /// Gives the delivery up.
+    #[must_use]
+    pub fn died(mut self, at: Moment, why: Death) -> Self {
+        self.state = State::Dead { at, why };
+        self
+    }
+
+    fn remember(&mut self, attempt: Attempt) {
+        self.attempts = self.attempts.saturating_add(1);
+        if self.failures.len() == REMEMBERED_ATTEMPTS {
+            self.failures.remove(0);
+        }
+        self.failures.push(attempt);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::event::Change;
+    use super::super::ids::EventSeq;
+    use super::super::samples::{event, recipient};
+    use super::*;
+
+    const FAILED: Attempt = Attempt { at: Moment(7), failure: Failure::Nacked, code: 1 };
+
+    fn pending() -> Delivery {
+        let event = event("e", 1, Change::Created, "2026-03-16..", super::super::event::Content::Other);
+        Delivery {
+            key: DeliveryKey { recipient: recipient("akasse:067"), seq: EventSeq(1) },
+            citizen: CitizenId(1),
+            because: Because { audience: Audience::AkasseOwnMembers, registration: None, day: event.start.expect("given above") },
+            event: Arc::new(event),
+            domain: Domain::Kontaktforloeb,
+            first_at: Moment(1),
+            attempts: 0,
+            failures: Vec::new(),
+            replay: false,
+            state: State::Pending,
+        }
+    }
+
+    fn retrying() -> Delivery {
+        pending().failed(Attempt { failure: Failure::Timeout, ..FAILED }, Moment(3))
+    }
+
+    /// Every move from every state that a waiting delivery can be in.
+    #[test]
+    fn moves() {
+        let check = |after: &Delivery, state: State, attempts: u32, not_before: Option<i64>| {
+            assert_eq!(after.state, state);
+            assert_eq!(after.attempts, attempts);
+            assert_eq!(after.failures.len(), attempts as usize);
+            assert_eq!(after.not_before(), not_before.map(Moment));
+            assert_eq!((after.id(), after.first_at), (pending().id(), Moment(1)), "what never changes");
+        };
+        let again = |last| State::Retrying { next_at: Moment(9), last };
+        let dead = |why| State::Dead { at: Moment(7), why };
+        check(&pending(), State::Pending, 0, None);
+        check(&pending().failed(FAILED, Moment(9)), again(Failure::Nacked), 1, Some(9));
+        check(&retrying().failed(FAILED, Moment(9)), again(Failure::Nacked), 2, Some(9));
+        check(&pending().gave_up(FAILED), dead(Death::GaveUp(Failure::Nacked)), 1, None);
+        check(&retrying().gave_up(FAILED), dead(Death::GaveUp(Failure::Nacked)), 2, None);
+        check(&pending().died(Moment(7), Death::NeverAttempted), dead(Death::NeverAttempted), 0, None);
+        check(&retrying().died(Moment(7), Death::GaveUp(Failure::Timeout)), dead(Death::GaveUp(Failure::Timeout)), 1, None);
+    }
+
+    #[test]
+    fn only_the_latest_attempts_are_remembered() {
+        let mut delivery = pending();
+        for at in 0..100 {
+            delivery = delivery.failed(Attempt { at: Moment(at), ..FAILED }, Moment(0));
+        }
+        assert_eq!(delivery.attempts, 100);
+        let remembered: Vec<i64> = delivery.failures.iter().map(|attempt| attempt.at.0).collect();
+        assert_eq!(remembered, (84..100).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,299 @@
+//! The checked settings that decisions depend on: what `routing.toml` says,
+//! after `config` has found nothing wrong with it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::event::PlanKind;
+use super::ids::{Akassekode, Kommunekode, Recipient};
+use super::time::Day;
+
+/// A business domain of DFDG: the first word of a routing key, and a part of
+/// what a lane is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Domain {
+    /// `tilknytning`: what changes who may receive.
+    Tilknytning,
+    /// `kontaktforloeb`
+    Kontaktforloeb,
+    /// `fravaer`
+    Fravaer,
+    /// `plan`
+    Plan,
+    /// `joblog`
+    Joblog,
+    /// `ydelse`
+    Ydelse,
+    /// `gdpr`
+    Gdpr,
+}
+
+impl Domain {
+    /// Every domain, in the order of their numbers.
+    pub const ALL: [Self; 7] = [Self::Tilknytning, Self::Kontaktforloeb, Self::Fravaer, Self::Plan, Self::Joblog, Self::Ydelse, Self::Gdpr];
+
+    /// Returns the name on the wire and in `routing.toml`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tilknytning => "tilknytning",
+            Self::Kontaktforloeb => "kontaktforloeb",
+            Self::Fravaer => "fravaer",
+            Self::Plan => "plan",
+            Self::Joblog => "joblog",
+            Self::Ydelse => "ydelse",
+            Self::Gdpr => "gdpr",
+        }
+    }
+
+    /// Parses the name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|domain| domain.name() == text)
+    }
+}
+
+/// What a WSB carries besides its ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payload {
+    /// Nothing: the recipient reads the data from DFDG.
+    IdOnly,
+    /// `Indhold` of the event.
+    Body,
+}
+
+/// The rule that names recipients (STAR: afsendelsesstrategi).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Audience {
+    /// The kommune of the jobcentre responsible for the citizen (2).
+    JobcenterOwnCitizens,
+    /// The kommune where the citizen lives (4).
+    KommuneOwnResidents,
+    /// The fund that the citizen is a member of (5).
+    AkasseOwnMembers,
+    /// The fund whose membership record the event is.
+    AkasseOfRecord,
+    /// Every fund since the first placement in kontaktgruppe 1.
+    AkasseSinceFirstPlacement,
+    /// Every jobcentre that has had the citizen.
+    JobcentersEver,
+    /// Whoever was ever sent something about the record (GDPR article 19).
+    Holders,
+    /// The authority that made the registration.
+    RegisteringAuthority,
+}
+
+impl Audience {
+    /// Every audience.
+    pub const ALL: [Self; 8] = [
+        Self::JobcenterOwnCitizens,
+        Self::KommuneOwnResidents,
+        Self::AkasseOwnMembers,
+        Self::AkasseOfRecord,
+        Self::AkasseSinceFirstPlacement,
+        Self::JobcentersEver,
+        Self::Holders,
+        Self::RegisteringAuthority,
+    ];
+
+    /// Returns the name in `routing.toml`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::JobcenterOwnCitizens => "jobcenter-own-citizens",
+            Self::KommuneOwnResidents => "kommune-own-residents",
+            Self::AkasseOwnMembers => "akasse-own-members",
+            Self::AkasseOfRecord => "akasse-of-record",
+            Self::AkasseSinceFirstPlacement => "akasse-since-first-placement",
+            Self::JobcentersEver => "jobcenters-ever",
+            Self::Holders => "holders",
+            Self::RegisteringAuthority => "registering-authority",
+        }
+    }
+
+    /// Parses the name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|audience| audience.name() == text)
+    }
+}
+
+/// A condition on an audience. All conditions of an audience must hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// The citizen is in one of these contact groups on the day of sending.
+    ContactGroupIn(Vec<i64>),
+    /// The event shifts from or to one of these contact groups.
+    ContactGroupShift(Vec<i64>),
+    /// The plan in force on the day of sending is of one of these kinds.
+    PlanIn(Vec<PlanKind>),
+}
+
+/// One audience of a type, with its conditions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AudienceRule {
+    /// Who.
+    pub audience: Audience,
+    /// When.
+    pub conditions: Vec<Condition>,
+}
+
+/// A message type: an EntitetNavn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageType {
+    /// EntitetNavn.
+    pub name: Arc<str>,
+    /// EntitetId.
+    pub entity_id: u32,
+    /// Its domain.
+    pub domain: Domain,
+    /// What its WSBs carry.
+    pub payload: Payload,
+    /// Whether only recipients that subscribe get it.
+    pub voluntary: bool,
+    /// Whether it is still sent about a citizen who has died.
+    pub after_death: bool,
+    /// Who gets it; none for a type that only changes what the broker knows.
+    pub audiences: Vec<AudienceRule>,
+    /// The data areas whose deletion this type tells of. Not empty for a
+    /// deletion notice only.
+    pub notice_for: Vec<Box<str>>,
+}
+
+/// A recipient as configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecipientRule {
+    /// Who.
+    pub recipient: Recipient,
+    /// What people call it today; never routed by.
+    pub name: Box<str>,
+    /// Its queue.
+    pub queue: Arc<str>,
+    /// The vendor that empties the queue.
+    pub vendor: Box<str>,
+    /// The voluntary types that it subscribes to.
+    pub subscriptions: Subscriptions,
+    /// First day on which it may be sent to.
+    pub valid_from: Option<Day>,
+    /// Last day on which it may be sent to.
+    pub valid_until: Option<Day>,
+    /// `x-max-length` of its queue: how many WSBs may lie unfetched.
+    pub max_unfetched: u32,
+}
+
+impl RecipientRule {
+    /// Returns whether it may be sent to on `day`.
+    #[must_use]
+    pub fn is_open(&self, day: Day) -> bool {
+        self.valid_from.is_none_or(|from| from <= day) && self.valid_until.is_none_or(|until| day <= until)
+    }
+}
+
+/// The voluntary types that a recipient gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subscriptions {
+    /// All of them, future ones included.
+    All,
+    /// Those named.
+    Only(BTreeSet<Box<str>>),
+}
+
+impl Subscriptions {
+    /// Returns whether `entity` is among them.
+    #[must_use]
+    pub fn include(&self, entity: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => names.contains(entity),
+        }
+    }
+}
+
+/// When a failed attempt is tried again, and when no more.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetryPolicy {
+    /// Milliseconds before the second attempt.
+    pub initial_ms: u64,
+    /// What each further delay is multiplied by.
+    pub multiplier: f64,
+    /// The longest delay, in milliseconds.
+    pub max_ms: u64,
+    /// Seconds after which a delivery is dead.
+    pub give_up_after_s: u64,
+}
+
+impl Default for RetryPolicy {
+    /// One second, doubling, at most an hour, for 72 hours.
+    fn default() -> Self {
+        Self { initial_ms: 1000, multiplier: 2.0, max_ms: 3_600_000, give_up_after_s: 259_200 }
+    }
+}
+
+/// Everything `routing.toml` says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rules {
+    types: HashMap<Arc<str>, Arc<MessageType>>,
+    notices: HashMap<Box<str>, Arc<MessageType>>,
+    recipients: BTreeMap<Recipient, Arc<RecipientRule>>,
+    retry: RetryPolicy,
+}
+
+impl Rules {
+    /// Builds the rules. Of several entries of one name the last wins; `config`
+    /// refuses such files before it comes to that.
+    #[must_use]
+    pub fn new(types: Vec<MessageType>, recipients: Vec<RecipientRule>, retry: RetryPolicy) -> Self {
+        let types: HashMap<_, _> = types.into_iter().map(|t| (Arc::clone(&t.name), Arc::new(t))).collect();
+        let mut by_name: Vec<_> = types.values().collect();
+        by_name.sort_by(|a, b| a.name.cmp(&b.name));
+        let notices = by_name.iter().flat_map(|t| t.notice_for.iter().map(|area| (area.clone(), Arc::clone(t)))).collect();
+        let recipients = recipients.into_iter().map(|r| (r.recipient, Arc::new(r))).collect();
+        Self { types, notices, recipients, retry }
+    }
+
+    /// Returns the type of that EntitetNavn.
+    #[must_use]
+    pub fn message_type(&self, entity: &str) -> Option<&Arc<MessageType>> {
+        self.types.get(entity)
+    }
+
+    /// Returns every type, in no particular order.
+    pub fn message_types(&self) -> impl Iterator<Item = &Arc<MessageType>> {
+        self.types.values()
+    }
+
+    /// Returns the deletion notice of a data area.
+    #[must_use]
+    pub fn notice(&self, area: &str) -> Option<&Arc<MessageType>> {
+        self.notices.get(area)
+    }
+
+    /// Returns the recipient, if there is one.
+    #[must_use]
+    pub fn recipient(&self, recipient: Recipient) -> Option<&Arc<RecipientRule>> {
+        self.recipients.get(&recipient)
+    }
+
+    /// Returns every recipient, in order.
+    pub fn recipients(&self) -> impl Iterator<Item = &Arc<RecipientRule>> {
+        self.recipients.values()
+    }
+
+    /// Returns whether the code is that of an a-kasse, open or closed.
+    #[must_use]
+    pub fn knows_fund(&self, code: Akassekode) -> bool {
+        self.recipients.contains_key(&Recipient::Akasse(code))
+    }
+
+    /// Returns whether the code is that of a kommune, open or closed (R 2.11).
+    #[must_use]
+    pub fn knows_kommune(&self, code: Kommunekode) -> bool {
+        self.recipients.contains_key(&Recipient::Kommune(code))
+    }
+
+    /// Returns the retry policy.
+    #[must_use]
+    pub fn retry(&self) -> &RetryPolicy {
+        &self.retry
+    }
+}

@@ -1,0 +1,278 @@
+//! The port through which the engine sees and changes what is stored.
+//!
+//! The engine stages changes; whoever drives it commits them as one group.
+//! Reads see what the same group has staged, except where said otherwise. An
+//! implementation reports trouble by its own error, which always means: stop.
+
+use std::sync::Arc;
+
+use super::citizen::Citizen;
+use super::event::Event;
+use super::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
+use super::outbox::{Because, Delivery, End};
+use super::policy::Domain;
+use super::routing::LeftOut;
+use super::time::Moment;
+
+/// An event as it was taken in, with everything that was decided about it. Goes
+/// to the journal: the duplicate horizon, the trace, and the deliveries that
+/// have no row of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// Its place in the order of intake.
+    pub seq: EventSeq,
+    /// About whom.
+    pub citizen: CitizenId,
+    /// The event.
+    pub event: Arc<Event>,
+    /// The domain of its type when it was taken in.
+    pub domain: Domain,
+    /// When it was taken in.
+    pub at: Moment,
+    /// Who is to be told, and why; each once.
+    pub deliveries: Vec<(Recipient, Because)>,
+    /// Who is not, and why.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// What has become of a delivery, finished ones included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Unfinished, dead ones included.
+    Unfinished,
+    /// Finished.
+    Ended(End),
+}
+
+/// A message that cannot be an event, kept until an operator decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Its number, from 1.
+    pub id: u64,
+    /// When it came.
+    pub at: Moment,
+    /// The stable word for what is wrong, such as `malformed-personnummer`.
+    pub word: Box<str>,
+    /// What is wrong and where, without anything of what the message said.
+    pub reason: Box<str>,
+    /// The message as it came.
+    pub body: Arc<[u8]>,
+    /// The citizen it seems to be about, so that erasing the citizen finds it.
+    pub personnummer: Option<Personnummer>,
+}
+
+/// One change to what is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The citizen's record is now this.
+    PutCitizen(Arc<Citizen>),
+    /// The number belongs to this citizen from now on.
+    AssignNumber {
+        /// The number.
+        personnummer: Personnummer,
+        /// Whose it is.
+        citizen: CitizenId,
+    },
+    /// Two records turned out to be one person: the first is now the second.
+    MergeCitizens {
+        /// The one that ceases to be.
+        from: CitizenId,
+        /// The one that remains.
+        into: CitizenId,
+    },
+    /// An event was taken in.
+    Admit(Arc<Admission>),
+    /// A delivery has a row of its own, and this is its content. Deliveries that
+    /// finish soon after their admission never get one.
+    PutDelivery(Delivery),
+    /// A delivery finished; its row, if it has one, goes. One that was attempted
+    /// at all enters the ledger of who holds what (GDPR article 19): the outcome
+    /// of an attempt may have been lost, and a notice too many does no harm.
+    Finish {
+        /// Which.
+        key: DeliveryKey,
+        /// About whom.
+        citizen: CitizenId,
+        /// About what.
+        event: Arc<Event>,
+        /// Whether it has a row.
+        had_row: bool,
+        /// How.
+        end: End,
+        /// After how many attempts.
+        attempts: u32,
+        /// When.
+        at: Moment,
+    },
+    /// Every delivery of an event before this one is finished or has a row:
+    /// recovery need not look further back.
+    SetLowWater(EventSeq),
+    /// A message was put into quarantine. Its id is given by [`Records::next_quarantine_id`].
+    Quarantine(Quarantined),
+    /// A message left quarantine.
+    Release(u64),
+}
+
+/// What is stored, as the engine sees it.
+pub trait Records {
+    /// What can go wrong. Never a reason to go on.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Returns the place of the newest event taken in, 0 before the first.
+    fn last_seq(&self) -> EventSeq;
+
+    /// Returns whether the event has been taken in within the duplicate horizon.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn has_seen(&mut self, mark: &EventMark) -> Result<bool, Self::Error>;
+
+    /// Returns whose number it is or was.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn find_citizen(&mut self, personnummer: &Personnummer) -> Result<Option<CitizenId>, Self::Error>;
+
+    /// Gives a number that nobody has to a new citizen, and stages both.
+    ///
+    /// # Errors
+    /// When no key can be made for the citizen.
+    fn enroll(&mut self, personnummer: &Personnummer) -> Result<CitizenId, Self::Error>;
+
+    /// Returns the citizen's record; after a merge, that of the one who remains.
+    /// `None` once erased.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or the record not unsealed.
+    fn citizen(&mut self, id: CitizenId) -> Result<Option<Arc<Citizen>>, Self::Error>;
+
+    /// Returns the committed rows of a queue that come after `after`, in order of
+    /// intake, dead ones left out, at most `limit`.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or a row not unsealed.
+    fn waiting(&mut self, recipient: Recipient, after: Option<EventSeq>, limit: usize) -> Result<Vec<Delivery>, Self::Error>;
+
+    /// Returns the delivery that has a row, dead or not.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or the row not unsealed.
+    fn delivery(&mut self, key: DeliveryKey) -> Result<Option<Delivery>, Self::Error>;
+
+    /// Returns the committed rows about a citizen, dead ones included. Costs in
+    /// proportion to what it returns, not to what is stored.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn rows_of(&mut self, citizen: CitizenId) -> Result<Vec<DeliveryKey>, Self::Error>;
+
+    /// Returns what has become of a delivery; `None` if there never was one.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn fate(&mut self, key: DeliveryKey) -> Result<Option<Fate>, Self::Error>;
+
+    /// Returns the deliveries that are in the journal only: admitted, not
+    /// finished, without a row. What a crash leaves behind.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn unfinished_in_journal(&mut self) -> Result<Vec<Delivery>, Self::Error>;
+
+    /// Returns how many rows of the queue wait, are being retried, and are dead.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn row_counts(&mut self) -> Result<Vec<(Recipient, RowCounts)>, Self::Error>;
+
+    /// Returns whoever was ever sent something about the record, in order.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn holders(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Recipient>, Self::Error>;
+
+    /// Returns the number of the next message put into quarantine.
+    fn next_quarantine_id(&mut self) -> u64;
+
+    /// Returns a message in quarantine.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn quarantined(&mut self, id: u64) -> Result<Option<Quarantined>, Self::Error>;
+
+    /// Stages one change, to be committed with the rest of its group.
+    ///
+    /// # Errors
+    /// When the change cannot be sealed.
+    fn stage(&mut self, change: Change) -> Result<(), Self::Error>;
+}
+
+/// Rows of one queue, by state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RowCounts {
+    /// Never attempted.
+    pub pending: u64,
+    /// To be tried again.
+    pub retrying: u64,
+    /// Given up.
+    pub dead: u64,
+}
+
+/// How a delivery ended, and how it came to that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// How.
+    pub end: End,
+    /// After how many attempts.
+    pub attempts: u32,
+    /// When.
+    pub at: Moment,
+}
+
+/// What operators ask for besides: pages and look-ups, none of which the engine
+/// needs. Shows what has been committed.
+pub trait Archive: Records {
+    /// Returns messages in quarantine with a number above `after`, in order, at
+    /// most `limit`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn quarantine_page(&mut self, after: u64, limit: usize) -> Result<Vec<Quarantined>, Self::Error>;
+
+    /// Returns deliveries that have a row and come after `after`, in order of
+    /// recipient and intake, at most `limit`; `dead` ones, or the others.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn row_page(
+        &mut self,
+        dead: bool,
+        recipient: Option<Recipient>,
+        after: Option<DeliveryKey>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, Self::Error>;
+
+    /// Returns an event as it was taken in.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn admission(&mut self, seq: EventSeq) -> Result<Option<Arc<Admission>>, Self::Error>;
+
+    /// Returns the events of that CloudEvents `id`, whatever their source.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn events_by_id(&mut self, id: &str) -> Result<Vec<EventSeq>, Self::Error>;
+
+    /// Returns the delivery that a WSB id stands for.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn delivery_by_id(&mut self, id: WsbId) -> Result<Option<DeliveryKey>, Self::Error>;
+
+    /// Returns how a finished delivery ended.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn ended(&mut self, key: DeliveryKey) -> Result<Option<Ended>, Self::Error>;
+}

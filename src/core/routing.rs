@@ -1,0 +1,677 @@
+//! From an event, a citizen and a day to recipients: each with the rule and the
+//! registration that chose it, and each one left out with the reason.
+//!
+//! Asked at intake, before every attempt, by every replay and by `explain`:
+//! there is no other way to a recipient, and no answer is kept (R 2.10).
+
+use std::collections::BTreeSet;
+
+use super::citizen::{Citizen, History, InForce, Registration};
+use super::event::{Content, Event};
+use super::ids::{Akassekode, ExternalId, Kommunekode, Recipient};
+use super::outbox::Because;
+use super::policy::{Audience, AudienceRule, Condition, MessageType, RecipientRule, Rules};
+use super::time::{Day, Moment};
+
+/// A recipient that is entitled to the WSB on the day asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen {
+    /// Who.
+    pub recipient: Recipient,
+    /// Why.
+    pub because: Because,
+    /// Whether it may be told whom the WSB is about. Former holders may not.
+    pub identified: bool,
+}
+
+/// Why a recipient is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Suppression {
+    /// It had the citizen, and has not any more (R 2.10).
+    NotMember,
+    /// Nothing is known of whom the citizen belongs to.
+    UnknownMembership,
+    /// Several claims to the citizen begin on the same day.
+    ContradictoryMembership,
+    /// A condition of the rule does not hold.
+    Condition,
+    /// The type is voluntary, and it does not subscribe.
+    NotSubscribed,
+    /// It is closed on that day, or not in `routing.toml`.
+    RecipientClosed,
+    /// The citizen is dead, and the type ends with that (N).
+    Deceased,
+}
+
+impl Suppression {
+    /// Every reason, in the order of their numbers in stored rows.
+    pub const ALL: [Self; 7] = [
+        Self::NotMember,
+        Self::UnknownMembership,
+        Self::ContradictoryMembership,
+        Self::Condition,
+        Self::NotSubscribed,
+        Self::RecipientClosed,
+        Self::Deceased,
+    ];
+
+    /// Returns the reason's name in metrics and traces.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotMember => "not_member",
+            Self::UnknownMembership => "unknown_membership",
+            Self::ContradictoryMembership => "contradictory_membership",
+            Self::Condition => "condition",
+            Self::NotSubscribed => "not_subscribed",
+            Self::RecipientClosed => "recipient_closed",
+            Self::Deceased => "deceased",
+        }
+    }
+}
+
+/// A recipient, or a whole audience, that is left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The rule that would have named it.
+    pub audience: Audience,
+    /// Who; `None` where it is not known who it would be.
+    pub recipient: Option<Recipient>,
+    /// Why.
+    pub why: Suppression,
+    /// The registration that decided, with its registration time.
+    pub registration: Option<(ExternalId, Moment)>,
+}
+
+/// Who gets a WSB about an event on a day, and who does not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[must_use]
+pub struct Decision {
+    /// The entitled, each once.
+    pub chosen: Vec<Chosen>,
+    /// The others that a rule named or might have named.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Everything a decision depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// What is told.
+    pub event: &'a Event,
+    /// As which type; for a GdprSletning that of its notice.
+    pub kind: &'a MessageType,
+    /// About whom, as known now.
+    pub citizen: &'a Citizen,
+    /// Whoever was ever sent something about the record.
+    pub holders: &'a [Recipient],
+    /// The rules now.
+    pub rules: &'a Rules,
+    /// The day in Copenhagen now.
+    pub day: Day,
+}
+
+/// Returns the type as which an event is told: its own, or that of the notice
+/// of a deletion. `None` for a type that is not, or no longer, declared.
+#[must_use]
+pub fn told_as<'a>(event: &Event, rules: &'a Rules) -> Option<&'a std::sync::Arc<MessageType>> {
+    match &event.content {
+        Content::Deletion { after_death: true, .. } => rules.notice("afdoed"),
+        Content::Deletion { area, after_death: false, .. } => rules.notice(area),
+        Content::Membership { .. }
+        | Content::Jobcentre { .. }
+        | Content::Residence { .. }
+        | Content::NumberChange { .. }
+        | Content::Death { .. }
+        | Content::ContactGroup { .. }
+        | Content::Plan { .. }
+        | Content::HandedOver { .. }
+        | Content::Other => rules.message_type(&event.entity),
+    }
+}
+
+impl Question<'_> {
+    /// Decides.
+    pub fn decide(&self) -> Decision {
+        let mut decision = Decision::default();
+        // Holders last: whoever is entitled anyway gets the WSB as that.
+        let is_holders = |rule: &&AudienceRule| rule.audience == Audience::Holders;
+        for rule in self.kind.audiences.iter().filter(|rule| !is_holders(rule)).chain(self.kind.audiences.iter().filter(is_holders)) {
+            self.apply(rule, &mut decision);
+        }
+        let chosen: BTreeSet<Recipient> = decision.chosen.iter().map(|chosen| chosen.recipient).collect();
+        decision.left_out.retain(|left_out| left_out.recipient.is_none_or(|recipient| !chosen.contains(&recipient)));
+        decision
+    }
+
+    fn apply(&self, rule: &AudienceRule, decision: &mut Decision) {
+        let audience = rule.audience;
+        for candidate in self.candidates(audience) {
+            let (recipient, registration) = match candidate {
+                Candidate::Entitled(recipient, registration) => (recipient, registration),
+                Candidate::Not(left_out) => {
+                    decision.left_out.push(left_out);
+                    continue;
+                }
+            };
+            match self.obstacle(rule, recipient) {
+                Some(why) => decision.left_out.push(LeftOut { audience, recipient: Some(recipient), why, registration }),
+                None if decision.chosen.iter().any(|chosen| chosen.recipient == recipient) => {}
+                None => decision.chosen.push(Chosen {
+                    recipient,
+                    because: Because { audience, registration, day: self.day },
+                    identified: self.may_identify(audience, recipient),
+                }),
+            }
+        }
+    }
+
+    /// Returns what keeps an otherwise entitled recipient from the WSB.
+    fn obstacle(&self, rule: &AudienceRule, recipient: Recipient) -> Option<Suppression> {
+        let Some(recipient) = self.rules.recipient(recipient).filter(|recipient| recipient.is_open(self.day)) else {
+            return Some(Suppression::RecipientClosed);
+        };
+        if !self.kind.after_death && self.citizen.died().is_some_and(|died| died <= self.day) {
+            return Some(Suppression::Deceased);
+        }
+        if !rule.conditions.iter().all(|condition| self.holds(condition)) {
+            return Some(Suppression::Condition);
+        }
+        (!self.subscribes(rule.audience, recipient)).then_some(Suppression::NotSubscribed)
+    }
+
+    /// A holder is told of a deletion whether it subscribes or not: it has a
+    /// copy to delete (GDPR article 19).
+    fn subscribes(&self, audience: Audience, recipient: &RecipientRule) -> bool {
+        !self.kind.voluntary || audience == Audience::Holders || recipient.subscriptions.include(&self.kind.name)
+    }
+
+    fn holds(&self, condition: &Condition) -> bool {
+        match condition {
+            Condition::ContactGroupIn(groups) => self.citizen.is_in_contact_group(groups, self.day),
+            Condition::ContactGroupShift(groups) => self.shift().into_iter().flatten().any(|group| groups.contains(&group)),
+            Condition::PlanIn(kinds) => self.citizen.plan_on(self.day).is_some_and(|(_, kind)| kinds.contains(&kind)),
+        }
+    }
+
+    /// Returns the old and the new contact group of the event, where known.
+    fn shift(&self) -> [Option<i64>; 2] {
+        let Content::ContactGroup { group, former } = &self.event.content else { return [None, None] };
+        let recorded =
+            || self.citizen.contact_groups.of_record(&self.event.external_id).and_then(Registration::claim).map(|claim| claim.value);
+        let before = || self.citizen.contact_group_before(&self.event.external_id, self.event.period().start());
+        [former.or_else(before), group.or_else(recorded)]
+    }
+
+    /// Returns whether `recipient` has the citizen today, in any of the ways in
+    /// which an authority can have one.
+    fn has_citizen(&self, recipient: Recipient) -> bool {
+        match recipient {
+            Recipient::Akasse(fund) => matches!(self.citizen.memberships.on(self.day, |fund| *fund), InForce::One(_, now) if *now == fund),
+            Recipient::Kommune(kommune) => {
+                let jobcentre = self.citizen.jobcentres.on(self.day, |jobcentre| jobcentre.kommune());
+                let residence = self.citizen.residences.on(self.day, |kommune| *kommune);
+                matches!(jobcentre, InForce::One(_, now) if now.kommune() == kommune)
+                    || matches!(residence, InForce::One(_, now) if *now == kommune)
+            }
+        }
+    }
+
+    fn may_identify(&self, audience: Audience, recipient: Recipient) -> bool {
+        match audience {
+            Audience::JobcenterOwnCitizens
+            | Audience::KommuneOwnResidents
+            | Audience::AkasseOwnMembers
+            | Audience::AkasseOfRecord
+            | Audience::RegisteringAuthority => true,
+            Audience::AkasseSinceFirstPlacement | Audience::JobcentersEver | Audience::Holders => self.has_citizen(recipient),
+        }
+    }
+
+    fn candidates(&self, audience: Audience) -> Vec<Candidate> {
+        match audience {
+            Audience::AkasseOwnMembers => current(audience, &self.citizen.memberships, self.day, |fund| Recipient::Akasse(*fund)),
+            Audience::JobcenterOwnCitizens => {
+                current(audience, &self.citizen.jobcentres, self.day, |jobcentre| Recipient::Kommune(jobcentre.kommune()))
+            }
+            Audience::KommuneOwnResidents => current(audience, &self.citizen.residences, self.day, |kommune| Recipient::Kommune(*kommune)),
+            Audience::AkasseOfRecord => self.fund_of_record(),
+            Audience::AkasseSinceFirstPlacement => self.funds_since_first_placement(),
+            Audience::JobcentersEver => each_once(
+                self.citizen
+                    .jobcentres
+                    .standing()
+                    // One that is to have the citizen later has not had them.
+                    .filter(|(_, claim)| claim.period.start() <= self.day)
+                    .map(|(registration, claim)| (Recipient::Kommune(claim.value.kommune()), Some(because(registration)))),
+            ),
+            Audience::Holders => each_once(self.holders.iter().map(|holder| (*holder, None))),
+            Audience::RegisteringAuthority => self.registering_authority(),
+        }
+    }
+
+    fn fund_of_record(&self) -> Vec<Candidate> {
+        let Content::Membership { fund } = &self.event.content else { return Vec::new() };
+        let recorded =
+            || self.citizen.memberships.of_record(&self.event.external_id).and_then(Registration::claim).map(|claim| claim.value);
+        match fund.or_else(recorded) {
+            Some(fund) => {
+                let record = (self.event.external_id.clone(), self.event.registered.at);
+                vec![Candidate::Entitled(Recipient::Akasse(fund), Some(record))]
+            }
+            None => vec![Candidate::unknown(Audience::AkasseOfRecord)],
+        }
+    }
+
+    fn funds_since_first_placement(&self) -> Vec<Candidate> {
+        let Some(first) = self.citizen.first_placement().filter(|first| *first <= self.day) else { return Vec::new() };
+        each_once(
+            self.citizen
+                .memberships
+                .standing()
+                .filter(|(_, claim)| claim.period.end().is_none_or(|end| first <= end) && claim.period.start() <= self.day)
+                .map(|(registration, claim)| (Recipient::Akasse(claim.value), Some(because(registration)))),
+        )
+    }
+
+    fn registering_authority(&self) -> Vec<Candidate> {
+        let recipient = self.event.registrar.as_ref().and_then(|registrar| match &*registrar.kind {
+            "akasse" => Akassekode::parse(&registrar.code).ok().map(Recipient::Akasse),
+            "kommune" => Kommunekode::parse(&registrar.code).ok().map(Recipient::Kommune),
+            // Other registrars, STAR itself among them, have no queue.
+            _ => None,
+        });
+        recipient.map(|recipient| Candidate::Entitled(recipient, None)).into_iter().collect()
+    }
+}
+
+/// Someone that an audience might name.
+enum Candidate {
+    /// By this registration.
+    Entitled(Recipient, Option<(ExternalId, Moment)>),
+    /// Not, for this reason.
+    Not(LeftOut),
+}
+
+impl Candidate {
+    fn unknown(audience: Audience) -> Self {
+        Self::Not(LeftOut { audience, recipient: None, why: Suppression::UnknownMembership, registration: None })
+    }
+}
+
+fn because<T>(registration: &Registration<T>) -> (ExternalId, Moment) {
+    (registration.external_id.clone(), registration.registered_at)
+}
+
+/// Returns who has the citizen on `day`; and, so that it can be seen and
+/// counted, who had until then and would have been told by mistake.
+fn current<T: Clone + PartialEq>(
+    audience: Audience,
+    history: &History<T>,
+    day: Day,
+    recipient: impl Fn(&T) -> Recipient,
+) -> Vec<Candidate> {
+    let mut candidates = Vec::new();
+    match history.on(day, &recipient) {
+        InForce::One(registration, value) => candidates.push(Candidate::Entitled(recipient(value), Some(because(registration)))),
+        InForce::Ended => {}
+        InForce::Unknown => candidates.push(Candidate::unknown(audience)),
+        InForce::Contradictory(registrations) => {
+            // Each of them left out by name, each once.
+            let mut named = BTreeSet::new();
+            for registration in registrations {
+                let Some(claim) = registration.claim() else { continue };
+                if named.insert(recipient(&claim.value)) {
+                    candidates.push(Candidate::Not(LeftOut {
+                        audience,
+                        recipient: Some(recipient(&claim.value)),
+                        why: Suppression::ContradictoryMembership,
+                        registration: Some(because(registration)),
+                    }));
+                }
+            }
+            return candidates;
+        }
+    }
+    if let Some((registration, value)) = history.latest_not_in_force(day) {
+        candidates.push(Candidate::Not(LeftOut {
+            audience,
+            recipient: Some(recipient(value)),
+            why: Suppression::NotMember,
+            registration: Some(because(registration)),
+        }));
+    } else if candidates.is_empty() {
+        // Something is known, all of it of days to come.
+        candidates.push(Candidate::unknown(audience));
+    }
+    candidates
+}
+
+fn each_once(recipients: impl Iterator<Item = (Recipient, Option<(ExternalId, Moment)>)>) -> Vec<Candidate> {
+    let mut named = BTreeSet::new();
+    recipients
+        .filter(|(recipient, _)| named.insert(*recipient))
+        .map(|(recipient, registration)| Candidate::Entitled(recipient, registration))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::event::Change::{Created, Deleted, Updated};
+    use super::super::event::{PlanKind, Registrar};
+    use super::super::policy::{Domain, Payload, RetryPolicy, Subscriptions};
+    use super::super::samples::{citizen, day, event, fund, group, jobcentre, kommune, recipient};
+    use super::*;
+
+    const TODAY: &str = "2026-03-16";
+
+    fn of(audience: Audience) -> AudienceRule {
+        AudienceRule { audience, conditions: Vec::new() }
+    }
+
+    fn own_members_if(condition: Condition) -> Vec<AudienceRule> {
+        vec![AudienceRule { audience: Audience::AkasseOwnMembers, conditions: vec![condition] }]
+    }
+
+    fn kind(audiences: Vec<AudienceRule>) -> MessageType {
+        MessageType {
+            name: "Made-up".into(),
+            entity_id: 910_000,
+            domain: Domain::Kontaktforloeb,
+            payload: Payload::IdOnly,
+            voluntary: false,
+            after_death: false,
+            audiences,
+            notice_for: Vec::new(),
+        }
+    }
+
+    /// Three funds and three kommuner, all open; 111 and 860 subscribe to nothing.
+    fn rules(closed: &[(&str, &str)]) -> Rules {
+        let all = ["akasse:007", "akasse:067", "akasse:111", "kommune:101", "kommune:147", "kommune:860"];
+        let recipients = all.iter().map(|name| RecipientRule {
+            recipient: recipient(name),
+            name: "made up".into(),
+            queue: (*name).into(),
+            vendor: "made up".into(),
+            subscriptions: if matches!(*name, "akasse:111" | "kommune:860") {
+                Subscriptions::Only(BTreeSet::new())
+            } else {
+                Subscriptions::All
+            },
+            valid_from: None,
+            valid_until: closed.iter().find(|(closed, _)| closed == name).map(|(_, until)| day(until)),
+            max_unfetched: 1000,
+        });
+        Rules::new(Vec::new(), recipients.collect(), RetryPolicy::default())
+    }
+
+    /// One line for each decision: who, why, and whom it may name; then who not.
+    fn told(decision: &Decision) -> String {
+        let chosen = decision.chosen.iter().map(|chosen| {
+            let unnamed = if chosen.identified { "" } else { " unidentified" };
+            format!("{} {}{unnamed}", chosen.recipient, chosen.because.audience.name())
+        });
+        let left_out = decision.left_out.iter().map(|left_out| {
+            let who = left_out.recipient.map_or_else(|| left_out.audience.name().to_owned(), |recipient| recipient.to_string());
+            format!("not {who} {}", left_out.why.name())
+        });
+        chosen.chain(left_out).collect::<Vec<_>>().join(", ")
+    }
+
+    struct Case {
+        kind: MessageType,
+        about: Vec<Event>,
+        event: Event,
+        holders: Vec<Recipient>,
+        rules: Rules,
+    }
+
+    impl Case {
+        fn of(audiences: Vec<AudienceRule>, about: &[Event]) -> Self {
+            let event = event("e", 9, Created, "..", Content::Other);
+            Self { kind: kind(audiences), about: about.to_vec(), event, holders: Vec::new(), rules: rules(&[]) }
+        }
+    }
+
+    fn check(case: &Case, expected: &str) {
+        let citizen = citizen(&case.about);
+        let question = Question {
+            event: &case.event,
+            kind: &case.kind,
+            citizen: &citizen,
+            holders: &case.holders,
+            rules: &case.rules,
+            day: day(TODAY),
+        };
+        assert_eq!(told(&question.decide()), expected);
+    }
+
+    fn member() -> Event {
+        event("m1", 1, Created, "2026-01-01..", fund("007"))
+    }
+
+    fn former_member() -> Event {
+        event("m0", 1, Created, "2020-01-01..2026-03-15", fund("067"))
+    }
+
+    /// The three types that went to a fund whose member the citizen was no longer (R 2.10).
+    #[test]
+    fn a_former_fund_is_told_nothing() {
+        for name in ["Jobcentertilknytning", "FagprofessionelKontakt", "Persongruppemarkering"] {
+            let both = vec![of(Audience::JobcenterOwnCitizens), of(Audience::AkasseOwnMembers)];
+            let at_jobcentre = event("j", 1, Created, "2025-01-01..", jobcentre("14700"));
+            let mut case = Case::of(both, &[former_member(), at_jobcentre.clone()]);
+            case.kind.name = name.into();
+            check(&case, "kommune:147 jobcenter-own-citizens, not akasse:067 not_member");
+            case.about = vec![former_member(), member(), at_jobcentre];
+            check(&case, "kommune:147 jobcenter-own-citizens, akasse:007 akasse-own-members, not akasse:067 not_member");
+        }
+    }
+
+    #[test]
+    fn own_members() {
+        let check = |about: &[Event], expected: &str| check(&Case::of(vec![of(Audience::AkasseOwnMembers)], about), expected);
+        check(&[], "not akasse-own-members unknown_membership");
+        check(&[member()], "akasse:007 akasse-own-members");
+        // The last day, and the first.
+        check(&[event("m", 1, Created, "2020-01-01..2026-03-16", fund("007"))], "akasse:007 akasse-own-members");
+        check(&[event("m", 1, Created, "2026-03-16..", fund("007"))], "akasse:007 akasse-own-members");
+        check(&[event("m", 1, Created, "2026-03-17..", fund("007"))], "not akasse-own-members unknown_membership");
+        check(&[event("m", 1, Created, "2020-01-01..2026-03-15", fund("007"))], "not akasse:007 not_member");
+        // Recalled.
+        let recalled = event("m1", 2, Deleted, "..", Content::Membership { fund: None });
+        check(&[member(), recalled], "not akasse-own-members unknown_membership, not akasse:007 not_member");
+        // Two begin on one day.
+        let rival = event("m2", 2, Created, "2026-01-01..", fund("067"));
+        check(&[member(), rival.clone()], "not akasse:007 contradictory_membership, not akasse:067 contradictory_membership");
+        check(&[member(), rival, former_member()], "not akasse:007 contradictory_membership, not akasse:067 contradictory_membership");
+    }
+
+    #[test]
+    fn kommuner() {
+        let at = |period: &str, code: &str| event(period, 1, Created, period, jobcentre(code));
+        let lives = event("r", 1, Created, "2025-01-01..", kommune("860"));
+        let jobcenter = |about: &[Event], expected: &str| check(&Case::of(vec![of(Audience::JobcenterOwnCitizens)], about), expected);
+        jobcenter(std::slice::from_ref(&lives), "not jobcenter-own-citizens unknown_membership");
+        jobcenter(&[at("2025-01-01..", "14712")], "kommune:147 jobcenter-own-citizens");
+        jobcenter(
+            &[at("2025-01-01..", "14712"), at("2026-03-01..", "10100")],
+            "kommune:101 jobcenter-own-citizens, not kommune:147 not_member",
+        );
+        // Two sub-jobcentres of one kommune are that kommune; of two they are nobody.
+        let twin = event("twin", 2, Created, "2025-01-01..", jobcentre("14701"));
+        jobcenter(&[at("2025-01-01..", "14700"), twin], "kommune:147 jobcenter-own-citizens");
+        let rival = event("rival", 2, Created, "2025-01-01..", jobcentre("10100"));
+        jobcenter(
+            &[at("2025-01-01..", "14700"), rival],
+            "not kommune:147 contradictory_membership, not kommune:101 contradictory_membership",
+        );
+        let residents = |about: &[Event], expected: &str| check(&Case::of(vec![of(Audience::KommuneOwnResidents)], about), expected);
+        residents(&[lives.clone(), at("2025-01-01..", "14700")], "kommune:860 kommune-own-residents");
+        // Named by two rules, told once.
+        let both = vec![of(Audience::JobcenterOwnCitizens), of(Audience::KommuneOwnResidents)];
+        check(&Case::of(both, &[lives, at("2025-01-01..", "86001")]), "kommune:860 jobcenter-own-citizens");
+    }
+
+    #[test]
+    fn jobcentres_ever() {
+        let audience = vec![of(Audience::JobcentersEver)];
+        let about = [
+            event("a", 1, Created, "2020-01-01..2021-01-01", jobcentre("10100")),
+            event("b", 1, Created, "2025-01-01..", jobcentre("14700")),
+            event("c", 1, Created, "2026-03-17..", jobcentre("86000")),
+        ];
+        // Not the one that is to have the citizen tomorrow.
+        check(&Case::of(audience, &about), "kommune:101 jobcenters-ever unidentified, kommune:147 jobcenters-ever");
+    }
+
+    #[test]
+    fn fund_of_record() {
+        let audiences = || vec![of(Audience::AkasseOfRecord), of(Audience::AkasseOwnMembers)];
+        let mut case = Case::of(audiences(), &[member(), former_member()]);
+        case.event = former_member();
+        check(&case, "akasse:067 akasse-of-record, akasse:007 akasse-own-members");
+        case.event = member();
+        check(&case, "akasse:007 akasse-of-record, not akasse:067 not_member");
+        // A recall that does not say of what.
+        let recall = event("m0", 2, Deleted, "..", Content::Membership { fund: None });
+        case.about.push(recall.clone());
+        case.event = recall;
+        check(&case, "akasse:067 akasse-of-record, akasse:007 akasse-own-members");
+        let unknown = event("m9", 2, Deleted, "..", Content::Membership { fund: None });
+        case.about = vec![unknown.clone()];
+        case.event = unknown;
+        check(&case, "not akasse-of-record unknown_membership, not akasse-own-members unknown_membership");
+    }
+
+    #[test]
+    fn funds_since_first_placement() {
+        let placed = |from: &str| event("k", 1, Created, from, group(1));
+        let check = |about: &[Event], expected: &str| check(&Case::of(vec![of(Audience::AkasseSinceFirstPlacement)], about), expected);
+        check(&[member(), former_member()], "");
+        check(
+            &[placed("2026-03-15.."), member(), former_member()],
+            "akasse:007 akasse-since-first-placement, akasse:067 akasse-since-first-placement unidentified",
+        );
+        check(&[placed("2026-03-16.."), member(), former_member()], "akasse:007 akasse-since-first-placement");
+        check(&[placed("2026-03-17.."), member(), former_member()], "");
+        // One that begins tomorrow has not had the citizen.
+        check(&[placed("2026-03-15.."), event("m", 1, Created, "2026-03-17..", fund("111"))], "");
+    }
+
+    #[test]
+    fn holders() {
+        let mut case = Case::of(vec![of(Audience::Holders), of(Audience::AkasseOwnMembers)], &[member(), former_member()]);
+        case.kind.voluntary = true;
+        case.holders = vec![recipient("akasse:007"), recipient("akasse:067"), recipient("akasse:111"), recipient("kommune:860")];
+        // Subscribed or not: they have a copy to delete. Only who has the citizen may read the number.
+        check(
+            &case,
+            "akasse:007 akasse-own-members, akasse:067 holders unidentified, akasse:111 holders unidentified, \
+             kommune:860 holders unidentified",
+        );
+        case.about.push(event("r", 1, Created, "2025-01-01..", kommune("860")));
+        check(
+            &case,
+            "akasse:007 akasse-own-members, akasse:067 holders unidentified, akasse:111 holders unidentified, kommune:860 holders",
+        );
+    }
+
+    #[test]
+    fn registering_authority() {
+        let mut case = Case::of(vec![of(Audience::RegisteringAuthority)], &[]);
+        check(&case, "");
+        for (kind, code, expected) in [
+            ("kommune", "101", "kommune:101 registering-authority"),
+            ("akasse", "007", "akasse:007 registering-authority"),
+            ("kommune", "999", "not kommune:999 recipient_closed"),
+            ("star", "1", ""),
+            ("kommune", "01", ""),
+        ] {
+            case.event.registrar = Some(Registrar { kind: kind.into(), code: code.into() });
+            check(&case, expected);
+        }
+    }
+
+    #[test]
+    fn closed_recipients_unsubscribed_ones_and_the_dead() {
+        let mut case = Case::of(vec![of(Audience::AkasseOwnMembers)], &[member()]);
+        case.rules = rules(&[("akasse:007", TODAY)]);
+        check(&case, "akasse:007 akasse-own-members");
+        case.rules = rules(&[("akasse:007", "2026-03-15")]);
+        check(&case, "not akasse:007 recipient_closed");
+        case.rules = rules(&[]);
+        case.kind.voluntary = true;
+        check(&case, "akasse:007 akasse-own-members");
+        case.about = vec![event("m", 1, Created, "2026-01-01..", fund("111"))];
+        check(&case, "not akasse:111 not_subscribed");
+        case.kind.voluntary = false;
+        let died = |on: &str| event("d", 1, Created, "..", Content::Death { on: Some(day(on)) });
+        case.about.push(died("2026-03-17"));
+        check(&case, "akasse:111 akasse-own-members");
+        case.about.push(event("d", 2, Updated, "..", Content::Death { on: Some(day(TODAY)) }));
+        check(&case, "not akasse:111 deceased");
+        case.kind.after_death = true;
+        check(&case, "akasse:111 akasse-own-members");
+    }
+
+    #[test]
+    fn conditions() {
+        let placed = |record: &str, period: &str, of: i64| event(record, 1, Created, period, group(of));
+        let mut case = Case::of(own_members_if(Condition::ContactGroupIn(vec![1])), &[member()]);
+        check(&case, "not akasse:007 condition");
+        case.about.push(placed("k", "2026-01-01..2026-03-16", 1));
+        check(&case, "akasse:007 akasse-own-members");
+        case.about.push(placed("k2", "2026-03-17..", 2));
+        check(&case, "akasse:007 akasse-own-members");
+
+        case.kind = kind(own_members_if(Condition::ContactGroupShift(vec![1, 13])));
+        let shift =
+            |group: Option<i64>, former: Option<i64>| event("k3", 5, Created, "2026-03-16..", Content::ContactGroup { group, former });
+        for (group, former, before, expected) in [
+            (Some(13), None, None, "akasse:007 akasse-own-members"),
+            (Some(2), Some(1), None, "akasse:007 akasse-own-members"),
+            (Some(2), Some(2), Some(1), "not akasse:007 condition"),
+            (Some(2), None, Some(1), "akasse:007 akasse-own-members"),
+            (Some(2), None, Some(2), "not akasse:007 condition"),
+            (Some(2), None, None, "not akasse:007 condition"),
+        ] {
+            case.about = vec![member()];
+            case.about.extend(before.map(|before| placed("k", "2026-01-01..", before)));
+            case.event = shift(group, former);
+            case.about.push(case.event.clone());
+            check(&case, expected);
+        }
+        case.event = event("e", 9, Created, "..", Content::Other);
+        check(&case, "not akasse:007 condition");
+
+        case.kind = kind(own_members_if(Condition::PlanIn(vec![PlanKind::Jobplan])));
+        case.about = vec![member()];
+        check(&case, "not akasse:007 condition");
+        let plan = |period: &str, kind| event(period, 1, Created, period, Content::Plan { kind: Some(kind), later_version: None });
+        case.about.push(plan("2026-01-01..", PlanKind::Jobplan));
+        check(&case, "akasse:007 akasse-own-members");
+        case.about.push(plan("2026-03-16..", PlanKind::AndenPlan));
+        check(&case, "not akasse:007 condition");
+    }
+
+    #[test]
+    fn deletions_are_told_as_their_notice() {
+        let notice = |name: &str, areas: &[&str]| MessageType {
+            name: name.into(),
+            notice_for: areas.iter().map(|area| (*area).into()).collect(),
+            ..kind(Vec::new())
+        };
+        let types = vec![notice("GdprSletJoblog", &["joblog"]), notice("GdprSletAfdoed", &["afdoed"]), notice("Indkaldelse", &[])];
+        let rules = Rules::new(types, Vec::new(), RetryPolicy::default());
+        let deletion = |area: &str, after_death| Content::Deletion { area: area.into(), entity: "Joblog".into(), after_death };
+        let as_what = |content: Content| told_as(&event("e", 1, Created, "..", content), &rules).map(|kind| Arc::clone(&kind.name));
+        assert_eq!(as_what(deletion("joblog", false)).as_deref(), Some("GdprSletJoblog"));
+        assert_eq!(as_what(deletion("joblog", true)).as_deref(), Some("GdprSletAfdoed"));
+        assert_eq!(as_what(deletion("cv", false)), None);
+        assert_eq!(as_what(Content::Other).as_deref(), Some("Indkaldelse"));
+        assert_eq!(as_what(fund("007")), None);
+    }
+}

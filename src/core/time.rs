@@ -1,0 +1,257 @@
+//! Instants, calendar days and periods as plain values. Nothing here can ask
+//! what time it is.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::ids::Malformed;
+
+/// An instant, in microseconds since 1970-01-01T00:00:00Z.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Moment(pub i64);
+
+impl Moment {
+    /// Parses an RFC 3339 date-time with an offset, as CloudEvents' `time`.
+    ///
+    /// # Errors
+    /// Refuses anything else, a missing offset included, and years outside
+    /// 1900 to 2200, which are mistakes rather than registrations.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        const EXPECTED: Malformed = Malformed { expected: "expected an RFC 3339 time with an offset, such as 2026-03-16T08:00:00+01:00" };
+        let instant: jiff::Timestamp = text.parse().map_err(|_| EXPECTED)?;
+        let moment = Self(instant.as_microsecond());
+        if (Self(-2_208_988_800_000_000)..Self(7_258_118_400_000_000)).contains(&moment) { Ok(moment) } else { Err(EXPECTED) }
+    }
+
+    /// Returns the instant `seconds` later.
+    #[must_use]
+    pub fn plus_seconds(self, seconds: i64) -> Self {
+        Self(self.0.saturating_add(seconds.saturating_mul(1_000_000)))
+    }
+
+    /// Returns the instant `millis` milliseconds later.
+    #[must_use]
+    pub fn plus_millis(self, millis: u64) -> Self {
+        Self(self.0.saturating_add_unsigned(millis.saturating_mul(1000)))
+    }
+
+    /// Returns the seconds since `earlier`, never negative.
+    #[must_use]
+    pub fn seconds_since(self, earlier: Self) -> f64 {
+        (self.0.saturating_sub(earlier.0)).max(0) as f64 / 1e6
+    }
+}
+
+/// RFC 3339 in UTC, with as many decimals as needed.
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_microsecond(self.0) {
+            Ok(instant) => instant.fmt(f),
+            Err(_) => write!(f, "{}us", self.0),
+        }
+    }
+}
+
+/// A calendar day. All of the domain's days are days in Europe/Copenhagen.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Day(Date);
+
+impl Day {
+    /// Parses `YYYY-MM-DD`; a time of day after it, as in a date-time, is refused.
+    ///
+    /// # Errors
+    /// Refuses days that do not exist and years outside 1850 to 2500.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        const EXPECTED: Malformed = Malformed { expected: "expected a day that exists, YYYY-MM-DD" };
+        if text.len() != 10
+            || !text.as_bytes().iter().enumerate().all(|(i, b)| if i == 4 || i == 7 { *b == b'-' } else { b.is_ascii_digit() })
+        {
+            return Err(EXPECTED);
+        }
+        let date: Date = text.parse().map_err(|_| EXPECTED)?;
+        if (1850..2500).contains(&date.year()) { Ok(Self(date)) } else { Err(EXPECTED) }
+    }
+
+    /// Returns the day that it is in Copenhagen at `moment`, summer time included.
+    #[must_use]
+    pub fn in_copenhagen(moment: Moment) -> Self {
+        let instant = jiff::Timestamp::from_microsecond(moment.0).unwrap_or(jiff::Timestamp::MAX);
+        Self(copenhagen().to_datetime(instant).date())
+    }
+
+    /// Returns the instant at which the day begins in Copenhagen.
+    #[must_use]
+    pub fn begins(self) -> Moment {
+        // Midnight exists on every day there: clocks change at 02:00 or 03:00.
+        Moment(copenhagen().to_timestamp(self.0.at(0, 0, 0, 0)).map_or(0, |t| t.as_microsecond()))
+    }
+
+    /// Returns the day after.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.tomorrow().unwrap_or(self.0))
+    }
+
+    /// Returns the day before.
+    #[must_use]
+    pub fn previous(self) -> Self {
+        Self(self.0.yesterday().unwrap_or(self.0))
+    }
+
+    /// Returns days since 1970-01-01, for storing.
+    #[must_use]
+    pub fn number(self) -> i32 {
+        self.0
+            .to_datetime(jiff::civil::Time::midnight())
+            .to_zoned(TimeZone::UTC)
+            .map_or(0, |z| z.timestamp().as_second().div_euclid(86_400) as i32)
+    }
+
+    /// Reverses [`Day::number`]; `None` outside the years that `parse` takes.
+    #[must_use]
+    pub fn from_number(number: i32) -> Option<Self> {
+        let instant = jiff::Timestamp::from_second(i64::from(number) * 86_400).ok()?;
+        let date = TimeZone::UTC.to_datetime(instant).date();
+        (1850..2500).contains(&date.year()).then_some(Self(date))
+    }
+
+    /// Returns the calendar date, for calendar arithmetic.
+    #[must_use]
+    pub fn date(self) -> Date {
+        self.0
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The rules of Danish clocks, from the bundled time zone database: the same
+/// on every machine. Read once; it never changes while the process lives.
+fn copenhagen() -> &'static TimeZone {
+    static ZONE: OnceLock<TimeZone> = OnceLock::new();
+    ZONE.get_or_init(|| TimeZone::get("Europe/Copenhagen").expect("the bundled time zone database has Europe/Copenhagen"))
+}
+
+/// Whole days from `start` to `end`, both inclusive; without `end`, open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Period {
+    start: Day,
+    end: Option<Day>,
+}
+
+impl Period {
+    /// Makes a period; `None` when it would end before it begins (R 4.5).
+    #[must_use]
+    pub fn new(start: Day, end: Option<Day>) -> Option<Self> {
+        end.is_none_or(|end| start <= end).then_some(Self { start, end })
+    }
+
+    /// Returns the first day.
+    #[must_use]
+    pub fn start(&self) -> Day {
+        self.start
+    }
+
+    /// Returns the last day, unless open.
+    #[must_use]
+    pub fn end(&self) -> Option<Day> {
+        self.end
+    }
+
+    /// Returns whether `day` lies in the period.
+    #[must_use]
+    pub fn covers(&self, day: Day) -> bool {
+        self.start <= day && self.end.is_none_or(|end| day <= end)
+    }
+
+    /// Returns whether the two share at least one day; open ends at infinity.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.end.is_none_or(|end| other.start <= end) && other.end.is_none_or(|end| self.start <= end)
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.end {
+            Some(end) => write!(f, "{}..{}", self.start, end),
+            None => write!(f, "{}..", self.start),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(text: &str) -> Day {
+        Day::parse(text).expect("a day of the test")
+    }
+
+    #[test]
+    fn days_begin_at_copenhagen_midnight_over_daylight_saving() {
+        let check = |moment: &str, expected: &str| {
+            let moment = Moment::parse(moment).expect("a moment of the test");
+            assert_eq!(Day::in_copenhagen(moment), day(expected), "{moment}");
+        };
+        check("2026-03-28T22:59:59Z", "2026-03-28"); // winter, UTC+1
+        check("2026-03-28T23:00:00Z", "2026-03-29"); // the night the clocks go forward
+        check("2026-03-29T21:59:59Z", "2026-03-29"); // summer, UTC+2
+        check("2026-03-29T22:00:00Z", "2026-03-30");
+        check("2026-10-24T21:59:59Z", "2026-10-24");
+        check("2026-10-24T22:00:00Z", "2026-10-25"); // the night they go back: a day of 25 hours
+        check("2026-10-25T22:59:59Z", "2026-10-25");
+        check("2026-10-25T23:00:00Z", "2026-10-26");
+    }
+
+    #[test]
+    fn a_day_begins_where_the_day_before_ends() {
+        for (text, begins) in
+            [("2026-03-29", "2026-03-28T23:00:00Z"), ("2026-03-30", "2026-03-29T22:00:00Z"), ("2026-10-26", "2026-10-25T23:00:00Z")]
+        {
+            assert_eq!(day(text).begins().to_string(), begins);
+            assert_eq!(Day::in_copenhagen(day(text).begins()), day(text));
+            assert_eq!(Day::in_copenhagen(Moment(day(text).begins().0 - 1)), day(text).previous());
+        }
+    }
+
+    #[test]
+    fn day_numbers_are_reversible() {
+        for text in ["1850-01-01", "1969-12-31", "1970-01-01", "2024-02-29", "2499-12-31"] {
+            assert_eq!(Day::from_number(day(text).number()), Some(day(text)));
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_day_or_an_instant() {
+        for bad in ["", "2026-02-29", "2026-3-16", "16-03-2026", "2026-03-16T08:00:00", "20260316", "0001-01-01"] {
+            assert!(Day::parse(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "2026-03-16", "2026-03-16T08:00:00", "yesterday", "9999-03-16T08:00:00Z"] {
+            assert!(Moment::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn overlapping_means_sharing_a_day() {
+        let period = |start: &str, end: Option<&str>| Period::new(day(start), end.map(day)).expect("a period of the test");
+        let march = period("2026-03-01", Some("2026-03-31"));
+        assert!(march.overlaps(&period("2026-03-31", None)));
+        assert!(!march.overlaps(&period("2026-04-01", None)));
+        assert!(march.overlaps(&period("2020-01-01", None)));
+        assert!(!march.overlaps(&period("2020-01-01", Some("2026-02-28"))));
+        assert!(Period::new(day("2026-03-02"), Some(day("2026-03-01"))).is_none());
+    }
+}

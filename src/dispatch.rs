@@ -1,0 +1,115 @@
+//! Attempts to publishes, and outcomes back: turns what the engine wants sent
+//! into WSBs, and RabbitMQ's answers into outcomes of attempts.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::amqp;
+use crate::core::engine::Outgoing;
+use crate::core::ids::{DeliveryKey, EventSeq, Recipient};
+use crate::core::outbox::Failure;
+use crate::core::retry::Outcome;
+use crate::wire::{self, Wsb};
+use crate::writer::{Commit, WriterHandle};
+
+/// The exchange through which recipients' queues are reached.
+pub const DELIVERY_EXCHANGE: &str = "wsb.delivery";
+
+/// The bits of a token that hold the place of the event; the rest holds the recipient.
+const SEQ_BITS: u32 = 48;
+
+fn token(key: DeliveryKey) -> u64 {
+    u64::from(key.recipient.to_number()) << SEQ_BITS | (key.seq.0 & ((1 << SEQ_BITS) - 1))
+}
+
+fn key_of(token: u64) -> Option<DeliveryKey> {
+    let recipient = u16::try_from(token >> SEQ_BITS).ok().and_then(Recipient::from_number)?;
+    Some(DeliveryKey { recipient, seq: EventSeq(token & ((1 << SEQ_BITS) - 1)) })
+}
+
+/// Writes one attempt as a message.
+fn message(attempt: &Outgoing, exchange: &Arc<str>) -> amqp::Outgoing {
+    let wsb = Wsb {
+        event: &attempt.event,
+        message_type: &attempt.kind,
+        recipient: attempt.key.recipient,
+        id: attempt.id,
+        sent: attempt.decided_at,
+        identification: attempt.identification.as_ref(),
+    };
+    let properties = wsb.properties(attempt.attempt, attempt.replay);
+    amqp::Outgoing {
+        token: token(attempt.key),
+        exchange: Arc::clone(exchange),
+        routing_key: Arc::clone(&attempt.queue),
+        message_id: properties.message_id,
+        correlation_id: Some(properties.correlation_id.into()),
+        kind: Some(properties.type_name),
+        timestamp: properties.timestamp,
+        headers: Some(amqp::WsbHeaders {
+            recipient: properties.recipient.into(),
+            entity_id: i32::try_from(properties.entity_id).unwrap_or(i32::MAX),
+            change_type: i32::from(properties.change_type),
+            attempt: i32::try_from(properties.attempt).unwrap_or(i32::MAX),
+            replay: properties.replay,
+        }),
+        body: wire::write_wsb(&wsb),
+    }
+}
+
+/// Turns RabbitMQ's answer into the outcome of an attempt.
+fn outcome(answer: &amqp::Outcome) -> Outcome {
+    let failed = |failure, code| Outcome::Failed { failure, code };
+    match answer {
+        amqp::Outcome::Confirmed => Outcome::Confirmed,
+        amqp::Outcome::Nacked => failed(Failure::Nacked, 0),
+        amqp::Outcome::Returned { code, .. } => failed(Failure::Returned, *code),
+        amqp::Outcome::TimedOut => failed(Failure::Timeout, 0),
+        amqp::Outcome::ChannelClosed { code, .. } => failed(Failure::Connection, *code),
+        amqp::Outcome::AccessRefused { .. } => failed(Failure::Refused, 403),
+        // A field that AMQP cannot carry is refused by `wire` at intake; should
+        // one get this far it must not be lost, and an operator must see it.
+        amqp::Outcome::Unsendable { .. } => failed(Failure::Refused, 0),
+        amqp::Outcome::ConnectionLost | amqp::Outcome::Blocked => failed(Failure::Connection, 0),
+    }
+}
+
+/// Publishes attempts until the writer ends.
+///
+/// Whatever cannot be handed to the publisher fails like everything else that
+/// is under way when a connection is lost: nothing is kept here.
+pub async fn publish<C: Commit>(
+    mut attempts: mpsc::Receiver<Vec<Outgoing>>,
+    publish: mpsc::Sender<Vec<amqp::Outgoing>>,
+    writer: WriterHandle<C>,
+) {
+    let exchange: Arc<str> = DELIVERY_EXCHANGE.into();
+    while let Some(batch) = attempts.recv().await {
+        let messages = batch.iter().map(|attempt| message(attempt, &exchange)).collect();
+        if publish.send(messages).await.is_err() {
+            writer.report(batch.iter().map(|attempt| (attempt.key, Outcome::Failed { failure: Failure::Connection, code: 0 })));
+        }
+    }
+}
+
+/// Reports outcomes to the writer until the publisher ends.
+pub async fn report<C: Commit>(mut outcomes: mpsc::Receiver<Vec<(u64, amqp::Outcome)>>, writer: WriterHandle<C>) {
+    while let Some(batch) = outcomes.recv().await {
+        writer.report(batch.iter().filter_map(|(token, answer)| Some((key_of(*token)?, outcome(answer)))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_reversible() {
+        for (recipient, seq) in [("akasse:000", 1), ("akasse:999", (1 << 48) - 1), ("kommune:860", 123_456_789)] {
+            let key = DeliveryKey { recipient: Recipient::parse(recipient).expect("a recipient"), seq: EventSeq(seq) };
+            assert_eq!(key_of(token(key)), Some(key));
+        }
+        assert_eq!(key_of(u64::MAX), None);
+    }
+}

@@ -1,0 +1,71 @@
+//! `POST /api/v1/explain` and `POST /api/v1/import`
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Query, State};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Shared;
+use super::problem::{Problem, store_failed};
+use crate::app::now;
+use crate::core::time::Moment;
+use crate::ops::{self, ExplainError, ImportError};
+use crate::wire;
+
+/// What can be asked of an explanation.
+#[derive(Debug, Deserialize)]
+pub struct At {
+    at: Option<String>,
+}
+
+/// Explains the decision about the event in the body, without sending it.
+pub async fn explain(State(server): State<Shared>, Query(at): Query<At>, body: Bytes) -> Result<Json<Value>, Problem> {
+    let at = match at.at.as_deref() {
+        None | Some("") => now(),
+        Some(text) => Moment::parse(text).map_err(|malformed| Problem::new(400, "at: not a time").detail(malformed.expected))?,
+    };
+    let rules = Arc::clone(&server.rules.borrow());
+    let for_json = Arc::clone(&rules);
+    let explained = server.writer.ask(move |access| ops::explain(access.records, &rules, &body, at)).await?;
+    match explained {
+        Ok(explained) => Ok(Json(ops::explained_json(&explained, &for_json))),
+        Err(error @ ExplainError::NotAnEvent(_)) => Err(Problem::new(422, error.to_string())),
+        Err(ExplainError::Store(error)) => Err(store_failed(&error)),
+    }
+}
+
+/// Where a batch of a first load stands in its file.
+#[derive(Debug, Deserialize)]
+pub struct Place {
+    /// The number of its first line, 1 unless given.
+    first: Option<usize>,
+}
+
+/// Takes in a batch of a first load: one event a line.
+pub async fn import(State(server): State<Shared>, Query(place): Query<Place>, body: Bytes) -> Result<Json<Value>, Problem> {
+    let text = String::from_utf8(body.to_vec()).map_err(|_| Problem::new(400, "the body is not UTF-8"))?;
+    let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
+    if lines > ops::IMPORT_BATCH {
+        return Err(Problem::new(413, "too many lines at once").detail(format!("send at most {} lines a call", ops::IMPORT_BATCH)));
+    }
+    let first = place.first.unwrap_or(1);
+    let imported = server
+        .writer
+        .ask(move |access| {
+            let lines = text.lines().enumerate().map(|(index, line)| (first.saturating_add(index), line));
+            let lines = lines.filter(|(_, line)| !line.trim().is_empty());
+            ops::import(access.engine, access.records, lines, access.now)
+        })
+        .await?;
+    match imported {
+        Ok(imported) => Ok(Json(json!({ "taken_in": imported.taken_in, "repeats": imported.repeats }))),
+        Err(error @ ImportError::Line { .. }) => Err(Problem::new(422, error.to_string())),
+        Err(ImportError::Store(error)) => Err(store_failed(&error)),
+    }
+}
+
+/// The limit of an event is that of the wire; kept here so that the two agree.
+const _: () = assert!(super::LARGEST_BODY >= wire::MAX_BYTES);

@@ -1,0 +1,116 @@
+//! `/api/v1/deliveries` and `/api/v1/events/{event_id}/trace`
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Shared;
+use super::problem::{Problem, store_failed};
+use crate::core::ids::{Recipient, WsbId};
+use crate::core::time::Moment;
+use crate::ops::{self, DiscardError, Filter, StateFilter};
+
+/// What can be asked of a list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Asked {
+    id: Option<String>,
+    state: Option<String>,
+    recipient: Option<String>,
+    entity: Option<String>,
+    reason: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    cursor: Option<String>,
+    limit: Option<usize>,
+}
+
+impl Asked {
+    /// Returns what is asked for, checked.
+    pub fn filter(&self) -> Result<Filter, Problem> {
+        let refused = |name: &str, expected: &str| Problem::new(400, format!("{name}: not understood")).detail(expected.to_owned());
+        let given = |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(str::to_owned);
+        let moment = |name: &str, text: &Option<String>| {
+            given(text).map(|text| Moment::parse(&text).map_err(|malformed| refused(name, malformed.expected))).transpose()
+        };
+        let state = match given(&self.state) {
+            None => None,
+            Some(state) => Some(
+                StateFilter::parse(&state).ok_or_else(|| refused("state", "expected pending, retrying, dead, delivered or withdrawn"))?,
+            ),
+        };
+        let recipient = match given(&self.recipient) {
+            None => None,
+            Some(text) => Some(Recipient::parse(&text).map_err(|malformed| refused("recipient", malformed.expected))?),
+        };
+        let id = match given(&self.id) {
+            None => None,
+            Some(text) => Some(WsbId::parse(&text).map_err(|malformed| refused("id", malformed.expected))?),
+        };
+        Ok(Filter {
+            id,
+            state,
+            recipient,
+            entity: given(&self.entity),
+            reason: given(&self.reason),
+            since: moment("since", &self.since)?,
+            until: moment("until", &self.until)?,
+        })
+    }
+}
+
+/// `GET /api/v1/deliveries`
+pub async fn list(State(server): State<Shared>, Query(asked): Query<Asked>) -> Result<Json<Value>, Problem> {
+    let filter = asked.filter()?;
+    let cursor = match asked.cursor.as_deref().filter(|cursor| !cursor.is_empty()) {
+        None => None,
+        Some(cursor) => Some(ops::Cursor::parse(cursor).ok_or_else(|| Problem::new(400, "this cursor is not one of ours"))?),
+    };
+    let limit = asked.limit.unwrap_or(100).clamp(1, ops::PAGE);
+    let page = server.writer.ask(move |access| ops::deliveries(access.records, &filter, cursor, limit)).await?;
+    let page = page.map_err(|error| store_failed(&error))?;
+    Ok(Json(page))
+}
+
+/// `GET /api/v1/deliveries/{id}`
+pub async fn show(State(server): State<Shared>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let id = WsbId::parse(&id).map_err(|malformed| Problem::new(400, "id: not understood").detail(malformed.expected))?;
+    let shown = server.writer.ask(move |access| ops::delivery(access.records, id)).await?;
+    let shown = shown.map_err(|error| store_failed(&error))?;
+    shown.map(Json).ok_or_else(|| Problem::new(404, "no delivery has that id"))
+}
+
+/// The body of a discard.
+#[derive(Debug, Deserialize)]
+pub struct Discard {
+    why: String,
+}
+
+/// `POST /api/v1/deliveries/{id}/discard`
+pub async fn discard(State(server): State<Shared>, Path(id): Path<String>, Json(body): Json<Discard>) -> Result<Json<Value>, Problem> {
+    let id = WsbId::parse(&id).map_err(|malformed| Problem::new(400, "id: not understood").detail(malformed.expected))?;
+    if body.why.trim().is_empty() {
+        return Err(Problem::new(400, "a reason is needed").detail("say it as {\"why\": \"…\"}"));
+    }
+    let discarded =
+        server.writer.ask(move |access| ops::discard_delivery(access.engine, access.records, id, access.now, access.out)).await?;
+    match discarded {
+        Ok(()) => {
+            // The reason is a person's words and may name somebody: it is not logged.
+            tracing::info!(%id, "delivery discarded by an operator");
+            Ok(Json(json!({ "id": id.to_string(), "state": "withdrawn", "reason": "operator" })))
+        }
+        Err(error @ DiscardError::Unknown) => Err(Problem::new(404, error.to_string())),
+        Err(error @ DiscardError::TooLate) => Err(Problem::new(409, error.to_string())),
+        Err(DiscardError::Store(error)) => Err(store_failed(&error)),
+    }
+}
+
+/// `GET /api/v1/events/{event_id}/trace`
+pub async fn trace(State(server): State<Shared>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let recipients: Vec<Recipient> = server.rules.borrow().recipients().map(|rule| rule.recipient).collect();
+    let traced = server.writer.ask(move |access| ops::trace(access.records, &recipients, &id)).await?;
+    let traced = traced.map_err(|error| store_failed(&error))?;
+    traced.map(Json).ok_or_else(|| Problem::new(404, "no event of that id is known"))
+}

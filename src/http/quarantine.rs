@@ -1,0 +1,70 @@
+//! `/api/v1/quarantine`
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Shared;
+use super::problem::{Problem, store_failed};
+use crate::core::engine::Consumption;
+use crate::ops::{self, QuarantineError};
+
+/// What can be asked of a list.
+#[derive(Debug, Deserialize)]
+pub struct Page {
+    cursor: Option<String>,
+    limit: Option<usize>,
+}
+
+/// `GET /api/v1/quarantine`
+pub async fn list(State(server): State<Shared>, Query(page): Query<Page>) -> Result<Json<Value>, Problem> {
+    let after = match page.cursor.as_deref() {
+        None | Some("") => 0,
+        Some(cursor) => cursor.parse().map_err(|_| Problem::new(400, "this cursor is not one of ours"))?,
+    };
+    let limit = page.limit.unwrap_or(100).clamp(1, ops::PAGE);
+    let found = server.writer.ask(move |access| ops::page(access.records, after, limit)).await?;
+    let found = found.map_err(|error| store_failed(&error))?;
+    let next = (found.len() == limit).then(|| found.last().map(|message| message.id.to_string())).flatten();
+    Ok(Json(json!({ "items": found.iter().map(ops::quarantined_json).collect::<Vec<_>>(), "next_cursor": next })))
+}
+
+/// `POST /api/v1/quarantine/{id}/retry`
+pub async fn retry(State(server): State<Shared>, Path(id): Path<u64>) -> Result<Json<Value>, Problem> {
+    let retried = server.writer.ask(move |access| ops::retry(access.engine, access.records, id, access.now, access.out)).await?;
+    let retried = retried.map_err(problem)?;
+    let outcome = match retried.consumption {
+        Consumption::Routed => "routed",
+        Consumption::NoRecipient => "no_recipient",
+        Consumption::Duplicate => "duplicate",
+        Consumption::Quarantined => "quarantined",
+    };
+    Ok(Json(json!({ "id": id, "entity": &*retried.entity, "outcome": outcome })))
+}
+
+/// The body of a discard.
+#[derive(Debug, Deserialize)]
+pub struct Discard {
+    why: String,
+}
+
+/// `POST /api/v1/quarantine/{id}/discard`
+pub async fn discard(State(server): State<Shared>, Path(id): Path<u64>, Json(body): Json<Discard>) -> Result<Json<Value>, Problem> {
+    if body.why.trim().is_empty() {
+        return Err(Problem::new(400, "a reason is needed").detail("say it as {\"why\": \"…\"}"));
+    }
+    let discarded = server.writer.ask(move |access| ops::discard(access.records, id)).await?;
+    discarded.map_err(problem)?;
+    // The reason is a person's words and may name somebody: it is not logged.
+    tracing::info!(id, "message discarded from quarantine by an operator");
+    Ok(Json(json!({ "id": id, "outcome": "discarded" })))
+}
+
+fn problem<E: std::error::Error + 'static>(error: QuarantineError<E>) -> Problem {
+    match error {
+        QuarantineError::Unknown(_) => Problem::new(404, error.to_string()),
+        QuarantineError::StillNotAnEvent(_) => Problem::new(409, error.to_string()),
+        QuarantineError::Store(error) => store_failed(&error),
+    }
+}

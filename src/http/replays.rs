@@ -1,0 +1,115 @@
+//! `/api/v1/replays`
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Shared;
+use super::deliveries::Asked;
+use super::problem::{Problem, store_failed};
+use crate::app::now;
+use crate::core::ids::DeliveryKey;
+use crate::ops::{self, Filter, ReplayStage, Selection};
+
+/// How often a replay with a rate takes its next step.
+const STEP: Duration = Duration::from_millis(100);
+
+/// The body of a request for a replay.
+#[derive(Debug, Deserialize)]
+pub struct Wanted {
+    #[serde(default)]
+    filter: Asked,
+    #[serde(default)]
+    dry_run: bool,
+    rate_per_second: Option<u32>,
+}
+
+/// `POST /api/v1/replays`
+pub async fn start(State(server): State<Shared>, Json(wanted): Json<Wanted>) -> Result<Json<Value>, Problem> {
+    if wanted.rate_per_second == Some(0) {
+        return Err(Problem::new(400, "rate_per_second: not understood").detail("expected a number above 0, or nothing for no limit"));
+    }
+    let filter = wanted.filter.filter()?;
+    let selection = select(&server, filter).await?;
+    if wanted.dry_run {
+        return Ok(Json(selection.json(None)));
+    }
+    let id = server.replays.begin(selection.keys.len() as u64, wanted.rate_per_second, now());
+    tracing::info!(replay = id, matched = selection.keys.len(), "replay started by an operator");
+    let answer = selection.json(Some(id));
+    tokio::spawn(run(Shared::clone(&server), id, selection.keys, wanted.rate_per_second));
+    Ok(Json(answer))
+}
+
+/// Selects page by page, so that the writer is never held up for long.
+async fn select(server: &Shared, filter: Filter) -> Result<Selection, Problem> {
+    let mut selection = Selection::default();
+    let mut after: Option<DeliveryKey> = None;
+    loop {
+        let filter = filter.clone();
+        let mut so_far = std::mem::take(&mut selection);
+        let (so_far, next) = server
+            .writer
+            .ask(move |access| {
+                let next = ops::select(access.engine, access.records, &filter, after, access.now, &mut so_far);
+                (so_far, next)
+            })
+            .await?;
+        selection = so_far;
+        match next.map_err(|error| store_failed(&error))? {
+            Some(next) => after = Some(next),
+            None => return Ok(selection),
+        }
+    }
+}
+
+async fn run(server: Shared, id: u64, keys: Vec<DeliveryKey>, rate_per_second: Option<u32>) {
+    let mut tick = tokio::time::interval(STEP);
+    let began = tokio::time::Instant::now();
+    let mut done = 0;
+    while done < keys.len() {
+        let may = match rate_per_second {
+            None => ops::PAGE,
+            Some(rate) => {
+                tick.tick().await;
+                let allowed = (began.elapsed().as_secs_f64() * f64::from(rate)) as usize;
+                allowed.saturating_sub(done).min(ops::PAGE)
+            }
+        };
+        let step: Vec<DeliveryKey> = keys.iter().skip(done).take(may).copied().collect();
+        if step.is_empty() {
+            continue;
+        }
+        done += step.len();
+        let replayed = server.writer.ask(move |access| ops::replay(access.engine, access.records, &step, access.now, access.out)).await;
+        match replayed {
+            Ok(Ok(progress)) if server.replays.advance(id, progress) => {}
+            Ok(Ok(_)) => return,
+            Ok(Err(_)) | Err(_) => {
+                server.replays.end(id, ReplayStage::Failed);
+                return;
+            }
+        }
+    }
+    server.replays.end(id, ReplayStage::Done);
+    tracing::info!(replay = id, "replay finished");
+}
+
+/// `GET /api/v1/replays`
+pub async fn list(State(server): State<Shared>) -> Json<Value> {
+    Json(json!({ "items": server.replays.all(), "next_cursor": Value::Null }))
+}
+
+/// `GET /api/v1/replays/{id}`
+pub async fn show(State(server): State<Shared>, Path(id): Path<u64>) -> Result<Json<Value>, Problem> {
+    server.replays.json(id).map(Json).ok_or_else(|| Problem::new(404, "there is no such replay"))
+}
+
+/// `DELETE /api/v1/replays/{id}`
+pub async fn stop(State(server): State<Shared>, Path(id): Path<u64>) -> Result<Json<Value>, Problem> {
+    server.replays.end(id, ReplayStage::Stopped);
+    server.replays.json(id).map(Json).ok_or_else(|| Problem::new(404, "there is no such replay"))
+}

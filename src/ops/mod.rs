@@ -1,0 +1,21 @@
+//! One function per use case of an operator, over the engine and what is
+//! stored. The API runs them on the writer; commands that open the store
+//! themselves run them directly. Each is short: pages and batches are bounded.
+
+mod deliveries;
+mod explain;
+mod import;
+mod quarantine;
+mod replay;
+
+pub use deliveries::{Cursor, DiscardError, Filter, StateFilter, deliveries, delivery, discard_delivery, trace};
+pub use explain::{ExplainError, Explained, explain, explained_json};
+pub use import::{ImportError, Imported, import};
+pub use quarantine::{QuarantineError, Retried, discard, page, quarantined_json, retry};
+pub use replay::{Replays, Selection, Stage as ReplayStage, replay, select};
+
+/// The most that one page may hold.
+pub const PAGE: usize = 500;
+
+/// The most lines that one batch of an import may hold.
+pub const IMPORT_BATCH: usize = 2_000;

@@ -1,0 +1,97 @@
+//! How deliveries ended: packed for the many that never had a row, one by one
+//! for those that had.
+
+use crate::core::ids::{CitizenId, DeliveryKey, EventSeq};
+use crate::core::outbox::{Attempt, End};
+use crate::core::time::Moment;
+
+use super::bytes::{Input, Output, Undecodable};
+use super::parts::{self, put_option};
+
+/// One of the finishes of a group, and what it adds to the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) struct FinishRecord {
+    /// Which delivery.
+    pub key: DeliveryKey,
+    /// How, after how many attempts, when.
+    pub end: End,
+    pub attempts: u32,
+    pub at: Moment,
+    /// Whether it had a row, and hence has an entry of its own as well.
+    pub had_row: bool,
+    /// For a delivered one: the citizen, and the fingerprint of the record that
+    /// the recipient now holds something about.
+    pub holds: Option<(CitizenId, u64)>,
+}
+
+/// How a delivery ended that had a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// How.
+    pub end: End,
+    /// After how many attempts.
+    pub attempts: u32,
+    /// When.
+    pub at: Moment,
+    /// The latest failed attempts; none are kept of a delivery without a row.
+    pub failures: Vec<Attempt>,
+}
+
+/// Appends one record to the packed finishes of a group; the first of them is
+/// preceded by the version.
+pub(in crate::store) fn encode_finish(record: &FinishRecord, out: &mut Vec<u8>) {
+    if out.is_empty() {
+        out.u8(super::VERSION);
+    }
+    parts::put_recipient(out, record.key.recipient);
+    out.varint(record.key.seq.0);
+    parts::put_end(out, record.end);
+    out.varint(u64::from(record.attempts));
+    parts::put_moment(out, record.at);
+    out.u8(u8::from(record.had_row));
+    put_option(out, record.holds, |out, (citizen, about)| {
+        out.u32(citizen.0);
+        out.u64(about);
+    });
+}
+
+/// Returns the packed finishes of a group.
+pub(in crate::store) fn decode_finishes(bytes: &[u8]) -> Result<Vec<FinishRecord>, Undecodable> {
+    let input = &mut Input::versioned(bytes, "finished deliveries")?;
+    let mut records = Vec::new();
+    while !input.is_empty() {
+        let recipient = parts::recipient(input)?;
+        let seq = EventSeq(input.varint()?);
+        records.push(FinishRecord {
+            key: DeliveryKey { recipient, seq },
+            end: parts::end(input)?,
+            attempts: attempts(input)?,
+            at: parts::moment(input)?,
+            had_row: input.flag()?,
+            holds: input.option(|input| Ok((CitizenId(input.u32()?), input.u64()?)))?,
+        });
+    }
+    Ok(records)
+}
+
+/// Appends how a delivery ended that had a row.
+pub(in crate::store) fn encode_ended(ended: &Ended, out: &mut Vec<u8>) {
+    out.u8(super::VERSION);
+    parts::put_end(out, ended.end);
+    out.varint(u64::from(ended.attempts));
+    parts::put_moment(out, ended.at);
+    parts::put_attempts(out, &ended.failures);
+}
+
+/// Reverses [`encode_ended`].
+pub(in crate::store) fn decode_ended(bytes: &[u8]) -> Result<Ended, Undecodable> {
+    let input = &mut Input::versioned(bytes, "a finished delivery")?;
+    let ended = Ended { end: parts::end(input)?, attempts: attempts(input)?, at: parts::moment(input)?, failures: parts::attempts(input)? };
+    input.end()?;
+    Ok(ended)
+}
+
+fn attempts(input: &mut Input<'_>) -> Result<u32, Undecodable> {
+    let attempts = input.varint()?;
+    u32::try_from(attempts).map_err(|_| input.error())
+}

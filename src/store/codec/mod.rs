@@ -1,0 +1,26 @@
+//! Stored values to bytes and back, by hand: small, versioned by their first
+//! byte, and total: whatever the bytes are, decoding answers and never panics.
+//!
+//! Knows neither keys nor sealing. `docs/formats.md` has the layouts.
+
+mod admission;
+mod bytes;
+mod citizen;
+mod delivery;
+mod event;
+mod finish;
+mod parts;
+mod quarantine;
+
+pub(super) use admission::{decode_admission, encode_admission};
+pub use bytes::Undecodable;
+pub(super) use bytes::{Input, Output};
+pub(super) use citizen::{decode_citizen, encode_citizen};
+pub(super) use delivery::{decode_delivery, encode_delivery};
+pub use finish::Ended;
+pub(super) use finish::{FinishRecord, decode_ended, decode_finishes, encode_ended, encode_finish};
+pub(super) use quarantine::{decode_quarantined, encode_quarantined};
+
+/// The version that every codec writes as its first byte, and the only one so
+/// far that it reads. A codec that changes gets a version of its own.
+const VERSION: u8 = 1;

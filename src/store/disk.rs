@@ -1,0 +1,356 @@
+//! The store on disk. One owner, the writer; every call may wait for the disk,
+//! so all of them belong on a thread of their own.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Personnummer, Recipient, WsbId};
+use crate::core::records::{Admission, RowCounts};
+
+use super::cache::Generations;
+use super::codec::{Ended, Output};
+use super::durability::Durability;
+use super::error::StoreError;
+use super::group::{Group, IsEmpty};
+use super::reader::Reader;
+use super::rows;
+use super::runs::{Cover, Runs};
+use super::seal::Sealer;
+use super::vault::{Held, StateByte, Taken, Vault};
+use super::witness::Witness;
+
+/// Fingerprints of marks and of WSB ids, each with the place of its event.
+pub(super) type EventIndex = Runs<16, 8>;
+/// Who holds something about which record: citizen, fingerprint of the record's
+/// id under the citizen's key, recipient (GDPR article 19).
+pub(super) type Ledger = Runs<14, 12>;
+
+/// The store on disk.
+#[derive(Debug)]
+pub struct Store {
+    pub(super) db: sled::Db,
+    pub(super) vault: Arc<Vault>,
+    pub(super) sealer: Sealer,
+    pub(super) group: Group,
+    /// The citizens of the moment.
+    pub(super) citizens: Generations<u32, Arc<Held>>,
+    /// Many more of them, as bytes: a quarter of the memory, and decoding costs
+    /// less than finding and unsealing the row.
+    pub(super) packed_citizens: Generations<u32, Arc<[u8]>>,
+    pub(super) numbers: Generations<Personnummer, u32>,
+    /// Admitted, not finished, without a row.
+    pub(super) open: HashSet<DeliveryKey>,
+    pub(super) counts: BTreeMap<Recipient, RowCounts>,
+    pub(super) index: EventIndex,
+    pub(super) ledger: Ledger,
+    pub(super) given: Given,
+    /// Whether `given` differs from what is stored.
+    pub(super) given_changed: bool,
+    pub(super) last_seq: u64,
+    /// The key of the newest packed finishes.
+    pub(super) last_finishes: (u64, u32),
+    pub(super) witness: Witness,
+    /// Slots to overwrite once what no longer needs them is on disk.
+    pub(super) condemned: Vec<Condemned>,
+}
+
+/// A slot whose key is to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Condemned {
+    /// A citizen's: what was sealed under it may still be there.
+    Citizen(u32),
+    /// That of a message in quarantine: nothing else was sealed under it.
+    Message(u32),
+}
+
+/// Numbers that are given once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Given {
+    /// The next slot.
+    pub next_slot: u32,
+    /// The next message in quarantine.
+    pub next_quarantine: u64,
+    /// See [`crate::core::records::Change::SetLowWater`].
+    pub low_water: u64,
+}
+
+/// How much is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreCounts {
+    /// The place of the newest event.
+    pub last_seq: u64,
+    /// Slots given to citizens and to messages in quarantine.
+    pub slots: u32,
+    /// Keys in the index of events.
+    pub indexed: u64,
+    /// Entries of the ledger, some of them twice until runs are merged.
+    pub ledger: u64,
+    /// Deliveries that are in the journal only.
+    pub open: u64,
+}
+
+impl Store {
+    /// Commits what has been staged, as one: after a crash all of it is there or
+    /// nothing. Without anything staged a [`Durability::Flush`] still flushes.
+    ///
+    /// # Errors
+    /// The store cannot go on. What was committed with a flush is safe.
+    pub fn commit(&mut self, durability: Durability) -> Result<(), StoreError> {
+        if self.given_changed {
+            self.given_changed = false;
+            self.group.put(rows::NUMBERS, self.given.encode());
+        }
+        let group = std::mem::take(&mut self.group);
+        for (slot, held) in &group.citizens {
+            match held {
+                Some(held) => {
+                    let mut bytes = Vec::new();
+                    held.encode(&mut bytes);
+                    self.packed_citizens.insert(*slot, bytes.into());
+                    self.citizens.insert(*slot, Arc::clone(held));
+                }
+                None => {
+                    self.packed_citizens.remove(slot);
+                    self.citizens.remove(slot);
+                }
+            }
+        }
+        let next_seq = self.last_seq + 1;
+        let last_finishes = &mut self.last_finishes;
+        let (mut batch, is_empty) = group.into_batch(&self.vault, &mut self.sealer, || {
+            *last_finishes = if last_finishes.0 == next_seq { (next_seq, last_finishes.1 + 1) } else { (next_seq, 0) };
+            *last_finishes
+        })?;
+        if is_empty == IsEmpty::No {
+            self.index.work(&self.vault.tree, &mut batch, cover(self.last_seq, 0))?;
+            self.ledger.work(&self.vault.tree, &mut batch, cover(self.last_finishes.0, self.last_finishes.1))?;
+            self.vault.tree.apply_batch(batch)?;
+        }
+        match durability {
+            Durability::Flush => self.flush(),
+            Durability::Lazy => Ok(()),
+        }
+    }
+
+    /// Returns when everything that was committed is on disk.
+    ///
+    /// # Errors
+    /// The store cannot go on, and what was committed since the last flush may
+    /// be lost.
+    pub fn flush(&mut self) -> Result<(), StoreError> {
+        self.db.flush()?;
+        self.witness.testify(self.last_seq, self.last_finishes).map_err(StoreError::Witness)?;
+        if self.condemned.is_empty() {
+            return Ok(());
+        }
+        let condemned = std::mem::take(&mut self.condemned);
+        let slots: Vec<u32> = condemned.iter().map(|condemned| condemned.slot()).collect();
+        self.vault.keyring.erase(&slots).map_err(StoreError::Keys)?;
+        self.vault.forget_keys(&slots);
+        // To be stored with the next group: until then a restart overwrites them again.
+        for condemned in condemned {
+            match condemned {
+                Condemned::Citizen(slot) => self.group.put(rows::erased(slot), Condemned::DONE.to_vec()),
+                Condemned::Message(slot) => self.group.remove(rows::erased(slot)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether anything has been staged since the last commit.
+    #[must_use]
+    pub fn has_staged(&self) -> bool {
+        self.given_changed || self.group.has_any()
+    }
+
+    /// Removes what is stored about a citizen and overwrites the key under which
+    /// the rest was sealed, which is noise from then on. Commits and flushes what
+    /// has been staged, and itself. A crash between leaves a row that makes the
+    /// next opening go on.
+    ///
+    /// # Errors
+    /// The store cannot go on; the next opening finishes the erasure, or the
+    /// order has to be given again.
+    pub fn erase(&mut self, citizen: CitizenId) -> Result<(), StoreError> {
+        self.commit(Durability::Flush)?;
+        for key in self.vault.rows_of(citizen)? {
+            self.take_row(key)?;
+        }
+        for slot in self.vault.slots_of(citizen) {
+            let numbers = self.held(slot)?.map(|held| held.numbers.clone()).unwrap_or_default();
+            for hash in numbers {
+                for id in self.reader().quarantined_under(&hash)? {
+                    self.release(id)?;
+                }
+                self.group.remove(rows::number(&hash));
+            }
+            self.group.citizens.insert(slot, None);
+            self.condemn(Condemned::Citizen(slot));
+        }
+        self.numbers.clear();
+        self.commit(Durability::Flush)?;
+        // What says that the key is gone.
+        self.commit(Durability::Flush)
+    }
+
+    /// Returns the bytes that sled takes on disk.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn size_on_disk(&self) -> Result<u64, StoreError> {
+        Ok(self.db.size_on_disk()?)
+    }
+
+    /// Returns how much is stored.
+    #[must_use]
+    pub fn counts(&self) -> StoreCounts {
+        StoreCounts {
+            last_seq: self.last_seq,
+            slots: self.given.next_slot - 1,
+            indexed: self.index.len(),
+            ledger: self.ledger.len(),
+            open: self.open.len() as u64,
+        }
+    }
+
+    /// Returns a read side that other threads can use beside the writer. It sees
+    /// what is committed.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader::new(Arc::clone(&self.vault))
+    }
+
+    /// Returns an event as it was taken in; `None` when it is not known, or its
+    /// citizen was erased.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn admission(&self, seq: EventSeq) -> Result<Option<Arc<Admission>>, StoreError> {
+        if let Some(admission) = self.group.admission(seq) {
+            return Ok(Some(Arc::clone(admission)));
+        }
+        Ok(match self.vault.admission(seq)? {
+            Some(Taken::Whole(admission)) => Some(Arc::from(admission)),
+            Some(Taken::Erased { .. }) | None => None,
+        })
+    }
+
+    /// Returns the delivery that a WSB id stands for, with its event.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn find_by_wsb_id(&self, id: WsbId) -> Result<Option<(DeliveryKey, Arc<Admission>)>, StoreError> {
+        let fingerprint = self.vault.keyring.events.of(id.as_bytes());
+        for key in self.index.find(&self.vault.tree, &fingerprint.to_be_bytes())? {
+            let seq = indexed_seq(&key);
+            let Some(admission) = self.admission(seq)? else { continue };
+            let is_it = |(recipient, _): &&(Recipient, _)| admission.event.mark.wsb_id(*recipient) == id;
+            if let Some(recipient) = admission.deliveries.iter().find(is_it).map(|(recipient, _)| *recipient) {
+                return Ok(Some((DeliveryKey { recipient, seq }, admission)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns how a delivery ended, if it has.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn finished(&self, key: DeliveryKey) -> Result<Option<Ended>, StoreError> {
+        if let Some(ended) = self.group.finished.get(&key) {
+            return Ok(Some(ended.clone()));
+        }
+        if self.open.contains(&key) {
+            return Ok(None);
+        }
+        self.reader().finished(key)
+    }
+
+    /// Counts a row that changes its state, comes or goes.
+    pub(super) fn count(&mut self, recipient: Recipient, before: Option<StateByte>, now: Option<StateByte>) {
+        let counts = self.counts.entry(recipient).or_default();
+        if let Some(before) = before {
+            let count = before.count_in(counts);
+            *count = count.saturating_sub(1);
+        }
+        if let Some(now) = now {
+            *now.count_in(counts) += 1;
+        }
+        if *counts == RowCounts::default() {
+            self.counts.remove(&recipient);
+        }
+    }
+}
+
+impl StateByte {
+    pub(super) fn count_in(self, counts: &mut RowCounts) -> &mut u64 {
+        match self {
+            Self::Pending => &mut counts.pending,
+            Self::Retrying => &mut counts.retrying,
+            Self::Dead => &mut counts.dead,
+        }
+    }
+}
+
+impl Condemned {
+    /// What the row of an erased citizen says once the slot is overwritten.
+    pub(super) const DONE: [u8; 2] = [1, 1];
+
+    pub(super) fn slot(self) -> u32 {
+        match self {
+            Self::Citizen(slot) | Self::Message(slot) => slot,
+        }
+    }
+
+    /// What the row says until then.
+    pub(super) fn encode(self) -> Vec<u8> {
+        match self {
+            Self::Citizen(_) => vec![1, 0],
+            Self::Message(_) => vec![1, 2],
+        }
+    }
+}
+
+impl Given {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = vec![1];
+        out.u32(self.next_slot);
+        out.u64(self.next_quarantine);
+        out.u64(self.low_water);
+        out
+    }
+}
+
+/// Returns a place in the journal as runs know it.
+pub(super) fn cover(seq: u64, counter: u32) -> Cover {
+    let mut cover = [0; 12];
+    cover[..8].copy_from_slice(&seq.to_be_bytes());
+    cover[8..].copy_from_slice(&counter.to_be_bytes());
+    cover
+}
+
+/// Returns a key of the index of events.
+pub(super) fn index_key(fingerprint: u64, seq: u64) -> [u8; 16] {
+    (u128::from(fingerprint) << 64 | u128::from(seq)).to_be_bytes()
+}
+
+/// Returns the place that a key of the index leads to.
+pub(super) fn indexed_seq(key: &[u8; 16]) -> EventSeq {
+    EventSeq(u128::from_be_bytes(*key) as u64)
+}
+
+/// Returns what a ledger entry begins with.
+pub(super) fn ledger_prefix(citizen: CitizenId, record: u64) -> [u8; 12] {
+    let mut prefix = [0; 12];
+    prefix[..4].copy_from_slice(&citizen.0.to_be_bytes());
+    prefix[4..].copy_from_slice(&record.to_be_bytes());
+    prefix
+}
+
+/// Returns an entry of the ledger.
+pub(super) fn ledger_key(citizen: CitizenId, record: u64, recipient: Recipient) -> [u8; 14] {
+    let mut key = [0; 14];
+    key[..12].copy_from_slice(&ledger_prefix(citizen, record));
+    key[12..].copy_from_slice(&recipient.to_number().to_be_bytes());
+    key
+}

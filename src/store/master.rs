@@ -1,0 +1,188 @@
+//! The master key: a file beside the data directory, never inside it, so that
+//! a copy of the data directory is worth nothing without it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use ring::hmac;
+use ring::rand::{SecureRandom, SystemRandom};
+
+/// The first word of the file, followed by 64 hexadecimal digits.
+const HEADER: &str = "wsb-key-1 ";
+
+/// The master key. Shows nothing of itself.
+pub struct MasterKey([u8; 32]);
+
+/// Why there is no master key. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// There is no such file.
+    #[error("the key file {} does not exist: restore it from where it is kept, or run `wsb-broker init-key` for a new, empty store", .0.display())]
+    Missing(PathBuf),
+    /// Creating must not replace a key that a store may depend on.
+    #[error("the key file {} exists already: it is not replaced, since a store cannot be read without its key", .0.display())]
+    Exists(PathBuf),
+    /// Others than the owner may read it.
+    #[error("the key file {} may be read by others than its owner (mode {mode:03o}): run `chmod 600` on it", path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// It holds something else.
+    #[error("the key file {} does not hold a key of this broker: restore it from where it is kept", .0.display())]
+    Malformed(PathBuf),
+    /// It would be copied along with what it protects.
+    #[error("the key file {} lies inside the data directory: keep it elsewhere, so that no backup holds both (--key-file)", .0.display())]
+    InsideStore(PathBuf),
+    /// It cannot be read or written.
+    #[error("cannot read or write the key file {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl MasterKey {
+    /// Reads the key.
+    ///
+    /// # Errors
+    /// Refuses a file that others may read, and one that holds no key.
+    pub fn load(path: &Path) -> Result<Self, KeyError> {
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound => KeyError::Missing(path.to_owned()),
+            // Every other kind means the same: it is there and cannot be read.
+            _ => KeyError::Io { path: path.to_owned(), source },
+        };
+        let file = File::open(path).map_err(failed)?;
+        let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(KeyError::Exposed { path: path.to_owned(), mode });
+        }
+        let mut text = String::new();
+        // A key is short; a huge file given by mistake is not read.
+        file.take(256).read_to_string(&mut text).map_err(|_| KeyError::Malformed(path.to_owned()))?;
+        Self::parse(&text).ok_or_else(|| KeyError::Malformed(path.to_owned()))
+    }
+
+    /// Makes a new key, in a file that only its owner may read, and returns when
+    /// it is on disk.
+    ///
+    /// # Errors
+    /// Refuses to replace a file.
+    pub fn create(path: &Path) -> Result<Self, KeyError> {
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::AlreadyExists => KeyError::Exists(path.to_owned()),
+            // Every other kind means the same: it cannot be written.
+            _ => KeyError::Io { path: path.to_owned(), source },
+        };
+        let mut key = [0; 32];
+        SystemRandom::new().fill(&mut key).map_err(|_| failed(io::Error::other("no randomness from the system")))?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+        let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        file.write_all(format!("{HEADER}{digits}\n").as_bytes()).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+        if let Some(parent) = path.parent() {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            File::open(parent).and_then(|directory| directory.sync_all()).map_err(failed)?;
+        }
+        Ok(Self(key))
+    }
+
+    /// Refuses a place for the key inside the directory that it protects.
+    ///
+    /// # Errors
+    /// When it is there.
+    pub fn check_place(path: &Path, data_dir: &Path) -> Result<(), KeyError> {
+        let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let directory = path.parent().map(|parent| if parent.as_os_str().is_empty() { real(Path::new(".")) } else { real(parent) });
+        match directory.is_some_and(|directory| directory.starts_with(real(data_dir))) {
+            true => Err(KeyError::InsideStore(path.to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    /// Returns where the key is kept unless somebody says otherwise: beside the
+    /// data directory, by its name with `.key` after it.
+    #[must_use]
+    pub fn default_path(data_dir: &Path) -> PathBuf {
+        let mut name = data_dir.components().as_path().as_os_str().to_owned();
+        name.push(".key");
+        PathBuf::from(name)
+    }
+
+    /// Returns the key for one purpose; keys of different purposes say nothing
+    /// about each other.
+    pub(super) fn subkey(&self, purpose: &str) -> [u8; 32] {
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.0), purpose.as_bytes());
+        let mut subkey = [0; 32];
+        subkey.copy_from_slice(tag.as_ref());
+        subkey
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix(HEADER)?.strip_suffix('\n')?;
+        let digits: &[u8; 64] = digits.as_bytes().try_into().ok()?;
+        let mut key = [0; 32];
+        for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
+            let digit = |at: usize| char::from(pair[at]).to_digit(16);
+            *byte = (digit(0)? * 16 + digit(1)?) as u8;
+        }
+        Some(Self(key))
+    }
+}
+
+impl std::fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MasterKey(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_created_key_is_for_its_owner_only_and_comes_back() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("data.key");
+        let created = MasterKey::create(&path).expect("a key");
+        assert_eq!(fs::metadata(&path).expect("the file").permissions().mode() & 0o777, 0o600);
+        assert_eq!(MasterKey::load(&path).expect("the key").0, created.0);
+        assert!(matches!(MasterKey::create(&path), Err(KeyError::Exists(_))));
+    }
+
+    #[test]
+    fn refuses_what_is_exposed_missing_or_no_key() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("data.key");
+        assert!(matches!(MasterKey::load(&path), Err(KeyError::Missing(_))));
+        MasterKey::create(&path).expect("a key");
+        for mode in [0o640, 0o604, 0o644, 0o660] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("permissions");
+            let refusal = MasterKey::load(&path).expect_err("exposed").to_string();
+            assert!(refusal.contains("chmod 600") && refusal.contains("data.key"), "{refusal}");
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("permissions");
+        for text in [String::new(), "wsb-key-1 00\n".to_owned(), format!("{HEADER}{}\n", "g".repeat(64))] {
+            fs::write(&path, text).expect("the file");
+            assert!(matches!(MasterKey::load(&path), Err(KeyError::Malformed(_))));
+        }
+    }
+
+    #[test]
+    fn the_key_is_kept_beside_the_data_and_not_in_it() {
+        assert_eq!(MasterKey::default_path(Path::new("./data/")), Path::new("./data.key"));
+        let dir = tempfile::tempdir().expect("a directory");
+        let inside = dir.path().join("deep");
+        fs::create_dir(&inside).expect("a directory");
+        assert!(matches!(MasterKey::check_place(&inside.join("key"), dir.path()), Err(KeyError::InsideStore(_))));
+        assert!(MasterKey::check_place(&dir.path().join("key"), &inside).is_ok());
+    }
+}

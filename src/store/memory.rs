@@ -1,0 +1,367 @@
+//! The store in memory, for the simulator and as the model that the sled store
+//! is tested against. Plain on purpose: one map per question.
+//!
+//! Holds three states, one behind the other: what the current group sees, what
+//! has been committed, and what would survive a crash.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use crate::core::citizen::Citizen;
+use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
+use crate::core::outbox::{Because, Delivery, End, State};
+use crate::core::records::{Admission, Change, Fate, Quarantined, Records, RowCounts};
+use crate::core::time::Moment;
+
+use super::durability::Durability;
+
+/// A store that lives as long as the process. Clones are cheap, and apart from
+/// then on.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore {
+    /// What the current group sees.
+    working: Arc<Contents>,
+    /// Without the current group.
+    committed: Arc<Contents>,
+    /// Without what has been committed since the last flush.
+    durable: Arc<Contents>,
+    /// The current group.
+    staged: Vec<Staged>,
+    /// Committed since the last flush.
+    unflushed: Vec<Staged>,
+}
+
+/// A change, or the one other thing that a group can hold.
+#[derive(Debug, Clone)]
+enum Staged {
+    Change(Change),
+    Enroll(Personnummer),
+}
+
+#[derive(Debug, Clone, Default)]
+struct Contents {
+    last_seq: u64,
+    low_water: u64,
+    last_citizen: u32,
+    last_quarantine: u64,
+    citizens: BTreeMap<CitizenId, Arc<Citizen>>,
+    merged: BTreeMap<CitizenId, CitizenId>,
+    numbers: BTreeMap<Personnummer, CitizenId>,
+    marks: HashMap<EventMark, EventSeq>,
+    wsb_ids: HashMap<WsbId, DeliveryKey>,
+    journal: BTreeMap<EventSeq, Arc<Admission>>,
+    open: BTreeSet<(EventSeq, Recipient)>,
+    rows: BTreeMap<DeliveryKey, Arc<Delivery>>,
+    rows_by_citizen: BTreeSet<(CitizenId, DeliveryKey)>,
+    finished: BTreeMap<DeliveryKey, Finished>,
+    ledger: BTreeSet<(CitizenId, ExternalId, Recipient)>,
+    quarantine: BTreeMap<u64, Quarantined>,
+}
+
+/// How a delivery ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Finished {
+    /// How.
+    pub end: End,
+    /// After how many attempts.
+    pub attempts: u32,
+    /// When.
+    pub at: Moment,
+}
+
+impl MemoryStore {
+    /// Returns an empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Commits what has been staged.
+    pub fn commit(&mut self, durability: Durability) {
+        let group = std::mem::take(&mut self.staged);
+        let committed = Arc::make_mut(&mut self.committed);
+        for staged in &group {
+            committed.apply(staged.clone());
+        }
+        self.unflushed.extend(group);
+        match durability {
+            Durability::Flush => self.flush(),
+            Durability::Lazy => {}
+        }
+    }
+
+    /// Makes everything that has been committed survive a crash.
+    pub fn flush(&mut self) {
+        let durable = Arc::make_mut(&mut self.durable);
+        for staged in self.unflushed.drain(..) {
+            durable.apply(staged);
+        }
+    }
+
+    /// Loses everything that was not committed and flushed, as a crash does.
+    pub fn crash(&mut self) {
+        self.staged.clear();
+        self.unflushed.clear();
+        self.working = Arc::clone(&self.durable);
+        self.committed = Arc::clone(&self.durable);
+    }
+
+    /// Returns an event as it was taken in.
+    #[must_use]
+    pub fn admission(&self, seq: EventSeq) -> Option<Arc<Admission>> {
+        self.working.journal.get(&seq).cloned()
+    }
+
+    /// Returns the delivery that a WSB id stands for, with its event.
+    #[must_use]
+    pub fn find_by_wsb_id(&self, id: WsbId) -> Option<(DeliveryKey, Arc<Admission>)> {
+        let key = *self.working.wsb_ids.get(&id)?;
+        Some((key, self.admission(key.seq)?))
+    }
+
+    /// Returns how a delivery ended, if it has.
+    #[must_use]
+    pub fn finished(&self, key: DeliveryKey) -> Option<Finished> {
+        self.working.finished.get(&key).copied()
+    }
+
+    /// Returns every committed row, for checks of the whole store.
+    pub fn rows(&self) -> impl Iterator<Item = &Arc<Delivery>> {
+        self.committed.rows.values()
+    }
+
+    /// Returns every event that has been taken in, for checks of the whole store.
+    pub fn journal(&self) -> impl Iterator<Item = &Arc<Admission>> {
+        self.committed.journal.values()
+    }
+
+    /// Returns every citizen's record, for checks of the whole store.
+    pub fn citizens(&self) -> impl Iterator<Item = &Arc<Citizen>> {
+        self.committed.citizens.values()
+    }
+
+    /// Returns every message in quarantine, for checks of the whole store.
+    pub fn quarantine(&self) -> impl Iterator<Item = &Quarantined> {
+        self.committed.quarantine.values()
+    }
+
+    fn put(&mut self, staged: Staged) {
+        Arc::make_mut(&mut self.working).apply(staged.clone());
+        self.staged.push(staged);
+    }
+}
+
+impl Contents {
+    /// Returns the one that a citizen has become by merging.
+    fn remaining(&self, mut citizen: CitizenId) -> CitizenId {
+        while let Some(into) = self.merged.get(&citizen) {
+            citizen = *into;
+        }
+        citizen
+    }
+
+    /// Returns every id under which things about the citizen may be stored.
+    fn ids_of(&self, citizen: CitizenId) -> Vec<CitizenId> {
+        let remaining = self.remaining(citizen);
+        let former = self.merged.keys().copied().filter(|from| self.remaining(*from) == remaining);
+        std::iter::once(remaining).chain(former).collect()
+    }
+
+    fn apply(&mut self, staged: Staged) {
+        match staged {
+            Staged::Enroll(personnummer) => {
+                self.last_citizen += 1;
+                let id = CitizenId(self.last_citizen);
+                self.numbers.insert(personnummer, id);
+                self.citizens.insert(id, Arc::new(Citizen::new(id, personnummer)));
+            }
+            Staged::Change(change) => self.change(change),
+        }
+    }
+
+    fn change(&mut self, change: Change) {
+        match change {
+            Change::PutCitizen(citizen) => {
+                self.citizens.insert(citizen.id, citizen);
+            }
+            Change::AssignNumber { personnummer, citizen } => {
+                self.numbers.insert(personnummer, citizen);
+            }
+            Change::MergeCitizens { from, into } => {
+                // Merging someone into a former self would close a circle.
+                if self.remaining(into) != from && !self.merged.contains_key(&from) {
+                    self.citizens.remove(&from);
+                    self.merged.insert(from, into);
+                }
+            }
+            Change::Admit(admission) => {
+                let Admission { seq, event, deliveries, .. } = &*admission;
+                self.last_seq = self.last_seq.max(seq.0);
+                self.marks.insert(event.mark, *seq);
+                for (recipient, _) in deliveries {
+                    self.open.insert((*seq, *recipient));
+                    self.wsb_ids.insert(event.mark.wsb_id(*recipient), DeliveryKey { recipient: *recipient, seq: *seq });
+                }
+                self.journal.insert(*seq, admission);
+            }
+            Change::PutDelivery(delivery) => {
+                let key = delivery.key;
+                self.remove_row(key);
+                self.open.remove(&(key.seq, key.recipient));
+                self.rows_by_citizen.insert((delivery.citizen, key));
+                self.rows.insert(key, Arc::new(delivery));
+            }
+            Change::Finish { key, citizen, event, had_row, end, attempts, at } => {
+                if had_row {
+                    self.remove_row(key);
+                }
+                self.open.remove(&(key.seq, key.recipient));
+                self.finished.insert(key, Finished { end, attempts, at });
+                // One that was attempted at all may have arrived.
+                if end == End::Delivered || attempts > 0 {
+                    self.ledger.insert((citizen, event.external_id.clone(), key.recipient));
+                }
+            }
+            Change::SetLowWater(seq) => self.low_water = seq.0,
+            Change::Quarantine(quarantined) => {
+                // As on disk, where a message has a key of its own: so that the
+                // same changes give the same ids in both.
+                self.last_citizen += 1;
+                self.last_quarantine = self.last_quarantine.max(quarantined.id);
+                self.quarantine.insert(quarantined.id, quarantined);
+            }
+            Change::Release(id) => {
+                self.quarantine.remove(&id);
+            }
+        }
+    }
+
+    fn remove_row(&mut self, key: DeliveryKey) {
+        if let Some(old) = self.rows.remove(&key) {
+            self.rows_by_citizen.remove(&(old.citizen, key));
+        }
+    }
+}
+
+/// Returns a delivery as it is when nothing has been written of it but the
+/// admission of its event.
+pub(super) fn untouched(admission: &Admission, recipient: Recipient, because: &Because) -> Delivery {
+    Delivery {
+        key: DeliveryKey { recipient, seq: admission.seq },
+        citizen: admission.citizen,
+        event: Arc::clone(&admission.event),
+        domain: admission.domain,
+        because: because.clone(),
+        first_at: admission.at,
+        attempts: 0,
+        failures: Vec::new(),
+        replay: false,
+        state: State::Pending,
+    }
+}
+
+impl Records for MemoryStore {
+    type Error = Infallible;
+
+    fn last_seq(&self) -> EventSeq {
+        EventSeq(self.working.last_seq)
+    }
+
+    fn has_seen(&mut self, mark: &EventMark) -> Result<bool, Infallible> {
+        Ok(self.working.marks.contains_key(mark))
+    }
+
+    fn find_citizen(&mut self, personnummer: &Personnummer) -> Result<Option<CitizenId>, Infallible> {
+        Ok(self.working.numbers.get(personnummer).map(|id| self.working.remaining(*id)))
+    }
+
+    fn enroll(&mut self, personnummer: &Personnummer) -> Result<CitizenId, Infallible> {
+        self.put(Staged::Enroll(*personnummer));
+        Ok(CitizenId(self.working.last_citizen))
+    }
+
+    fn citizen(&mut self, id: CitizenId) -> Result<Option<Arc<Citizen>>, Infallible> {
+        Ok(self.working.citizens.get(&self.working.remaining(id)).cloned())
+    }
+
+    fn waiting(&mut self, recipient: Recipient, after: Option<EventSeq>, limit: usize) -> Result<Vec<Delivery>, Infallible> {
+        let from = DeliveryKey { recipient, seq: EventSeq(after.map_or(0, |after| after.0.saturating_add(1))) };
+        let to = DeliveryKey { recipient, seq: EventSeq(u64::MAX) };
+        let rows = self.committed.rows.range(from..=to).map(|(_, row)| &**row);
+        Ok(rows.filter(|row| !matches!(row.state, State::Dead { .. })).take(limit).cloned().collect())
+    }
+
+    fn delivery(&mut self, key: DeliveryKey) -> Result<Option<Delivery>, Infallible> {
+        Ok(self.working.rows.get(&key).map(|row| Delivery::clone(row)))
+    }
+
+    fn rows_of(&mut self, citizen: CitizenId) -> Result<Vec<DeliveryKey>, Infallible> {
+        let least = DeliveryKey { recipient: least_recipient(), seq: EventSeq(0) };
+        let mut keys: Vec<DeliveryKey> = Vec::new();
+        for id in self.working.ids_of(citizen) {
+            let rows = self.committed.rows_by_citizen.range((id, least)..);
+            keys.extend(rows.take_while(|(citizen, _)| *citizen == id).map(|(_, key)| *key));
+        }
+        keys.sort_unstable();
+        Ok(keys)
+    }
+
+    fn fate(&mut self, key: DeliveryKey) -> Result<Option<Fate>, Infallible> {
+        if self.working.rows.contains_key(&key) || self.working.open.contains(&(key.seq, key.recipient)) {
+            return Ok(Some(Fate::Unfinished));
+        }
+        Ok(self.working.finished.get(&key).map(|finished| Fate::Ended(finished.end)))
+    }
+
+    fn unfinished_in_journal(&mut self) -> Result<Vec<Delivery>, Infallible> {
+        let mut found = Vec::new();
+        for admission in self.working.journal.range(EventSeq(self.working.low_water)..).map(|(_, admission)| admission) {
+            let open = |recipient| self.working.open.contains(&(admission.seq, recipient));
+            let deliveries = admission.deliveries.iter().filter(|(recipient, _)| open(*recipient));
+            found.extend(deliveries.map(|(recipient, because)| untouched(admission, *recipient, because)));
+        }
+        Ok(found)
+    }
+
+    fn row_counts(&mut self) -> Result<Vec<(Recipient, RowCounts)>, Infallible> {
+        let mut counts: BTreeMap<Recipient, RowCounts> = BTreeMap::new();
+        for row in self.working.rows.values() {
+            let counts = counts.entry(row.key.recipient).or_default();
+            match row.state {
+                State::Pending => counts.pending += 1,
+                State::Retrying { .. } => counts.retrying += 1,
+                State::Dead { .. } => counts.dead += 1,
+            }
+        }
+        Ok(counts.into_iter().collect())
+    }
+
+    fn holders(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Recipient>, Infallible> {
+        let least = least_recipient();
+        let mut holders = BTreeSet::new();
+        for id in self.working.ids_of(citizen) {
+            let entries = self.working.ledger.range((id, record.clone(), least)..);
+            holders.extend(entries.take_while(|(of, about, _)| *of == id && about == record).map(|(_, _, holder)| *holder));
+        }
+        Ok(holders.into_iter().collect())
+    }
+
+    fn next_quarantine_id(&mut self) -> u64 {
+        self.working.last_quarantine + 1
+    }
+
+    fn quarantined(&mut self, id: u64) -> Result<Option<Quarantined>, Infallible> {
+        Ok(self.working.quarantine.get(&id).cloned())
+    }
+
+    fn stage(&mut self, change: Change) -> Result<(), Infallible> {
+        self.put(Staged::Change(change));
+        Ok(())
+    }
+}
+
+/// Returns the recipient that orders before every other, to begin a range at.
+fn least_recipient() -> Recipient {
+    Recipient::from_number(0).expect("0 is the number of an a-kasse")
+}

@@ -1,0 +1,167 @@
+//! What operators read: beside the writer, from any thread that may block. Sees
+//! what is committed, page by page.
+
+use std::sync::Arc;
+
+use crate::core::citizen::Citizen;
+use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Personnummer, Recipient};
+use crate::core::outbox::Delivery;
+use crate::core::records::{Admission, Quarantined};
+
+use super::codec::{Ended, Undecodable};
+use super::error::StoreError;
+use super::rows::{self, Shelf};
+use super::vault::{Taken, Vault};
+
+/// The read side of the store. Clones are cheap.
+#[derive(Debug, Clone)]
+pub struct Reader(Arc<Vault>);
+
+impl Reader {
+    pub(super) fn new(vault: Arc<Vault>) -> Self {
+        Self(vault)
+    }
+
+    /// Returns the rows of a queue that wait and come after `after`, in order of
+    /// intake, at most `limit`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn waiting(&self, recipient: Recipient, after: Option<EventSeq>, limit: usize) -> Result<Vec<Delivery>, StoreError> {
+        self.rows(Shelf::Waiting, recipient, after, limit)
+    }
+
+    /// Returns the dead rows of a queue that come after `after`, in order of
+    /// intake, at most `limit`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn dead(&self, recipient: Recipient, after: Option<EventSeq>, limit: usize) -> Result<Vec<Delivery>, StoreError> {
+        self.rows(Shelf::Dead, recipient, after, limit)
+    }
+
+    /// Returns a delivery that has a row.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn delivery(&self, key: DeliveryKey) -> Result<Option<Delivery>, StoreError> {
+        self.0.delivery(key)
+    }
+
+    /// Returns the rows about a citizen, in order.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn rows_of(&self, citizen: CitizenId) -> Result<Vec<DeliveryKey>, StoreError> {
+        self.0.rows_of(citizen)
+    }
+
+    /// Returns an event as it was taken in; `None` when it is not known, or its
+    /// citizen was erased.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn admission(&self, seq: EventSeq) -> Result<Option<Admission>, StoreError> {
+        Ok(match self.0.admission(seq)? {
+            Some(Taken::Whole(admission)) => Some(*admission),
+            Some(Taken::Erased { .. }) | None => None,
+        })
+    }
+
+    /// Returns how a delivery ended, if it has.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn finished(&self, key: DeliveryKey) -> Result<Option<Ended>, StoreError> {
+        if let Some(ended) = self.0.ended(key)? {
+            return Ok(Some(ended));
+        }
+        if let Some(Taken::Whole(admission)) = self.0.admission(key.seq)?
+            && admission.deliveries.iter().all(|(recipient, _)| *recipient != key.recipient)
+        {
+            // Nothing to search for.
+            return Ok(None);
+        }
+        let finished = self.0.finished(key)?;
+        Ok(finished.map(|record| Ended { end: record.end, attempts: record.attempts, at: record.at, failures: Vec::new() }))
+    }
+
+    /// Returns whose number it is or was.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn find_citizen(&self, personnummer: &Personnummer) -> Result<Option<CitizenId>, StoreError> {
+        Ok(self.0.find_number(personnummer)?.map(|slot| self.0.remaining(CitizenId(slot))))
+    }
+
+    /// Returns the citizen's record; after a merge, that of the one who remains.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn citizen(&self, id: CitizenId) -> Result<Option<Arc<Citizen>>, StoreError> {
+        Ok(self.0.held(self.0.remaining(id).0)?.and_then(|held| held.citizen))
+    }
+
+    /// Returns a message in quarantine.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn quarantined(&self, id: u64) -> Result<Option<Quarantined>, StoreError> {
+        Ok(self.0.quarantined(id)?.map(|(_, quarantined)| quarantined))
+    }
+
+    /// Returns the messages in quarantine whose number is above `after`, in
+    /// order, at most `limit`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn quarantine(&self, after: u64, limit: usize) -> Result<Vec<Quarantined>, StoreError> {
+        let from = rows::quarantined(after.saturating_add(1));
+        let mut page = Vec::new();
+        for row in self.0.tree.range(from.as_ref()..&b"R"[..]) {
+            if page.len() == limit {
+                break;
+            }
+            let (key, value) = row?;
+            let id = rows::first_u64(&key).ok_or(Undecodable { what: "the key of a message in quarantine" })?;
+            page.extend(self.0.unseal_quarantined(id, &key, &value)?.map(|(_, quarantined)| quarantined));
+        }
+        Ok(page)
+    }
+
+    /// Returns the numbers of the messages in quarantine that seem to be about
+    /// the personnummer.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn quarantined_about(&self, personnummer: &Personnummer) -> Result<Vec<u64>, StoreError> {
+        self.quarantined_under(&self.0.keyring.number(personnummer))
+    }
+
+    pub(super) fn quarantined_under(&self, hash: &[u8; 16]) -> Result<Vec<u64>, StoreError> {
+        let prefix = rows::quarantined_about(hash, 0);
+        let id = |key: &[u8]| key.split_last_chunk::<8>().map(|(_, id)| u64::from_be_bytes(*id));
+        let keys = self.0.tree.scan_prefix(&prefix.as_ref()[..17]).keys();
+        keys.map(|key| id(&key?).ok_or(Undecodable { what: "the key of a message in quarantine" }.into())).collect()
+    }
+
+    pub(super) fn rows(
+        &self,
+        shelf: Shelf,
+        recipient: Recipient,
+        after: Option<EventSeq>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let at = |seq| rows::delivery(shelf, DeliveryKey { recipient, seq: EventSeq(seq) });
+        let from = at(after.map_or(0, |after| after.0.saturating_add(1)));
+        let mut page = Vec::new();
+        for row in self.0.tree.range(from.as_ref()..=at(u64::MAX).as_ref()) {
+            if page.len() == limit {
+                break;
+            }
+            let (key, value) = row?;
+            page.extend(self.0.unseal_delivery(&key, &value)?);
+        }
+        Ok(page)
+    }
+}

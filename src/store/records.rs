@@ -1,0 +1,346 @@
+//! The port that the engine sees, on the store on disk.
+
+use std::sync::Arc;
+
+use crate::core::citizen::Citizen;
+use crate::core::event::Event;
+use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient};
+use crate::core::outbox::{Delivery, End};
+use crate::core::records::{Admission, Change, Fate, Quarantined, Records, RowCounts};
+
+use super::codec::{self, Ended, FinishRecord, Output};
+use super::disk::{Condemned, Store, index_key, indexed_seq, ledger_key, ledger_prefix};
+use super::error::StoreError;
+use super::group::{StagedRow, label_of};
+use super::memory::untouched;
+use super::rows::{self, Shelf};
+use super::vault::{Held, Taken, unsealable};
+
+impl Records for Store {
+    type Error = StoreError;
+
+    fn last_seq(&self) -> EventSeq {
+        EventSeq(self.last_seq)
+    }
+
+    fn has_seen(&mut self, mark: &EventMark) -> Result<bool, StoreError> {
+        let fingerprint = self.vault.keyring.events.of(mark.as_bytes());
+        for key in self.index.find(&self.vault.tree, &fingerprint.to_be_bytes())? {
+            let seq = indexed_seq(&key);
+            let is_it = match self.group.admission(seq) {
+                Some(admission) => admission.event.mark == *mark,
+                None => match self.vault.admission(seq)? {
+                    Some(Taken::Whole(admission)) => admission.event.mark == *mark,
+                    // All that is left of it; two events in 2^64 share it.
+                    Some(Taken::Erased { mark }) => mark == fingerprint,
+                    // Removed from the journal, hence older than the horizon.
+                    None => false,
+                },
+            };
+            if is_it {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn find_citizen(&mut self, personnummer: &Personnummer) -> Result<Option<CitizenId>, StoreError> {
+        let known = self.group.numbers.get(personnummer).copied().or_else(|| self.numbers.get(personnummer));
+        let slot = match known {
+            Some(slot) => Some(slot),
+            None => self.vault.find_number(personnummer)?,
+        };
+        if let (None, Some(slot)) = (known, slot) {
+            self.numbers.insert(*personnummer, slot);
+        }
+        Ok(slot.map(|slot| self.vault.remaining(CitizenId(slot))))
+    }
+
+    fn enroll(&mut self, personnummer: &Personnummer) -> Result<CitizenId, StoreError> {
+        let id = CitizenId(self.take_slot()?);
+        self.assign(personnummer, id)?;
+        self.put_citizen(Arc::new(Citizen::new(id, *personnummer)))?;
+        Ok(id)
+    }
+
+    fn citizen(&mut self, id: CitizenId) -> Result<Option<Arc<Citizen>>, StoreError> {
+        let id = self.vault.remaining(id);
+        Ok(self.held(id.0)?.and_then(|held| held.citizen.clone()))
+    }
+
+    fn waiting(&mut self, recipient: Recipient, after: Option<EventSeq>, limit: usize) -> Result<Vec<Delivery>, StoreError> {
+        self.reader().rows(Shelf::Waiting, recipient, after, limit)
+    }
+
+    fn delivery(&mut self, key: DeliveryKey) -> Result<Option<Delivery>, StoreError> {
+        match self.group.rows.get(&key) {
+            Some(staged) => Ok(staged.now.clone()),
+            None => self.vault.delivery(key),
+        }
+    }
+
+    fn rows_of(&mut self, citizen: CitizenId) -> Result<Vec<DeliveryKey>, StoreError> {
+        self.vault.rows_of(citizen)
+    }
+
+    fn fate(&mut self, key: DeliveryKey) -> Result<Option<Fate>, StoreError> {
+        let has_row = match self.group.rows.get(&key) {
+            Some(staged) => staged.now.is_some(),
+            None => !self.open.contains(&key) && self.vault.label(key)?.is_some(),
+        };
+        if has_row || self.open.contains(&key) {
+            return Ok(Some(Fate::Unfinished));
+        }
+        Ok(self.finished(key)?.map(|ended| Fate::Ended(ended.end)))
+    }
+
+    fn unfinished_in_journal(&mut self) -> Result<Vec<Delivery>, StoreError> {
+        let mut open: Vec<DeliveryKey> = self.open.iter().copied().collect();
+        open.sort_unstable_by_key(|key| key.seq);
+        let mut found = Vec::new();
+        for of_event in open.chunk_by(|one, next| one.seq == next.seq) {
+            let Some(admission) = of_event.first().map(|key| self.admission(key.seq)).transpose()?.flatten() else { continue };
+            let is_open = |recipient: &Recipient| of_event.iter().any(|key| key.recipient == *recipient);
+            let deliveries = admission.deliveries.iter().filter(|(recipient, _)| is_open(recipient));
+            found.extend(deliveries.map(|(recipient, because)| untouched(&admission, *recipient, because)));
+        }
+        Ok(found)
+    }
+
+    fn row_counts(&mut self) -> Result<Vec<(Recipient, RowCounts)>, StoreError> {
+        Ok(self.counts.iter().map(|(recipient, counts)| (*recipient, *counts)).collect())
+    }
+
+    fn holders(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Recipient>, StoreError> {
+        let mut holders = Vec::new();
+        for slot in self.vault.slots_of(citizen) {
+            let record = self.vault.key(slot)?.records.of(record.as_str().as_bytes());
+            for entry in self.ledger.find(&self.vault.tree, &ledger_prefix(CitizenId(slot), record))? {
+                holders.extend(Recipient::from_number(u16::from_be_bytes([entry[12], entry[13]])));
+            }
+        }
+        holders.sort_unstable();
+        holders.dedup();
+        Ok(holders)
+    }
+
+    fn next_quarantine_id(&mut self) -> u64 {
+        self.given.next_quarantine
+    }
+
+    fn quarantined(&mut self, id: u64) -> Result<Option<Quarantined>, StoreError> {
+        match self.group.quarantine.get(&id) {
+            Some(staged) => Ok(staged.clone()),
+            None => Ok(self.vault.quarantined(id)?.map(|(_, quarantined)| quarantined)),
+        }
+    }
+
+    fn stage(&mut self, change: Change) -> Result<(), StoreError> {
+        match change {
+            Change::PutCitizen(citizen) => self.put_citizen(citizen),
+            Change::AssignNumber { personnummer, citizen } => self.assign(&personnummer, citizen),
+            Change::MergeCitizens { from, into } => self.merge(from, into),
+            Change::Admit(admission) => self.admit(admission),
+            Change::PutDelivery(delivery) => self.put_delivery(delivery),
+            Change::Finish { key, citizen, event, had_row, end, attempts, at } => {
+                let ended = Ended { end, attempts, at, failures: Vec::new() };
+                self.finish(key, citizen, &event, had_row, ended)
+            }
+            Change::SetLowWater(seq) => {
+                self.given_changed |= self.given.low_water != seq.0;
+                self.given.low_water = seq.0;
+                Ok(())
+            }
+            Change::Quarantine(quarantined) => self.quarantine(quarantined),
+            Change::Release(id) => self.release(id),
+        }
+    }
+}
+
+impl Store {
+    fn take_slot(&mut self) -> Result<u32, StoreError> {
+        let slot = self.given.next_slot;
+        self.given.next_slot = slot.checked_add(1).ok_or(StoreError::Exhausted)?;
+        self.given_changed = true;
+        self.vault.keyring.provide(slot).map_err(StoreError::Keys)?;
+        Ok(slot)
+    }
+
+    /// Returns what is known of a slot, whatever it has become.
+    pub(super) fn held(&mut self, slot: u32) -> Result<Option<Arc<Held>>, StoreError> {
+        if let Some(staged) = self.group.citizens.get(&slot) {
+            return Ok(staged.clone());
+        }
+        if let Some(held) = self.citizens.get(&slot) {
+            return Ok(Some(held));
+        }
+        let bytes = match self.packed_citizens.get(&slot) {
+            Some(bytes) => bytes,
+            None => {
+                let Some(bytes) = self.vault.held_bytes(slot)? else { return Ok(None) };
+                let bytes = Arc::from(bytes);
+                self.packed_citizens.insert(slot, Arc::clone(&bytes));
+                bytes
+            }
+        };
+        let held = Arc::new(Held::decode(slot, &bytes)?);
+        self.citizens.insert(slot, Arc::clone(&held));
+        Ok(Some(held))
+    }
+
+    fn put_citizen(&mut self, citizen: Arc<Citizen>) -> Result<(), StoreError> {
+        let slot = citizen.id.0;
+        let numbers = self.held(slot)?.map(|held| held.numbers.clone()).unwrap_or_default();
+        self.group.citizens.insert(slot, Some(Arc::new(Held { citizen: Some(citizen), numbers })));
+        Ok(())
+    }
+
+    fn assign(&mut self, personnummer: &Personnummer, citizen: CitizenId) -> Result<(), StoreError> {
+        let hash = self.vault.keyring.number(personnummer);
+        let mut held = self.held(citizen.0)?.map_or_else(|| Held { citizen: None, numbers: Vec::new() }, |held| Held::clone(&held));
+        if !held.numbers.contains(&hash) {
+            held.numbers.push(hash);
+            self.group.citizens.insert(citizen.0, Some(Arc::new(held)));
+        }
+        self.group.numbers.insert(*personnummer, citizen.0);
+        self.numbers.insert(*personnummer, citizen.0);
+        self.group.put(rows::number(&hash), citizen.0.to_be_bytes().to_vec());
+        Ok(())
+    }
+
+    fn merge(&mut self, from: CitizenId, into: CitizenId) -> Result<(), StoreError> {
+        if !self.vault.merge(from, into) {
+            return Ok(());
+        }
+        self.group.put(rows::merged(from.0), into.0.to_be_bytes().to_vec());
+        // The remaining one answers for the numbers of both from now on.
+        let remaining = self.vault.remaining(into).0;
+        let former = self.held(from.0)?.map(|held| held.numbers.clone()).unwrap_or_default();
+        if let Some(held) = self.held(remaining)? {
+            let mut held = Held::clone(&held);
+            held.numbers.extend(former.into_iter().filter(|hash| !held.numbers.contains(hash)).collect::<Vec<_>>());
+            self.group.citizens.insert(remaining, Some(Arc::new(held)));
+        }
+        self.group.citizens.insert(from.0, None);
+        Ok(())
+    }
+
+    fn admit(&mut self, admission: Arc<Admission>) -> Result<(), StoreError> {
+        let seq = admission.seq;
+        let fingerprints = &self.vault.keyring.events;
+        let mark = fingerprints.of(admission.event.mark.as_bytes());
+        let wsb_id = |recipient| fingerprints.of(admission.event.mark.wsb_id(recipient).as_bytes());
+        let mut wsb_ids: Vec<u64> = admission.deliveries.iter().map(|(recipient, _)| wsb_id(*recipient)).collect();
+        // People ask by the event's id alone, which is also what vendors see.
+        wsb_ids.push(fingerprints.of(admission.event.id.as_bytes()));
+        for fingerprint in wsb_ids.iter().chain([&mark]) {
+            self.index.insert(index_key(*fingerprint, seq.0));
+        }
+        self.open.extend(admission.deliveries.iter().map(|(recipient, _)| DeliveryKey { recipient: *recipient, seq }));
+        self.last_seq = self.last_seq.max(seq.0);
+        self.group.admit(&self.vault, &mut self.sealer, admission, mark, wsb_ids)
+    }
+
+    fn put_delivery(&mut self, delivery: Delivery) -> Result<(), StoreError> {
+        let key = delivery.key;
+        let never_had_one = self.open.remove(&key);
+        let now = label_of(&delivery).state;
+        let known = match self.group.rows.get_mut(&key) {
+            Some(staged) => {
+                let known = staged.now.as_ref().map(|known| label_of(known).state);
+                staged.now = Some(delivery);
+                known
+            }
+            None => {
+                let before = if never_had_one { None } else { self.vault.label(key)? };
+                self.group.rows.insert(key, StagedRow { before, now: Some(delivery) });
+                before.map(|before| before.state)
+            }
+        };
+        self.count(key.recipient, known, Some(now));
+        Ok(())
+    }
+
+    /// Takes a delivery's row away and returns what it was.
+    pub(super) fn take_row(&mut self, key: DeliveryKey) -> Result<Option<Delivery>, StoreError> {
+        let taken = match self.group.rows.get_mut(&key) {
+            Some(staged) => staged.now.take(),
+            None => {
+                let Some(before) = self.vault.label(key)? else { return Ok(None) };
+                let taken = self.vault.delivery(key)?;
+                self.group.rows.insert(key, StagedRow { before: Some(before), now: None });
+                self.count(key.recipient, Some(before.state), None);
+                return Ok(taken);
+            }
+        };
+        if let Some(taken) = &taken {
+            self.count(key.recipient, Some(label_of(taken).state), None);
+        }
+        Ok(taken)
+    }
+
+    fn finish(&mut self, key: DeliveryKey, citizen: CitizenId, event: &Event, had_row: bool, mut ended: Ended) -> Result<(), StoreError> {
+        self.open.remove(&key);
+        if had_row {
+            if let Some(delivery) = self.take_row(key)? {
+                ended.failures = delivery.failures;
+            }
+            let row_key = rows::ended(key);
+            let mut value = vec![1];
+            value.u32(citizen.0);
+            let seal_key = self.vault.key(citizen.0)?.seal;
+            let sealed = self.sealer.seal(&seal_key, row_key.as_ref(), &mut value, |out| codec::encode_ended(&ended, out));
+            sealed.map_err(|_| unsealable(row_key.as_ref()))?;
+            self.group.put(row_key, value);
+        }
+        // One that was attempted at all may have arrived, whatever was heard of it.
+        let holds = if ended.end == End::Delivered || ended.attempts > 0 {
+            let record = self.vault.key(citizen.0)?.records.of(event.external_id.as_str().as_bytes());
+            self.ledger.insert(ledger_key(citizen, record, key.recipient));
+            Some((citizen, record))
+        } else {
+            None
+        };
+        self.group.finish(&FinishRecord { key, end: ended.end, attempts: ended.attempts, at: ended.at, had_row, holds });
+        self.group.finished.insert(key, ended);
+        Ok(())
+    }
+
+    fn quarantine(&mut self, quarantined: Quarantined) -> Result<(), StoreError> {
+        let slot = self.take_slot()?;
+        let key = rows::quarantined(quarantined.id);
+        let mut value = vec![1];
+        value.u32(slot);
+        let seal_key = self.vault.key(slot)?.seal;
+        let sealed = self.sealer.seal(&seal_key, key.as_ref(), &mut value, |out| codec::encode_quarantined(&quarantined, out));
+        sealed.map_err(|_| unsealable(key.as_ref()))?;
+        self.group.put(key, value);
+        if let Some(personnummer) = &quarantined.personnummer {
+            self.group.put(rows::quarantined_about(&self.vault.keyring.number(personnummer), quarantined.id), Vec::new());
+        }
+        self.given.next_quarantine = self.given.next_quarantine.max(quarantined.id + 1);
+        self.given_changed = true;
+        self.group.quarantine.insert(quarantined.id, Some(quarantined));
+        Ok(())
+    }
+
+    pub(super) fn release(&mut self, id: u64) -> Result<(), StoreError> {
+        let Some(quarantined) = self.quarantined(id)? else { return Ok(()) };
+        // Its key goes too: what sled keeps of the row in its files is noise then.
+        if let Some((slot, _)) = self.vault.quarantined(id)? {
+            self.condemn(Condemned::Message(slot));
+        }
+        self.group.remove(rows::quarantined(id));
+        if let Some(personnummer) = &quarantined.personnummer {
+            self.group.remove(rows::quarantined_about(&self.vault.keyring.number(personnummer), id));
+        }
+        self.group.quarantine.insert(id, None);
+        Ok(())
+    }
+
+    /// Marks a slot to be overwritten after the next flush.
+    pub(super) fn condemn(&mut self, condemned: Condemned) {
+        self.group.put(rows::erased(condemned.slot()), condemned.encode());
+        self.condemned.push(condemned);
+    }
+}

@@ -1,0 +1,195 @@
+//! What is kept in memory, rebuilt from the rows: in proportion to what waits
+//! and to the tail of the journal, never to all that is stored.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use crate::core::ids::{DeliveryKey, Recipient};
+use crate::core::records::RowCounts;
+
+use super::cache::Generations;
+use super::codec::{Input, Undecodable};
+use super::disk::{Condemned, Given, Store, cover, index_key, ledger_key};
+use super::error::StoreError;
+use super::group::Group;
+use super::journal;
+use super::rows;
+use super::runs::{Cover, Runs};
+use super::seal::Sealer;
+use super::vault::{Taken, Vault, label};
+use super::witness::Witness;
+
+/// How much memory may be taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tuning {
+    pub cached_citizens: usize,
+    pub gathered_keys: usize,
+}
+
+pub(super) fn recover(db: sled::Db, vault: Vault, given: Given, witness: Witness, tuning: Tuning) -> Result<Store, StoreError> {
+    let tree = &vault.tree;
+    let index = Runs::open(tree, b'i', tuning.gathered_keys)?;
+    let ledger = Runs::open(tree, b'l', tuning.gathered_keys)?;
+    let last_seq = last_seq(tree)?;
+    let vault = Arc::new(vault);
+    let mut store = Store {
+        db,
+        sealer: Sealer::new(),
+        group: Group::default(),
+        citizens: Generations::new(tuning.cached_citizens / 16),
+        packed_citizens: Generations::new(tuning.cached_citizens),
+        numbers: Generations::new(tuning.cached_citizens),
+        open: HashSet::new(),
+        counts: BTreeMap::new(),
+        index,
+        ledger,
+        given,
+        given_changed: false,
+        last_seq,
+        last_finishes: (0, 0),
+        witness,
+        condemned: Vec::new(),
+        vault,
+    };
+    store.replay_journal()?;
+    store.replay_finishes()?;
+    store.count_rows()?;
+    Ok(store)
+}
+
+impl Given {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Undecodable> {
+        let mut input = Input::versioned(bytes, "the numbers that were given")?;
+        let given = Self { next_slot: input.u32()?, next_quarantine: input.u64()?, low_water: input.u64()? };
+        input.end()?;
+        Ok(given)
+    }
+}
+
+impl Store {
+    /// Finds the keys that no run holds yet, and what may be unfinished.
+    fn replay_journal(&mut self) -> Result<(), StoreError> {
+        let covered = seq_of(self.index.cover());
+        let from = self.given.low_water.min(covered.saturating_add(1));
+        // The row that holds the first of these may begin before it.
+        let first = self.vault.tree.range(..=rows::journal(from)).next_back().transpose()?;
+        let first = first.and_then(|(key, _)| rows::first_u64(&key).filter(|_| key[0] == b'J')).unwrap_or(from);
+        let vault = Arc::clone(&self.vault);
+        for row in vault.tree.range(rows::journal(first)..=rows::journal(u64::MAX)) {
+            let (key, page) = row?;
+            let first = rows::first_u64(&key).ok_or(Undecodable { what: "the key of a row of the journal" })?;
+            for entry in journal::entries(first, &page) {
+                let entry = entry?;
+                if entry.seq > covered {
+                    for fingerprint in entry.wsb_ids.iter().chain([&entry.mark]) {
+                        self.index.insert(index_key(*fingerprint, entry.seq));
+                    }
+                }
+                if entry.seq >= self.given.low_water && entry.wsb_ids.len() > 1 {
+                    // The event's own id is always among them.
+                    match vault.taken(&entry)? {
+                        Taken::Whole(admission) => {
+                            let key = |recipient| DeliveryKey { recipient, seq: admission.seq };
+                            self.open.extend(admission.deliveries.iter().map(|(recipient, _)| key(*recipient)));
+                        }
+                        // Nobody can be told anything of it any more.
+                        Taken::Erased { .. } => {}
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes out what finished without a row; finds the ledger entries that no
+    /// run holds yet.
+    fn replay_finishes(&mut self) -> Result<(), StoreError> {
+        let covered = self.ledger.cover();
+        let from = covered.min(cover(self.given.low_water, 0));
+        let mut first = vec![b'S'];
+        first.extend_from_slice(&from);
+        let vault = Arc::clone(&self.vault);
+        for row in vault.finishes(&first) {
+            let (key, records) = row?;
+            let at: Cover = *key.split_last_chunk().ok_or(Undecodable { what: "the key of finished deliveries" })?.1;
+            for record in records {
+                self.open.remove(&record.key);
+                if let Some((citizen, about)) = record.holds
+                    && at > covered
+                {
+                    self.ledger.insert(ledger_key(citizen, about, record.key.recipient));
+                }
+            }
+            self.last_finishes = (seq_of(at), u32::from_be_bytes([at[8], at[9], at[10], at[11]]));
+        }
+        if self.last_finishes == (0, 0) {
+            self.last_finishes = last_finishes(&vault.tree, covered)?;
+        }
+        Ok(())
+    }
+
+    fn count_rows(&mut self) -> Result<(), StoreError> {
+        let vault = Arc::clone(&self.vault);
+        for shelf in [b"W", b"D"] {
+            let mut counts: Option<(Recipient, RowCounts)> = None;
+            for row in vault.tree.scan_prefix(shelf) {
+                let (key, value) = row?;
+                let key = rows::delivery_key(&key).ok_or(Undecodable { what: "the key of a delivery" })?;
+                self.open.remove(&key);
+                let label = label(&value)?.0;
+                // Rows come by recipient, so one entry at a time is enough to hold.
+                if counts.is_none_or(|(recipient, _)| recipient != key.recipient) {
+                    self.add_counts(counts.take());
+                    counts = Some((key.recipient, RowCounts::default()));
+                }
+                if let Some((_, counts)) = &mut counts {
+                    *label.state.count_in(counts) += 1;
+                }
+            }
+            self.add_counts(counts);
+        }
+        Ok(())
+    }
+
+    fn add_counts(&mut self, counts: Option<(Recipient, RowCounts)>) {
+        if let Some((recipient, more)) = counts {
+            let counts = self.counts.entry(recipient).or_default();
+            counts.pending += more.pending;
+            counts.retrying += more.retrying;
+            counts.dead += more.dead;
+        }
+    }
+
+    /// Overwrites the slots that a crash kept from being overwritten.
+    pub(super) fn finish_erasures(&mut self) -> Result<(), StoreError> {
+        for row in self.vault.tree.scan_prefix(b"E") {
+            let (key, value) = row?;
+            let slot = rows::first_citizen(&key).ok_or(Undecodable { what: "the key of an erased citizen" })?.0;
+            let condemned = [Condemned::Citizen(slot), Condemned::Message(slot)];
+            self.condemned.extend(condemned.into_iter().find(|condemned| condemned.encode() == *value));
+        }
+        self.flush()
+    }
+}
+
+fn last_seq(tree: &sled::Tree) -> Result<u64, StoreError> {
+    let Some(row) = tree.scan_prefix(b"J").next_back() else { return Ok(0) };
+    let (key, page) = row?;
+    let first = rows::first_u64(&key).ok_or(Undecodable { what: "the key of a row of the journal" })?;
+    let mut last = first;
+    for entry in journal::entries(first, &page) {
+        last = entry?.seq;
+    }
+    Ok(last)
+}
+
+/// Returns the key of the newest packed finishes where none was read.
+fn last_finishes(tree: &sled::Tree, covered: Cover) -> Result<(u64, u32), StoreError> {
+    let newest = tree.scan_prefix(b"S").next_back().transpose()?;
+    let at = newest.and_then(|(key, _)| key.split_last_chunk().map(|(_, at)| *at)).unwrap_or(covered);
+    Ok((seq_of(at), u32::from_be_bytes([at[8], at[9], at[10], at[11]])))
+}
+
+fn seq_of(cover: Cover) -> u64 {
+    cover.first_chunk::<8>().map_or(0, |seq| u64::from_be_bytes(*seq))
+}

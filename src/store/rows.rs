@@ -1,0 +1,134 @@
+//! The keys of rows: one letter that says what the row is, then numbers of
+//! fixed width, big-endian, so that rows order as their numbers do.
+//!
+//! | key | row |
+//! | --- | --- |
+//! | `m` name | about the store itself |
+//! | `N` hash of a personnummer (16) | whose it is |
+//! | `C` citizen (4) | the citizen's record |
+//! | `M` citizen (4) | the one that this citizen turned out to be |
+//! | `E` citizen (4) | that the citizen's key is to be, or has been, overwritten |
+//! | `J` seq of the first (8) | events taken in, packed |
+//! | `S` next seq (8) counter (4) | deliveries finished, packed |
+//! | `W`, `D` recipient (2) seq (8) | a delivery that waits, or is dead |
+//! | `X` citizen (4) recipient (2) seq (8) | that the citizen has this row |
+//! | `F` seq (8) recipient (2) | how a delivery ended that had a row |
+//! | `Q` id (8) | a message in quarantine |
+//! | `K` hash of a personnummer (16) id (8) | that the message seems to be about this number |
+//! | `H`, `B`, `R` which (1) run (4) | sorted runs: heading, filter, keys; see `runs` |
+
+use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Recipient};
+
+pub(super) const FORMAT: &[u8] = b"mformat";
+pub(super) const CHECK: &[u8] = b"mcheck";
+pub(super) const NUMBERS: &[u8] = b"mnumbers";
+
+/// A row key on the stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Row<const N: usize>(pub [u8; N]);
+
+impl<const N: usize> AsRef<[u8]> for Row<N> {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Joins a letter and parts that together have the width of the key.
+fn join<const N: usize>(letter: u8, parts: &[&[u8]]) -> Row<N> {
+    let mut key = [0; N];
+    key[0] = letter;
+    let mut at = 1;
+    for part in parts {
+        key[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
+    debug_assert_eq!(at, N);
+    Row(key)
+}
+
+pub(super) fn number(hash: &[u8; 16]) -> Row<17> {
+    join(b'N', &[hash])
+}
+
+pub(super) fn citizen(slot: u32) -> Row<5> {
+    join(b'C', &[&slot.to_be_bytes()])
+}
+
+pub(super) fn merged(slot: u32) -> Row<5> {
+    join(b'M', &[&slot.to_be_bytes()])
+}
+
+pub(super) fn erased(slot: u32) -> Row<5> {
+    join(b'E', &[&slot.to_be_bytes()])
+}
+
+pub(super) fn journal(seq: u64) -> Row<9> {
+    join(b'J', &[&seq.to_be_bytes()])
+}
+
+/// What an admission is bound to; not the key of its row, which holds many.
+pub(super) fn admission(seq: u64, slot: u32) -> Row<13> {
+    join(b'J', &[&seq.to_be_bytes(), &slot.to_be_bytes()])
+}
+
+pub(super) fn finishes(next_seq: u64, counter: u32) -> Row<13> {
+    join(b'S', &[&next_seq.to_be_bytes(), &counter.to_be_bytes()])
+}
+
+/// Whether a delivery's row is among those that wait or among the dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shelf {
+    Waiting,
+    Dead,
+}
+
+impl Shelf {
+    pub const fn letter(self) -> u8 {
+        match self {
+            Self::Waiting => b'W',
+            Self::Dead => b'D',
+        }
+    }
+}
+
+pub(super) fn delivery(shelf: Shelf, key: DeliveryKey) -> Row<11> {
+    join(shelf.letter(), &[&key.recipient.to_number().to_be_bytes(), &key.seq.0.to_be_bytes()])
+}
+
+pub(super) fn of_citizen(slot: u32, key: DeliveryKey) -> Row<15> {
+    join(b'X', &[&slot.to_be_bytes(), &key.recipient.to_number().to_be_bytes(), &key.seq.0.to_be_bytes()])
+}
+
+pub(super) fn all_of_citizen(slot: u32) -> Row<5> {
+    join(b'X', &[&slot.to_be_bytes()])
+}
+
+pub(super) fn ended(key: DeliveryKey) -> Row<11> {
+    join(b'F', &[&key.seq.0.to_be_bytes(), &key.recipient.to_number().to_be_bytes()])
+}
+
+pub(super) fn quarantined(id: u64) -> Row<9> {
+    join(b'Q', &[&id.to_be_bytes()])
+}
+
+pub(super) fn quarantined_about(hash: &[u8; 16], id: u64) -> Row<25> {
+    join(b'K', &[hash, &id.to_be_bytes()])
+}
+
+/// Reads the last ten bytes of a `W`, `D` or `X` key.
+pub(super) fn delivery_key(key: &[u8]) -> Option<DeliveryKey> {
+    let (_, tail) = key.split_last_chunk::<10>()?;
+    let recipient = Recipient::from_number(u16::from_be_bytes([tail[0], tail[1]]))?;
+    let (_, seq) = tail.split_last_chunk::<8>()?;
+    Some(DeliveryKey { recipient, seq: EventSeq(u64::from_be_bytes(*seq)) })
+}
+
+/// Reads the eight bytes after the letter.
+pub(super) fn first_u64(key: &[u8]) -> Option<u64> {
+    key.get(1..)?.first_chunk::<8>().map(|seq| u64::from_be_bytes(*seq))
+}
+
+/// Reads the four bytes after the letter.
+pub(super) fn first_citizen(key: &[u8]) -> Option<CitizenId> {
+    key.get(1..)?.first_chunk::<4>().map(|slot| CitizenId(u32::from_be_bytes(*slot)))
+}

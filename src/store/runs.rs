@@ -1,0 +1,230 @@
+//! Large sets of small keys, as sorted runs. sled pays for every row, so keys
+//! that arrive in random order are gathered in memory, sorted, and written 512
+//! to a row; eight runs of a size are merged into one of the next.
+//!
+//! The gathered keys are not stored: at opening they are found again in the
+//! journal after the place that the newest run covers. The work of writing and
+//! merging is spread over the commits in proportion to what they add.
+
+use std::collections::BTreeSet;
+
+use super::codec::{Input, Output, Undecodable};
+use super::error::StoreError;
+use super::filter::Filter;
+use super::gathered::Gathered;
+use super::rows::Row;
+
+mod merging;
+
+use merging::Source;
+
+/// Keys in a row.
+const ROW: usize = 512;
+/// Runs of one level that are merged into one of the next.
+const FAN_IN: usize = 8;
+/// Runs of this level are not merged any more, so that they grow old, and can
+/// be dropped, one by one.
+const LAST_LEVEL: u8 = 3;
+/// Bytes of a stored piece of a filter.
+const PIECE: usize = 12 * 1024;
+/// Keys written for each key added, while there is something to write. Every key
+/// is written once for each level, so this must exceed the number of levels.
+const PACE: usize = 6;
+
+/// Up to where in the journal a run holds everything: which place that is, only
+/// the owner of the set knows. Orders as its bytes do.
+pub(super) type Cover = [u8; 12];
+
+/// A set of keys of `KEY` bytes, searched by their first `PREFIX` bytes.
+#[derive(Debug)]
+pub(super) struct Runs<const KEY: usize, const PREFIX: usize> {
+    letter: u8,
+    gathered: Gathered<KEY, PREFIX>,
+    limit: usize,
+    runs: Vec<Run>,
+    next_run: u32,
+    writing: Option<Writing<KEY>>,
+    /// Runs that are not read any more, with how many of their rows are left.
+    dropped: Vec<(u32, u32)>,
+    /// How many keys may be written before more must be added.
+    credit: usize,
+}
+
+/// A complete run.
+#[derive(Debug)]
+struct Run {
+    id: u32,
+    level: u8,
+    keys: u64,
+    cover: Cover,
+    /// The first bytes of the first key of each row.
+    firsts: Vec<u64>,
+    filter: Filter,
+    pieces: u32,
+}
+
+/// A run that is being written.
+#[derive(Debug)]
+struct Writing<const KEY: usize> {
+    run: Run,
+    source: Source<KEY>,
+    row: Vec<u8>,
+    in_row: usize,
+    /// What is read instead of the new run until that is complete.
+    frozen: Vec<[u8; KEY]>,
+    replaces: Vec<u32>,
+}
+
+/// What a stored heading says of its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Complete,
+    /// Being written or being removed: not to be read.
+    Unfit,
+}
+
+impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
+    /// Opens the set; removes what a crash has left of runs.
+    pub fn open(tree: &sled::Tree, letter: u8, limit: usize) -> Result<Self, StoreError> {
+        let mut set =
+            Self { letter, gathered: Gathered::new(), limit, runs: Vec::new(), next_run: 0, writing: None, dropped: Vec::new(), credit: 0 };
+        for heading in tree.scan_prefix([b'H', letter]) {
+            let (key, value) = heading?;
+            let id = key.get(2..).and_then(<[u8]>::first_chunk::<4>).map(|id| u32::from_be_bytes(*id));
+            let id = id.ok_or(Undecodable { what: "the key of a run" })?;
+            set.next_run = set.next_run.max(id + 1);
+            match decode_heading(&value)? {
+                (Standing::Complete, level, keys, cover, pieces) => {
+                    let run = set.load(tree, Run { id, level, keys, cover, firsts: Vec::new(), filter: Filter::for_keys(0), pieces })?;
+                    set.runs.push(run);
+                }
+                (Standing::Unfit, ..) => set.remove_rows(tree, id)?,
+            }
+        }
+        Ok(set)
+    }
+
+    /// Returns the place up to which runs hold everything.
+    pub fn cover(&self) -> Cover {
+        self.runs.iter().map(|run| run.cover).max().unwrap_or_default()
+    }
+
+    /// Returns how many keys there are, those counted twice that are in two runs.
+    pub fn len(&self) -> u64 {
+        let frozen = self.writing.as_ref().map_or(0, |writing| writing.frozen.len());
+        (self.gathered.len() + frozen) as u64 + self.runs.iter().map(|run| run.keys).sum::<u64>()
+    }
+
+    pub fn insert(&mut self, key: [u8; KEY]) {
+        if self.gathered.insert(hash(&key[..PREFIX]), key) {
+            self.credit += PACE;
+        }
+    }
+
+    /// Returns every key with the prefix, in order.
+    pub fn find(&self, tree: &sled::Tree, prefix: &[u8; PREFIX]) -> Result<BTreeSet<[u8; KEY]>, StoreError> {
+        let hash = hash(prefix);
+        let mut found: BTreeSet<_> = self.gathered.find(hash, prefix).copied().collect();
+        if let Some(writing) = &self.writing {
+            let from = writing.frozen.partition_point(|key| key[..PREFIX] < prefix[..]);
+            found.extend(writing.frozen[from..].iter().take_while(|key| key.starts_with(prefix)));
+        }
+        for run in self.runs.iter().filter(|run| run.filter.may_hold(hash)) {
+            self.find_in(tree, run, prefix, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    fn find_in(&self, tree: &sled::Tree, run: &Run, prefix: &[u8; PREFIX], found: &mut BTreeSet<[u8; KEY]>) -> Result<(), StoreError> {
+        let first = leading(prefix);
+        // The row before the first that begins with the prefix or after it may end with it.
+        let from = run.firsts.partition_point(|row| *row < first).saturating_sub(1);
+        for (at, _) in run.firsts.iter().enumerate().skip(from).take_while(|(_, row)| **row <= first) {
+            let keys = self.row(tree, run.id, at as u32)?;
+            let (keys, _) = keys.as_chunks::<KEY>();
+            let begin = keys.partition_point(|key| key[..PREFIX] < prefix[..]);
+            found.extend(keys[begin..].iter().take_while(|key| key.starts_with(prefix)));
+        }
+        Ok(())
+    }
+
+    fn row(&self, tree: &sled::Tree, run: u32, at: u32) -> Result<sled::IVec, StoreError> {
+        let missing = || StoreError::Contradiction(format!("row {at} of run {run} of set {} is missing", char::from(self.letter)));
+        tree.get(part(b'R', self.letter, run, at))?.ok_or_else(missing)
+    }
+
+    fn load(&self, tree: &sled::Tree, mut run: Run) -> Result<Run, StoreError> {
+        let mut bytes = Vec::new();
+        for piece in 0..run.pieces {
+            let missing =
+                || StoreError::Contradiction(format!("the filter of run {} of set {} is missing", run.id, char::from(self.letter)));
+            bytes.extend_from_slice(&tree.get(part(b'B', self.letter, run.id, piece))?.ok_or_else(missing)?);
+        }
+        let mut input = Input::new(&bytes, "the filter of a run");
+        let rows = input.u32()?;
+        run.firsts = (0..rows).map(|_| input.u64()).collect::<Result<_, _>>()?;
+        let filter = input.bytes()?;
+        run.filter = Filter::from_bytes(filter).ok_or(input.error())?;
+        Ok(run)
+    }
+
+    fn remove_rows(&self, tree: &sled::Tree, run: u32) -> Result<(), StoreError> {
+        for letter in [b'R', b'B', b'H'] {
+            let mut batch = sled::Batch::default();
+            for row in tree.scan_prefix(heading(letter, self.letter, run)).keys() {
+                batch.remove(row?);
+            }
+            tree.apply_batch(batch)?;
+        }
+        Ok(())
+    }
+}
+
+impl Run {
+    fn encode_heading(&self, standing: Standing) -> Vec<u8> {
+        let mut out = vec![1];
+        out.u8(match standing {
+            Standing::Complete => 1,
+            Standing::Unfit => 0,
+        });
+        out.u8(self.level);
+        out.u64(self.keys);
+        out.raw(&self.cover);
+        out.u32(self.pieces);
+        out
+    }
+}
+
+type Heading = (Standing, u8, u64, Cover, u32);
+
+fn decode_heading(bytes: &[u8]) -> Result<Heading, Undecodable> {
+    let mut input = Input::versioned(bytes, "the heading of a run")?;
+    let standing = if input.flag()? { Standing::Complete } else { Standing::Unfit };
+    let heading = (standing, input.u8()?, input.u64()?, input.array()?, input.u32()?);
+    input.end()?;
+    Ok(heading)
+}
+
+/// Returns the prefix's place among the hashes of the filter. The prefix is a
+/// keyed fingerprint, or one together with a small number, so little is needed.
+fn hash(prefix: &[u8]) -> u64 {
+    let (head, tail) = prefix.split_at(prefix.len().saturating_sub(8));
+    let word = |bytes: &[u8]| bytes.iter().fold(0u64, |word, byte| word << 8 | u64::from(*byte));
+    let hash = word(tail) ^ word(head).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^ hash.rotate_left(32).wrapping_mul(0xc4ce_b9fe_1a85_ec53)
+}
+
+/// Returns the first eight bytes as a number that orders as they do.
+fn leading(key: &[u8]) -> u64 {
+    key.iter().take(8).fold(0, |word, byte| word << 8 | u64::from(*byte))
+}
+
+fn heading(letter: u8, set: u8, run: u32) -> Row<6> {
+    let [a, b, c, d] = run.to_be_bytes();
+    Row([letter, set, a, b, c, d])
+}
+
+fn part(letter: u8, set: u8, run: u32, at: u32) -> Row<10> {
+    let ([a, b, c, d], [e, f, g, h]) = (run.to_be_bytes(), at.to_be_bytes());
+    Row([letter, set, a, b, c, d, e, f, g, h])
+}

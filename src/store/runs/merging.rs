@@ -1,0 +1,210 @@
+//! Writing and merging runs, a few rows with each commit.
+
+use super::{
+    Cover, FAN_IN, Filter, LAST_LEVEL, Output, PIECE, ROW, Run, Runs, Standing, StoreError, Writing, hash, heading, leading, part,
+};
+
+/// Where the keys of a new run come from.
+#[derive(Debug)]
+pub(super) enum Source<const KEY: usize> {
+    /// Gathered keys, up to which they have been written.
+    Frozen(usize),
+    /// Other runs.
+    Merge(Vec<Cursor<KEY>>),
+}
+
+/// A place in a run that is being merged.
+#[derive(Debug)]
+pub(super) struct Cursor<const KEY: usize> {
+    run: u32,
+    rows: u32,
+    next_row: u32,
+    keys: sled::IVec,
+    at: usize,
+}
+
+impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
+    /// Adds to a commit what is due of writing runs. `cover` is the place up to
+    /// which everything has been inserted.
+    pub fn work(&mut self, tree: &sled::Tree, batch: &mut sled::Batch, cover: Cover) -> Result<(), StoreError> {
+        if self.writing.is_none() {
+            self.begin(batch, cover);
+        }
+        while self.credit >= ROW && (self.writing.is_some() || !self.dropped.is_empty()) {
+            self.credit -= ROW;
+            match self.writing.take() {
+                Some(writing) => {
+                    self.writing = self.write_row(tree, batch, writing)?;
+                    if self.writing.is_none() {
+                        self.begin(batch, cover);
+                    }
+                }
+                None => self.remove_row(batch),
+            }
+        }
+        if self.writing.is_none() && self.dropped.is_empty() {
+            self.credit = 0;
+        }
+        Ok(())
+    }
+
+    /// Begins whatever is due: the gathered keys first.
+    fn begin(&mut self, batch: &mut sled::Batch, cover: Cover) {
+        let writing = if self.gathered.len() >= self.limit {
+            let frozen = self.gathered.take_sorted();
+            let run = self.new_run(0, frozen.len() as u64, cover);
+            Writing { run, source: Source::Frozen(0), row: Vec::new(), in_row: 0, frozen, replaces: Vec::new() }
+        } else {
+            let Some(level) = (0..LAST_LEVEL).find(|level| self.runs.iter().filter(|run| run.level == *level).count() >= FAN_IN) else {
+                return;
+            };
+            let merged: Vec<&Run> = self.runs.iter().filter(|run| run.level == level).collect();
+            let replaces = merged.iter().map(|run| run.id).collect();
+            let cover = merged.iter().map(|run| run.cover).max().unwrap_or_default();
+            let keys = merged.iter().map(|run| run.keys).sum();
+            let cursors = merged.iter().map(|run| Cursor::new(run.id, run.firsts.len() as u32)).collect();
+            let run = self.new_run(level + 1, keys, cover);
+            Writing { run, source: Source::Merge(cursors), row: Vec::new(), in_row: 0, frozen: Vec::new(), replaces }
+        };
+        batch.insert(heading(b'H', self.letter, writing.run.id).as_ref(), writing.run.encode_heading(Standing::Unfit));
+        self.writing = Some(writing);
+    }
+
+    fn new_run(&mut self, level: u8, most_keys: u64, cover: Cover) -> Run {
+        let id = self.next_run;
+        self.next_run += 1;
+        Run { id, level, keys: 0, cover, firsts: Vec::new(), filter: Filter::for_keys(most_keys as usize), pieces: 0 }
+    }
+
+    /// Writes one row, and after the last one what makes the run complete.
+    fn write_row(
+        &mut self,
+        tree: &sled::Tree,
+        batch: &mut sled::Batch,
+        mut writing: Writing<KEY>,
+    ) -> Result<Option<Writing<KEY>>, StoreError> {
+        while writing.in_row < ROW {
+            let next = match &mut writing.source {
+                Source::Frozen(at) => {
+                    let key = writing.frozen.get(*at).copied();
+                    *at += 1;
+                    key
+                }
+                Source::Merge(cursors) => self.least(tree, cursors)?,
+            };
+            let Some(key) = next else {
+                self.end_row(batch, &mut writing);
+                self.complete(batch, writing);
+                return Ok(None);
+            };
+            if writing.in_row == 0 {
+                writing.run.firsts.push(leading(&key));
+            }
+            writing.row.raw(&key);
+            writing.in_row += 1;
+            writing.run.keys += 1;
+            writing.run.filter.insert(hash(&key[..PREFIX]));
+        }
+        self.end_row(batch, &mut writing);
+        Ok(Some(writing))
+    }
+
+    fn end_row(&self, batch: &mut sled::Batch, writing: &mut Writing<KEY>) {
+        if writing.in_row > 0 {
+            let at = writing.run.firsts.len() as u32 - 1;
+            batch.insert(part(b'R', self.letter, writing.run.id, at).as_ref(), std::mem::take(&mut writing.row));
+            writing.in_row = 0;
+        }
+    }
+
+    fn complete(&mut self, batch: &mut sled::Batch, writing: Writing<KEY>) {
+        let mut run = writing.run;
+        let mut bytes = Vec::new();
+        bytes.u32(run.firsts.len() as u32);
+        run.firsts.iter().for_each(|first| bytes.u64(*first));
+        bytes.bytes(&run.filter.to_bytes());
+        for (at, piece) in bytes.chunks(PIECE).enumerate() {
+            batch.insert(part(b'B', self.letter, run.id, at as u32).as_ref(), piece);
+            run.pieces = at as u32 + 1;
+        }
+        batch.insert(heading(b'H', self.letter, run.id).as_ref(), run.encode_heading(Standing::Complete));
+        let (replaced, kept): (Vec<Run>, Vec<Run>) = self.runs.drain(..).partition(|run| writing.replaces.contains(&run.id));
+        self.runs = kept;
+        for old in replaced {
+            self.drop_run(batch, &old);
+        }
+        self.runs.push(run);
+    }
+
+    /// Takes a run out of use; its rows go with later commits.
+    fn drop_run(&mut self, batch: &mut sled::Batch, run: &Run) {
+        batch.insert(heading(b'H', self.letter, run.id).as_ref(), run.encode_heading(Standing::Unfit));
+        for at in 0..run.pieces {
+            batch.remove(part(b'B', self.letter, run.id, at).as_ref());
+        }
+        self.dropped.push((run.id, run.firsts.len() as u32));
+    }
+
+    /// Drops the runs that hold nothing from after `before`.
+    pub fn expire(&mut self, batch: &mut sled::Batch, before: Cover) {
+        let busy: Vec<u32> = self.writing.iter().flat_map(|writing| writing.replaces.iter().copied()).collect();
+        let is_old = |run: &Run| run.cover < before && !busy.contains(&run.id);
+        let (old, kept): (Vec<Run>, Vec<Run>) = self.runs.drain(..).partition(is_old);
+        self.runs = kept;
+        for run in old {
+            self.drop_run(batch, &run);
+        }
+    }
+
+    fn remove_row(&mut self, batch: &mut sled::Batch) {
+        let Some((run, rows)) = self.dropped.last_mut() else { return };
+        match rows.checked_sub(1) {
+            Some(left) => {
+                *rows = left;
+                batch.remove(part(b'R', self.letter, *run, left).as_ref());
+            }
+            None => {
+                batch.remove(heading(b'H', self.letter, *run).as_ref());
+                self.dropped.pop();
+            }
+        }
+    }
+
+    /// Takes the least key of all, once where several runs have it.
+    fn least(&self, tree: &sled::Tree, cursors: &mut [Cursor<KEY>]) -> Result<Option<[u8; KEY]>, StoreError> {
+        let mut least = None;
+        for cursor in cursors.iter_mut() {
+            let key = cursor.peek(|at, run| self.row(tree, run, at))?;
+            least = match (least, key) {
+                (Some(least), Some(key)) => Some(key.min(least)),
+                (least, key) => least.or(key),
+            };
+        }
+        for cursor in cursors.iter_mut() {
+            if least.is_some() && cursor.peek(|at, run| self.row(tree, run, at))? == least {
+                cursor.at += 1;
+            }
+        }
+        Ok(least)
+    }
+}
+
+impl<const KEY: usize> Cursor<KEY> {
+    fn new(run: u32, rows: u32) -> Self {
+        Self { run, rows, next_row: 0, keys: sled::IVec::default(), at: 0 }
+    }
+
+    fn peek(&mut self, load: impl Fn(u32, u32) -> Result<sled::IVec, StoreError>) -> Result<Option<[u8; KEY]>, StoreError> {
+        loop {
+            if let Some(key) = self.keys.as_chunks::<KEY>().0.get(self.at) {
+                return Ok(Some(*key));
+            }
+            if self.next_row == self.rows {
+                return Ok(None);
+            }
+            self.keys = load(self.next_row, self.run)?;
+            self.next_row += 1;
+            self.at = 0;
+        }
+    }
+}

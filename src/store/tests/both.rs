@@ -1,0 +1,226 @@
+//! The cases that people ask about, over both stores.
+
+use std::sync::Arc;
+
+use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Recipient};
+use crate::core::outbox::{Delivery, End, State};
+use crate::core::records::{Admission, Change, Fate, Records, RowCounts};
+use crate::core::time::Moment;
+
+use super::super::{Durability, MemoryStore};
+use super::samples::Dice;
+use super::{OnDisk, Stored};
+
+macro_rules! over_both {
+    ($($case:ident),* $(,)?) => {
+        mod in_memory {
+            $(#[test] fn $case() { super::$case(super::MemoryStore::new()) })*
+        }
+        mod on_disk {
+            $(#[test] fn $case() { super::$case(super::OnDisk::new()) })*
+        }
+    };
+}
+
+over_both!(
+    a_group_sees_itself,
+    queues_show_what_is_committed,
+    a_delivery_goes_through_its_states,
+    two_numbers_become_one_person,
+    what_nobody_finished_is_found_again,
+    a_replayed_delivery_is_unfinished_again,
+);
+
+/// A store with a citizen, and things to put into it.
+struct Case<S> {
+    dice: Dice,
+    store: S,
+    citizen: CitizenId,
+}
+
+impl<S: Stored> Case<S> {
+    fn new(mut store: S) -> Self {
+        let mut dice = Dice::new(4);
+        let citizen = store.enroll(&dice.personnummer()).expect("enrolled");
+        Self { dice, store, citizen }
+    }
+
+    fn stage(&mut self, change: Change) {
+        self.store.stage(change).expect("staged");
+    }
+
+    /// Takes in an event for `recipients`.
+    fn admit(&mut self, recipients: &[Recipient]) -> Admission {
+        let number = self.dice.personnummer();
+        let mut admission = self.dice.admission(self.store.last_seq().0 + 1, self.citizen, number);
+        admission.deliveries = recipients.iter().map(|recipient| (*recipient, self.dice.because())).collect();
+        self.stage(Change::Admit(Arc::new(admission.clone())));
+        admission
+    }
+
+    fn row(&mut self, admission: &Admission, recipient: Recipient, state: State) -> Delivery {
+        let key = DeliveryKey { recipient, seq: admission.seq };
+        let delivery = Delivery { state, ..self.dice.delivery(key, admission.citizen, Arc::clone(&admission.event)) };
+        self.stage(Change::PutDelivery(delivery.clone()));
+        delivery
+    }
+
+    fn finish(&mut self, admission: &Admission, recipient: Recipient, had_row: bool, end: End) {
+        let key = DeliveryKey { recipient, seq: admission.seq };
+        let (citizen, event) = (admission.citizen, Arc::clone(&admission.event));
+        self.stage(Change::Finish { key, citizen, event, had_row, end, attempts: 2, at: Moment(9) });
+    }
+
+    fn fate(&mut self, admission: &Admission, recipient: Recipient) -> Option<Fate> {
+        self.store.fate(DeliveryKey { recipient, seq: admission.seq }).expect("readable")
+    }
+}
+
+fn fund() -> Recipient {
+    Recipient::parse("akasse:067").expect("a recipient")
+}
+
+fn kommune() -> Recipient {
+    Recipient::parse("kommune:860").expect("a recipient")
+}
+
+fn dead() -> State {
+    State::Dead { at: Moment(3), why: crate::core::outbox::Death::Expired }
+}
+
+fn a_group_sees_itself<S: Stored>(store: S) {
+    let mut case = Case::new(store);
+    let number = case.dice.personnummer();
+    assert_eq!(case.store.find_citizen(&number).expect("readable"), None);
+    let id = case.store.enroll(&number).expect("enrolled");
+    assert_eq!(case.store.find_citizen(&number).expect("readable"), Some(id));
+    assert!(case.store.citizen(id).expect("readable").is_some_and(|citizen| citizen.personnummer == number));
+    let admission = case.admit(&[fund(), kommune()]);
+    assert!(case.store.has_seen(&admission.event.mark).expect("readable"));
+    assert_eq!(case.store.last_seq(), EventSeq(1));
+    assert_eq!(case.fate(&admission, fund()), Some(Fate::Unfinished));
+    let row = case.row(&admission, fund(), State::Pending);
+    assert_eq!(case.store.delivery(row.key).expect("readable"), Some(row));
+    case.finish(&admission, kommune(), false, End::Delivered);
+    assert_eq!(case.fate(&admission, kommune()), Some(Fate::Ended(End::Delivered)));
+    assert_eq!(case.store.holders(case.citizen, &admission.event.external_id).expect("readable"), [kommune()]);
+    assert_eq!(case.store.by_wsb_id(admission.event.mark.wsb_id(kommune())).map(|(key, _)| key.recipient), Some(kommune()));
+}
+
+fn queues_show_what_is_committed<S: Stored>(store: S) {
+    let mut case = Case::new(store);
+    let admissions: Vec<_> = (0..5).map(|_| case.admit(&[fund()])).collect();
+    let rows: Vec<_> = admissions.iter().map(|admission| case.row(admission, fund(), State::Pending)).collect();
+    assert_eq!(case.store.waiting(fund(), None, 9).expect("readable"), []);
+    assert_eq!(case.store.rows_of(case.citizen).expect("readable"), []);
+    case.store.commit_group(Durability::Lazy);
+    assert_eq!(case.store.waiting(fund(), None, 9).expect("readable"), rows);
+    assert_eq!(case.store.waiting(fund(), Some(EventSeq(2)), 2).expect("readable"), rows[2..4]);
+    assert_eq!(case.store.waiting(kommune(), None, 9).expect("readable"), []);
+    case.row(&admissions[1], fund(), dead());
+    case.store.commit_group(Durability::Flush);
+    assert_eq!(case.store.waiting(fund(), None, 2).expect("readable"), [rows[0].clone(), rows[2].clone()]);
+    assert_eq!(case.store.rows_of(case.citizen).expect("readable").len(), 5);
+}
+
+fn a_delivery_goes_through_its_states<S: Stored>(store: S) {
+    let mut case = Case::new(store);
+    let admission = case.admit(&[fund()]);
+    case.store.commit_group(Durability::Flush);
+    let counts = |pending, retrying, dead| vec![(fund(), RowCounts { pending, retrying, dead })];
+    let retrying = State::Retrying { next_at: Moment(5), last: crate::core::outbox::Failure::Timeout };
+    for (state, expected) in [(State::Pending, counts(1, 0, 0)), (retrying, counts(0, 1, 0)), (dead(), counts(0, 0, 1))] {
+        let row = case.row(&admission, fund(), state);
+        assert_eq!(case.store.row_counts().expect("readable"), expected);
+        case.store.commit_group(Durability::Flush);
+        case.store.reopen();
+        assert_eq!(case.store.row_counts().expect("readable"), expected);
+        assert_eq!(case.store.delivery(row.key).expect("readable"), Some(row));
+    }
+    case.finish(&admission, fund(), true, End::Withdrawn(crate::core::outbox::Withdrawal::Operator));
+    case.store.commit_group(Durability::Flush);
+    case.store.reopen();
+    assert_eq!(case.store.row_counts().expect("readable"), []);
+    assert!(matches!(case.fate(&admission, fund()), Some(Fate::Ended(End::Withdrawn(_)))));
+    assert_eq!(case.fate(&admission, kommune()), None, "there never was one");
+    let holders = case.store.holders(case.citizen, &admission.event.external_id).expect("readable");
+    assert_eq!(holders, [fund()], "it was attempted twice, and may have arrived");
+}
+
+fn two_numbers_become_one_person<S: Stored>(store: S) {
+    let mut case = Case::new(store);
+    let into = case.citizen;
+    let number = case.dice.personnummer();
+    let from = case.store.enroll(&number).expect("enrolled");
+    case.citizen = from;
+    let admission = case.admit(&[fund(), kommune()]);
+    let row = case.row(&admission, fund(), State::Pending);
+    case.finish(&admission, kommune(), false, End::Delivered);
+    case.store.commit_group(Durability::Flush);
+    case.stage(Change::MergeCitizens { from, into });
+    for _ in 0..2 {
+        assert_eq!(case.store.find_citizen(&number).expect("readable"), Some(into));
+        assert_eq!(case.store.citizen(from).expect("readable").map(|citizen| citizen.id), Some(into));
+        for id in [from, into] {
+            assert_eq!(case.store.rows_of(id).expect("readable"), [row.key]);
+            assert_eq!(case.store.holders(id, &admission.event.external_id).expect("readable"), [kommune()]);
+        }
+        assert_eq!(case.store.delivery(row.key).expect("readable").as_ref(), Some(&row), "still sealed under its own key");
+        case.store.commit_group(Durability::Flush);
+        case.store.reopen();
+    }
+    case.stage(Change::MergeCitizens { from: into, into: from });
+    assert_eq!(case.store.citizen(from).expect("readable").map(|citizen| citizen.id), Some(into), "no circle");
+}
+
+fn what_nobody_finished_is_found_again<S: Stored>(store: S) {
+    let mut case = Case::new(store);
+    let admissions: Vec<_> = (0..4).map(|_| case.admit(&[kommune(), fund()])).collect();
+    case.finish(&admissions[0], kommune(), false, End::Delivered);
+    case.row(&admissions[0], fund(), State::Pending);
+    case.finish(&admissions[2], fund(), false, End::Delivered);
+    case.stage(Change::SetLowWater(EventSeq(2)));
+    case.store.commit_group(Durability::Flush);
+    case.store.reopen();
+    let found = case.store.unfinished_in_journal().expect("readable");
+    let keys: Vec<_> = found.iter().map(|delivery| (delivery.key.seq.0, delivery.key.recipient)).collect();
+    assert_eq!(keys, [(2, kommune()), (2, fund()), (3, kommune()), (4, kommune()), (4, fund())]);
+    let first = &found[0];
+    assert_eq!((&first.event, first.domain, first.first_at), (&admissions[1].event, admissions[1].domain, admissions[1].at));
+    assert_eq!((first.attempts, &first.state, first.replay), (0, &State::Pending, false));
+    assert_eq!(Some(&first.because), admissions[1].deliveries.first().map(|(_, because)| because));
+}
+
+fn a_replayed_delivery_is_unfinished_again<S: Stored>(store: S) {
+    let mut case = Case::new(store);
+    let admission = case.admit(&[fund()]);
+    case.finish(&admission, fund(), false, End::Delivered);
+    case.store.commit_group(Durability::Flush);
+    let row = case.row(&admission, fund(), State::Pending);
+    case.store.commit_group(Durability::Flush);
+    case.store.reopen();
+    assert_eq!(case.fate(&admission, fund()), Some(Fate::Unfinished));
+    case.finish(&admission, fund(), true, End::Delivered);
+    case.store.commit_group(Durability::Flush);
+    assert_eq!(case.fate(&admission, fund()), Some(Fate::Ended(End::Delivered)));
+    assert_eq!(case.store.ended(row.key), Some((End::Delivered, 2)));
+}
+
+/// Only the one in memory can be crashed without a process.
+#[test]
+fn a_crash_loses_what_was_not_flushed() {
+    let mut case = Case::new(MemoryStore::new());
+    let flushed = case.admit(&[fund()]);
+    case.store.commit(Durability::Flush);
+    let lazy = case.admit(&[fund()]);
+    case.store.commit(Durability::Lazy);
+    let staged = case.admit(&[fund()]);
+    let mut copy = case.store.clone();
+    copy.commit(Durability::Flush);
+    copy.crash();
+    case.store.crash();
+    let seen = |store: &mut MemoryStore, admission: &Admission| store.has_seen(&admission.event.mark) == Ok(true);
+    assert_eq!([&flushed, &lazy, &staged].map(|admission| seen(&mut case.store, admission)), [true, false, false]);
+    assert_eq!([&flushed, &lazy, &staged].map(|admission| seen(&mut copy, admission)), [true, true, true]);
+    assert_eq!(case.store.last_seq(), EventSeq(1));
+}

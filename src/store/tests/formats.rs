@@ -1,0 +1,176 @@
+//! Stored bytes of format 1, as they were written when it was made: they are
+//! read for ever. And bytes that nobody wrote, which are refused.
+
+use std::fmt::Debug;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::core::citizen::Citizen;
+use crate::core::ids::{CitizenId, DeliveryKey, EventSeq};
+use crate::core::outbox::Delivery;
+use crate::core::records::{Admission, Quarantined};
+
+use super::super::codec::{self, Ended, FinishRecord, Undecodable};
+use super::super::disk::Given;
+use super::super::journal::{self, Entry, Pages};
+use super::samples::Dice;
+
+const SEQ: EventSeq = EventSeq(77);
+const CITIZEN: CitizenId = CitizenId(12);
+
+fn key() -> DeliveryKey {
+    DeliveryKey { recipient: Dice::new(1).recipient(), seq: SEQ }
+}
+
+/// Compares with the committed bytes and with what they say. To add a fixture,
+/// run with `WSB_NEW_FIXTURES=1`; one that is there is never written again.
+fn check<T: Debug + PartialEq>(name: &str, sample: &T, encode: impl Fn(&T) -> Vec<u8>, decode: impl Fn(&[u8]) -> Result<T, Undecodable>) {
+    let path = |ending: &str| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/store-v1").join(format!("{name}.{ending}"));
+    if std::env::var_os("WSB_NEW_FIXTURES").is_some() && !path("hex").exists() {
+        let hex: Vec<String> = encode(sample).chunks(32).map(|line| line.iter().map(|byte| format!("{byte:02x}")).collect()).collect();
+        std::fs::write(path("hex"), hex.join("\n") + "\n").expect("written");
+        std::fs::write(path("txt"), format!("{sample:#?}\n")).expect("written");
+    }
+    let hex: String = std::fs::read_to_string(path("hex")).expect("the fixture").split_whitespace().collect();
+    let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal");
+    let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+    let decoded = decode(&bytes).expect("format 1");
+    assert_eq!(format!("{decoded:#?}\n"), std::fs::read_to_string(path("txt")).expect("the fixture"), "{name}");
+    assert_eq!(encode(&decoded), bytes, "{name}");
+    garble(&bytes, &encode, &decode);
+}
+
+/// Bytes that were cut, changed or made up: an error, or something that is
+/// written as it was read. Never a panic.
+fn garble<T>(bytes: &[u8], encode: &impl Fn(&T) -> Vec<u8>, decode: &impl Fn(&[u8]) -> Result<T, Undecodable>) {
+    let mut dice = Dice::new(bytes.len() as u64);
+    for len in 0..bytes.len() {
+        let _ = decode(&bytes[..len]).map(|decoded| encode(&decoded));
+    }
+    for _ in 0..3000 {
+        let mut bytes = bytes.to_vec();
+        for _ in 0..=dice.below(3) {
+            let at = dice.below(bytes.len() as u64) as usize;
+            bytes[at] = dice.next() as u8;
+        }
+        let _ = decode(&bytes).map(|decoded| encode(&decoded));
+    }
+    for _ in 0..1000 {
+        let mut made_up: Vec<u8> = (0..dice.below(80)).map(|_| dice.next() as u8).collect();
+        if let Some(version) = made_up.first_mut() {
+            *version = 1;
+        }
+        assert!(decode(&made_up).is_err() || made_up.len() < 40);
+    }
+    let mut newer = bytes.to_vec();
+    newer[0] = 2;
+    assert!(decode(&newer).is_err(), "a newer version is refused");
+}
+
+fn written<T>(encode: impl Fn(&T, &mut Vec<u8>)) -> impl Fn(&T) -> Vec<u8> {
+    move |value| {
+        let mut out = Vec::new();
+        encode(value, &mut out);
+        out
+    }
+}
+
+#[test]
+fn admissions() {
+    let mut dice = Dice::new(20);
+    let number = dice.personnummer();
+    for at in 0..14 {
+        let sample: Admission = dice.admission(SEQ.0, CITIZEN, number);
+        let encode = written(codec::encode_admission);
+        check(&format!("admission-{at:02}"), &sample, encode, |bytes| codec::decode_admission(SEQ, CITIZEN, bytes));
+    }
+}
+
+#[test]
+fn deliveries() {
+    let mut dice = Dice::new(21);
+    for at in 0..6 {
+        let number = dice.personnummer();
+        let event = Arc::new(dice.event(number));
+        let sample: Delivery = dice.delivery(key(), CITIZEN, event);
+        let encode = written(codec::encode_delivery);
+        check(&format!("delivery-{at:02}"), &sample, encode, |bytes| codec::decode_delivery(key(), CITIZEN, bytes));
+    }
+}
+
+#[test]
+fn citizens() {
+    let mut dice = Dice::new(22);
+    for at in 0..6 {
+        let mut sample = Citizen::new(CITIZEN, dice.personnummer());
+        for _ in 0..3 {
+            sample = dice.older(&sample);
+        }
+        check(&format!("citizen-{at:02}"), &sample, written(codec::encode_citizen), |bytes| codec::decode_citizen(CITIZEN, bytes));
+    }
+}
+
+#[test]
+fn finishes() {
+    let mut dice = Dice::new(23);
+    let mut record = || FinishRecord {
+        key: DeliveryKey { recipient: dice.recipient(), seq: EventSeq(dice.below(1 << 40)) },
+        end: dice.end(),
+        attempts: dice.below(1000) as u32,
+        at: dice.moment(),
+        had_row: dice.once_in(2),
+        holds: dice.maybe(|dice| (CitizenId(dice.next() as u32), dice.next())),
+    };
+    let sample: Vec<FinishRecord> = (0..12).map(|_| record()).collect();
+    let encode = |records: &Vec<FinishRecord>| {
+        let mut out = Vec::new();
+        records.iter().for_each(|record| codec::encode_finish(record, &mut out));
+        if out.is_empty() { vec![1] } else { out }
+    };
+    // Made-up bytes can be a list of finishes: only the sealing tells.
+    check("finishes", &sample, encode, codec::decode_finishes);
+    let delivery = dice.delivery(key(), CITIZEN, Arc::new(Dice::new(3).event(Dice::new(4).personnummer())));
+    let sample = Ended { end: dice.end(), attempts: 7, at: dice.moment(), failures: delivery.failures };
+    check("ended", &sample, written(codec::encode_ended), codec::decode_ended);
+}
+
+#[test]
+fn messages_in_quarantine() {
+    let sample: Quarantined = Dice::new(24).quarantined(5);
+    check("quarantined", &sample, written(codec::encode_quarantined), |bytes| codec::decode_quarantined(5, bytes));
+}
+
+#[test]
+fn what_stands_outside_of_seals() {
+    let sample = Given { next_slot: 4097, next_quarantine: 12, low_water: 1 << 40 };
+    check("given", &sample, Given::encode, Given::decode);
+    let mut pages = Pages::default();
+    let sealed: [&[u8]; 3] = [b"sealed", b"", b"sealed as well"];
+    for (at, sealed) in sealed.into_iter().enumerate() {
+        let wsb_ids = vec![0x0102_0304_0506_0708; at];
+        pages.push(&Entry { seq: 500 + 3 * at as u64, slot: 9, mark: 0xfeed, wsb_ids, sealed });
+    }
+    let [(500, page)] = &pages.take()[..] else { panic!("one row") };
+    let read = |bytes: &[u8]| journal::entries(500, bytes).map(|entry| entry.map(owned)).collect::<Result<Vec<_>, _>>();
+    let sample = read(page).expect("a row");
+    let write = |entries: &Vec<Owned>| {
+        let mut pages = Pages::default();
+        for (seq, slot, mark, wsb_ids, sealed) in entries {
+            pages.push(&Entry { seq: *seq, slot: *slot, mark: *mark, wsb_ids: wsb_ids.clone(), sealed });
+        }
+        pages.take().pop().map_or_else(|| vec![1], |(_, page)| page)
+    };
+    // Places may descend in made-up bytes only, which writing does not expect.
+    let ascending = |bytes: &[u8]| {
+        let entries = read(bytes)?;
+        let refused = Undecodable { what: "a row in order" };
+        if entries.is_sorted_by_key(|entry| entry.0) && entries.len() < 100 { Ok(entries) } else { Err(refused) }
+    };
+    check("journal", &sample, write, ascending);
+}
+
+type Owned = (u64, u32, u64, Vec<u64>, Vec<u8>);
+
+fn owned(entry: Entry<'_>) -> Owned {
+    (entry.seq, entry.slot, entry.mark, entry.wsb_ids, entry.sealed.to_vec())
+}

@@ -1,0 +1,170 @@
+//! One suite over both stores, and what only the one on disk can get wrong.
+
+mod both;
+mod crash;
+mod formats;
+mod pruning;
+mod random;
+mod refusals;
+mod samples;
+mod sealed;
+
+use std::sync::Arc;
+
+use crate::core::citizen::Citizen;
+use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
+use crate::core::outbox::{Delivery, End};
+use crate::core::records::{Admission, Change, Fate, Quarantined, Records, RowCounts};
+
+use super::{Durability, MemoryStore, Options, Store, StoreError};
+
+/// What both stores can do besides the port.
+pub(super) trait Stored: Records {
+    fn commit_group(&mut self, durability: Durability);
+    /// Closes it and opens it again.
+    fn reopen(&mut self);
+    fn taken_in(&self, seq: EventSeq) -> Option<Arc<Admission>>;
+    fn by_wsb_id(&self, id: WsbId) -> Option<(DeliveryKey, Arc<Admission>)>;
+    fn ended(&self, key: DeliveryKey) -> Option<(End, u32)>;
+}
+
+impl Stored for MemoryStore {
+    fn commit_group(&mut self, durability: Durability) {
+        self.commit(durability);
+    }
+
+    fn reopen(&mut self) {
+        self.flush();
+        self.crash();
+    }
+
+    fn taken_in(&self, seq: EventSeq) -> Option<Arc<Admission>> {
+        self.admission(seq)
+    }
+
+    fn by_wsb_id(&self, id: WsbId) -> Option<(DeliveryKey, Arc<Admission>)> {
+        self.find_by_wsb_id(id)
+    }
+
+    fn ended(&self, key: DeliveryKey) -> Option<(End, u32)> {
+        self.finished(key).map(|finished| (finished.end, finished.attempts))
+    }
+}
+
+/// A store in a directory of its own, small enough that runs are written and
+/// merged all the time.
+#[derive(Debug)]
+pub(super) struct OnDisk {
+    store: Option<Store>,
+    options: Options,
+    /// Removed when dropped.
+    _dir: tempfile::TempDir,
+}
+
+impl OnDisk {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let options = Options { gathered_keys: 40, cached_citizens: 6, ..Options::new(dir.path().join("data")) };
+        let store = Store::open(&options).expect("a new store");
+        Self { store: Some(store), options, _dir: dir }
+    }
+
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub fn store(&mut self) -> &mut Store {
+        self.store.as_mut().expect("open until reopened")
+    }
+
+    pub fn close(&mut self) {
+        self.store = None;
+    }
+}
+
+impl Records for OnDisk {
+    type Error = StoreError;
+
+    fn last_seq(&self) -> EventSeq {
+        self.store.as_ref().expect("open").last_seq()
+    }
+
+    fn has_seen(&mut self, mark: &EventMark) -> Result<bool, Self::Error> {
+        self.store().has_seen(mark)
+    }
+
+    fn find_citizen(&mut self, personnummer: &Personnummer) -> Result<Option<CitizenId>, Self::Error> {
+        self.store().find_citizen(personnummer)
+    }
+
+    fn enroll(&mut self, personnummer: &Personnummer) -> Result<CitizenId, Self::Error> {
+        self.store().enroll(personnummer)
+    }
+
+    fn citizen(&mut self, id: CitizenId) -> Result<Option<Arc<Citizen>>, Self::Error> {
+        self.store().citizen(id)
+    }
+
+    fn waiting(&mut self, recipient: Recipient, after: Option<EventSeq>, limit: usize) -> Result<Vec<Delivery>, Self::Error> {
+        self.store().waiting(recipient, after, limit)
+    }
+
+    fn delivery(&mut self, key: DeliveryKey) -> Result<Option<Delivery>, Self::Error> {
+        self.store().delivery(key)
+    }
+
+    fn rows_of(&mut self, citizen: CitizenId) -> Result<Vec<DeliveryKey>, Self::Error> {
+        self.store().rows_of(citizen)
+    }
+
+    fn fate(&mut self, key: DeliveryKey) -> Result<Option<Fate>, Self::Error> {
+        self.store().fate(key)
+    }
+
+    fn unfinished_in_journal(&mut self) -> Result<Vec<Delivery>, Self::Error> {
+        self.store().unfinished_in_journal()
+    }
+
+    fn row_counts(&mut self) -> Result<Vec<(Recipient, RowCounts)>, Self::Error> {
+        self.store().row_counts()
+    }
+
+    fn holders(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Recipient>, Self::Error> {
+        self.store().holders(citizen, record)
+    }
+
+    fn next_quarantine_id(&mut self) -> u64 {
+        self.store().next_quarantine_id()
+    }
+
+    fn quarantined(&mut self, id: u64) -> Result<Option<Quarantined>, Self::Error> {
+        self.store().quarantined(id)
+    }
+
+    fn stage(&mut self, change: Change) -> Result<(), Self::Error> {
+        self.store().stage(change)
+    }
+}
+
+impl Stored for OnDisk {
+    fn commit_group(&mut self, durability: Durability) {
+        self.store().commit(durability).expect("committed");
+    }
+
+    fn reopen(&mut self) {
+        self.close();
+        self.store = Some(Store::open(&self.options).expect("the same store"));
+    }
+
+    fn taken_in(&self, seq: EventSeq) -> Option<Arc<Admission>> {
+        self.store.as_ref()?.admission(seq).expect("readable")
+    }
+
+    fn by_wsb_id(&self, id: WsbId) -> Option<(DeliveryKey, Arc<Admission>)> {
+        self.store.as_ref()?.find_by_wsb_id(id).expect("readable")
+    }
+
+    fn ended(&self, key: DeliveryKey) -> Option<(End, u32)> {
+        self.store.as_ref()?.finished(key).expect("readable").map(|ended| (ended.end, ended.attempts))
+    }
+}

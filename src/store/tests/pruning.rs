@@ -1,0 +1,71 @@
+//! What is older than the horizon goes, in slices; the rest answers as before.
+
+use std::sync::Arc;
+
+use crate::core::ids::{DeliveryKey, EventMark, EventSeq};
+use crate::core::outbox::End;
+use crate::core::records::{Change, Records};
+use crate::core::time::Moment;
+
+use super::super::{Durability, Pruned};
+use super::samples::Dice;
+use super::{OnDisk, Stored};
+
+#[test]
+fn what_is_old_goes_and_nothing_else() {
+    let mut disk = OnDisk::new();
+    let mut dice = Dice::new(8);
+    let number = dice.personnummer();
+    let citizen = disk.enroll(&number).expect("enrolled");
+    let mut marks: Vec<(EventMark, Option<DeliveryKey>)> = Vec::new();
+    for seq in 1..=300 {
+        let mut admission = dice.admission(seq, citizen, number);
+        admission.at = Moment(seq as i64 * 1000);
+        admission.deliveries.truncate(1);
+        let (event, first) = (Arc::clone(&admission.event), admission.deliveries.first().cloned());
+        let key = first.map(|(recipient, _)| DeliveryKey { recipient, seq: EventSeq(seq) });
+        marks.push((event.mark, key));
+        disk.stage(Change::Admit(Arc::new(admission))).expect("staged");
+        if let Some(key) = key {
+            let had_row = seq % 2 == 0;
+            if had_row {
+                disk.stage(Change::PutDelivery(dice.delivery(key, citizen, Arc::clone(&event)))).expect("staged");
+            }
+            let (end, at) = (End::Delivered, Moment(5));
+            disk.stage(Change::Finish { key, citizen, event, had_row, end, attempts: 1, at }).expect("staged");
+        }
+        disk.stage(Change::SetLowWater(EventSeq(seq + 1))).expect("staged");
+        if seq % 5 == 0 {
+            disk.commit_group(Durability::Lazy);
+        }
+    }
+    let mut slices = 0;
+    while disk.store().prune(Moment(200_000), 4).expect("pruned") == Pruned::More {
+        disk.commit_group(Durability::Lazy);
+        slices += 1;
+        assert!(slices < 100, "comes to an end");
+    }
+    disk.commit_group(Durability::Flush);
+    assert!(slices > 3);
+    for _ in 0..2 {
+        let known = |disk: &OnDisk, seq: u64| disk.taken_in(EventSeq(seq)).is_some();
+        let first = (1..=300).find(|seq| known(&disk, *seq)).expect("some are left");
+        assert!((190..=200).contains(&first), "{first}");
+        assert!((first..=300).all(|seq| known(&disk, seq)));
+        for (at, (mark, key)) in marks.iter().enumerate() {
+            let is_kept = at as u64 + 1 >= first;
+            assert_eq!(disk.has_seen(mark).expect("readable"), is_kept);
+            // Of the others some finishes stay a little longer, until a run of the
+            // ledger holds what they say.
+            if let Some(key) = key.filter(|_| is_kept) {
+                assert!(disk.fate(key).expect("readable").is_some(), "{key:?}");
+            }
+        }
+        assert_eq!(disk.last_seq(), EventSeq(300));
+        disk.reopen();
+    }
+    assert_eq!(disk.store().prune(Moment(i64::MAX), 1000).expect("pruned"), Pruned::Done);
+    disk.commit_group(Durability::Flush);
+    disk.reopen();
+    assert_eq!(disk.last_seq(), EventSeq(300), "the newest place is remembered");
+}

@@ -1,0 +1,265 @@
+//! The store on disk beside the one in memory, through random lives: whatever
+//! is asked, both answer the same.
+
+use std::sync::Arc;
+
+use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, Personnummer, Recipient};
+use crate::core::outbox::{Delivery, State};
+use crate::core::records::{Admission, Change, Fate, Records};
+
+use super::super::{Durability, MemoryStore};
+use super::samples::Dice;
+use super::{OnDisk, Stored};
+
+/// Both stores, and what has been put into them so far.
+struct Both {
+    dice: Dice,
+    disk: OnDisk,
+    memory: MemoryStore,
+    numbers: Vec<Personnummer>,
+    citizens: Vec<CitizenId>,
+    events: Vec<Arc<Admission>>,
+    messages: u64,
+}
+
+#[test]
+fn answers_as_the_one_in_memory_does() {
+    for seed in 0..6 {
+        // What the test says when it fails repeats it.
+        println!("seed {seed}");
+        let mut both = Both {
+            dice: Dice::new(seed),
+            disk: OnDisk::new(),
+            memory: MemoryStore::new(),
+            numbers: Vec::new(),
+            citizens: Vec::new(),
+            events: Vec::new(),
+            messages: 0,
+        };
+        both.enroll();
+        for _ in 0..600 {
+            both.step();
+        }
+        both.commit(Durability::Flush);
+        both.compare_everything();
+        both.disk.reopen();
+        both.compare_everything();
+    }
+}
+
+impl Both {
+    fn step(&mut self) {
+        match self.dice.below(100) {
+            0..=4 => self.enroll(),
+            5..=7 => self.assign(),
+            8 => self.merge(),
+            9..=16 => self.change_citizen(),
+            17..=44 => self.admit(),
+            45..=59 => self.finish_or_row(),
+            60..=69 => self.touch_row(),
+            70..=72 => self.set_low_water(),
+            73..=75 => self.quarantine(),
+            76..=77 => self.release(),
+            78..=93 => {
+                let durability = self.dice.one_of(&[Durability::Flush, Durability::Lazy]);
+                self.commit(durability);
+                self.compare_committed();
+            }
+            94 => {
+                self.commit(Durability::Lazy);
+                self.disk.reopen();
+                self.compare_committed();
+            }
+            _ => self.compare_some(),
+        }
+    }
+
+    fn stage(&mut self, change: Change) {
+        self.memory.stage(change.clone()).expect("staged");
+        self.disk.stage(change).expect("staged");
+    }
+
+    fn commit(&mut self, durability: Durability) {
+        self.memory.commit_group(durability);
+        self.disk.commit_group(durability);
+    }
+
+    fn enroll(&mut self) {
+        let number = self.dice.personnummer();
+        if self.memory.find_citizen(&number) == Ok(None) {
+            let id = self.memory.enroll(&number).expect("enrolled");
+            assert_eq!(self.disk.enroll(&number).expect("enrolled"), id);
+            self.numbers.push(number);
+            self.citizens.push(id);
+        }
+    }
+
+    fn some_citizen(&mut self) -> CitizenId {
+        let citizen = self.dice.one_of(&self.citizens);
+        // Things are put under whoever remains, as the engine does.
+        self.memory.citizen(citizen).expect("readable").map_or(citizen, |citizen| citizen.id)
+    }
+
+    fn assign(&mut self) {
+        let personnummer = self.dice.personnummer();
+        let citizen = self.some_citizen();
+        self.numbers.push(personnummer);
+        self.stage(Change::AssignNumber { personnummer, citizen });
+    }
+
+    fn merge(&mut self) {
+        let (from, into) = (self.some_citizen(), self.some_citizen());
+        if from != into {
+            self.stage(Change::MergeCitizens { from, into });
+        }
+    }
+
+    fn change_citizen(&mut self) {
+        let id = self.some_citizen();
+        let citizen = self.memory.citizen(id).expect("readable").expect("known");
+        let citizen = Arc::new(self.dice.older(&citizen));
+        self.stage(Change::PutCitizen(citizen));
+    }
+
+    fn admit(&mut self) {
+        let (citizen, number) = (self.some_citizen(), self.dice.one_of(&self.numbers));
+        let admission = Arc::new(self.dice.admission(self.memory.last_seq().0 + 1, citizen, number));
+        self.events.push(Arc::clone(&admission));
+        self.stage(Change::Admit(admission));
+    }
+
+    fn some_delivery(&mut self) -> Option<(DeliveryKey, Arc<Admission>)> {
+        if self.events.is_empty() {
+            return None;
+        }
+        let recent = self.events.len().saturating_sub(if self.dice.once_in(3) { 1000 } else { 12 });
+        let admission = self.dice.one_of(&self.events[recent..]);
+        let (recipient, _) = admission.deliveries.first()?.clone();
+        Some((DeliveryKey { recipient, seq: admission.seq }, admission))
+    }
+
+    /// An unfinished delivery finishes; or gets a row, perhaps to be sent again.
+    fn finish_or_row(&mut self) {
+        let Some((key, admission)) = self.some_delivery() else { return };
+        let has_row = self.memory.delivery(key).expect("readable").is_some();
+        let is_open = self.memory.fate(key) == Ok(Some(Fate::Unfinished));
+        if is_open && !self.dice.once_in(3) {
+            let (end, attempts, at) = (self.dice.end(), self.dice.below(9) as u32, self.dice.moment());
+            let (citizen, event) = (admission.citizen, Arc::clone(&admission.event));
+            self.stage(Change::Finish { key, citizen, event, had_row: has_row, end, attempts, at });
+        } else {
+            let delivery = self.dice.delivery(key, admission.citizen, Arc::clone(&admission.event));
+            self.stage(Change::PutDelivery(delivery));
+        }
+    }
+
+    fn touch_row(&mut self) {
+        let Some((key, _)) = self.some_delivery() else { return };
+        if let Some(row) = self.memory.delivery(key).expect("readable") {
+            let mut row = self.dice.delivery(key, row.citizen, row.event);
+            if self.dice.once_in(4) {
+                row.citizen = self.some_citizen();
+            }
+            self.stage(Change::PutDelivery(row));
+        }
+    }
+
+    fn set_low_water(&mut self) {
+        let open = self.memory.unfinished_in_journal().expect("readable");
+        let low = open.first().map_or(EventSeq(self.memory.last_seq().0 + 1), |delivery| delivery.key.seq);
+        self.stage(Change::SetLowWater(low));
+    }
+
+    fn quarantine(&mut self) {
+        let id = self.memory.next_quarantine_id();
+        assert_eq!(self.disk.next_quarantine_id(), id);
+        self.messages = id;
+        let quarantined = self.dice.quarantined(id);
+        self.stage(Change::Quarantine(quarantined));
+    }
+
+    fn release(&mut self) {
+        let id = self.dice.below(self.messages + 1);
+        self.stage(Change::Release(id));
+    }
+
+    /// What a group sees of itself.
+    fn compare_some(&mut self) {
+        assert_eq!(self.disk.last_seq(), self.memory.last_seq());
+        assert_eq!(self.disk.row_counts().expect("readable"), self.memory.row_counts().expect("readable"));
+        let unknown = EventMark::of("nowhere", "never");
+        assert!(!self.disk.has_seen(&unknown).expect("readable"));
+        for _ in 0..4 {
+            let number = self.dice.one_of(&self.numbers);
+            self.compare_number(number);
+            let citizen = self.dice.one_of(&self.citizens);
+            self.compare_citizen(citizen);
+            if !self.events.is_empty() {
+                let admission = self.dice.one_of(&self.events);
+                self.compare_event(&admission);
+            }
+        }
+        for id in 0..=self.messages {
+            assert_eq!(self.disk.quarantined(id).expect("readable"), self.memory.quarantined(id).expect("readable"));
+        }
+    }
+
+    fn compare_number(&mut self, number: Personnummer) {
+        assert_eq!(self.disk.find_citizen(&number).expect("readable"), self.memory.find_citizen(&number).expect("readable"));
+    }
+
+    fn compare_citizen(&mut self, id: CitizenId) {
+        assert_eq!(self.disk.citizen(id).expect("readable"), self.memory.citizen(id).expect("readable"));
+    }
+
+    fn compare_event(&mut self, admission: &Admission) {
+        assert!(self.disk.has_seen(&admission.event.mark).expect("readable"));
+        assert_eq!(self.disk.taken_in(admission.seq).as_deref(), Some(admission));
+        let record = &admission.event.external_id;
+        for number in [5, 67, 0x1000 + 101, 0x1000 + 860] {
+            let recipient = Recipient::from_number(number).expect("a recipient");
+            let key = DeliveryKey { recipient, seq: admission.seq };
+            assert_eq!(self.disk.delivery(key).expect("readable"), self.memory.delivery(key).expect("readable"));
+            assert_eq!(self.disk.fate(key).expect("readable"), self.memory.fate(key).expect("readable"), "{key:?}");
+            assert_eq!(self.disk.ended(key), self.memory.ended(key));
+            let id = admission.event.mark.wsb_id(recipient);
+            assert_eq!(self.disk.by_wsb_id(id), self.memory.by_wsb_id(id));
+        }
+        let holders = self.memory.holders(admission.citizen, record).expect("readable");
+        assert_eq!(self.disk.holders(admission.citizen, record).expect("readable"), holders);
+    }
+
+    /// What is seen after a commit only.
+    fn compare_committed(&mut self) {
+        let reader = self.disk.store().reader();
+        for number in [5, 67, 0x1000 + 101, 0x1000 + 860] {
+            let recipient = Recipient::from_number(number).expect("a recipient");
+            let (after, limit) = (self.dice.maybe(|dice| EventSeq(dice.below(100))), self.dice.below(40) as usize);
+            let expected = self.memory.waiting(recipient, after, limit).expect("readable");
+            assert_eq!(self.disk.waiting(recipient, after, limit).expect("readable"), expected);
+            assert_eq!(reader.waiting(recipient, after, limit).expect("readable"), expected);
+            let dead = reader.dead(recipient, None, usize::MAX).expect("readable");
+            let expected: Vec<_> = self.memory.rows().filter(|row| row.key.recipient == recipient).collect();
+            let is_dead = |row: &Delivery| matches!(row.state, State::Dead { .. });
+            assert!(dead.iter().eq(expected.into_iter().map(|row| &**row).filter(|row| is_dead(row))));
+        }
+        let unfinished = self.memory.unfinished_in_journal().expect("readable");
+        assert_eq!(self.disk.unfinished_in_journal().expect("readable"), unfinished);
+        let citizen = self.dice.one_of(&self.citizens);
+        assert_eq!(self.disk.rows_of(citizen).expect("readable"), self.memory.rows_of(citizen).expect("readable"));
+        let page = reader.quarantine(self.messages / 2, 5).expect("readable");
+        let expected = self.memory.quarantine().filter(|quarantined| quarantined.id > self.messages / 2).take(5);
+        assert!(page.iter().eq(expected));
+        self.compare_some();
+    }
+
+    fn compare_everything(&mut self) {
+        self.compare_committed();
+        self.numbers.clone().into_iter().for_each(|number| self.compare_number(number));
+        for citizen in self.citizens.clone() {
+            self.compare_citizen(citizen);
+            assert_eq!(self.disk.rows_of(citizen).expect("readable"), self.memory.rows_of(citizen).expect("readable"));
+        }
+        self.events.clone().iter().for_each(|admission| self.compare_event(admission));
+    }
+}

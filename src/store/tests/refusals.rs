@@ -1,0 +1,193 @@
+//! A store that cannot be opened says what is wrong, where, and what to do.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::core::ids::EventSeq;
+use crate::core::records::{Change, Records};
+
+use super::super::{Create, Durability, MasterKey, OpenError, Options, Store};
+use super::samples::Dice;
+
+/// A closed store with something in it.
+struct Closed {
+    dir: tempfile::TempDir,
+    options: Options,
+    events: u64,
+}
+
+impl Closed {
+    fn new(events: u64) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let options = Options { gathered_keys: 100, ..Options::new(dir.path().join("data")) };
+        let mut store = Store::open(&options).expect("a new store");
+        let mut dice = Dice::new(9);
+        for seq in 1..=events {
+            let number = dice.personnummer();
+            let citizen = match store.find_citizen(&number).expect("readable") {
+                Some(citizen) => citizen,
+                None => store.enroll(&number).expect("enrolled"),
+            };
+            let admission = dice.admission(seq, citizen, number);
+            store.stage(Change::Admit(admission.into())).expect("staged");
+            if seq % 10 == 0 {
+                store.commit(Durability::Flush).expect("committed");
+            }
+        }
+        store.commit(Durability::Flush).expect("committed");
+        Self { dir, options, events }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.options.data_dir.join(name)
+    }
+
+    /// Opens it and returns the refusal, which must name all of `expected`.
+    fn check(&self, expected: &[&str]) -> OpenError {
+        let refusal = Store::open(&self.options).expect_err("refused");
+        let text = refusal.to_string();
+        for word in expected {
+            assert!(text.contains(word), "{text:?} does not say {word:?}");
+        }
+        refusal
+    }
+}
+
+#[test]
+fn another_process_has_it() {
+    let closed = Closed::new(1);
+    let open = Store::open(&closed.options).expect("open");
+    assert!(matches!(closed.check(&["data/store", "in use", "stop"]), OpenError::Locked(_)));
+    drop(open);
+    Store::open(&closed.options).expect("open again right after");
+}
+
+#[test]
+fn the_key_is_wrong_missing_or_exposed() {
+    let mut closed = Closed::new(1);
+    let right = closed.options.key_file.clone();
+    closed.options.key_file = closed.dir.path().join("other.key");
+    closed.check(&["other.key", "does not exist", "restore"]);
+    assert!(!closed.options.key_file.exists(), "no key is made for a store that has one");
+    MasterKey::create(&closed.options.key_file).expect("another key");
+    assert!(matches!(closed.check(&["other.key", "data/store", "--key-file"]), OpenError::WrongKey { .. }));
+    closed.options.key_file = right.clone();
+    fs::set_permissions(&right, fs::Permissions::from_mode(0o644)).expect("permissions");
+    closed.check(&["data.key", "chmod 600", "644"]);
+    fs::set_permissions(&right, fs::Permissions::from_mode(0o600)).expect("permissions");
+    closed.options.key_file = closed.path("inside.key");
+    closed.check(&["inside.key", "inside the data directory"]);
+}
+
+#[test]
+fn it_was_written_by_a_newer_broker() {
+    let closed = Closed::new(1);
+    let db = sled::open(closed.path("store")).expect("sled");
+    db.insert(super::super::rows::FORMAT, &2u32.to_be_bytes()).expect("written");
+    drop(db);
+    assert!(matches!(
+        closed.check(&["data/store", "format 2", "up to 1", "newer broker"]),
+        OpenError::NewerFormat { found: 2, known: 1, .. }
+    ));
+}
+
+#[test]
+fn there_is_none() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let options = Options { create: Create::Never, ..Options::new(dir.path().join("data")) };
+    let refusal = Store::open(&options).expect_err("refused");
+    assert!(matches!(refusal, OpenError::Absent(_)) && refusal.to_string().contains("--data-dir"));
+    assert!(!options.data_dir.exists() && !options.key_file.exists());
+}
+
+#[test]
+fn the_keys_of_its_citizens_are_missing_or_garbled() {
+    let closed = Closed::new(1);
+    let path = closed.path("citizen-keys");
+    let keys = fs::read(&path).expect("the keys");
+    fs::remove_file(&path).expect("removed");
+    assert!(matches!(closed.check(&["citizen-keys", "missing", "restore"]), OpenError::CitizenKeysMissing(_)));
+    fs::write(&path, &keys[..1000]).expect("written");
+    assert!(matches!(closed.check(&["citizen-keys", "shorter", "restore"]), OpenError::CitizenKeysMissing(_)));
+    fs::write(&path, vec![7; keys.len()]).expect("written");
+    assert!(matches!(closed.check(&["citizen-keys", "restore"]), OpenError::CitizenKeys { .. }));
+    fs::write(&path, &keys).expect("written");
+    Store::open(&closed.options).expect("whole again");
+}
+
+#[test]
+fn it_lost_everything_or_its_end() {
+    let closed = Closed::new(200);
+    let whole = closed.dir.path().join("whole");
+    copy(&closed.options.data_dir, &whole);
+    let db = closed.path("store").join("db");
+    let len = fs::metadata(&db).expect("sled's file").len();
+    for tenths in 0..10 {
+        restore(&whole, &closed.options.data_dir);
+        let file = fs::OpenOptions::new().write(true).open(&db).expect("sled's file");
+        file.set_len(len * tenths / 10).expect("cut");
+        judge(&closed, &format!("cut at {tenths} tenths"));
+    }
+    restore(&whole, &closed.options.data_dir);
+    fs::remove_dir_all(closed.path("store")).expect("removed");
+    closed.check(&["damaged", "citizen keys", "restore a backup"]);
+}
+
+#[test]
+fn its_files_are_garbled() {
+    let closed = Closed::new(200);
+    let whole = closed.dir.path().join("whole");
+    copy(&closed.options.data_dir, &whole);
+    let db = closed.path("store").join("db");
+    let mut dice = Dice::new(77);
+    for _ in 0..25 {
+        restore(&whole, &closed.options.data_dir);
+        let mut bytes = fs::read(&db).expect("sled's file");
+        let at = dice.below(bytes.len() as u64 - 64) as usize;
+        bytes[at..at + 64].iter_mut().for_each(|byte| *byte = !*byte);
+        fs::write(&db, bytes).expect("written");
+        judge(&closed, &format!("garbled at {at}"));
+    }
+}
+
+/// Whatever was done to the files: opening refuses and says so, or everything
+/// is there, or reading what is not says so.
+fn judge(closed: &Closed, what: &str) {
+    let mut store = match Store::open(&closed.options) {
+        Ok(store) => store,
+        Err(refusal) => {
+            let text = refusal.to_string();
+            assert!(matches!(refusal, OpenError::Damaged { .. } | OpenError::CutShort { .. }), "{what}: {text}");
+            assert!(text.contains("store") && text.contains("backup"), "{what}: {text}");
+            return;
+        }
+    };
+    assert_eq!(store.last_seq().0, closed.events, "{what}");
+    for seq in 1..=closed.events {
+        match store.admission(EventSeq(seq)) {
+            Ok(Some(admission)) => {
+                assert!(matches!(store.has_seen(&admission.event.mark), Ok(true) | Err(_)), "{what}: {seq}");
+            }
+            Ok(None) => panic!("{what}: event {seq} is lost without a word"),
+            Err(_) => return,
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a directory");
+    for entry in fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let to = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), to).expect("copied")),
+        }
+    }
+}
+
+fn restore(from: &Path, to: &Path) {
+    fs::remove_dir_all(to).expect("removed");
+    copy(from, to);
+}

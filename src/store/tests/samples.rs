@@ -1,0 +1,242 @@
+//! Random things of every shape, the same for the same seed.
+
+use std::sync::Arc;
+
+use crate::core::citizen::{Citizen, Folded};
+use crate::core::event::{Change as Happened, Content, Event, PlanKind, Registered, Registrar};
+use crate::core::ids::{
+    Akassekode, CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Jobcenterkode, Kommunekode, Personnummer, Recipient,
+};
+use crate::core::outbox::{Attempt, Because, Death, Delivery, End, Failure, State, Withdrawal};
+use crate::core::policy::{Audience, Domain};
+use crate::core::records::{Admission, Quarantined};
+use crate::core::routing::{LeftOut, Suppression};
+use crate::core::time::{Day, Moment};
+
+/// A small generator of numbers (xorshift64*).
+#[derive(Debug, Clone)]
+pub(super) struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    pub fn below(&mut self, end: u64) -> u64 {
+        (self.next() >> 20) % end
+    }
+
+    pub fn once_in(&mut self, times: u64) -> bool {
+        self.below(times) == 0
+    }
+
+    pub fn one_of<T: Clone>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len() as u64) as usize].clone()
+    }
+
+    pub fn maybe<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        if self.once_in(2) { None } else { Some(make(self)) }
+    }
+
+    fn text(&mut self) -> String {
+        match self.below(4) {
+            0 => String::new(),
+            1 => self.uuid(),
+            2 => "blåbærgrød".repeat(self.below(9) as usize),
+            _ => format!("text-{}", self.next()),
+        }
+    }
+
+    fn uuid(&mut self) -> String {
+        uuid::Uuid::from_u128(u128::from(self.next()) << 64 | u128::from(self.next())).to_string()
+    }
+
+    pub fn moment(&mut self) -> Moment {
+        Moment(1_700_000_000_000_000 + self.below(1 << 50) as i64)
+    }
+
+    fn day(&mut self) -> Day {
+        Day::from_number(self.below(40_000) as i32 - 10_000).expect("a day of our times")
+    }
+
+    pub fn personnummer(&mut self) -> Personnummer {
+        let text = format!("{:02}{:02}{:06}", self.below(28) + 1, self.below(12) + 1, self.below(1_000_000));
+        Personnummer::parse(&text).expect("a personnummer")
+    }
+
+    pub fn external_id(&mut self) -> ExternalId {
+        let text = if self.once_in(4) { format!("Record-{}", self.below(1000)) } else { self.uuid() };
+        ExternalId::parse(&text).expect("an id")
+    }
+
+    /// One of a few, so that things meet.
+    pub fn recipient(&mut self) -> Recipient {
+        Recipient::from_number(self.one_of(&[5, 67, 0x1000 + 101, 0x1000 + 860])).expect("a recipient")
+    }
+
+    fn fund(&mut self) -> Akassekode {
+        Akassekode::parse(&format!("{:03}", self.below(1000))).expect("a fund")
+    }
+
+    fn kommune(&mut self) -> Kommunekode {
+        Kommunekode::parse(&format!("{:03}", self.below(1000))).expect("a kommune")
+    }
+
+    fn jobcentre(&mut self) -> Jobcenterkode {
+        Jobcenterkode::parse(&format!("{:05}", self.below(100_000))).expect("a jobcentre")
+    }
+
+    fn plan_kind(&mut self) -> PlanKind {
+        self.one_of(&PlanKind::ALL).1
+    }
+
+    fn content(&mut self) -> Content {
+        match self.below(12) {
+            0 => Content::Membership { fund: self.maybe(Self::fund) },
+            1 => Content::Jobcentre { jobcentre: self.maybe(Self::jobcentre) },
+            2 => Content::Residence { kommune: self.maybe(Self::kommune) },
+            3 => Content::NumberChange { new: self.maybe(Self::personnummer) },
+            4 => Content::Death { on: self.maybe(Self::day) },
+            5 => {
+                Content::ContactGroup { group: self.maybe(|dice| dice.below(20) as i64 - 5), former: self.maybe(|dice| dice.next() as i64) }
+            }
+            6 => Content::Plan { kind: self.maybe(Self::plan_kind), later_version: self.maybe(Self::external_id) },
+            7 => Content::Deletion { area: self.text().into(), entity: self.text().into(), after_death: self.once_in(2) },
+            8 => Content::HandedOver { area: self.text().into() },
+            _ => Content::Other,
+        }
+    }
+
+    pub fn event(&mut self, personnummer: Personnummer) -> Event {
+        let source = self.one_of(&["urn:dk:star:dfdg:plan", "urn:dk:star:dfdg:", "https://elsewhere.example/kilde"]);
+        let id = self.uuid();
+        let at = self.moment();
+        let start = self.maybe(Self::day);
+        Event {
+            mark: EventMark::of(source, &id),
+            source: source.into(),
+            id: id.into(),
+            entity: self.one_of(&["Kontaktperson", "Plan", "Joblog"]).into(),
+            change: self.one_of(&[Happened::Created, Happened::Updated, Happened::Deleted]),
+            registered: Registered { at, text: at.to_string().into() },
+            external_id: self.external_id(),
+            version_id: self.maybe(|dice| dice.text().into()),
+            personnummer,
+            registrar: self.maybe(|dice| Registrar { kind: dice.text().into(), code: dice.text().into() }),
+            start,
+            end: start.and_then(|start| self.maybe(|dice| Day::from_number(start.number() + dice.below(1000) as i32)).flatten()),
+            content: self.content(),
+            body: self.maybe(|dice| format!("{{\"Felt\":\"{}\"}}", dice.text()).into()),
+        }
+    }
+
+    pub fn because(&mut self) -> Because {
+        Because {
+            audience: self.one_of(&Audience::ALL),
+            registration: self.maybe(|dice| (dice.external_id(), dice.moment())),
+            day: self.day(),
+        }
+    }
+
+    pub fn domain(&mut self) -> Domain {
+        self.one_of(&Domain::ALL)
+    }
+
+    pub fn admission(&mut self, seq: u64, citizen: CitizenId, personnummer: Personnummer) -> Admission {
+        let mut deliveries = Vec::new();
+        for _ in 0..self.below(4) {
+            let recipient = self.recipient();
+            if deliveries.iter().all(|(other, _)| *other != recipient) {
+                deliveries.push((recipient, self.because()));
+            }
+        }
+        let left_out = (0..self.below(3))
+            .map(|_| LeftOut {
+                audience: self.one_of(&Audience::ALL),
+                recipient: self.maybe(Self::recipient),
+                why: self.one_of(&Suppression::ALL),
+                registration: self.maybe(|dice| (dice.external_id(), dice.moment())),
+            })
+            .collect();
+        Admission {
+            seq: EventSeq(seq),
+            citizen,
+            event: Arc::new(self.event(personnummer)),
+            domain: self.domain(),
+            at: self.moment(),
+            deliveries,
+            left_out,
+        }
+    }
+
+    pub fn end(&mut self) -> End {
+        if self.once_in(3) { End::Withdrawn(self.one_of(&Withdrawal::ALL)) } else { End::Delivered }
+    }
+
+    fn state(&mut self) -> State {
+        let last = self.one_of(&Failure::ALL);
+        match self.below(4) {
+            0 => State::Pending,
+            1 => State::Dead {
+                at: self.moment(),
+                why: self.one_of(&[
+                    Death::GaveUp(last),
+                    Death::NeverAttempted,
+                    Death::RejectedByRecipient,
+                    Death::DeliveryLimit,
+                    Death::Expired,
+                ]),
+            },
+            _ => State::Retrying { next_at: self.moment(), last },
+        }
+    }
+
+    /// A row for a delivery.
+    pub fn delivery(&mut self, key: DeliveryKey, citizen: CitizenId, event: Arc<Event>) -> Delivery {
+        let failure = |dice: &mut Self| Attempt { at: dice.moment(), failure: dice.one_of(&Failure::ALL), code: dice.below(600) as u16 };
+        Delivery {
+            key,
+            citizen,
+            event,
+            domain: self.domain(),
+            because: self.because(),
+            first_at: self.moment(),
+            attempts: self.below(100) as u32,
+            failures: (0..self.below(4)).map(|_| failure(self)).collect(),
+            replay: self.once_in(5),
+            state: self.state(),
+        }
+    }
+
+    pub fn quarantined(&mut self, id: u64) -> Quarantined {
+        Quarantined {
+            id,
+            at: self.moment(),
+            word: "malformed-personnummer".into(),
+            reason: self.text().into(),
+            body: (0..self.below(500)).map(|_| self.next() as u8).collect::<Vec<_>>().into(),
+            personnummer: self.maybe(Self::personnummer),
+        }
+    }
+
+    /// The citizen after some more events.
+    pub fn older(&mut self, citizen: &Citizen) -> Citizen {
+        let mut citizen = citizen.clone();
+        for _ in 0..self.below(6) {
+            let event = self.event(citizen.personnummer);
+            let (Folded::Changed | Folded::Unchanged) = citizen.fold(&event);
+        }
+        if self.once_in(5) {
+            let (new, at, mark) = (self.personnummer(), self.moment(), EventMark::of("s", &self.text()));
+            let (Folded::Changed | Folded::Unchanged) = citizen.renumber(new, at, mark);
+        }
+        citizen
+    }
+}

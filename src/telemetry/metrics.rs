@@ -1,0 +1,317 @@
+//! The metrics of the contract, section 9. Labels come from `routing.toml` and
+//! from closed enums.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+use tracing::{debug, info, warn};
+
+use crate::core::engine::{Consumption, Fact, QueueView, Stage};
+use crate::core::ids::Recipient;
+use crate::core::lanes::PauseCause;
+use crate::core::outbox::Failure;
+use crate::core::retry::Outcome;
+use crate::core::routing::Suppression;
+use crate::core::time::Moment;
+
+/// The metrics could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("the metrics could not be written as text")]
+pub struct Refused(#[source] prometheus::Error);
+
+/// The state that gauges are set from when metrics are asked for.
+#[derive(Debug, Clone)]
+pub struct Gauges<'a> {
+    /// Every queue.
+    pub queues: &'a [QueueView],
+    /// The recipients that have series at all; those of others go.
+    pub recipients: &'a [Recipient],
+    /// Whether both connections to RabbitMQ are up.
+    pub connected: bool,
+    /// What the store takes on disk.
+    pub store_bytes: u64,
+    /// Now.
+    pub now: Moment,
+}
+
+/// All metrics.
+pub struct Metrics {
+    registry: Registry,
+    consumed: IntCounterVec,
+    deliveries: IntCounterVec,
+    attempts: HashMap<&'static str, IntCounter>,
+    suppressed: IntCounterVec,
+    prevented: HashMap<&'static str, IntCounter>,
+    pending: IntGaugeVec,
+    retrying: IntGaugeVec,
+    dead: IntGaugeVec,
+    oldest: GaugeVec,
+    blocked: IntGaugeVec,
+    paused: IntGaugeVec,
+    event_to_delivery: Histogram,
+    commit_seconds: Histogram,
+    commit_batch: Histogram,
+    notices: IntCounterVec,
+    orders: IntCounterVec,
+    orders_overdue: IntGauge,
+    store_bytes: IntGauge,
+    reloads: HashMap<&'static str, IntCounter>,
+    connected: Gauge,
+    /// Counters by label, so that a fact need not hash its labels' names.
+    cache: Mutex<Cache>,
+}
+
+#[derive(Default)]
+struct Cache {
+    consumed: HashMap<(Option<Arc<str>>, Consumption), IntCounter>,
+    suppressed: HashMap<(Arc<str>, Suppression), IntCounter>,
+    ended: HashMap<(Arc<str>, &'static str, &'static str), IntCounter>,
+    shown: BTreeSet<Recipient>,
+}
+
+/// The entity label of what is in quarantine: it has no type.
+const NO_ENTITY: &str = "none";
+
+impl Metrics {
+    /// Creates every metric, at zero.
+    ///
+    /// # Errors
+    /// Never in practice: only for a name that is taken or malformed.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new_custom(Some("wsb".to_owned()), None)?;
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let made = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(made.clone()))?;
+            Ok::<_, prometheus::Error>(made)
+        };
+        let gauges = |name: &str, help: &str| {
+            let made = IntGaugeVec::new(Opts::new(name, help), &["recipient"])?;
+            registry.register(Box::new(made.clone()))?;
+            Ok::<_, prometheus::Error>(made)
+        };
+        let histogram = |name: &str, help: &str, buckets: Vec<f64>| {
+            let made = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?;
+            registry.register(Box::new(made.clone()))?;
+            Ok::<_, prometheus::Error>(made)
+        };
+        let one = |name: &str, help: &str| {
+            let made = IntGauge::new(name, help)?;
+            registry.register(Box::new(made.clone()))?;
+            Ok::<_, prometheus::Error>(made)
+        };
+        // Each value of a closed label exists from the start, at zero: a rate
+        // over a series that begins at one would miss the first event.
+        let closed =
+            |vec: &IntCounterVec, values: &[&'static str]| values.iter().map(|value| (*value, vec.with_label_values(&[*value]))).collect();
+
+        let attempts = counters("delivery_attempts_total", "Attempts to deliver, by outcome.", &["outcome"])?;
+        let prevented =
+            counters("wrong_recipient_prevented_total", "Recipients that have lost the citizen and were not told.", &["stage"])?;
+        let reloads = counters("routing_reload_total", "Reloads of routing.toml.", &["outcome"])?;
+        let oldest =
+            GaugeVec::new(Opts::new("oldest_pending_seconds", "How long the oldest unfinished delivery has waited."), &["recipient"])?;
+        registry.register(Box::new(oldest.clone()))?;
+        let connected = Gauge::new("amqp_connected", "1 while both connections to RabbitMQ are up.")?;
+        registry.register(Box::new(connected.clone()))?;
+        let build = IntGaugeVec::new(Opts::new("build_info", "1, labeled with the version."), &["version"])?;
+        registry.register(Box::new(build.clone()))?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+
+        Ok(Self {
+            consumed: counters("events_consumed_total", "Events taken in, by what became of them.", &["entity", "outcome"])?,
+            deliveries: counters("deliveries_total", "Deliveries that ended or were given up.", &["entity", "recipient_type", "outcome"])?,
+            attempts: closed(&attempts, &["confirmed", "nacked", "returned", "timeout", "connection", "refused"]),
+            suppressed: counters("deliveries_suppressed_total", "Recipients left out at intake.", &["entity", "reason"])?,
+            prevented: closed(&prevented, &["decision", "attempt", "replay"]),
+            pending: gauges("pending", "Deliveries never attempted yet.")?,
+            retrying: gauges("retrying", "Deliveries to be tried again.")?,
+            dead: gauges("dead", "Deliveries given up, waiting for an operator.")?,
+            oldest,
+            blocked: gauges("lanes_blocked", "Lanes that wait behind a delivery that is being retried.")?,
+            paused: gauges("queue_paused", "1 while the queue is paused.")?,
+            event_to_delivery: histogram(
+                "event_to_delivery_seconds",
+                "From an event's intake to the confirmed delivery.",
+                vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0, 86400.0],
+            )?,
+            commit_seconds: histogram(
+                "commit_seconds",
+                "From the first change of a group to its being durable.",
+                vec![0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0],
+            )?,
+            commit_batch: histogram(
+                "commit_batch_events",
+                "Events in a group.",
+                vec![1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0],
+            )?,
+            notices: counters("gdpr_notices_total", "Deletion notices delivered, by data area.", &["area"])?,
+            orders: counters("gdpr_orders_total", "Deletion orders published, by data area.", &["area"])?,
+            orders_overdue: one("gdpr_orders_overdue", "Deletion orders that nobody has answered in time.")?,
+            store_bytes: one("store_bytes", "What the store takes on disk.")?,
+            reloads: closed(&reloads, &["accepted", "refused"]),
+            connected,
+            registry,
+            cache: Mutex::default(),
+        })
+    }
+
+    /// Counts and tells what happened.
+    pub fn record(&self, facts: &[Fact]) {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        for fact in facts {
+            self.record_one(fact, &mut cache);
+        }
+    }
+
+    fn record_one(&self, fact: &Fact, cache: &mut Cache) {
+        match fact {
+            Fact::Consumed(entity, outcome) => cache
+                .consumed
+                .entry((entity.clone(), *outcome))
+                .or_insert_with(|| self.consumed.with_label_values(&[entity.as_deref().unwrap_or(NO_ENTITY), consumption(*outcome)]))
+                .inc(),
+            Fact::Suppressed(entity, why) => cache
+                .suppressed
+                .entry((Arc::clone(entity), *why))
+                .or_insert_with(|| self.suppressed.with_label_values(&[&**entity, why.name()]))
+                .inc(),
+            Fact::WrongRecipientPrevented(stage) => count(&self.prevented, stage_name(*stage)),
+            Fact::Attempted(outcome) => count(
+                &self.attempts,
+                match outcome {
+                    Outcome::Confirmed => "confirmed",
+                    Outcome::Failed { failure, .. } => failure.name(),
+                },
+            ),
+            Fact::Delivered(entity, recipient, micros) => {
+                self.event_to_delivery.observe(*micros as f64 / 1e6);
+                self.ended(cache, entity, *recipient, "delivered");
+            }
+            Fact::NoticeDelivered(area) => self.notices.with_label_values(&[&**area]).inc(),
+            Fact::Withdrawn(entity, recipient, why) => {
+                debug!(%entity, %recipient, reason = why.name(), "delivery withdrawn");
+                self.ended(cache, entity, *recipient, "withdrawn");
+            }
+            Fact::Died(entity, recipient, why) => {
+                warn!(%entity, %recipient, reason = why.name(), "delivery given up; it waits for an operator");
+                self.ended(cache, entity, *recipient, "dead");
+            }
+            Fact::Paused(recipient, pause) if pause.failures == 1 => {
+                warn!(%recipient, cause = pause_cause(pause.cause), "queue paused; it is probed until it works again");
+            }
+            Fact::Paused(recipient, pause) => debug!(%recipient, failures = pause.failures, "queue still paused"),
+            Fact::Resumed(recipient) => info!(%recipient, "queue works again"),
+        }
+    }
+
+    fn ended(&self, cache: &mut Cache, entity: &Arc<str>, recipient: Recipient, outcome: &'static str) {
+        cache
+            .ended
+            .entry((Arc::clone(entity), recipient.kind(), outcome))
+            .or_insert_with(|| self.deliveries.with_label_values(&[&**entity, recipient.kind(), outcome]))
+            .inc();
+    }
+
+    /// Counts a commit of a group of so many events.
+    pub fn committed(&self, took: Duration, events: usize) {
+        self.commit_seconds.observe(took.as_secs_f64());
+        if events > 0 {
+            self.commit_batch.observe(events as f64);
+        }
+    }
+
+    /// Counts a reload of `routing.toml`.
+    pub fn reloaded(&self, accepted: bool) {
+        count(&self.reloads, if accepted { "accepted" } else { "refused" });
+    }
+
+    /// Counts a published deletion order, and says how many are overdue.
+    pub fn orders(&self, area: &str, overdue: i64) {
+        self.orders.with_label_values(&[area]).inc();
+        self.orders_overdue.set(overdue);
+    }
+
+    /// Writes every metric as Prometheus text.
+    ///
+    /// # Errors
+    /// When a value cannot be written.
+    pub fn render(&self, gauges: &Gauges<'_>) -> Result<String, Refused> {
+        self.set(gauges);
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text).map_err(Refused)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    fn set(&self, gauges: &Gauges<'_>) {
+        self.connected.set(if gauges.connected { 1.0 } else { 0.0 });
+        self.store_bytes.set(i64::try_from(gauges.store_bytes).unwrap_or(i64::MAX));
+        let views: HashMap<Recipient, &QueueView> = gauges.queues.iter().map(|view| (view.recipient, view)).collect();
+        // A recipient that has left routing.toml keeps its series while
+        // something of its waits.
+        let mut shown: BTreeSet<Recipient> = gauges.recipients.iter().copied().collect();
+        shown.extend(gauges.queues.iter().filter(|view| view.oldest.is_some() || view.counts.dead > 0).map(|view| view.recipient));
+        for recipient in &shown {
+            let label = recipient.to_string();
+            let label = [label.as_str()];
+            let view = views.get(recipient);
+            let counts = view.map(|view| view.counts).unwrap_or_default();
+            let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+            self.pending.with_label_values(&label).set(number(counts.pending));
+            self.retrying.with_label_values(&label).set(number(counts.retrying));
+            self.dead.with_label_values(&label).set(number(counts.dead));
+            self.oldest
+                .with_label_values(&label)
+                .set(view.and_then(|view| view.oldest).map_or(0.0, |oldest| gauges.now.seconds_since(oldest)));
+            self.blocked.with_label_values(&label).set(view.map_or(0, |view| number(view.lanes_blocked as u64)));
+            self.paused.with_label_values(&label).set(i64::from(view.is_some_and(|view| view.pause.is_some())));
+        }
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        for gone in cache.shown.difference(&shown) {
+            let label = gone.to_string();
+            for vec in [&self.pending, &self.retrying, &self.dead, &self.blocked, &self.paused] {
+                // A series that is gone already is what is wanted.
+                let _ = vec.remove_label_values(&[label.as_str()]);
+            }
+            let _ = self.oldest.remove_label_values(&[label.as_str()]);
+        }
+        cache.shown = shown;
+    }
+}
+
+fn count(counters: &HashMap<&'static str, IntCounter>, label: &'static str) {
+    if let Some(counter) = counters.get(label) {
+        counter.inc();
+    }
+}
+
+fn consumption(outcome: Consumption) -> &'static str {
+    match outcome {
+        Consumption::Routed => "routed",
+        Consumption::NoRecipient => "no_recipient",
+        Consumption::Duplicate => "duplicate",
+        Consumption::Quarantined => "quarantined",
+    }
+}
+
+fn stage_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Decision => "decision",
+        Stage::Attempt => "attempt",
+        Stage::Replay => "replay",
+    }
+}
+
+fn pause_cause(cause: PauseCause) -> &'static str {
+    match cause {
+        PauseCause::Failure(Failure::Nacked) => "the queue is full, or RabbitMQ refuses messages for it",
+        PauseCause::Failure(Failure::Returned) => "the queue or its binding is missing",
+        PauseCause::Failure(Failure::Timeout) => "RabbitMQ does not confirm in time",
+        PauseCause::Failure(Failure::Connection) => "the connection was lost",
+        PauseCause::Failure(Failure::Refused) => "RabbitMQ refuses access",
+        PauseCause::Ordered => "ordered",
+    }
+}

@@ -1,0 +1,253 @@
+//! The way into the writer: events that change who may receive ahead of all
+//! others, bounded, and drained in groups.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, oneshot};
+
+use super::run::{Access, Commit};
+use crate::core::engine::CameBack;
+use crate::core::event::Event;
+use crate::core::ids::DeliveryKey;
+use crate::core::outbox::Death;
+use crate::core::records::Quarantined;
+use crate::core::retry::Outcome;
+
+/// The writer has stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the writer has stopped")]
+pub struct Gone;
+
+/// Which message to acknowledge once its event is durable. What the numbers
+/// mean is for whoever gave them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket {
+    /// The queue that it came from.
+    pub queue: u8,
+    /// The connection that it came on.
+    pub epoch: u64,
+    /// Its number there.
+    pub tag: u64,
+}
+
+/// What a message turned out to be.
+#[derive(Debug)]
+pub enum Input {
+    /// An event.
+    Event(Box<Event>),
+    /// Something else. Its `id` and `at` are given by the writer.
+    NotAnEvent(Box<Quarantined>),
+    /// A WSB that the recipient's queue gave back.
+    Returned {
+        /// Which.
+        wsb: CameBack,
+        /// Why.
+        why: Death,
+        /// What goes to quarantine if nothing is known of it.
+        otherwise: Box<Quarantined>,
+    },
+}
+
+/// A message from an intake queue.
+#[derive(Debug)]
+pub struct Received {
+    /// What it is.
+    pub input: Input,
+    /// What to acknowledge.
+    pub ticket: Ticket,
+}
+
+/// Something to be done by the writer: returns what is to be done once the group
+/// is durable.
+pub type Request<C> = Box<dyn FnOnce(&mut Access<'_, C>) -> Box<dyn FnOnce() + Send> + Send>;
+
+/// How many ordinary messages may wait here. RabbitMQ's prefetch bounds them too.
+const ORDINARY: usize = 4096;
+
+struct Waiting<C: Commit> {
+    urgent: VecDeque<Received>,
+    ordinary: VecDeque<Received>,
+    outcomes: Vec<(DeliveryKey, Outcome)>,
+    requests: VecDeque<Request<C>>,
+    connected: Option<bool>,
+    poked: bool,
+    closed: bool,
+}
+
+/// What waits for the writer. Shared by all who send to it.
+pub struct Inbox<C: Commit> {
+    waiting: Mutex<Waiting<C>>,
+    arrived: Condvar,
+    room: Notify,
+}
+
+/// What the writer takes at once.
+pub(super) struct Group<C: Commit> {
+    pub(super) urgent: Vec<Received>,
+    pub(super) ordinary: Vec<Received>,
+    pub(super) outcomes: Vec<(DeliveryKey, Outcome)>,
+    pub(super) requests: Vec<Request<C>>,
+    pub(super) connected: Option<bool>,
+    pub(super) closed: bool,
+}
+
+impl<C: Commit> Inbox<C> {
+    /// Returns an empty inbox.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            waiting: Mutex::new(Waiting {
+                urgent: VecDeque::new(),
+                ordinary: VecDeque::new(),
+                outcomes: Vec::new(),
+                requests: VecDeque::new(),
+                connected: None,
+                poked: false,
+                closed: false,
+            }),
+            arrived: Condvar::new(),
+            room: Notify::new(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting<C>> {
+        // A panic elsewhere leaves the queues as they are; nothing is half done.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Waiting<C>)) {
+        change(&mut self.lock());
+        self.arrived.notify_one();
+    }
+
+    /// Waits for what is next, at most until `deadline`; takes everything but
+    /// ordinary messages, of which it takes as many as fill up a group of `most`,
+    /// and none unless `room`.
+    pub(super) fn take(&self, most: usize, room: bool, deadline: Instant) -> Group<C> {
+        let mut waiting = self.lock();
+        loop {
+            let something = !waiting.urgent.is_empty()
+                || (room && !waiting.ordinary.is_empty())
+                || !waiting.outcomes.is_empty()
+                || !waiting.requests.is_empty()
+                || waiting.connected.is_some()
+                || waiting.poked
+                || waiting.closed;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if something || left == Duration::ZERO {
+                break;
+            }
+            waiting = self.arrived.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let urgent = waiting.urgent.len().min(most);
+        let ordinary = if room { waiting.ordinary.len().min(most - urgent) } else { 0 };
+        waiting.poked = false;
+        let group = Group {
+            urgent: waiting.urgent.drain(..urgent).collect(),
+            ordinary: waiting.ordinary.drain(..ordinary).collect(),
+            outcomes: std::mem::take(&mut waiting.outcomes),
+            requests: waiting.requests.drain(..).collect(),
+            connected: waiting.connected.take(),
+            closed: waiting.closed,
+        };
+        drop(waiting);
+        if ordinary > 0 || urgent > 0 {
+            self.room.notify_waiters();
+        }
+        group
+    }
+}
+
+/// A cheap handle of the writer.
+pub struct WriterHandle<C: Commit>(Arc<Inbox<C>>);
+
+impl<C: Commit> Clone for WriterHandle<C> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<C: Commit> WriterHandle<C> {
+    /// Returns a handle of the writer that reads `inbox`.
+    #[must_use]
+    pub fn new(inbox: &Arc<Inbox<C>>) -> Self {
+        Self(Arc::clone(inbox))
+    }
+
+    /// Hands over messages that go ahead of all ordinary ones. Waits while too
+    /// many of them wait already.
+    pub async fn send_urgent(&self, messages: Vec<Received>) {
+        self.send(messages, |waiting| &mut waiting.urgent).await;
+    }
+
+    /// Hands over ordinary messages. Waits while too many wait already, which
+    /// makes RabbitMQ keep the rest.
+    pub async fn send_ordinary(&self, messages: Vec<Received>) {
+        self.send(messages, |waiting| &mut waiting.ordinary).await;
+    }
+
+    async fn send(&self, messages: Vec<Received>, queue: impl Fn(&mut Waiting<C>) -> &mut VecDeque<Received>) {
+        let mut messages = Some(messages);
+        loop {
+            // Registered before looking, so that room made in between is noticed.
+            let room = self.0.room.notified();
+            let mut room = std::pin::pin!(room);
+            room.as_mut().enable();
+            {
+                let mut waiting = self.0.lock();
+                if waiting.closed {
+                    return;
+                }
+                let queue = queue(&mut waiting);
+                if queue.len() < ORDINARY {
+                    queue.extend(messages.take().into_iter().flatten());
+                }
+            }
+            if messages.is_none() {
+                self.0.arrived.notify_one();
+                return;
+            }
+            room.await;
+        }
+    }
+
+    /// Reports outcomes of attempts. Bounded by what the engine lets be under way.
+    pub fn report(&self, outcomes: impl IntoIterator<Item = (DeliveryKey, Outcome)>) {
+        self.0.tell(|waiting| waiting.outcomes.extend(outcomes));
+    }
+
+    /// Says whether attempts can be performed.
+    pub fn set_connected(&self, connected: bool) {
+        self.0.tell(|waiting| waiting.connected = Some(connected));
+    }
+
+    /// Makes the writer end its loop once everything it has taken is durable.
+    pub fn close(&self) {
+        self.0.tell(|waiting| waiting.closed = true);
+        self.0.room.notify_waiters();
+    }
+
+    /// Runs `job` on the writer, with the engine and the store to itself, and
+    /// returns its answer once whatever it has changed is durable.
+    ///
+    /// The writer does nothing else meanwhile: a job must be short.
+    ///
+    /// # Errors
+    /// When the writer has stopped.
+    pub async fn ask<T: Send + 'static>(&self, job: impl FnOnce(&mut Access<'_, C>) -> T + Send + 'static) -> Result<T, Gone> {
+        let (reply, answer) = oneshot::channel();
+        self.0.tell(|waiting| {
+            if waiting.closed {
+                return;
+            }
+            waiting.requests.push_back(Box::new(move |access| {
+                let value = job(access);
+                // Whoever asked may have gone away; what was done stays done.
+                Box::new(move || drop(reply.send(value)))
+            }));
+        });
+        answer.await.map_err(|_| Gone)
+    }
+}

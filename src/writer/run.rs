@@ -1,0 +1,199 @@
+//! The writer's loop: take a group, decide, commit, flush, perform.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::inbox::{Group, Inbox, Input, Received, Ticket};
+use crate::core::engine::{Engine, Fact, Manner, Outgoing, Output, TakenBack};
+use crate::core::records::{Archive, Quarantined};
+use crate::core::time::Moment;
+use crate::store::Watchdog;
+
+/// A store that commits what has been staged.
+pub trait Commit: Archive + Send + 'static {
+    /// Commits what has been staged as one group. `durable` waits until it
+    /// survives a power loss; otherwise that comes with a later group.
+    ///
+    /// # Errors
+    /// When it cannot be written: the process has to end, since nobody knows
+    /// what is stored.
+    fn commit(&mut self, durable: bool) -> Result<(), Self::Error>;
+
+    /// Returns whether anything has been staged since the last commit.
+    fn has_staged(&self) -> bool;
+}
+
+/// What the writer lets happen once a group is durable. Every effect may be
+/// performed twice.
+pub trait Effects: Send + 'static {
+    /// Acknowledges this message and every earlier one of its queue and
+    /// connection.
+    fn acknowledge(&mut self, through: Ticket);
+    /// Performs attempts; their outcomes come back through the inbox.
+    fn attempt(&mut self, attempts: Vec<Outgoing>);
+    /// Counts and tells what happened.
+    fn report(&mut self, facts: &[Fact]);
+    /// Counts a commit.
+    fn committed(&mut self, took: Duration, events: usize);
+    /// Returns the time.
+    fn now(&mut self) -> Moment;
+}
+
+/// The boxed effects that the loop performs.
+pub type Outlet = Box<dyn Effects>;
+
+/// What a job on the writer may use.
+pub struct Access<'a, C: Commit> {
+    /// The deciding part.
+    pub engine: &'a mut Engine,
+    /// What is stored; changes are committed with the group.
+    pub records: &'a mut C,
+    /// The facts of the group.
+    pub out: &'a mut Output,
+    /// Now.
+    pub now: Moment,
+}
+
+/// How the loop paces itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// How many messages a group holds at the most.
+    pub group: usize,
+    /// How long finished deliveries may wait for the next group to become
+    /// durable with; a crash before that repeats them.
+    pub linger: Duration,
+    /// How often the engine looks after what nobody asks about.
+    pub tend_every: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { group: 512, linger: Duration::from_millis(50), tend_every: Duration::from_secs(1) }
+    }
+}
+
+/// Runs until the inbox is closed; returns the store. `watchdog` ends the
+/// process when a turn does not come to its end.
+///
+/// # Errors
+/// When the store fails: whatever had not been acknowledged by then comes again.
+pub fn run<C: Commit>(
+    mut engine: Engine,
+    mut records: C,
+    inbox: &Arc<Inbox<C>>,
+    mut outlet: Outlet,
+    watchdog: &Watchdog,
+    settings: Settings,
+) -> Result<C, C::Error> {
+    let mut dirty_since: Option<Instant> = None;
+    let mut tended = Instant::now();
+    loop {
+        let deadline = deadline(&engine, outlet.now(), dirty_since, tended, settings);
+        let room = engine.has_room();
+        let group = inbox.take(settings.group, room, deadline);
+        let began = Instant::now();
+        // Until the end of the turn: any of it may be a store call that hangs.
+        let _watched = watchdog.watch("a group of changes");
+        let closed = group.closed;
+        let mut turn = Turn::default();
+        turn.decide(group, &mut engine, &mut records, outlet.now())?;
+        if tended.elapsed() >= settings.tend_every {
+            tended = Instant::now();
+            engine.tend(&mut records, outlet.now(), &mut turn.out)?;
+        }
+        let durable =
+            turn.events > 0 || !turn.replies.is_empty() || closed || dirty_since.is_some_and(|since| since.elapsed() >= settings.linger);
+        if durable || records.has_staged() {
+            records.commit(durable)?;
+            outlet.committed(began.elapsed(), turn.events);
+            dirty_since = if durable { None } else { dirty_since.or(Some(began)) };
+        }
+        for ticket in turn.tickets {
+            outlet.acknowledge(ticket);
+        }
+        for reply in turn.replies {
+            reply();
+        }
+        if closed {
+            outlet.report(&turn.out.facts);
+            return Ok(records);
+        }
+        engine.dispatch(&mut records, outlet.now(), &mut turn.out)?;
+        if records.has_staged() {
+            // Withdrawals, and deliveries in their place: those are attempted by
+            // this very dispatch, so they must be durable before it goes out.
+            records.commit(true)?;
+            dirty_since = None;
+        }
+        outlet.report(&turn.out.facts);
+        if !turn.out.attempts.is_empty() {
+            outlet.attempt(turn.out.attempts);
+        }
+    }
+}
+
+fn deadline(engine: &Engine, now: Moment, dirty_since: Option<Instant>, tended: Instant, settings: Settings) -> Instant {
+    let mut deadline = tended + settings.tend_every;
+    if let Some(since) = dirty_since {
+        deadline = deadline.min(since + settings.linger);
+    }
+    if let Some(wake) = engine.next_wake() {
+        deadline = deadline.min(Instant::now() + Duration::from_secs_f64(wake.seconds_since(now)));
+    }
+    deadline
+}
+
+/// One group on its way through.
+#[derive(Default)]
+struct Turn {
+    out: Output,
+    tickets: Vec<Ticket>,
+    replies: Vec<Box<dyn FnOnce() + Send>>,
+    events: usize,
+}
+
+impl Turn {
+    fn decide<C: Commit>(&mut self, group: Group<C>, engine: &mut Engine, records: &mut C, now: Moment) -> Result<(), C::Error> {
+        if let Some(connected) = group.connected {
+            engine.set_connected(connected);
+        }
+        for (key, outcome) in group.outcomes {
+            engine.settle(key, outcome, records, now, &mut self.out)?;
+        }
+        for request in group.requests {
+            let reply = request(&mut Access { engine: &mut *engine, records: &mut *records, out: &mut self.out, now });
+            self.replies.push(reply);
+        }
+        // Whatever changes who may receive comes first (R 2.10, rule 3).
+        for received in group.urgent.into_iter().chain(group.ordinary) {
+            self.take_in(received, engine, records, now)?;
+        }
+        Ok(())
+    }
+
+    fn take_in<C: Commit>(&mut self, received: Received, engine: &mut Engine, records: &mut C, now: Moment) -> Result<(), C::Error> {
+        self.events += 1;
+        match received.input {
+            Input::Event(event) => {
+                engine.take_in(*event, Manner::News, records, now, &mut self.out)?;
+            }
+            Input::NotAnEvent(message) => {
+                let message = Quarantined { id: records.next_quarantine_id(), at: now, ..*message };
+                engine.quarantine(message, records, &mut self.out)?;
+            }
+            Input::Returned { wsb, why, otherwise } => {
+                if engine.take_back(&wsb, why, records, now, &mut self.out)? == TakenBack::Unknown {
+                    let message = Quarantined { id: records.next_quarantine_id(), at: now, ..*otherwise };
+                    engine.quarantine(message, records, &mut self.out)?;
+                }
+            }
+        }
+        // Multiple: the newest of each queue and connection stands for all.
+        let ticket = received.ticket;
+        match self.tickets.iter_mut().find(|other| (other.queue, other.epoch) == (ticket.queue, ticket.epoch)) {
+            Some(other) => other.tag = other.tag.max(ticket.tag),
+            None => self.tickets.push(ticket),
+        }
+        Ok(())
+    }
+}

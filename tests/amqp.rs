@@ -1,0 +1,487 @@
+//! The `amqp` module against a real RabbitMQ node of its own.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "in a test, a panic with a good message is how it fails")]
+
+mod node;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use node::{Node, shared_node};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use wsb_broker::amqp::*;
+
+/// Far beyond what anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
+}
+
+fn topology(queues: &[(&str, u32)]) -> Topology {
+    let recipients = queues.iter().map(|(queue, max_length)| RecipientQueue { queue: (*queue).to_owned(), max_length: *max_length });
+    Topology::of(&Plan {
+        domains: ["tilknytning", "plan", "gdpr"].map(String::from).to_vec(),
+        recipients: recipients.collect(),
+        names: Names::default(),
+    })
+}
+
+fn settings(uri: &str, topology: Topology) -> Settings {
+    Settings {
+        target: Target::parse(uri).unwrap(),
+        topology,
+        intake: IntakeSettings::default(),
+        publish: PublishSettings::default(),
+        reconnect: Reconnect { first: Duration::from_millis(50), multiplier: 1.5, longest: Duration::from_millis(500) },
+    }
+}
+
+async fn started(settings: Settings) -> (Link, Endpoints) {
+    let (link, endpoints) = Link::start(settings);
+    within("link is up", link.ready()).await.unwrap();
+    (link, endpoints)
+}
+
+fn message(token: u64, routing_key: &str) -> Outgoing {
+    Outgoing {
+        token,
+        exchange: "wsb.delivery".into(),
+        routing_key: routing_key.into(),
+        message_id: format!("id-{token}"),
+        correlation_id: Some(format!("event-{token}")),
+        kind: Some("Indkaldelse".into()),
+        timestamp: 1_773_648_000,
+        headers: Some(WsbHeaders { recipient: "akasse:067".into(), entity_id: 90_000, change_type: 1, attempt: 1, replay: false }),
+        body: format!("body {token}").into_bytes(),
+    }
+}
+
+async fn gather(outcomes: &mut mpsc::Receiver<Vec<(u64, Outcome)>>, count: usize) -> HashMap<u64, Outcome> {
+    let mut all = HashMap::new();
+    while all.len() < count {
+        for (token, outcome) in within("outcomes", outcomes.recv()).await.expect("the publisher runs") {
+            assert_eq!(all.insert(token, outcome), None, "token {token} was answered twice");
+        }
+    }
+    all
+}
+
+/// Publishes `messages` in vectors of 300 while reading the outcomes.
+async fn publish(endpoints: &mut Endpoints, messages: Vec<Outgoing>) -> HashMap<u64, Outcome> {
+    let count = messages.len();
+    let sender = endpoints.publish.clone();
+    let feeder = tokio::spawn(async move {
+        let mut messages = messages.into_iter();
+        loop {
+            let vector: Vec<Outgoing> = messages.by_ref().take(300).collect();
+            if vector.is_empty() {
+                break;
+            }
+            sender.send(vector).await.unwrap();
+        }
+    });
+    let all = gather(&mut endpoints.outcomes, count).await;
+    feeder.await.unwrap();
+    all
+}
+
+async fn raw(uri: &str) -> (lapin::Connection, lapin::Channel) {
+    let connection = lapin::Connection::connect(uri, lapin::ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    (connection, channel)
+}
+
+async fn delete_queue(uri: &str, queue: &str) {
+    let (connection, channel) = raw(uri).await;
+    channel.queue_delete(queue.into(), lapin::options::QueueDeleteOptions::default()).await.unwrap();
+    connection.close(200, "done".into()).await.unwrap();
+}
+
+async fn until_state(link: &Link, what: &str, holds: impl Fn(&LinkState) -> bool) {
+    let mut state = link.state();
+    within(what, state.wait_for(|state| holds(state))).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_unroutable_message_is_told_from_its_neighbors() {
+    let uri = shared_node().vhost("trap");
+    let names: Vec<String> = (0..50).map(|number| format!("wsb.akasse.{number:03}")).collect();
+    let queues: Vec<(&str, u32)> = names.iter().map(|name| (name.as_str(), 100_000)).collect();
+    let (link, mut endpoints) = started(settings(&uri, topology(&queues))).await;
+    let missing = |number: usize| number % 7 == 3;
+    for name in names.iter().enumerate().filter(|(number, _)| missing(*number)).map(|(_, name)| name) {
+        delete_queue(&uri, name).await;
+    }
+
+    let messages = (0..20_000).map(|token| message(token, &names[scatter(token)])).collect();
+    let outcomes = publish(&mut endpoints, messages).await;
+
+    let wrong: Vec<_> = (0..20_000)
+        .filter(|token| match &outcomes[token] {
+            Outcome::Confirmed => missing(scatter(*token)),
+            Outcome::Returned { code: 312, .. } => !missing(scatter(*token)),
+            _ => true,
+        })
+        .map(|token| (token, outcomes[&token].clone()))
+        .collect();
+    assert!(wrong.is_empty(), "{} wrong, such as {:?}", wrong.len(), &wrong[..wrong.len().min(5)]);
+    within("close", link.close()).await;
+}
+
+/// The queue that a token goes to, without a pattern that batches could align with.
+fn scatter(token: u64) -> usize {
+    usize::try_from(token.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40).unwrap() % 50
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_missing_and_forbidden_have_outcomes_of_their_own() {
+    let uri = shared_node().vhost("outcomes");
+    let (link, mut endpoints) = started(settings(&uri, topology(&[("wsb.akasse.001", 3), ("wsb.akasse.002", 1000)]))).await;
+
+    // RabbitMQ lets a few more than the limit in before it rejects.
+    let outcomes = publish(&mut endpoints, (0..200).map(|token| message(token, "wsb.akasse.001")).collect()).await;
+    assert!(outcomes.values().all(|outcome| matches!(outcome, Outcome::Confirmed | Outcome::Nacked)), "{outcomes:?}");
+    let outcomes = publish(&mut endpoints, vec![message(1, "wsb.akasse.001")]).await;
+    assert_eq!(outcomes[&1], Outcome::Nacked);
+
+    delete_queue(&uri, "wsb.akasse.002").await;
+    let outcomes = publish(&mut endpoints, vec![message(1, "wsb.akasse.002")]).await;
+    assert_eq!(outcomes[&1], Outcome::Returned { code: 312, text: "NO_ROUTE".into() });
+    assert_eq!(link.redeclare().await, Ok(Applied::Now));
+    let outcomes = publish(&mut endpoints, vec![message(1, "wsb.akasse.002")]).await;
+    assert_eq!(outcomes[&1], Outcome::Confirmed);
+
+    let mut stray = message(1, "wsb.akasse.002");
+    stray.exchange = "wsb.nowhere".into();
+    let outcomes = publish(&mut endpoints, vec![stray, message(2, "wsb.akasse.002")]).await;
+    let Outcome::ChannelClosed { code: 404, text } = &outcomes[&1] else { panic!("{outcomes:?}") };
+    assert!(text.contains("no exchange 'wsb.nowhere'"), "{text}");
+    assert_eq!(outcomes[&2], Outcome::Confirmed);
+
+    let mut long = message(1, "wsb.akasse.002");
+    long.correlation_id = Some("x".repeat(256));
+    let outcomes = publish(&mut endpoints, vec![long]).await;
+    assert_eq!(outcomes[&1], Outcome::Unsendable { field: "correlation_id" });
+    within("close", link.close()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_carries_the_contracts_properties() {
+    use lapin::types::AMQPValue;
+    let uri = shared_node().vhost("properties");
+    let (link, mut endpoints) = started(settings(&uri, topology(&[("wsb.akasse.001", 1000)]))).await;
+    assert_eq!(publish(&mut endpoints, vec![message(7, "wsb.akasse.001")]).await[&7], Outcome::Confirmed);
+
+    let (_connection, channel) = raw(&uri).await;
+    let got = channel.basic_get("wsb.akasse.001".into(), lapin::options::BasicGetOptions::default()).await.unwrap().unwrap();
+    assert_eq!(got.delivery.data, b"body 7");
+    let properties = &got.delivery.properties;
+    assert_eq!(properties.message_id().as_ref().unwrap().as_str(), "id-7");
+    assert_eq!(properties.correlation_id().as_ref().unwrap().as_str(), "event-7");
+    assert_eq!(properties.kind().as_ref().unwrap().as_str(), "Indkaldelse");
+    assert_eq!(properties.content_type().as_ref().unwrap().as_str(), "application/cloudevents+json");
+    assert_eq!(properties.app_id().as_ref().unwrap().as_str(), "wsb-broker");
+    assert_eq!(*properties.delivery_mode(), Some(2));
+    assert_eq!(*properties.timestamp(), Some(1_773_648_000));
+    let headers = properties.headers().as_ref().unwrap().inner();
+    assert_eq!(headers["wsb-recipient"], AMQPValue::LongString("akasse:067".into()));
+    assert_eq!(headers["wsb-entity-id"], AMQPValue::LongInt(90_000));
+    assert_eq!(headers["wsb-change-type"], AMQPValue::LongInt(1));
+    assert_eq!(headers["wsb-attempt"], AMQPValue::LongInt(1));
+    assert_eq!(headers["wsb-replay"], AMQPValue::Boolean(false));
+    within("close", link.close()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_node_answers_everything_and_comes_back() {
+    let node = Node::start();
+    let (link, mut endpoints) = started(settings(&node.uri(), topology(&[("wsb.akasse.001", 1_000_000)]))).await;
+
+    // A node that is killed within seconds of a queue's creation forgets the
+    // queue's term and log: RabbitMQ saves those tables only now and then.
+    assert!(node.eval("[dets:sync(Table) || Table <- dets:all()]").contains("ok"));
+
+    // Publishes until told to stop, so that the node goes down mid-stream.
+    let sender = endpoints.publish.clone();
+    let feeder = tokio::spawn(async move {
+        let mut token = 0;
+        loop {
+            let vector: Vec<Outgoing> = (token..token + 500).map(|token| message(token, "wsb.akasse.001")).collect();
+            token += 500;
+            if sender.send(vector).await.is_err() || token >= 10_000_000 {
+                return token;
+            }
+        }
+    });
+    let mut confirmed = 0_u64;
+    let mut answered = 0_u64;
+    let mut lost = 0_u64;
+    while lost < 1000 {
+        for (_, outcome) in within("outcomes", endpoints.outcomes.recv()).await.unwrap() {
+            answered += 1;
+            match outcome {
+                Outcome::Confirmed => confirmed += 1,
+                Outcome::ConnectionLost => lost += 1,
+                other => panic!("unexpected {other:?}"),
+            }
+        }
+        if confirmed > 2000 && lost == 0 {
+            tokio::task::block_in_place(|| node.kill());
+        }
+    }
+    feeder.abort();
+    let _ = feeder.await;
+    // Unread outcomes stop the publisher, so somebody goes on reading.
+    let mut outcomes = endpoints.outcomes;
+    let last = tokio::spawn(async move {
+        loop {
+            let vector = outcomes.recv().await.unwrap();
+            if let Some((_, outcome)) = vector.into_iter().find(|(token, _)| *token == u64::MAX) {
+                return outcome;
+            }
+        }
+    });
+    until_state(&link, "both sides are down", |state| matches!((&state.consuming, &state.publishing), (Side::Down(_), Side::Down(_))))
+        .await;
+    let trouble = link.state().borrow().publishing.clone();
+    assert!(matches!(&trouble, Side::Down(Trouble::Unreachable { .. } | Trouble::Lost { .. })), "{trouble:?}");
+    assert!(answered > 3000);
+
+    tokio::task::block_in_place(|| node.restart());
+    until_state(&link, "both sides are up again", LinkState::is_up).await;
+    endpoints.publish.send(vec![message(u64::MAX, "wsb.akasse.001")]).await.unwrap();
+    assert_eq!(within("the last outcome", last).await.unwrap(), Outcome::Confirmed);
+    within("close", link.close()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_conflicting_queue_is_named_with_both_values() {
+    let uri = shared_node().vhost("conflict");
+    let target = Target::parse(&uri).unwrap();
+    client::apply_topology(&target, &topology(&[("wsb.akasse.001", 1000)])).await.unwrap();
+    client::apply_topology(&target, &topology(&[("wsb.akasse.001", 1000)])).await.unwrap();
+
+    let refused = client::apply_topology(&target, &topology(&[("wsb.akasse.001", 5)])).await.unwrap_err();
+    assert!(refused.needs_operator());
+    assert_eq!(
+        refused.to_string(),
+        "queue 'wsb.akasse.001' already exists with x-max-length = 1000, the broker needs x-max-length = 5; set its window in routing.toml \
+         to the existing value, or empty the queue, delete it (rabbitmqctl delete_queue 'wsb.akasse.001') and start again"
+    );
+    let (link, _endpoints) = Link::start(settings(&uri, topology(&[("wsb.akasse.001", 5)])));
+    assert_eq!(within("refusal", link.ready()).await, Err(refused));
+    within("close", link.close()).await;
+
+    let (connection, channel) = raw(&uri).await;
+    channel.queue_delete("wsb.returned".into(), lapin::options::QueueDeleteOptions::default()).await.unwrap();
+    let durable = lapin::options::QueueDeclareOptions { durable: true, ..lapin::options::QueueDeclareOptions::default() };
+    channel.queue_declare("wsb.returned".into(), durable, lapin::types::FieldTable::default()).await.unwrap();
+    let refused = client::apply_topology(&target, &topology(&[])).await.unwrap_err().to_string();
+    assert!(refused.contains("queue 'wsb.returned' already exists with x-queue-type ="), "{refused}");
+    connection.close(200, "done".into()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refusals_say_what_to_change() {
+    let node = shared_node();
+    let uri = node.vhost("refusals");
+    let vhost = uri.rsplit('/').next().unwrap().to_owned();
+    let port = node.port();
+    let trouble = async |uri: &str| client::apply_topology(&Target::parse(uri).unwrap(), &topology(&[])).await.unwrap_err().to_string();
+
+    let text = trouble(&format!("amqp://guest:hemmeligt@127.0.0.1:{port}/{vhost}")).await;
+    assert!(text.contains("refuses the credentials of user 'guest'"), "{text}");
+    assert!(!text.contains("hemmeligt"), "{text}");
+
+    let text = trouble(&format!("amqp://guest:guest@127.0.0.1:{port}/nowhere")).await;
+    assert!(text.contains("has no virtual host 'nowhere'"), "{text}");
+
+    let text = trouble("amqp://guest:guest@127.0.0.1:1/%2f").await;
+    assert!(text.contains("cannot reach RabbitMQ at amqp://guest@127.0.0.1:1/%2f"), "{text}");
+
+    node.eval("rabbit_auth_backend_internal:add_user(<<\"limited\">>, <<\"secret\">>, <<\"test\">>)");
+    let limited = format!("amqp://limited:secret@127.0.0.1:{port}/{vhost}");
+    let text = trouble(&limited).await;
+    assert!(text.contains(&format!("user 'limited' may not use virtual host '{vhost}'")), "{text}");
+
+    node.eval(&format!(
+        "rabbit_auth_backend_internal:set_permissions(<<\"limited\">>, <<\"{vhost}\">>, <<\"^dfdg\">>, <<\".*\">>, <<\".*\">>, <<\"test\">>)"
+    ));
+    let text = trouble(&limited).await;
+    assert!(text.contains("refuses configure access to exchange 'wsb.delivery'"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writing_without_permission_is_access_refused() {
+    let node = shared_node();
+    let uri = node.vhost("write");
+    let vhost = uri.rsplit('/').next().unwrap().to_owned();
+    client::apply_topology(&Target::parse(&uri).unwrap(), &topology(&[])).await.unwrap();
+    node.eval("rabbit_auth_backend_internal:add_user(<<\"reader\">>, <<\"secret\">>, <<\"test\">>)");
+    node.eval(&format!(
+        "rabbit_auth_backend_internal:set_permissions(<<\"reader\">>, <<\"{vhost}\">>, <<\".*\">>, <<\"^(wsb.intake|wsb.returned|dfdg.deletions)\">>, \
+         <<\".*\">>, <<\"test\">>)"
+    ));
+    let limited = format!("amqp://reader:secret@127.0.0.1:{}/{vhost}", node.port());
+    let (link, mut endpoints) = started(settings(&limited, topology(&[]))).await;
+    let outcomes = publish(&mut endpoints, vec![message(1, "wsb.akasse.001")]).await;
+    let Outcome::AccessRefused { text } = &outcomes[&1] else { panic!("{outcomes:?}") };
+    assert!(text.contains("exchange 'wsb.delivery'"), "{text}");
+    within("close", link.close()).await;
+}
+
+async fn publish_events(uri: &str, messages: impl IntoIterator<Item = (&str, String)>) {
+    let messages: Vec<(String, Vec<u8>)> = messages.into_iter().map(|(key, body)| (key.to_owned(), body.into_bytes())).collect();
+    let count = messages.len();
+    let mut answered = 0;
+    let published =
+        client::publish_events(&Target::parse(uri).unwrap(), "dfdg.events", messages, |so_far| answered = so_far).await.unwrap();
+    assert_eq!(published, client::Published { confirmed: count, failed: Vec::new() });
+    assert_eq!(answered, count);
+}
+
+async fn take(receiver: &mut mpsc::Receiver<Vec<Delivery>>, count: usize) -> Vec<Delivery> {
+    let mut all = Vec::new();
+    while all.len() < count {
+        all.extend(within("deliveries", receiver.recv()).await.expect("the consumer runs"));
+    }
+    assert_eq!(all.len(), count);
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledging_through_a_tag_settles_all_before_it() {
+    let uri = shared_node().vhost("acks");
+    let (link, mut endpoints) = started(settings(&uri, topology(&[]))).await;
+    publish_events(&uri, (0..1000).map(|number| ("plan.plan.oprettet", format!("{number}")))).await;
+    publish_events(&uri, [("tilknytning.akassemedlemskab.oprettet", "T".to_owned())]).await;
+
+    let deliveries = take(&mut endpoints.deliveries.events, 1000).await;
+    assert_eq!(deliveries[41].routing_key, "plan.plan.oprettet");
+    assert_eq!(deliveries[41].content_type.as_deref(), Some("application/cloudevents+json"));
+    let tags: Vec<u64> = deliveries.iter().map(|delivery| delivery.tag).collect();
+    assert_eq!(tags, (1..=1000).collect::<Vec<_>>());
+    let urgent = take(&mut endpoints.deliveries.tilknytning, 1).await;
+    assert_eq!((urgent[0].intake, urgent[0].body.as_slice()), (Intake::Tilknytning, b"T".as_slice()));
+
+    let epoch = deliveries[0].epoch;
+    endpoints.acks.ack_through(Intake::Events, epoch + 1, 900);
+    endpoints.acks.ack_through(Intake::Events, epoch, 600);
+    endpoints.acks.ack_through(Intake::Events, epoch, 600);
+    endpoints.acks.ack_through(Intake::Events, epoch, 20);
+    within("close", link.close()).await;
+
+    // A second link finds exactly what was not acknowledged, in order.
+    let (link, mut endpoints) = started(settings(&uri, topology(&[]))).await;
+    let again = take(&mut endpoints.deliveries.events, 400).await;
+    let bodies: Vec<String> = again.iter().map(|delivery| String::from_utf8(delivery.body.clone()).unwrap()).collect();
+    assert_eq!(bodies, (600..1000).map(|number| number.to_string()).collect::<Vec<_>>());
+    assert!(again.iter().all(|delivery| delivery.redelivered));
+    endpoints.acks.requeue_through(Intake::Events, again[0].epoch, 400);
+    let third = take(&mut endpoints.deliveries.events, 400).await;
+    assert_eq!(third.len(), 400);
+
+    link.stop_intake();
+    assert_eq!(within("end of events", endpoints.deliveries.events.recv()).await, None);
+    endpoints.acks.ack_through(Intake::Events, third[399].epoch, third[399].tag);
+    within("close", link.close()).await;
+    let (connection, channel) = raw(&uri).await;
+    let passive = lapin::options::QueueDeclareOptions { passive: true, ..lapin::options::QueueDeclareOptions::default() };
+    let queue = channel.queue_declare("wsb.intake.events".into(), passive, lapin::types::FieldTable::default()).await.unwrap();
+    assert_eq!(queue.message_count(), 0);
+    connection.close(200, "done".into()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_vendor_rejects_comes_back_with_the_reason() {
+    let uri = shared_node().vhost("returned");
+    let (link, mut endpoints) = started(settings(&uri, topology(&[("wsb.akasse.001", 1000)]))).await;
+    assert_eq!(publish(&mut endpoints, vec![message(7, "wsb.akasse.001")]).await[&7], Outcome::Confirmed);
+    let (connection, channel) = raw(&uri).await;
+    let got = channel.basic_get("wsb.akasse.001".into(), lapin::options::BasicGetOptions::default()).await.unwrap().unwrap();
+    got.reject(lapin::options::BasicRejectOptions { requeue: false }).await.unwrap();
+
+    let back = take(&mut endpoints.deliveries.returned, 1).await.remove(0);
+    assert_eq!(back.rejection, Some(Rejection { reason: "rejected".into(), queue: "wsb.akasse.001".into() }));
+    assert_eq!(back.message_id.as_deref(), Some("id-7"));
+    assert_eq!(back.correlation_id.as_deref(), Some("event-7"));
+    assert_eq!(back.recipient.as_deref(), Some("akasse:067"));
+    connection.close(200, "done".into()).await.unwrap();
+    within("close", link.close()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_intake_queue_is_declared_again() {
+    let uri = shared_node().vhost("cancelled");
+    let (link, mut endpoints) = started(settings(&uri, topology(&[]))).await;
+    let mut state = link.state();
+    state.mark_unchanged();
+    delete_queue(&uri, "wsb.intake.events").await;
+    within("the cancel is noticed", state.changed()).await.unwrap();
+    until_state(&link, "up again", LinkState::is_up).await;
+    publish_events(&uri, [("plan.plan.oprettet", "after".to_owned())]).await;
+    let delivery = take(&mut endpoints.deliveries.events, 1).await.remove(0);
+    assert_eq!((delivery.body.as_slice(), delivery.epoch), (b"after".as_slice(), 2));
+    within("close", link.close()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_topology_is_declared_or_refused_while_running() {
+    let uri = shared_node().vhost("reload");
+    let (link, mut endpoints) = started(settings(&uri, topology(&[("wsb.akasse.001", 1000)]))).await;
+    assert_eq!(link.update_topology(topology(&[("wsb.akasse.001", 1000), ("wsb.akasse.002", 1000)])).await, Ok(Applied::Now));
+    assert_eq!(publish(&mut endpoints, vec![message(1, "wsb.akasse.002")]).await[&1], Outcome::Confirmed);
+    let refused = link.update_topology(topology(&[("wsb.akasse.002", 7)])).await.unwrap_err().to_string();
+    assert!(refused.contains("x-max-length = 1000, the broker needs x-max-length = 7"), "{refused}");
+    // The refused one is forgotten.
+    assert_eq!(link.redeclare().await, Ok(Applied::Now));
+    within("close", link.close()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alarm_blocks_publishing_and_is_told() {
+    let node = Node::start();
+    let (link, mut endpoints) = started(settings(&node.uri(), topology(&[("wsb.akasse.001", 1000)]))).await;
+    node.eval("rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []})");
+    // RabbitMQ tells a publisher when it tries.
+    endpoints.publish.send(vec![message(1, "wsb.akasse.001")]).await.unwrap();
+    until_state(&link, "blocked", |state| state.blocked.is_some()).await;
+    assert!(!link.state().borrow().is_up());
+    endpoints.publish.send(vec![message(2, "wsb.akasse.001")]).await.unwrap();
+    let outcomes = gather(&mut endpoints.outcomes, 1).await;
+    assert_eq!(outcomes.get(&2), Some(&Outcome::Blocked), "{outcomes:?}");
+    node.eval("rabbit_alarm:clear_alarm({resource_limit, memory, node()})");
+    let outcomes = gather(&mut endpoints.outcomes, 1).await;
+    assert_eq!(outcomes.get(&1), Some(&Outcome::Confirmed), "{outcomes:?}");
+    until_state(&link, "unblocked", LinkState::is_up).await;
+    within("close", link.close()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stuck_queue_times_out_alone() {
+    let node = Node::start();
+    let uri = node.uri();
+    let mut settings = settings(&uri, topology(&[("wsb.akasse.001", 100_000), ("wsb.akasse.002", 100_000)]));
+    settings.publish.channels = 1;
+    settings.publish.patience = Duration::from_millis(50);
+    settings.publish.deadline = Duration::from_secs(3);
+    let (link, mut endpoints) = started(settings).await;
+    // RabbitMQ registers a channel with each queue at its first message, and
+    // that would hold up the whole channel.
+    let both = |token: u64| message(token, if token.is_multiple_of(2) { "wsb.akasse.001" } else { "wsb.akasse.002" });
+    let outcomes = publish(&mut endpoints, (0..4000).map(both).collect()).await;
+    assert!(outcomes.values().all(|outcome| *outcome == Outcome::Confirmed));
+    // A suspended leader takes nothing in and answers nothing.
+    let stuck = "sys:suspend(whereis(binary_to_atom(<<\"%2F_wsb.akasse.002\">>)))";
+    assert_eq!(node.eval(stuck).trim(), "{ok, ok}");
+    let mut messages: Vec<Outgoing> = (0..2000).map(|token| message(token, "wsb.akasse.001")).collect();
+    messages[100].routing_key = Arc::from("wsb.akasse.002");
+    let outcomes = publish(&mut endpoints, messages).await;
+    let odd: Vec<_> = outcomes.into_iter().filter(|(_, outcome)| *outcome != Outcome::Confirmed).collect();
+    assert_eq!(odd, [(100, Outcome::TimedOut)]);
+    within("close", link.close()).await;
+}

@@ -1,0 +1,84 @@
+//! A change of membership overtakes everything that waits (R 2.10, rule 3).
+
+use std::time::{Duration, Instant};
+
+use crate::rig::{Event, Vendor, event, membership, until};
+use crate::world::{LIMIT, Routing, World, cpr, queue, size};
+use crate::{rig::jobcenter, world::about};
+
+/// Ends memberships one after the other, and returns how long each took until
+/// it was seen to hold.
+fn end_memberships(world: &World, fund: &Vendor, people: std::ops::Range<usize>) -> Vec<Duration> {
+    let end = |person: usize| {
+        let end = membership(&cpr(person), "067", "2020-01-01", Some("2024-12-31")).updated().at("2026-03-17T08:00:00+01:00");
+        let began = Instant::now();
+        world.publish([&end]);
+        // The fund is told of the end when the end has been taken in; from then
+        // on every decision goes by it.
+        fund.wait_until(LIMIT, "the end takes effect", |messages| {
+            messages.iter().rev().any(|message| message.correlation_id == end.event_id())
+        });
+        began.elapsed()
+    };
+    people.map(end).collect()
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+#[test]
+fn a_membership_end_overtakes_a_backlog() {
+    let backlog = size("WSB_TEST_BACKLOG", 100_000);
+    // More than all that is about to come.
+    let mut world = World::running("backlog", &Routing::only(&["akasse:067", "kommune:860"]).window(1_000_000));
+    let known: Vec<Event> =
+        (0..200).flat_map(|n| [membership(&cpr(n), "067", "2020-01-01", None), jobcenter(&cpr(n), "86001", "2020-01-01", None)]).collect();
+    world.tell(&known);
+    world.amqp.purge(&queue("akasse:067"));
+    world.amqp.purge(&queue("kommune:860"));
+    let fund = Vendor::consume(&world.uri, &queue("akasse:067"));
+    let unhurried = median(end_memberships(&world, &fund, 0..7));
+    assert!(world.broker.terminate().success());
+
+    // One in ten is told to somebody; the others are recorded only. At the very
+    // end, news about those whose membership is about to end.
+    let waiting = (0..backlog).map(|n| match n % 10 {
+        0 => event("Tilmelding").cpr(&cpr(100 + n / 10 % 100)).message(),
+        _ => event("Dialogbesked").cpr(&cpr(100 + n % 100)).message(),
+    });
+    world.amqp.publish_all("dfdg.events", waiting);
+    let late: Vec<Event> = (10..17).map(|person| event("FagprofessionelKontakt").cpr(&cpr(person))).collect();
+    world.publish(&late);
+
+    world.broker.start_again();
+    until(LIMIT, "the backlog is being worked off", || world.consumed() > 0);
+    let left = |world: &World| world.amqp.depth("wsb.intake.events").unwrap_or_default();
+    let began = left(&world);
+    let times = end_memberships(&world, &fund, 10..17);
+    let still = left(&world);
+    let hurried = median(times.clone());
+    println!("alone {unhurried:?}; with {began} to {still} others waiting {hurried:?} (each: {times:?})");
+    assert!(still > 0, "the backlog was drained before the changes could be measured; began with {began}");
+    // Had it waited its turn, it would have taken as long as the backlog.
+    let done = f64::from(began - still).max(1.0);
+    let drain = times.iter().sum::<Duration>().mul_f64(f64::from(still) / done);
+    assert!(hurried * 20 < drain, "{hurried:?}, where the backlog takes {drain:?} more");
+    let bound = unhurried.max(Duration::from_millis(50)) * 40;
+    assert!(hurried < bound, "{hurried:?} with a backlog, {unhurried:?} without");
+
+    until(LIMIT * 2, "the backlog is worked off", || world.consumed() == backlog + 14);
+    world.idle();
+    let kommune = world.take("kommune:860");
+    let told: Vec<&str> = about(&kommune).into_iter().filter(|id| late.iter().any(|event| event.event_id() == *id)).collect();
+    assert_eq!(told.len(), late.len(), "the kommune is told of all of them");
+    let prevented = world.count("wsb_deliveries_suppressed_total", &[("entity", "FagprofessionelKontakt"), ("reason", "not_member")]);
+    assert_eq!(prevented, late.len());
+    let last = event("Tilmelding").cpr(&cpr(100));
+    world.publish([&last]);
+    let got = fund
+        .wait_until(LIMIT, "the last message", |messages| messages.iter().rev().any(|message| message.correlation_id == last.event_id()));
+    let wrong = got.iter().filter(|message| message.kind == "FagprofessionelKontakt").count();
+    assert_eq!(wrong, 0, "the former fund was told of somebody who had left");
+}

@@ -1,0 +1,474 @@
+//! Cases with a name: each was found by the simulator, or is asked for in so
+//! many words, and is kept small enough to be read.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use wsb_broker::core::engine::{Consumption, Engine, Fact, Limits, Manner, Outgoing, Output};
+use wsb_broker::core::event::{Change as Aendring, Content, Event, Registered};
+use wsb_broker::core::ids::{Akassekode, DeliveryKey, EventMark, EventSeq, ExternalId, Jobcenterkode, Personnummer, Recipient};
+use wsb_broker::core::outbox::{End, Failure, Withdrawal};
+use wsb_broker::core::policy::{Audience, AudienceRule, Domain, MessageType, Payload, RecipientRule, RetryPolicy, Rules, Subscriptions};
+use wsb_broker::core::records::{Fate, Records};
+use wsb_broker::core::retry::Outcome;
+use wsb_broker::core::time::{Day, Moment};
+use wsb_broker::store::{Durability, MemoryStore};
+
+const NACKED: Outcome = Outcome::Failed { failure: Failure::Nacked, code: 0 };
+const TIMEOUT: Outcome = Outcome::Failed { failure: Failure::Timeout, code: 0 };
+const CONNECTION: Outcome = Outcome::Failed { failure: Failure::Connection, code: 0 };
+
+fn recipient(text: &str) -> Recipient {
+    Recipient::parse(text).expect("a recipient")
+}
+
+fn person(n: u32) -> Personnummer {
+    Personnummer::parse(&format!("010101900{n}")).expect("a number")
+}
+
+fn rules() -> Arc<Rules> {
+    let kind = |name: &str, domain, audiences: &[Audience], areas: &[&str]| MessageType {
+        name: name.into(),
+        entity_id: 910_000,
+        domain,
+        payload: Payload::IdOnly,
+        voluntary: false,
+        after_death: false,
+        audiences: audiences.iter().map(|audience| AudienceRule { audience: *audience, conditions: Vec::new() }).collect(),
+        notice_for: areas.iter().map(|area| (*area).into()).collect(),
+    };
+    let types = vec![
+        kind("Akassemedlemskab", Domain::Tilknytning, &[], &[]),
+        kind("Jobcentertilknytning", Domain::Tilknytning, &[], &[]),
+        kind("Personnummerskift", Domain::Tilknytning, &[], &[]),
+        kind("Joblog", Domain::Joblog, &[Audience::AkasseOwnMembers], &[]),
+        kind("GdprSletJoblog", Domain::Gdpr, &[Audience::Holders], &["joblog"]),
+    ];
+    let recipients = ["akasse:007", "akasse:067", "kommune:101"].into_iter().map(|name| RecipientRule {
+        recipient: recipient(name),
+        name: "made up".into(),
+        queue: name.into(),
+        vendor: "made up".into(),
+        subscriptions: Subscriptions::All,
+        valid_from: None,
+        valid_until: None,
+        max_unfetched: 1000,
+    });
+    Arc::new(Rules::new(types, recipients.collect(), RetryPolicy::default()))
+}
+
+/// A broker without anything around it.
+struct Broker {
+    engine: Engine,
+    store: MemoryStore,
+    now: Moment,
+    limits: Limits,
+    facts: Vec<Fact>,
+    events: u32,
+}
+
+impl Broker {
+    fn new() -> Self {
+        Self::with(Limits::default())
+    }
+
+    fn with(limits: Limits) -> Self {
+        let mut engine = Engine::new(rules(), limits);
+        engine.set_connected(true);
+        let now = Moment::parse("2026-03-16T08:00:00Z").expect("a moment");
+        Self { engine, store: MemoryStore::new(), now, limits, facts: Vec::new(), events: 0 }
+    }
+
+    fn event(&mut self, entity: &str, of: u32, record: &str, change: Aendring, content: Content) -> Event {
+        self.events += 1;
+        let id = format!("e{}", self.events);
+        let at = Moment(self.now.0 + i64::from(self.events));
+        Event {
+            mark: EventMark::of("urn:test", &id),
+            source: "urn:test".into(),
+            id: id.into(),
+            entity: entity.into(),
+            change,
+            registered: Registered { at, text: at.to_string().into() },
+            external_id: ExternalId::parse(record).expect("an external id"),
+            version_id: None,
+            personnummer: person(of),
+            registrar: None,
+            start: None,
+            end: None,
+            content,
+            body: None,
+        }
+    }
+
+    fn member(&mut self, of: u32, record: &str, fund: &str, from: &str) -> Event {
+        let fund = Akassekode::parse(fund).expect("a fund");
+        let event = self.event("Akassemedlemskab", of, record, Aendring::Created, Content::Membership { fund: Some(fund) });
+        Event { start: Day::parse(from).ok(), ..event }
+    }
+
+    fn joblog(&mut self, of: u32, record: &str) -> Event {
+        self.event("Joblog", of, record, Aendring::Updated, Content::Other)
+    }
+
+    fn joblog_deleted(&mut self, of: u32, record: &str) -> Event {
+        self.event("Joblog", of, record, Aendring::Deleted, Content::Other)
+    }
+
+    fn erased_in_dfdg(&mut self, of: u32, record: &str) -> Event {
+        let content = Content::Deletion { area: "joblog".into(), entity: "Joblog".into(), after_death: false };
+        self.event("GdprSletning", of, record, Aendring::Created, content)
+    }
+
+    fn renumbered(&mut self, old: u32, new: u32) -> Event {
+        self.event("Personnummerskift", old, &format!("n{old}-{new}"), Aendring::Created, Content::NumberChange { new: Some(person(new)) })
+    }
+
+    /// Takes in one group, and commits it.
+    fn take_in(&mut self, events: Vec<Event>) -> Vec<Consumption> {
+        let mut out = Output::default();
+        let consumed = events
+            .into_iter()
+            .map(|event| self.engine.take_in(event, Manner::News, &mut self.store, self.now, &mut out).expect("never fails"))
+            .collect();
+        self.store.commit(Durability::Flush);
+        self.facts.extend(out.facts);
+        consumed
+    }
+
+    fn dispatch(&mut self) -> Vec<Outgoing> {
+        let mut out = Output::default();
+        self.engine.dispatch(&mut self.store, self.now, &mut out).expect("never fails");
+        self.store.commit(Durability::Flush);
+        self.facts.extend(out.facts);
+        out.attempts
+    }
+
+    /// Dispatches until there is nothing more to do now.
+    fn dispatch_all(&mut self) -> Vec<Outgoing> {
+        let mut attempts = self.dispatch();
+        let mut rounds = 0;
+        while self.engine.next_wake().is_some_and(|wake| wake <= self.now) {
+            attempts.extend(self.dispatch());
+            rounds += 1;
+            assert!(rounds < 10, "never comes to rest");
+        }
+        attempts
+    }
+
+    fn settle(&mut self, key: DeliveryKey, outcome: Outcome) {
+        let mut out = Output::default();
+        self.engine.settle(key, outcome, &mut self.store, self.now, &mut out).expect("never fails");
+        self.store.commit(Durability::Flush);
+        self.facts.extend(out.facts);
+    }
+
+    fn restart(&mut self) {
+        self.store.crash();
+        self.engine = Engine::new(rules(), self.limits);
+        self.engine.recover(&mut self.store).expect("never fails");
+        self.store.commit(Durability::Flush);
+        self.engine.set_connected(true);
+    }
+
+    fn fate(&mut self, key: DeliveryKey) -> Option<Fate> {
+        self.store.fate(key).expect("never fails")
+    }
+
+    /// A member of 007, and a joblog event about record `j` on its way there.
+    fn with_joblog_under_way(limits: Limits) -> (Self, DeliveryKey) {
+        let mut broker = Self::with(limits);
+        let events = vec![broker.member(1, "m", "007", "2026-01-01"), broker.joblog(1, "j")];
+        broker.take_in(events);
+        let attempts = broker.dispatch();
+        assert_eq!(attempts.len(), 1);
+        (broker, attempts[0].key)
+    }
+}
+
+fn key(recipient_text: &str, seq: u64) -> DeliveryKey {
+    DeliveryKey { recipient: recipient(recipient_text), seq: EventSeq(seq) }
+}
+
+const RECORD_DELETED: Option<Fate> = Some(Fate::Ended(End::Withdrawn(Withdrawal::RecordDeleted)));
+
+/// A WSB under way when its record is deleted is not tried again should it fail,
+/// and what comes after it in its lane still waits for its outcome.
+#[test]
+fn what_is_under_way_about_a_deleted_record_is_not_tried_again() {
+    for outcome in [NACKED, TIMEOUT, CONNECTION, Outcome::Confirmed] {
+        let (mut broker, key) = Broker::with_joblog_under_way(Limits::default());
+        let deletion = broker.joblog_deleted(1, "j");
+        broker.take_in(vec![deletion]);
+        assert!(broker.dispatch().is_empty(), "the deletion waits behind what is under way");
+        broker.settle(key, outcome);
+        let expected = if outcome == Outcome::Confirmed { Some(Fate::Ended(End::Delivered)) } else { RECORD_DELETED };
+        assert_eq!(broker.fate(key), expected);
+        broker.now = broker.now.plus_seconds(3600);
+        let told: Vec<Aendring> = broker.dispatch_all().iter().map(|attempt| attempt.event.change).collect();
+        assert_eq!(told, [Aendring::Deleted], "{outcome:?}");
+    }
+}
+
+#[test]
+fn what_was_under_way_about_a_deleted_record_is_not_sent_after_a_restart() {
+    let (mut broker, key) = Broker::with_joblog_under_way(Limits::default());
+    let deletion = broker.joblog_deleted(1, "j");
+    broker.take_in(vec![deletion]);
+    broker.restart();
+    assert_eq!(broker.fate(key), RECORD_DELETED);
+    let told: Vec<Aendring> = broker.dispatch_all().iter().map(|attempt| attempt.event.change).collect();
+    assert_eq!(told, [Aendring::Deleted]);
+}
+
+/// A row of the same group, beyond the window, is not committed yet when the
+/// deletion is taken in.
+#[test]
+fn a_deletion_finds_what_the_same_group_put_beyond_the_window() {
+    let mut broker = Broker::with(Limits { window: 1, ..Limits::default() });
+    let events =
+        vec![broker.member(1, "m", "007", "2026-01-01"), broker.joblog(1, "first"), broker.joblog(1, "j"), broker.joblog_deleted(1, "j")];
+    broker.take_in(events);
+    assert_eq!(broker.fate(key("akasse:007", 3)), RECORD_DELETED);
+    assert_eq!(broker.fate(key("akasse:007", 4)), Some(Fate::Unfinished));
+}
+
+/// A recall that arrives late takes back what was registered before it, not what
+/// was registered since.
+#[test]
+fn a_late_recall_leaves_newer_registrations_alone() {
+    let mut broker = Broker::new();
+    let events = vec![broker.member(1, "m", "007", "2026-01-01")];
+    broker.take_in(events);
+    let (older, recall, newer) = (broker.joblog(1, "j"), broker.joblog_deleted(1, "j"), broker.joblog(1, "j"));
+    broker.take_in(vec![newer, older, recall]);
+    assert_eq!(broker.fate(key("akasse:007", 2)), Some(Fate::Unfinished));
+    assert_eq!(broker.fate(key("akasse:007", 3)), RECORD_DELETED);
+}
+
+/// What waits about two numbers of one person is decided again once each.
+#[test]
+fn merged_citizens_are_reconsidered_once() {
+    let mut broker = Broker::new();
+    broker.engine.set_connected(false);
+    let events = vec![
+        broker.member(1, "m1", "007", "2026-01-01"),
+        broker.joblog(1, "j1"),
+        broker.member(2, "m2", "007", "2026-01-01"),
+        broker.joblog(2, "j2"),
+        broker.renumbered(1, 2),
+    ];
+    broker.take_in(events);
+    broker.restart();
+    let events = vec![broker.member(2, "m3", "067", "2026-02-01")];
+    broker.take_in(events);
+    let withdrawn = broker.facts.iter().filter(|fact| matches!(fact, Fact::Withdrawn(..))).count();
+    assert_eq!(withdrawn, 2);
+    let view = broker.engine.view();
+    let pending = |name: &str| view.iter().find(|view| view.recipient == recipient(name)).map_or(0, |view| view.counts.pending);
+    assert_eq!((pending("akasse:007"), pending("akasse:067")), (0, 2));
+}
+
+/// Whoever takes a place in a queue that had its turn already is told soon, and
+/// nothing that is not committed yet is passed over.
+#[test]
+fn whoever_is_told_instead_is_told_at_once() {
+    for window in [1, 4, 1024] {
+        let mut broker = Broker::with(Limits { window, ..Limits::default() });
+        broker.engine.set_connected(false);
+        // Two citizens leave 067 for 007 at midnight; 007 has its own to be told of.
+        let mut events = Vec::new();
+        for of in [1, 2, 3] {
+            events.push(broker.member(of, &format!("old{of}"), if of == 3 { "007" } else { "067" }, "2026-01-01"));
+            events.push(broker.member(of, &format!("new{of}"), "007", "2026-03-17"));
+        }
+        events.extend([broker.joblog(1, "a"), broker.joblog(3, "b"), broker.joblog(2, "c"), broker.joblog(3, "d")]);
+        broker.take_in(events);
+        broker.restart();
+        broker.now = Moment::parse("2026-03-16T23:00:00Z").expect("a moment");
+        let mut told = BTreeSet::new();
+        for _ in 0..8 {
+            for attempt in broker.dispatch_all() {
+                told.insert((attempt.key.recipient.to_string(), attempt.event.external_id.as_str().to_owned()));
+                broker.settle(attempt.key, Outcome::Confirmed);
+            }
+        }
+        let expected = ["a", "b", "c", "d"].map(|record| ("akasse:007".to_owned(), record.to_owned()));
+        assert_eq!(told, BTreeSet::from(expected), "window {window}");
+    }
+}
+
+#[test]
+fn a_restart_keeps_the_time_of_the_next_attempt() {
+    let (mut broker, key) = Broker::with_joblog_under_way(Limits::default());
+    broker.settle(key, CONNECTION);
+    broker.restart();
+    assert!(broker.dispatch_all().is_empty());
+    broker.now = broker.now.plus_seconds(1);
+    let attempts: Vec<u32> = broker.dispatch_all().iter().map(|attempt| attempt.attempt).collect();
+    assert_eq!(attempts, [2]);
+}
+
+/// A probe that ends with its connection leaves the queue paused: a queue whose
+/// every publish closes the channel is not tried in a circle.
+#[test]
+fn a_probe_that_loses_its_connection_is_not_repeated_at_once() {
+    let (mut broker, key) = Broker::with_joblog_under_way(Limits::default());
+    broker.settle(key, NACKED);
+    broker.now = broker.now.plus_seconds(1);
+    assert_eq!(broker.dispatch_all().len(), 1);
+    assert_eq!(broker.engine.next_wake(), None, "the outcome of the probe comes first");
+    broker.settle(key, CONNECTION);
+    assert!(broker.dispatch_all().is_empty());
+    assert_eq!(broker.engine.next_wake(), Some(broker.now.plus_seconds(2)));
+}
+
+#[test]
+fn an_outcome_of_a_former_life_changes_nothing() {
+    let (mut broker, key) = Broker::with_joblog_under_way(Limits::default());
+    broker.restart();
+    let before = broker.engine.view();
+    broker.settle(key, Outcome::Confirmed);
+    assert_eq!(broker.engine.view(), before);
+    assert_eq!(broker.fate(key), Some(Fate::Unfinished));
+    assert_eq!(broker.dispatch().len(), 1);
+}
+
+/// Whoever may have received something about a record is told of its deletion:
+/// confirmed or not, under way or not, before a restart or since.
+#[test]
+fn whoever_may_hold_a_copy_is_told_of_the_deletion() {
+    let check = |what: &str, meanwhile: &dyn Fn(&mut Broker, DeliveryKey)| {
+        let (mut broker, key) = Broker::with_joblog_under_way(Limits::default());
+        meanwhile(&mut broker, key);
+        let deletion = broker.erased_in_dfdg(1, "j");
+        let consumed = broker.take_in(vec![deletion]);
+        assert_eq!(consumed, [Consumption::Routed], "{what}");
+    };
+    let leaves = |broker: &mut Broker, _: DeliveryKey| {
+        let event = broker.member(1, "m", "067", "2026-01-01");
+        broker.take_in(vec![event]);
+    };
+    check("under way", &|_, _| {});
+    check("confirmed", &|broker, key| broker.settle(key, Outcome::Confirmed));
+    check("failed for all that is known", &|broker, key| broker.settle(key, TIMEOUT));
+    check("withdrawn after it failed", &|broker, key| {
+        broker.settle(key, TIMEOUT);
+        leaves(broker, key);
+    });
+    check("lost with the process", &|broker, _| broker.restart());
+    check("lost with the process, then withdrawn", &|broker, key| {
+        broker.restart();
+        leaves(broker, key);
+    });
+
+    let mut broker = Broker::new();
+    let deletion = broker.erased_in_dfdg(1, "j");
+    assert_eq!(broker.take_in(vec![deletion]), [Consumption::NoRecipient], "nobody holds anything");
+}
+
+/// A delivery that dies in the group of the deletion may have arrived all the same.
+#[test]
+fn whoever_died_in_the_same_group_may_hold_a_copy() {
+    let (mut broker, key) = Broker::with_joblog_under_way(Limits::default());
+    broker.now = broker.now.plus_seconds(72 * 3600);
+    let deletion = broker.erased_in_dfdg(1, "j");
+    let mut out = Output::default();
+    broker.engine.settle(key, TIMEOUT, &mut broker.store, broker.now, &mut out).expect("never fails");
+    let consumed = broker.take_in(vec![deletion]);
+    assert_eq!(consumed, [Consumption::Routed]);
+    assert_eq!(broker.fate(key), RECORD_DELETED, "and nobody has to look after it any more");
+}
+
+/// What was taken back because its record is gone does not come to life in
+/// another's place.
+#[test]
+fn nobody_is_told_instead_of_another_about_a_deleted_record() {
+    let (mut broker, key_of_first) = Broker::with_joblog_under_way(Limits::default());
+    broker.settle(key_of_first, NACKED);
+    // To 067, where it is taken back; the first fund is entitled again after that.
+    let event = broker.member(1, "m2", "067", "2026-02-01");
+    broker.take_in(vec![event]);
+    assert_eq!(broker.fate(key("akasse:067", 2)), Some(Fate::Unfinished));
+    let deletion = broker.joblog_deleted(1, "j");
+    broker.take_in(vec![deletion]);
+    assert_eq!(broker.fate(key("akasse:067", 2)), RECORD_DELETED);
+    let event = broker.member(1, "m3", "007", "2026-03-01");
+    broker.take_in(vec![event]);
+    broker.now = broker.now.plus_seconds(3600);
+    let told: Vec<Aendring> = broker.dispatch_all().iter().map(|attempt| attempt.event.change).collect();
+    assert_eq!(told, [Aendring::Deleted]);
+}
+
+/// What is known under each of three numbers comes together, whatever the order
+/// of the events, and the newest number is the one that is sent.
+#[test]
+fn number_changes_in_every_order() {
+    let mut broker = Broker::new();
+    let jobcentre = Content::Jobcentre { jobcentre: Jobcenterkode::parse("10101").ok() };
+    let events = [
+        broker.member(1, "m1", "007", "2025-01-01"),
+        broker.renumbered(1, 2),
+        broker.event("Jobcentertilknytning", 2, "j2", Aendring::Created, jobcentre),
+        broker.renumbered(2, 3),
+        broker.member(3, "m3", "067", "2026-01-01"),
+    ];
+    for order in orders(events.len()) {
+        let mut broker = Broker::new();
+        for at in &order {
+            broker.take_in(vec![events[*at].clone()]);
+        }
+        let ids: BTreeSet<_> =
+            [1, 2, 3].iter().map(|of| broker.store.find_citizen(&person(*of)).expect("never fails").expect("known")).collect();
+        assert_eq!(ids.len(), 1, "{order:?}");
+        let id = *ids.first().expect("one");
+        let citizen = broker.store.citizen(id).expect("never fails").expect("known");
+        assert!(citizen.personnummer == person(3), "{order:?}");
+        let counted = (citizen.memberships.registrations().len(), citizen.jobcentres.registrations().len());
+        assert_eq!(counted, (2, 1), "{order:?}");
+        // Whatever number a later event carries.
+        for of in [1, 2, 3] {
+            broker.events += 100;
+            let event = broker.joblog(of, "j");
+            broker.take_in(vec![event]);
+        }
+        let attempts = broker.dispatch();
+        assert_eq!(attempts.len(), 1, "one lane");
+        assert_eq!(attempts[0].key.recipient, recipient("akasse:067"));
+        assert!(attempts[0].identification == Some(person(3)), "{order:?}");
+    }
+}
+
+/// A recall of a change of number makes nobody one person with another.
+#[test]
+fn a_recalled_number_change_merges_nobody() {
+    let mut broker = Broker::new();
+    let recall = Event { change: Aendring::Deleted, ..broker.renumbered(1, 2) };
+    let events = vec![broker.member(1, "m1", "007", "2025-01-01"), broker.member(2, "m2", "067", "2025-01-01"), recall];
+    broker.take_in(events);
+    let of = |broker: &mut Broker, n| broker.store.find_citizen(&person(n)).expect("never fails");
+    assert_ne!(of(&mut broker, 1), of(&mut broker, 2));
+    // One that was made is taken back.
+    let mut broker = Broker::new();
+    let events = vec![
+        broker.member(1, "m1", "007", "2025-01-01"),
+        broker.renumbered(1, 2),
+        Event { change: Aendring::Deleted, ..broker.renumbered(1, 2) },
+        broker.joblog(2, "j"),
+    ];
+    broker.take_in(events);
+    assert!(broker.dispatch()[0].identification == Some(person(1)));
+}
+
+fn orders(n: usize) -> Vec<Vec<usize>> {
+    if n == 0 {
+        return vec![Vec::new()];
+    }
+    let insert = |at: usize, order: &Vec<usize>| {
+        let mut order = order.clone();
+        order.insert(at, n - 1);
+        order
+    };
+    let shorter = orders(n - 1);
+    (0..n).flat_map(|at| shorter.iter().map(move |order| insert(at, order)).collect::<Vec<_>>()).collect()
+}

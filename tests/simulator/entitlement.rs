@@ -1,0 +1,346 @@
+//! Who is entitled, by brute force: from every event ever taken in about a
+//! person, written from the domain's rules and not from the broker's code.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use wsb_broker::core::event::{Change, Content, Event, PlanKind};
+use wsb_broker::core::ids::{Akassekode, EventMark, EventSeq, ExternalId, Kommunekode, Personnummer, Recipient};
+use wsb_broker::core::policy::{Audience, Condition, MessageType, Rules};
+use wsb_broker::core::time::{Day, Moment, Period};
+
+/// An event that has been taken in.
+pub struct Known {
+    pub event: Arc<Event>,
+    pub seq: EventSeq,
+    pub first_load: bool,
+    /// The days that it is about.
+    days: Period,
+    /// Whose it is, by the number that it carried.
+    node: usize,
+    /// Whom that was known to be when it was taken in.
+    pub person: usize,
+}
+
+/// Everything ever taken in, and which numbers are one person's.
+#[derive(Default)]
+pub struct Past {
+    pub known: Vec<Known>,
+    by_mark: HashMap<EventMark, usize>,
+    numbers: HashMap<Personnummer, usize>,
+    first_number: Vec<Personnummer>,
+    became: Vec<usize>,
+}
+
+/// A recipient that may be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entitled {
+    pub recipient: Recipient,
+    pub audience: Audience,
+    pub identified: bool,
+}
+
+/// One record of DFDG: its newest registration, and what it said last.
+struct Latest<T> {
+    external_id: ExternalId,
+    registered: (Moment, EventMark),
+    period: Period,
+    holds: Option<T>,
+    said: Option<T>,
+}
+
+/// One registration of a record: the event, its days, and what it says.
+type Registration<'a, T> = (&'a Event, Period, Option<T>);
+
+/// As what type an event is told.
+pub fn told_as<'a>(event: &Event, rules: &'a Rules) -> Option<&'a Arc<MessageType>> {
+    if let Content::Deletion { area, after_death, .. } = &event.content {
+        let area: &str = if *after_death { "afdoed" } else { area };
+        return rules.message_types().find(|kind| kind.notice_for.iter().any(|of| &**of == area));
+    }
+    rules.message_types().find(|kind| kind.name == event.entity)
+}
+
+/// The days that an event is about: without Startdato from the day on which it
+/// was registered, or from Slutdato where that is earlier.
+fn days(event: &Event) -> Period {
+    let registered = Day::in_copenhagen(event.registered.at);
+    let start = match (event.start, event.end) {
+        (Some(start), _) => start,
+        (None, Some(end)) if end < registered => end,
+        (None, _) => registered,
+    };
+    Period::new(start, event.end).expect("the world sends no period that ends before it begins")
+}
+
+/// Both days count; without an end it goes on.
+fn covers(period: &Period, day: Day) -> bool {
+    let from = period.start() <= day;
+    match period.end() {
+        Some(last) => from && day <= last,
+        None => from,
+    }
+}
+
+/// What holds on a day: of what covers it, whatever began last; nothing where
+/// several different things began last.
+fn in_force<T: PartialEq + Clone>(claims: &[(Period, T)], day: Day) -> Option<T> {
+    let covering = || claims.iter().filter(|(period, _)| covers(period, day));
+    let last = covering().map(|(period, _)| period.start()).max()?;
+    let mut values: Vec<&T> = covering().filter(|(period, _)| period.start() == last).map(|(_, value)| value).collect();
+    values.dedup();
+    if values.len() == 1 { Some(values[0].clone()) } else { None }
+}
+
+impl Past {
+    fn root(&self, mut node: usize) -> usize {
+        while self.became[node] != node {
+            node = self.became[node];
+        }
+        node
+    }
+
+    fn node(&mut self, number: Personnummer) -> usize {
+        if let Some(node) = self.numbers.get(&number) {
+            return *node;
+        }
+        let node = self.became.len();
+        self.became.push(node);
+        self.first_number.push(number);
+        self.numbers.insert(number, node);
+        node
+    }
+
+    pub fn has(&self, mark: &EventMark) -> bool {
+        self.by_mark.contains_key(mark)
+    }
+
+    pub fn by_mark(&self, mark: &EventMark) -> Option<&Known> {
+        self.by_mark.get(mark).map(|at| &self.known[*at])
+    }
+
+    /// Takes in an event; a change of number makes two numbers one person's.
+    pub fn take_in(&mut self, event: Arc<Event>, seq: EventSeq, first_load: bool) {
+        let node = self.node(event.personnummer);
+        let person = self.root(node);
+        if let Content::NumberChange { new: Some(new) } = event.content
+            && event.change != Change::Deleted
+        {
+            if let Some(other) = self.numbers.get(&new).map(|other| self.root(*other)) {
+                if other != person {
+                    self.became[other] = person;
+                }
+            } else {
+                self.numbers.insert(new, person);
+            }
+        }
+        self.by_mark.insert(event.mark, self.known.len());
+        let days = days(&event);
+        self.known.push(Known { event, seq, first_load, days, node, person });
+    }
+
+    /// Whose the event is, as known now.
+    pub fn person_of(&self, event: &Event) -> usize {
+        self.root(self.numbers[&event.personnummer])
+    }
+
+    pub fn is_same(&self, a: usize, b: usize) -> bool {
+        self.root(a) == self.root(b)
+    }
+
+    fn events_of(&self, person: usize) -> impl Iterator<Item = &Known> {
+        self.known.iter().filter(move |known| self.root(known.node) == person)
+    }
+
+    /// The number that a person has now.
+    pub fn number_of(&self, person: usize) -> Personnummer {
+        let person = self.root(person);
+        let changes = self.events_of(person).map(|known| &*known.event).filter_map(|event| match &event.content {
+            Content::NumberChange { new } if event.change != Change::Deleted => Some((event, new.unwrap_or(event.personnummer))),
+            Content::NumberChange { .. } => Some((event, event.personnummer)),
+            _ => None,
+        });
+        changes.max_by_key(|(event, _)| (event.registered.at, event.mark)).map_or(self.first_number[person], |(_, number)| number)
+    }
+
+    fn latest<T: Clone>(&self, person: usize, of: impl Fn(&Known) -> Option<(Period, Option<T>)>) -> Vec<Latest<T>> {
+        let mut found: BTreeMap<&ExternalId, Vec<Registration<'_, T>>> = BTreeMap::new();
+        for known in self.events_of(person) {
+            if let Some((period, value)) = of(known) {
+                found.entry(&known.event.external_id).or_default().push((&known.event, period, value));
+            }
+        }
+        let mut latest = Vec::new();
+        for (external_id, mut registrations) in found {
+            registrations.sort_by_key(|(event, ..)| (event.registered.at, event.mark));
+            let said = registrations.iter().rev().find_map(|(_, _, value)| value.clone());
+            let Some((event, period, value)) = registrations.pop() else { continue };
+            latest.push(Latest {
+                external_id: external_id.clone(),
+                registered: (event.registered.at, event.mark),
+                period,
+                holds: if event.change == Change::Deleted { None } else { value },
+                said,
+            });
+        }
+        latest
+    }
+
+    fn memberships(&self, person: usize) -> Vec<Latest<Akassekode>> {
+        self.latest(person, |known| match &known.event.content {
+            Content::Membership { fund } => Some((known.days, *fund)),
+            _ => None,
+        })
+    }
+
+    /// Routed by the first three digits: two jobcentres of one kommune are one.
+    fn jobcentres(&self, person: usize) -> Vec<Latest<Kommunekode>> {
+        self.latest(person, |known| match &known.event.content {
+            Content::Jobcentre { jobcentre } => Some((known.days, jobcentre.map(|jobcentre| jobcentre.kommune()))),
+            _ => None,
+        })
+    }
+
+    fn residences(&self, person: usize) -> Vec<Latest<Kommunekode>> {
+        self.latest(person, |known| match &known.event.content {
+            Content::Residence { kommune } => Some((known.days, *kommune)),
+            _ => None,
+        })
+    }
+
+    fn groups(&self, person: usize) -> Vec<Latest<i64>> {
+        self.latest(person, |known| match &known.event.content {
+            Content::ContactGroup { group, .. } => Some((known.days, *group)),
+            _ => None,
+        })
+    }
+
+    fn current_plan(&self, person: usize, day: Day) -> Option<PlanKind> {
+        let plans = self.latest(person, |known| match &known.event.content {
+            Content::Plan { kind, later_version } => Some((known.days, kind.map(|kind| (kind, later_version.is_some())))),
+            _ => None,
+        });
+        let mut current: Vec<_> = plans
+            .iter()
+            .filter_map(|plan| plan.holds.as_ref().map(|(kind, replaced)| (plan, kind, replaced)))
+            .filter(|(plan, _, replaced)| !**replaced && covers(&plan.period, day))
+            .collect();
+        current.sort_by_key(|(plan, ..)| (plan.period.start(), plan.registered));
+        current.last().map(|(_, kind, _)| **kind)
+    }
+
+    fn is_dead(&self, person: usize, day: Day) -> bool {
+        let deaths = self.latest(person, |known| match &known.event.content {
+            Content::Death { on } => Some((known.days, *on)),
+            _ => None,
+        });
+        deaths.iter().any(|death| death.holds.is_some_and(|on| on <= day))
+    }
+
+    /// The rule "decided again at the moment of sending", from scratch.
+    pub fn entitled(&self, event: &Event, rules: &Rules, day: Day, holders: &BTreeSet<Recipient>) -> Vec<Entitled> {
+        let person = self.person_of(event);
+        let Some(kind) = told_as(event, rules) else { return Vec::new() };
+        if !kind.after_death && self.is_dead(person, day) {
+            return Vec::new();
+        }
+        let fund = self.fund(person, day);
+        let jobcentre = self.kommune(&self.jobcentres(person), day);
+        let residence = self.kommune(&self.residences(person), day);
+        let has = |recipient: Recipient| [fund, jobcentre, residence].contains(&Some(recipient));
+        let mut entitled: Vec<Entitled> = Vec::new();
+        let (holder_rules, others): (Vec<_>, Vec<_>) = kind.audiences.iter().partition(|rule| rule.audience == Audience::Holders);
+        for rule in others.into_iter().chain(holder_rules) {
+            if !rule.conditions.iter().all(|condition| self.holds(condition, event, person, day)) {
+                continue;
+            }
+            let named: BTreeSet<Recipient> = match rule.audience {
+                Audience::AkasseOwnMembers => fund.into_iter().collect(),
+                Audience::JobcenterOwnCitizens => jobcentre.into_iter().collect(),
+                Audience::KommuneOwnResidents => residence.into_iter().collect(),
+                Audience::AkasseOfRecord => self.fund_of_record(event, person).into_iter().collect(),
+                Audience::AkasseSinceFirstPlacement => self.funds_since_placement(person, day),
+                Audience::JobcentersEver => {
+                    let had = |latest: &Latest<Kommunekode>| latest.holds.filter(|_| latest.period.start() <= day);
+                    self.jobcentres(person).iter().filter_map(had).map(Recipient::Kommune).collect()
+                }
+                Audience::Holders => holders.clone(),
+                Audience::RegisteringAuthority => registrar(event).into_iter().collect(),
+            };
+            for recipient in named {
+                let Some(configured) = rules.recipients().find(|configured| configured.recipient == recipient) else { continue };
+                let is_open =
+                    configured.valid_from.is_none_or(|from| day >= from) && configured.valid_until.is_none_or(|until| day <= until);
+                let wants = !kind.voluntary || rule.audience == Audience::Holders || configured.subscriptions.include(&kind.name);
+                if !is_open || !wants || entitled.iter().any(|other| other.recipient == recipient) {
+                    continue;
+                }
+                let by_past = matches!(rule.audience, Audience::AkasseSinceFirstPlacement | Audience::JobcentersEver | Audience::Holders);
+                entitled.push(Entitled { recipient, audience: rule.audience, identified: !by_past || has(recipient) });
+            }
+        }
+        entitled
+    }
+
+    fn fund(&self, person: usize, day: Day) -> Option<Recipient> {
+        let claims: Vec<_> = self.memberships(person).iter().filter_map(|latest| Some((latest.period, latest.holds?))).collect();
+        in_force(&claims, day).map(Recipient::Akasse)
+    }
+
+    fn kommune(&self, latest: &[Latest<Kommunekode>], day: Day) -> Option<Recipient> {
+        let claims: Vec<_> = latest.iter().filter_map(|latest| Some((latest.period, latest.holds?))).collect();
+        in_force(&claims, day).map(Recipient::Kommune)
+    }
+
+    fn fund_of_record(&self, event: &Event, person: usize) -> Option<Recipient> {
+        let Content::Membership { fund } = &event.content else { return None };
+        let said =
+            || self.memberships(person).into_iter().find(|latest| latest.external_id == event.external_id).and_then(|latest| latest.said);
+        fund.or_else(said).map(Recipient::Akasse)
+    }
+
+    fn funds_since_placement(&self, person: usize, day: Day) -> BTreeSet<Recipient> {
+        let placements = self.groups(person);
+        let Some(first) = placements.iter().filter(|latest| latest.holds == Some(1)).map(|latest| latest.period.start()).min() else {
+            return BTreeSet::new();
+        };
+        if first > day {
+            return BTreeSet::new();
+        }
+        let memberships = self.memberships(person);
+        let since = |latest: &&Latest<Akassekode>| latest.period.start() <= day && latest.period.end().is_none_or(|last| last >= first);
+        memberships.iter().filter(since).filter_map(|latest| latest.holds).map(Recipient::Akasse).collect()
+    }
+
+    fn holds(&self, condition: &Condition, event: &Event, person: usize, day: Day) -> bool {
+        match condition {
+            Condition::ContactGroupIn(groups) => {
+                let current = self.groups(person);
+                current.iter().any(|latest| covers(&latest.period, day) && latest.holds.is_some_and(|group| groups.contains(&group)))
+            }
+            Condition::ContactGroupShift(groups) => {
+                let Content::ContactGroup { group, former } = &event.content else { return false };
+                let all = self.groups(person);
+                let own = all.iter().find(|latest| latest.external_id == event.external_id);
+                let new = group.or_else(|| own.and_then(|latest| latest.said));
+                let before = || {
+                    let start = days(event).start();
+                    let mut earlier: Vec<_> = all
+                        .iter()
+                        .filter(|latest| latest.external_id != event.external_id && latest.period.start() < start && latest.holds.is_some())
+                        .collect();
+                    earlier.sort_by_key(|latest| (latest.period.start(), latest.registered));
+                    earlier.last().and_then(|latest| latest.holds)
+                };
+                let old = former.or_else(before);
+                [old, new].into_iter().flatten().any(|group| groups.contains(&group))
+            }
+            Condition::PlanIn(kinds) => self.current_plan(person, day).is_some_and(|kind| kinds.contains(&kind)),
+        }
+    }
+}
+
+fn registrar(event: &Event) -> Option<Recipient> {
+    let registrar = event.registrar.as_ref()?;
+    Recipient::parse(&format!("{}:{}", registrar.kind, registrar.code)).ok()
+}

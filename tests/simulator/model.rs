@@ -1,0 +1,720 @@
+//! The reference model: keeps every event ever, and judges each change that the
+//! engine stages and each attempt that it makes by the domain's rules.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use wsb_broker::core::engine::{Fact, Outgoing};
+use wsb_broker::core::event::{Change as Aendring, Content, Event};
+use wsb_broker::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Recipient};
+use wsb_broker::core::lanes::Pause;
+use wsb_broker::core::outbox::{Death, Delivery, End, State, Withdrawal};
+use wsb_broker::core::policy::{Audience, Domain, MessageType, RetryPolicy, Rules};
+use wsb_broker::core::records::{Admission, Change, RowCounts};
+use wsb_broker::core::retry::Outcome;
+use wsb_broker::core::time::{Day, Moment};
+
+use crate::entitlement::{Entitled, Past, told_as};
+
+/// What is wrong.
+pub type Verdict = Result<(), String>;
+
+macro_rules! demand {
+    ($holds:expr, $($why:tt)*) => {{
+        let holds: bool = $holds;
+        if !holds {
+            return Err(format!($($why)*));
+        }
+    }};
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stand {
+    Waiting,
+    Delivered,
+    Withdrawn(Withdrawal),
+    Dead,
+}
+
+impl Stand {
+    /// Whether it was taken back because of who is entitled: they may be again.
+    fn may_begin_anew(self) -> bool {
+        matches!(self, Self::Withdrawn(Withdrawal::MembershipEnded | Withdrawal::RecipientClosed))
+    }
+}
+
+/// A delivery as the model knows it.
+#[derive(Debug, Clone)]
+pub struct Tracked {
+    pub stand: Stand,
+    event: Arc<Event>,
+    lane: (usize, Domain),
+    attempts: u32,
+    first_at: Moment,
+    /// When the latest attempt failed, and when the next is due.
+    retry: Option<(Moment, Moment)>,
+    audience: Audience,
+    stored_audience: Audience,
+    has_row: bool,
+    /// The dispatch before or in which it came to be.
+    since: u64,
+    under_way: Option<u64>,
+}
+
+impl Tracked {
+    pub fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+
+    pub fn has_row(&self) -> bool {
+        self.has_row
+    }
+
+    pub fn event(&self) -> &Event {
+        &self.event
+    }
+}
+
+/// What somebody did to one delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// The vendor rejected it, or its queue gave it up.
+    CameBack(Death),
+    /// An operator has it sent again.
+    Replayed,
+    /// An operator gave it up.
+    Discarded,
+}
+
+/// What went into a group.
+pub struct Group<'a> {
+    pub changes: &'a [Change],
+    pub facts: &'a [Fact],
+    pub outcomes: &'a [(DeliveryKey, Outcome)],
+    /// What a vendor or an operator did.
+    pub deeds: &'a [(DeliveryKey, Deed)],
+    pub now: Moment,
+    /// Whether it survives a crash.
+    pub durable: bool,
+}
+
+#[derive(Default)]
+pub struct Model {
+    pub past: Past,
+    pub deliveries: BTreeMap<DeliveryKey, Tracked>,
+    /// What deliveries were before the changes that a crash would undo.
+    undo: Vec<(DeliveryKey, Option<Tracked>)>,
+    first_loads: BTreeSet<EventMark>,
+    /// What must not wait any more, and since which deletion.
+    condemned: BTreeMap<DeliveryKey, EventSeq>,
+    citizens: HashMap<usize, CitizenId>,
+    /// Who has received something about whose record.
+    arrived: Vec<(usize, ExternalId, Recipient)>,
+    in_queues: Vec<DeliveryKey>,
+    attempted: Vec<(usize, ExternalId, Recipient)>,
+    paused: BTreeMap<Recipient, Pause>,
+    resumed: BTreeMap<Recipient, Moment>,
+    last_seq: u64,
+    recovered_to: u64,
+    dispatch: u64,
+}
+
+fn nominal_ms(policy: &RetryPolicy, attempts: u32) -> f64 {
+    (0..attempts.saturating_sub(1))
+        .fold(policy.initial_ms as f64, |delay, _| (delay * policy.multiplier).min(policy.max_ms as f64))
+        .min(policy.max_ms as f64)
+}
+
+fn is_over(policy: &RetryPolicy, first_at: Moment, now: Moment) -> bool {
+    now >= first_at.plus_seconds(i64::try_from(policy.give_up_after_s).expect("a sane policy"))
+}
+
+/// Whether the deletion takes back what waits about the record.
+fn concerns(deletion: &Event, event: &Event) -> bool {
+    if deletion.external_id != event.external_id {
+        return false;
+    }
+    match &deletion.content {
+        Content::Deletion { entity, .. } => **entity == *event.entity,
+        // A recall may come later than a newer registration, which then stands.
+        _ => {
+            deletion.change == Aendring::Deleted
+                && deletion.entity == event.entity
+                && (event.registered.at, event.mark) < (deletion.registered.at, deletion.mark)
+        }
+    }
+}
+
+impl Model {
+    pub fn expect_first_load(&mut self, mark: EventMark) {
+        self.first_loads.insert(mark);
+    }
+
+    /// Something that has arrived somewhere, if anything has.
+    pub fn some_arrived(&self, at: usize) -> Option<DeliveryKey> {
+        (!self.in_queues.is_empty()).then(|| self.in_queues[at % self.in_queues.len()])
+    }
+
+    /// What came back is dead, unless it had been withdrawn while under way.
+    pub fn came_back(&mut self, key: DeliveryKey) -> Verdict {
+        self.in_queues.retain(|other| *other != key);
+        // It had got through; should an operator send it again, that is a decision.
+        self.condemned.remove(&key);
+        let tracked = self.deliveries.get_mut(&key).expect("it arrived");
+        let was_under_way = tracked.under_way.take().is_some();
+        let ended = was_under_way && tracked.stand == Stand::Withdrawn(Withdrawal::RecordDeleted);
+        demand!(tracked.stand == Stand::Dead || ended, "{key:?} came back and is {:?}", tracked.stand);
+        Ok(())
+    }
+
+    /// A message has arrived in a recipient's queue.
+    pub fn arrive(&mut self, key: DeliveryKey) {
+        let tracked = &self.deliveries[&key];
+        self.arrived.push((tracked.lane.0, tracked.event.external_id.clone(), key.recipient));
+        self.in_queues.push(key);
+    }
+
+    fn remember(&mut self, key: DeliveryKey) {
+        self.undo.push((key, self.deliveries.get(&key).cloned()));
+    }
+
+    /// The process has died: memory is gone, and what was not flushed too.
+    pub fn crash(&mut self) {
+        for (key, before) in std::mem::take(&mut self.undo).into_iter().rev() {
+            match before {
+                Some(before) => self.deliveries.insert(key, before),
+                None => self.deliveries.remove(&key),
+            };
+        }
+        self.recovered_to = self.last_seq;
+        for tracked in self.deliveries.values_mut() {
+            tracked.under_way = None;
+            tracked.audience = tracked.stored_audience;
+        }
+        self.paused.clear();
+        self.resumed.clear();
+    }
+
+    /// Everybody who must be taken for a holder of the record, and everybody who may.
+    fn holders(&self, event: &Event) -> (BTreeSet<Recipient>, BTreeSet<Recipient>) {
+        let person = self.past.person_of(event);
+        let about =
+            |(of, external_id, _): &&(usize, ExternalId, Recipient)| *external_id == event.external_id && self.past.is_same(*of, person);
+        let mut required: BTreeSet<Recipient> = self.arrived.iter().filter(about).map(|(_, _, recipient)| *recipient).collect();
+        required.extend(
+            self.deliveries
+                .iter()
+                .filter(|(_, tracked)| {
+                    tracked.under_way.is_some()
+                        && tracked.event.external_id == event.external_id
+                        && self.past.is_same(tracked.lane.0, person)
+                })
+                .map(|(key, _)| key.recipient),
+        );
+        // What waits since before a crash may have been sent without anybody
+        // knowing, what takes the place of it included.
+        let doubtful = self.deliveries.iter().filter(|(key, tracked)| {
+            key.seq.0 <= self.recovered_to && tracked.event.external_id == event.external_id && self.past.is_same(tracked.lane.0, person)
+        });
+        let allowed = doubtful.map(|(key, _)| key.recipient).chain(required.iter().copied());
+        let allowed = self.attempted.iter().filter(about).map(|(_, _, recipient)| *recipient).chain(allowed).collect();
+        (required, allowed)
+    }
+
+    /// Who must be told, and who may.
+    fn bounds(&self, event: &Event, rules: &Rules, now: Moment) -> (Vec<Entitled>, Vec<Entitled>) {
+        let day = Day::in_copenhagen(now);
+        let asks_holders = |kind: &Arc<MessageType>| kind.audiences.iter().any(|rule| rule.audience == Audience::Holders);
+        if !told_as(event, rules).is_some_and(asks_holders) {
+            let entitled = self.past.entitled(event, rules, day, &BTreeSet::new());
+            return (entitled.clone(), entitled);
+        }
+        let (required, allowed) = self.holders(event);
+        (self.past.entitled(event, rules, day, &required), self.past.entitled(event, rules, day, &allowed))
+    }
+
+    /// Judges a group that has been committed.
+    pub fn judge(&mut self, group: &Group<'_>, rules: &Rules) -> Verdict {
+        let mut vacated: Vec<(EventSeq, Audience)> = Vec::new();
+        let mut demands: Vec<DeliveryKey> = Vec::new();
+        for (key, _) in group.outcomes {
+            let tracked = self.deliveries.get_mut(key).ok_or_else(|| format!("outcome of nothing: {key:?}"))?;
+            demand!(tracked.under_way.take().is_some(), "{key:?} was not under way");
+        }
+        for change in group.changes {
+            match change {
+                Change::Admit(admission) => self.admitted(admission, rules, group.now)?,
+                Change::PutDelivery(delivery) => self.put(delivery, group, rules, &vacated)?,
+                Change::Finish { key, had_row, end, attempts, .. } => {
+                    self.finished(*key, *had_row, *end, *attempts, group, rules, &mut vacated, &mut demands)?;
+                }
+                Change::PutCitizen(_)
+                | Change::AssignNumber { .. }
+                | Change::MergeCitizens { .. }
+                | Change::SetLowWater(_)
+                | Change::Quarantine(_)
+                | Change::Release(_) => {}
+            }
+        }
+        for key in demands {
+            demand!(self.deliveries.contains_key(&key), "{key:?} is entitled in place of another, and is not told");
+        }
+        for (key, outcome) in group.outcomes {
+            let tracked = &self.deliveries[key];
+            let expected = match (outcome, tracked.stand) {
+                (Outcome::Confirmed, Stand::Delivered) => true,
+                (Outcome::Failed { .. }, Stand::Waiting) => {
+                    // Or withdrawn, and entitled again, in one group.
+                    tracked.retry.is_some_and(|(failed_at, _)| failed_at == group.now) || tracked.first_at == group.now
+                }
+                (Outcome::Failed { .. }, Stand::Dead | Stand::Withdrawn(_)) => true,
+                (Outcome::Confirmed, _) | (Outcome::Failed { .. }, Stand::Delivered) => false,
+            };
+            demand!(expected, "{key:?} is {:?} after {outcome:?}", tracked.stand);
+        }
+        if group.changes.iter().any(|change| matches!(change, Change::Admit(_))) {
+            self.nothing_waits_about_deleted_records()?;
+        }
+        self.facts(group, rules)?;
+        if group.durable {
+            self.undo.clear();
+        }
+        Ok(())
+    }
+
+    fn admitted(&mut self, admission: &Admission, rules: &Rules, now: Moment) -> Verdict {
+        let event = &admission.event;
+        demand!(!self.past.has(&event.mark), "{} is taken in twice", event.id);
+        demand!(admission.seq.0 == self.last_seq + 1, "{} is {:?} after {}", event.id, admission.seq, self.last_seq);
+        demand!(admission.at == now, "{} was taken in at {now}, not {}", event.id, admission.at);
+        self.last_seq = admission.seq.0;
+        let first_load = self.first_loads.contains(&event.mark);
+        self.past.take_in(Arc::clone(event), admission.seq, first_load);
+        let person = self.past.person_of(event);
+        let citizen = *self.citizens.entry(person).or_insert(admission.citizen);
+        demand!(citizen == admission.citizen, "{} is about {citizen:?}, not {:?}", event.id, admission.citizen);
+        self.condemn(event, admission.seq);
+        let told: BTreeSet<Recipient> = admission.deliveries.iter().map(|(recipient, _)| *recipient).collect();
+        demand!(told.len() == admission.deliveries.len(), "{} is told twice to somebody", event.id);
+        let (least, most) = if first_load { (Vec::new(), Vec::new()) } else { self.bounds(event, rules, now) };
+        for entitled in &least {
+            demand!(told.contains(&entitled.recipient), "{} ({}) is not told to {entitled:?}", event.id, event.entity);
+        }
+        for (recipient, because) in &admission.deliveries {
+            let entitled = most.iter().find(|entitled| entitled.recipient == *recipient);
+            let Some(entitled) = entitled else { return Err(format!("{} ({}) would be told to {recipient}", event.id, event.entity)) };
+            demand!(entitled.audience == because.audience, "{}: {recipient} is told as {:?}", event.id, because.audience);
+            let domain = told_as(event, rules).map(|kind| kind.domain);
+            demand!(domain == Some(admission.domain), "{} is of {domain:?}", event.id);
+            let key = DeliveryKey { recipient: *recipient, seq: admission.seq };
+            self.remember(key);
+            self.deliveries.insert(
+                key,
+                Tracked {
+                    stand: Stand::Waiting,
+                    event: Arc::clone(event),
+                    lane: (person, admission.domain),
+                    attempts: 0,
+                    first_at: now,
+                    retry: None,
+                    audience: because.audience,
+                    stored_audience: because.audience,
+                    has_row: false,
+                    since: self.dispatch,
+                    under_way: None,
+                },
+            );
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, delivery: &Delivery, group: &Group<'_>, rules: &Rules, vacated: &[(EventSeq, Audience)]) -> Verdict {
+        let key = delivery.key;
+        let now = group.now;
+        let outcome = group.outcomes.iter().find(|(of, _)| *of == key).map(|(_, outcome)| *outcome);
+        let known = self.deliveries.get(&key).cloned();
+        self.remember(key);
+        let deed = group.deeds.iter().find(|(of, _)| *of == key).map(|(_, deed)| *deed);
+        if let (Some(Deed::CameBack(why)), Some(mut tracked)) = (deed, known.clone()) {
+            demand!(tracked.stand != Stand::Dead, "{key:?} dies twice");
+            demand!(delivery.state == State::Dead { at: now, why }, "{key:?} came back and is {:?}", delivery.state);
+            tracked.stand = Stand::Dead;
+            tracked.has_row = true;
+            tracked.under_way = None;
+            tracked.attempts = delivery.attempts;
+            tracked.first_at = delivery.first_at;
+            tracked.audience = delivery.because.audience;
+            tracked.stored_audience = delivery.because.audience;
+            self.deliveries.insert(key, tracked);
+            return Ok(());
+        }
+        let mut tracked = match known {
+            Some(tracked) if tracked.stand == Stand::Dead && deed == Some(Deed::Replayed) => {
+                let (_, most) = self.bounds(&tracked.event, rules, now);
+                demand!(most.iter().any(|entitled| entitled.recipient == key.recipient), "{key:?} is replayed without an entitlement");
+                demand!(delivery.replay && delivery.first_at == now && delivery.attempts == 0, "{key:?} is not a replay");
+                // It counts anew: whether it was ever sent is not known any more.
+                self.attempted.push((tracked.lane.0, tracked.event.external_id.clone(), key.recipient));
+                Tracked { stand: Stand::Waiting, attempts: 0, first_at: now, retry: None, since: self.dispatch, ..tracked }
+            }
+            Some(tracked) if matches!(tracked.stand, Stand::Waiting) => tracked,
+            Some(Tracked { stand, .. }) if !stand.may_begin_anew() => {
+                return Err(format!("{key:?} was {stand:?} and has a row"));
+            }
+            Some(_) | None => {
+                let known = self.past.known.iter().find(|known| known.seq == key.seq);
+                let Some(known) = known else { return Err(format!("{key:?} is about nothing")) };
+                let audience = delivery.because.audience;
+                demand!(!known.first_load, "{key:?} is of a first load");
+                demand!(vacated.contains(&(key.seq, audience)), "{key:?} takes nobody's place as {audience:?}");
+                let (_, most) = self.bounds(&known.event, rules, now);
+                let entitled = most.iter().any(|entitled| entitled.recipient == key.recipient && entitled.audience == audience);
+                demand!(entitled, "{key:?} is not entitled as {audience:?}");
+                demand!(
+                    delivery.state == State::Pending && delivery.attempts == 0 && delivery.first_at == now,
+                    "{key:?} does not begin anew"
+                );
+                Tracked {
+                    stand: Stand::Waiting,
+                    event: Arc::clone(&known.event),
+                    lane: (known.person, delivery.domain),
+                    attempts: 0,
+                    first_at: now,
+                    retry: None,
+                    audience,
+                    stored_audience: audience,
+                    has_row: false,
+                    since: self.dispatch,
+                    under_way: None,
+                }
+            }
+        };
+        demand!(delivery.first_at == tracked.first_at, "{key:?} began at {}, not {}", tracked.first_at, delivery.first_at);
+        demand!(delivery.event.mark == tracked.event.mark, "{key:?} is about another event");
+        tracked.has_row = true;
+        tracked.stored_audience = delivery.because.audience;
+        match &delivery.state {
+            State::Pending => demand!(delivery.attempts == tracked.attempts && tracked.retry.is_none(), "{key:?} forgot its attempts"),
+            State::Retrying { next_at, .. } if outcome.is_none() => {
+                // A row written again as it is, hastened perhaps.
+                demand!(delivery.attempts == tracked.attempts, "{key:?} was attempted {} times", tracked.attempts);
+                demand!(tracked.retry.is_some_and(|(_, due)| *next_at <= due), "{key:?} is put off");
+            }
+            State::Retrying { next_at, .. } => {
+                demand!(matches!(outcome, Some(Outcome::Failed { .. })), "{key:?} is retried after {outcome:?}");
+                demand!(delivery.attempts == tracked.attempts + 1, "{key:?}: {} after {}", delivery.attempts, tracked.attempts);
+                demand!(!is_over(rules.retry(), tracked.first_at, now), "{key:?} is retried for ever");
+                let nominal = nominal_ms(rules.retry(), delivery.attempts);
+                let delay = (next_at.0 - now.0) as f64 / 1000.0;
+                demand!(delay >= nominal * 0.8 - 2.0 && delay <= nominal + 1.0, "{key:?} waits {delay} ms, nominal {nominal}");
+                tracked.attempts = delivery.attempts;
+                tracked.retry = Some((now, *next_at));
+            }
+            State::Dead { at, why } => {
+                demand!(*at == now && is_over(rules.retry(), tracked.first_at, now), "{key:?} is given up too early");
+                match outcome {
+                    Some(Outcome::Failed { failure, .. }) => {
+                        demand!(*why == Death::GaveUp(failure), "{key:?} died of {why:?}");
+                        demand!(delivery.attempts == tracked.attempts + 1, "{key:?} forgot its attempts");
+                    }
+                    Some(Outcome::Confirmed) => return Err(format!("{key:?} died of success")),
+                    None => {
+                        demand!((*why == Death::NeverAttempted) == (tracked.attempts == 0), "{key:?} died of {why:?}");
+                        demand!(tracked.under_way.is_none(), "{key:?} died under way");
+                    }
+                }
+                tracked.attempts = delivery.attempts;
+                tracked.stand = Stand::Dead;
+            }
+        }
+        self.deliveries.insert(key, tracked);
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one change, and what the group is gathering")]
+    fn finished(
+        &mut self,
+        key: DeliveryKey,
+        had_row: bool,
+        end: End,
+        attempts: u32,
+        group: &Group<'_>,
+        rules: &Rules,
+        vacated: &mut Vec<(EventSeq, Audience)>,
+        demands: &mut Vec<DeliveryKey>,
+    ) -> Verdict {
+        self.remember(key);
+        let Some(tracked) = self.deliveries.get(&key).cloned() else { return Err(format!("{key:?} ends before it begins")) };
+        demand!(had_row == tracked.has_row, "{key:?}: had a row: {}, said: {had_row}", tracked.has_row);
+        let stand = match end {
+            End::Delivered => {
+                let confirmed = group.outcomes.iter().any(|(of, outcome)| *of == key && *outcome == Outcome::Confirmed);
+                demand!(confirmed, "{key:?} is delivered without a confirm");
+                demand!(attempts == tracked.attempts + 1, "{key:?}: {attempts} after {}", tracked.attempts);
+                // What was deleted while under way has been withdrawn, and arrived all the same.
+                demand!(
+                    matches!(tracked.stand, Stand::Waiting | Stand::Withdrawn(Withdrawal::RecordDeleted)),
+                    "{key:?} is delivered after {:?}",
+                    tracked.stand
+                );
+                Stand::Delivered
+            }
+            End::Withdrawn(why) => {
+                self.withdrawn(key, &tracked, why, group, rules, demands)?;
+                vacated.push((key.seq, tracked.audience));
+                vacated.push((key.seq, tracked.stored_audience));
+                Stand::Withdrawn(why)
+            }
+        };
+        let tracked = self.deliveries.get_mut(&key).expect("looked up above");
+        tracked.stand = stand;
+        tracked.has_row = false;
+        if stand == Stand::Delivered {
+            tracked.attempts = attempts;
+        }
+        Ok(())
+    }
+
+    fn withdrawn(
+        &self,
+        key: DeliveryKey,
+        tracked: &Tracked,
+        why: Withdrawal,
+        group: &Group<'_>,
+        rules: &Rules,
+        demands: &mut Vec<DeliveryKey>,
+    ) -> Verdict {
+        let deed = group.deeds.iter().find(|(of, _)| *of == key).map(|(_, deed)| *deed);
+        let unfinished = matches!(tracked.stand, Stand::Waiting)
+            || (tracked.stand == Stand::Dead
+                && (why == Withdrawal::RecordDeleted || matches!(deed, Some(Deed::Replayed | Deed::Discarded))));
+        demand!(unfinished, "{key:?} is withdrawn after {:?}", tracked.stand);
+        demand!(tracked.under_way.is_none() || why == Withdrawal::RecordDeleted, "{key:?} is withdrawn under way");
+        match why {
+            Withdrawal::MembershipEnded => {
+                let (least, _) = self.bounds(&tracked.event, rules, group.now);
+                demand!(least.iter().all(|entitled| entitled.recipient != key.recipient), "{key:?} is withdrawn though entitled");
+                let instead =
+                    least.iter().filter(|entitled| entitled.audience == tracked.audience && tracked.audience == tracked.stored_audience);
+                demands.extend(
+                    instead
+                        .map(|entitled| DeliveryKey { recipient: entitled.recipient, seq: key.seq })
+                        .filter(|key| self.deliveries.get(key).is_none_or(|other| other.stand.may_begin_anew())),
+                );
+                Ok(())
+            }
+            Withdrawal::RecordDeleted => {
+                let by = self.past.known.iter().map(|known| &known.event);
+                let staged = group.changes.iter().filter_map(|change| match change {
+                    Change::Admit(admission) => Some(&admission.event),
+                    _ => None,
+                });
+                demand!(by.chain(staged).any(|deletion| concerns(deletion, &tracked.event)), "{key:?} is about a record that is there");
+                Ok(())
+            }
+            Withdrawal::RecipientClosed => {
+                let day = Day::in_copenhagen(group.now);
+                let gone = rules.recipient(key.recipient).is_none_or(|rule| rule.valid_until.is_some_and(|until| until < day));
+                demand!(gone || told_as(&tracked.event, rules).is_none(), "{key:?} is withdrawn though open");
+                Ok(())
+            }
+            Withdrawal::Operator => {
+                demand!(deed == Some(Deed::Discarded), "{key:?} is withdrawn by nobody");
+                Ok(())
+            }
+            Withdrawal::SupersededByErasure => Err(format!("{key:?} is withdrawn by nobody")),
+        }
+    }
+
+    fn nothing_waits_about_deleted_records(&self) -> Verdict {
+        for (key, deletion) in &self.condemned {
+            let waits = self.deliveries[key].stand == Stand::Waiting;
+            demand!(!waits, "{key:?} waits about a record that {deletion:?} deleted");
+        }
+        Ok(())
+    }
+
+    /// Notes what waits about a record that is deleted.
+    fn condemn(&mut self, deletion: &Event, seq: EventSeq) {
+        if deletion.change != Aendring::Deleted && !matches!(deletion.content, Content::Deletion { .. }) {
+            return;
+        }
+        let person = self.past.person_of(deletion);
+        for (key, tracked) in &self.deliveries {
+            if tracked.stand == Stand::Waiting && concerns(deletion, &tracked.event) && self.past.is_same(tracked.lane.0, person) {
+                self.condemned.insert(*key, seq);
+            }
+        }
+    }
+
+    /// The facts of a group tell the same as its changes.
+    fn facts(&mut self, group: &Group<'_>, rules: &Rules) -> Verdict {
+        let (mut delivered, mut withdrawn, mut died, mut admitted) = (0, 0, 0, 0);
+        for change in group.changes {
+            match change {
+                Change::Finish { end: End::Delivered, .. } => delivered += 1,
+                Change::Finish { end: End::Withdrawn(_), .. } => withdrawn += 1,
+                Change::PutDelivery(Delivery { state: State::Dead { .. }, .. }) => died += 1,
+                Change::Admit(_) => admitted += 1,
+                _ => {}
+            }
+        }
+        for fact in group.facts {
+            match fact {
+                Fact::Delivered(..) => delivered -= 1,
+                Fact::Withdrawn(..) => withdrawn -= 1,
+                Fact::Died(..) => died -= 1,
+                Fact::Consumed(_, wsb_broker::core::engine::Consumption::Routed | wsb_broker::core::engine::Consumption::NoRecipient) => {
+                    admitted -= 1;
+                }
+                Fact::Paused(recipient, pause) => {
+                    let nominal = nominal_ms(rules.retry(), pause.failures).min(60_000.0);
+                    let length = (pause.until.0 - group.now.0) as f64 / 1000.0;
+                    demand!((length - nominal).abs() < 2.0, "{recipient} is paused for {length} ms");
+                    self.paused.insert(*recipient, *pause);
+                }
+                Fact::Resumed(recipient) => {
+                    demand!(self.paused.remove(recipient).is_some(), "{recipient} resumes without a pause");
+                    self.resumed.insert(*recipient, group.now);
+                }
+                Fact::Consumed(..)
+                | Fact::Suppressed(..)
+                | Fact::WrongRecipientPrevented(_)
+                | Fact::Attempted(_)
+                | Fact::NoticeDelivered(_) => {}
+            }
+        }
+        demand!((delivered, withdrawn, died, admitted) == (0, 0, 0, 0), "facts miss {delivered}, {withdrawn}, {died}, {admitted} changes");
+        Ok(())
+    }
+
+    /// A dispatch begins: what it makes wait came to be in it.
+    pub fn dispatching(&mut self) {
+        self.dispatch += 1;
+    }
+
+    /// Judges the attempts of one dispatch.
+    pub fn attempts(&mut self, attempts: &[Outgoing], rules: &Rules, now: Moment) -> Verdict {
+        for attempt in attempts {
+            self.attempt(attempt, rules, now).map_err(|why| format!("{} to {}: {why}", attempt.event.id, attempt.key.recipient))?;
+        }
+        Ok(())
+    }
+
+    fn attempt(&mut self, attempt: &Outgoing, rules: &Rules, now: Moment) -> Verdict {
+        let key = attempt.key;
+        demand!(attempt.decided_at == now, "decided at {}", attempt.decided_at);
+        demand!(attempt.id == attempt.event.mark.wsb_id(key.recipient), "has another id");
+        let Some(known) = self.past.by_mark(&attempt.event.mark) else { return Err("is not durable".to_owned()) };
+        demand!(known.seq == key.seq, "has another place");
+        let Some(tracked) = self.deliveries.get(&key) else { return Err("is not waiting".to_owned()) };
+        demand!(tracked.stand == Stand::Waiting, "is {:?}", tracked.stand);
+        demand!(tracked.under_way.is_none(), "is under way already");
+        demand!(attempt.attempt == tracked.attempts + 1, "is attempt {} after {}", attempt.attempt, tracked.attempts);
+
+        // The one that matters most.
+        let (_, most) = self.bounds(&attempt.event, rules, now);
+        let Some(entitled) = most.iter().find(|entitled| entitled.recipient == key.recipient) else {
+            return Err("is sent without an entitlement".to_owned());
+        };
+        let number = self.past.number_of(self.past.person_of(&attempt.event));
+        let identification = entitled.identified.then_some(number);
+        demand!(
+            attempt.identification == identification,
+            "is identified: {:?}, ought to be: {}",
+            attempt.identification,
+            entitled.identified
+        );
+        demand!(told_as(&attempt.event, rules).is_some_and(|kind| *kind == attempt.kind), "is told as another type");
+        demand!(rules.recipient(key.recipient).is_some_and(|rule| rule.queue == attempt.queue), "goes to another queue");
+        let audience = entitled.audience;
+
+        if let Some(pause) = self.paused.get(&key.recipient) {
+            demand!(now >= pause.until, "is attempted during a pause");
+            let probing = self.deliveries.iter().any(|(other, tracked)| other.recipient == key.recipient && tracked.under_way.is_some());
+            demand!(!probing, "is a second probe");
+        } else if let Some((failed_at, due)) = tracked.retry {
+            let hastened = self.resumed.get(&key.recipient).is_some_and(|resumed| *resumed >= failed_at);
+            demand!(now >= due || hastened, "is retried at {now}, due {due}");
+        }
+
+        for (other, waiting) in self.deliveries.range(DeliveryKey { seq: EventSeq(0), ..key }..) {
+            if other.recipient != key.recipient {
+                break;
+            }
+            if waiting.lane != tracked.lane || *other == key {
+                continue;
+            }
+            // Taken in before it, and unfinished: unless it came to be only in
+            // this dispatch, in another's place.
+            let in_front = other.seq < key.seq && waiting.stand == Stand::Waiting && waiting.since != self.dispatch;
+            demand!(!in_front, "overtakes {other:?}");
+            let beside = waiting.under_way.is_some_and(|departed| departed > tracked.since);
+            demand!(!beside, "goes beside {other:?}");
+        }
+        let record = (tracked.lane.0, tracked.event.external_id.clone(), key.recipient);
+        self.attempted.push(record);
+        let dispatch = self.dispatch;
+        let tracked = self.deliveries.get_mut(&key).expect("looked up above");
+        tracked.audience = audience;
+        tracked.under_way = Some(dispatch);
+        Ok(())
+    }
+
+    /// The numbers that operators see are those of what waits.
+    pub fn counts(&self) -> BTreeMap<Recipient, RowCounts> {
+        let mut counts: BTreeMap<Recipient, RowCounts> = BTreeMap::new();
+        for (key, tracked) in &self.deliveries {
+            let of = counts.entry(key.recipient).or_default();
+            match tracked.stand {
+                Stand::Waiting if tracked.retry.is_some() => of.retrying += 1,
+                Stand::Waiting => of.pending += 1,
+                Stand::Dead => of.dead += 1,
+                Stand::Delivered | Stand::Withdrawn(_) => {}
+            }
+        }
+        counts.retain(|_, counts| *counts != RowCounts::default());
+        counts
+    }
+
+    /// What is held up, by a pause or in its lane, does not rely on the journal:
+    /// that would have to be read far back at a restart.
+    pub fn held_up_has_rows(&self) -> Verdict {
+        let waits = |tracked: &Tracked| tracked.stand == Stand::Waiting && tracked.under_way.is_none() && !tracked.has_row;
+        for (key, tracked) in self.deliveries.iter().filter(|(_, tracked)| waits(tracked)) {
+            demand!(!self.paused.contains_key(&key.recipient), "{key:?} is held up by a pause and has no row");
+            let retried_in_front = self.deliveries.iter().any(|(other, front)| {
+                let in_front = other.recipient == key.recipient && other.seq < key.seq && front.lane == tracked.lane;
+                in_front && front.stand == Stand::Waiting && front.under_way.is_none() && front.retry.is_some()
+            });
+            demand!(!retried_in_front, "{key:?} is held up in its lane and has no row");
+        }
+        Ok(())
+    }
+
+    /// A queue with nothing under way sends whatever may be sent: no lane waits
+    /// for another one. Holds where the whole queue fits into its window.
+    pub fn no_lane_waits_for_another(&self, now: Moment) -> Verdict {
+        let mut heads: BTreeMap<(Recipient, (usize, Domain)), &Tracked> = BTreeMap::new();
+        for (key, tracked) in self.deliveries.iter().filter(|(_, tracked)| tracked.stand == Stand::Waiting) {
+            heads.entry((key.recipient, tracked.lane)).or_insert(tracked);
+        }
+        let busy: BTreeSet<Recipient> =
+            self.deliveries.iter().filter(|(_, tracked)| tracked.under_way.is_some()).map(|(key, _)| key.recipient).collect();
+        for ((recipient, _), head) in heads {
+            let is_due = head.retry.is_none_or(|(_, due)| due <= now);
+            demand!(busy.contains(&recipient) || self.paused.contains_key(&recipient) || !is_due, "{recipient} rests though it has work");
+        }
+        Ok(())
+    }
+
+    /// How many attempts are under way.
+    pub fn under_way(&self) -> usize {
+        self.deliveries.values().filter(|tracked| tracked.under_way.is_some()).count()
+    }
+
+    /// Whether anything is still to be done.
+    pub fn waiting(&self) -> usize {
+        self.deliveries.values().filter(|tracked| tracked.stand == Stand::Waiting).count()
+    }
+}

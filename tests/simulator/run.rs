@@ -1,0 +1,689 @@
+//! One life of the broker: the real writer's order of things, with crashes
+//! between any two of them, under a clock that jumps.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wsb_broker::core::engine::{CameBack, Consumption, Engine, Limits, Manner, Output, TakenBack};
+use wsb_broker::core::event::Event;
+use wsb_broker::core::ids::{DeliveryKey, EventMark, Recipient};
+use wsb_broker::core::invariants::broken;
+use wsb_broker::core::outbox::{Death, End, State};
+use wsb_broker::core::records::{Change, Fate, Quarantined, Records};
+use wsb_broker::core::retry::Outcome;
+use wsb_broker::core::time::{Day, Moment};
+use wsb_broker::store::Durability;
+
+use crate::coverage::Coverage;
+use crate::dice::Dice;
+use crate::fake_rabbitmq::{Mood, Parcel, RabbitMq, Resolved};
+use crate::model::{Deed, Group, Model, Stand, Tracked, Verdict};
+use crate::watched::Watched;
+use crate::world::World;
+
+/// Where a crash strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Crash {
+    BeforeCommit,
+    BeforeAck,
+    AfterAck,
+    BeforeSecondCommit,
+    BeforePublish,
+    AfterPublish,
+}
+
+const CRASHES: [Crash; 6] =
+    [Crash::BeforeCommit, Crash::BeforeAck, Crash::AfterAck, Crash::BeforeSecondCommit, Crash::BeforePublish, Crash::AfterPublish];
+
+pub struct Run {
+    dice: Dice,
+    now: Moment,
+    limits: Limits,
+    engine: Engine,
+    store: Watched,
+    rabbit: RabbitMq,
+    world: World,
+    model: Model,
+    /// Answered by RabbitMQ, and not yet told to the engine.
+    outcomes: Vec<(DeliveryKey, Outcome)>,
+    /// Every event ever published, in order.
+    published: Vec<Arc<Event>>,
+    acked: Vec<Parcel>,
+    /// What a quarantined message would be under other rules.
+    curable: BTreeMap<u32, Arc<Event>>,
+    released: Vec<EventMark>,
+    garbled: u32,
+    faults: bool,
+    recording: bool,
+    pub coverage: Coverage,
+    pub steps: Vec<String>,
+    pub hash: u64,
+}
+
+fn infallible<T>(result: Result<T, std::convert::Infallible>) -> T {
+    match result {
+        Ok(value) => value,
+    }
+}
+
+/// A body that says which message it is.
+fn body(number: u32) -> Arc<[u8]> {
+    Arc::from(number.to_be_bytes().as_slice())
+}
+
+impl Run {
+    pub fn new(seed: u64, recording: bool) -> Self {
+        let mut dice = Dice::new(seed);
+        // Around the nights on which the clocks change, and at no time in particular.
+        let days = ["2026-03-28T09:00:00Z", "2026-10-24T12:00:00Z", "2026-12-31T20:00:00Z", "2026-06-16T06:00:00Z"];
+        let now = Moment::parse(days[dice.below(days.len())]).expect("a moment");
+        let world = World::new(&mut dice);
+        let limits = Limits {
+            in_flight: *dice.pick(&[1, 3, 64]),
+            in_journal: *dice.pick(&[2, 16, 1000]),
+            recovery_span: *dice.pick(&[3, 20, 1000]),
+            window: *dice.pick(&[1, 2, 4, 64]),
+        };
+        let engine = Engine::new(Arc::clone(&world.rules), limits);
+        let rabbit = RabbitMq::new(*dice.pick(&[3, 10, 1000]));
+        let mut run = Self {
+            dice,
+            now,
+            limits,
+            engine,
+            store: Watched::default(),
+            rabbit,
+            world,
+            model: Model::default(),
+            outcomes: Vec::new(),
+            published: Vec::new(),
+            acked: Vec::new(),
+            curable: BTreeMap::new(),
+            released: Vec::new(),
+            garbled: 0,
+            faults: true,
+            recording,
+            coverage: Coverage::default(),
+            steps: Vec::new(),
+            hash: 0xcbf2_9ce4_8422_2325,
+        };
+        run.engine.set_connected(true);
+        run
+    }
+
+    fn mix(&mut self, number: u64) {
+        self.hash = (self.hash ^ number).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
+    }
+
+    fn note(&mut self, what: impl FnOnce() -> String) {
+        if self.recording {
+            let line = format!("{} {}", self.now, what());
+            self.steps.push(line);
+        }
+    }
+
+    /// Lives one life to its end.
+    pub fn live(&mut self) -> Verdict {
+        infallible(self.engine.recover(&mut self.store));
+        self.commit(&[], &[], &mut Output::default(), Durability::Flush)?;
+        let first = self.world.first_events(&mut self.dice, self.now);
+        if self.dice.chance(80) {
+            self.first_load(first)?;
+        } else {
+            for event in first {
+                self.publish(event);
+            }
+        }
+        let steps = *self.dice.pick(&[8, 20, 20, 50, 50, 120, 250]);
+        for _ in 0..steps {
+            self.step()?;
+            self.now = self.now.plus_millis(1 + self.dice.below(50) as u64);
+        }
+        self.end()
+    }
+
+    fn publish(&mut self, event: Event) {
+        let event = Arc::new(event);
+        self.note(|| format!("DFDG sends {event:?}"));
+        self.published.push(Arc::clone(&event));
+        self.send(event);
+    }
+
+    fn send(&mut self, event: Arc<Event>) {
+        if self.dice.chance(3) {
+            self.garbled += 1;
+            let parcel = Parcel::Garbled(self.garbled, Some(event));
+            self.rabbit.events.publish(parcel);
+            return;
+        }
+        let kind = self.world.rules.message_type(&event.entity);
+        let is_tilknytning = kind.is_some_and(|kind| kind.domain == wsb_broker::core::policy::Domain::Tilknytning);
+        let queue = if is_tilknytning { &mut self.rabbit.tilknytning } else { &mut self.rabbit.events };
+        queue.publish(Parcel::Event(event));
+    }
+
+    fn step(&mut self) -> Verdict {
+        let kind = self.dice.weighted(&[30, 3, 1, 34, 24, 12, 5, 2, 6, 2, 3, 4, 2, 1, 1, 2, 3]);
+        self.mix(kind as u64);
+        match kind {
+            0 => {
+                for _ in 0..=self.dice.below(3) {
+                    for event in self.world.happens(&mut self.dice, self.now) {
+                        self.publish(event);
+                    }
+                }
+            }
+            1 => {
+                if !self.published.is_empty() {
+                    let back = self.dice.below(self.published.len().min(10));
+                    let event = Arc::clone(&self.published[self.published.len() - 1 - back]);
+                    self.note(|| format!("DFDG sends {} again", event.id));
+                    self.send(event);
+                }
+            }
+            2 => {
+                self.garbled += 1;
+                self.note(|| "DFDG sends something else".to_owned());
+                let parcel = Parcel::Garbled(self.garbled, None);
+                self.rabbit.events.publish(parcel);
+            }
+            3 => self.turn()?,
+            4 => {
+                let most = 1 + self.dice.below(6);
+                self.answer(most);
+            }
+            5 => self.pass_time(),
+            6 => {
+                let recipient = self.any_recipient();
+                let mood = if self.dice.chance(40) { Mood::Works } else { *self.dice.pick(&Mood::ALL) };
+                self.note(|| format!("the queue of {recipient}: {mood:?}"));
+                self.rabbit.set_mood(recipient, mood);
+            }
+            7 => self.change_connection(),
+            8 => {
+                let recipient = self.any_recipient();
+                self.rabbit.drain(recipient);
+            }
+            9 => self.crash()?,
+            10 => {
+                let what = self.world.change_rules(&mut self.dice, self.now);
+                self.note(|| format!("rules: {what}"));
+                self.engine.set_rules(Arc::clone(&self.world.rules));
+            }
+            11 => self.tend()?,
+            12 => self.look_after_quarantine()?,
+            13 => {
+                let events = self.world.happens(&mut self.dice, self.now);
+                self.first_load(events)?;
+            }
+            14 => self.tell_stale_outcome()?,
+            15 => self.come_back()?,
+            _ => self.operate()?,
+        }
+        Ok(())
+    }
+
+    fn any_recipient(&mut self) -> Recipient {
+        let all: Vec<Recipient> = self.world.rules.recipients().map(|rule| rule.recipient).collect();
+        *self.dice.pick(&all)
+    }
+
+    /// One turn of the writer: a group, its commit, its effects, a dispatch.
+    fn turn(&mut self) -> Verdict {
+        let crash = if self.faults && self.dice.chance(5) { Some(*self.dice.pick(&CRASHES)) } else { None };
+        self.coverage.count(|| crash.map_or_else(String::new, |crash| format!("crash {crash:?}")));
+        let mut out = Output::default();
+        let outcomes = std::mem::take(&mut self.outcomes);
+        for (key, outcome) in &outcomes {
+            self.note(|| format!("outcome of {key:?}: {outcome:?}"));
+            infallible(self.engine.settle(*key, *outcome, &mut self.store, self.now, &mut out));
+        }
+        let most = 1 + self.dice.below(5);
+        let mut parcels = if self.rabbit.up { self.rabbit.tilknytning.take(most) } else { Vec::new() };
+        if self.rabbit.up && self.engine.has_room() {
+            parcels.extend(self.rabbit.events.take(most));
+        }
+        let events = parcels.len();
+        for parcel in parcels {
+            self.take_in(parcel, &mut out)?;
+        }
+        if self.dice.chance(30) {
+            infallible(self.engine.tend(&mut self.store, self.now, &mut out));
+        }
+        if crash == Some(Crash::BeforeCommit) {
+            return self.crash();
+        }
+        let durability = if events > 0 || self.dice.chance(30) { Durability::Flush } else { Durability::Lazy };
+        self.commit(&outcomes, &[], &mut out, durability)?;
+        if crash == Some(Crash::BeforeAck) {
+            return self.crash();
+        }
+        if events > 0 {
+            self.ack()?;
+        }
+        if crash == Some(Crash::AfterAck) {
+            return self.crash();
+        }
+        self.dispatch(crash)?;
+        let has_room = self.limits.window > 32 && self.model.waiting() <= 32 && self.model.under_way() < self.limits.in_flight;
+        if crash.is_none() && self.rabbit.up && has_room {
+            self.model.no_lane_waits_for_another(self.now)?;
+        }
+        self.check_counts()
+    }
+
+    fn take_in(&mut self, parcel: Parcel, out: &mut Output) -> Verdict {
+        match parcel {
+            Parcel::Event(event) => {
+                let seen = infallible(self.store.has_seen(&event.mark));
+                let event = Event::clone(&event);
+                let id = event.id.clone();
+                let consumption = infallible(self.engine.take_in(event, Manner::News, &mut self.store, self.now, out));
+                self.note(|| format!("takes in {id}: {consumption:?}"));
+                if seen != (consumption == Consumption::Duplicate) {
+                    return Err(format!("{id} is {consumption:?}, seen before: {seen}"));
+                }
+            }
+            Parcel::Garbled(number, event) => {
+                if let Some(event) = event {
+                    self.curable.insert(number, event);
+                }
+                let id = self.store.next_quarantine_id();
+                let message = Quarantined {
+                    id,
+                    at: self.now,
+                    word: "made-up".into(),
+                    reason: "made up".into(),
+                    body: body(number),
+                    personnummer: None,
+                };
+                self.note(|| format!("quarantines message {number}"));
+                infallible(self.engine.quarantine(message, &mut self.store, out));
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(
+        &mut self,
+        outcomes: &[(DeliveryKey, Outcome)],
+        deeds: &[(DeliveryKey, Deed)],
+        out: &mut Output,
+        durability: Durability,
+    ) -> Verdict {
+        let changes = self.store.commit(durability);
+        for change in &changes {
+            self.mix(weight(change));
+            self.coverage.change(change);
+        }
+        for fact in &out.facts {
+            self.coverage.fact(fact);
+        }
+        if self.recording {
+            for change in &changes {
+                self.note(|| format!("  {}", brief(change)));
+            }
+        }
+        let durable = durability == Durability::Flush;
+        let group = Group { changes: &changes, facts: &out.facts, outcomes, deeds, now: self.now, durable };
+        let verdict = self.model.judge(&group, &self.world.rules);
+        out.facts.clear();
+        verdict
+    }
+
+    /// What has been acknowledged is durable, whatever it was.
+    fn ack(&mut self) -> Verdict {
+        let mut acked = self.rabbit.tilknytning.ack();
+        acked.extend(self.rabbit.events.ack());
+        let mut survivor = self.store.inner.clone();
+        survivor.crash();
+        for parcel in acked {
+            match &parcel {
+                Parcel::Event(event) => {
+                    if !infallible(survivor.has_seen(&event.mark)) {
+                        return Err(format!("{} is acknowledged and not durable", event.id));
+                    }
+                }
+                Parcel::Garbled(number, _) => {
+                    if !survivor.quarantine().any(|message| message.body == body(*number)) {
+                        return Err(format!("message {number} is acknowledged and not durable"));
+                    }
+                }
+            }
+            self.acked.push(parcel);
+        }
+        Ok(())
+    }
+
+    /// Dispatches until there is nothing more to be done now.
+    fn dispatch(&mut self, crash: Option<Crash>) -> Verdict {
+        for round in 0.. {
+            let mut out = Output::default();
+            self.model.dispatching();
+            infallible(self.engine.dispatch(&mut self.store, self.now, &mut out));
+            let attempts = std::mem::take(&mut out.attempts);
+            if crash == Some(Crash::BeforeSecondCommit) {
+                self.crash()?;
+                return Ok(());
+            }
+            if self.store.has_staged() {
+                self.commit(&[], &[], &mut out, Durability::Flush)?;
+            }
+            for attempt in &attempts {
+                self.mix(attempt.key.seq.0 << 16 | u64::from(attempt.key.recipient.to_number()));
+                self.note(|| format!("attempt {} of {} to {}", attempt.attempt, attempt.event.id, attempt.key.recipient));
+            }
+            self.coverage.attempts(&attempts);
+            self.model.attempts(&attempts, &self.world.rules, self.now)?;
+            if crash == Some(Crash::BeforePublish) {
+                self.crash()?;
+                return Ok(());
+            }
+            for attempt in &attempts {
+                self.rabbit.publish(attempt);
+            }
+            if crash == Some(Crash::AfterPublish) {
+                self.crash()?;
+                return Ok(());
+            }
+            if !self.rabbit.up && !attempts.is_empty() {
+                return Err("attempts without a connection".to_owned());
+            }
+            let busy = self.engine.next_wake().is_some_and(|wake| wake <= self.now);
+            if !busy {
+                break;
+            }
+            if round > 60 {
+                return Err(format!("never comes to rest: wakes at {:?}", self.engine.next_wake()));
+            }
+        }
+        Ok(())
+    }
+
+    fn received(&mut self, resolved: Resolved) {
+        if resolved.arrived {
+            self.model.arrive(resolved.key);
+        }
+        self.outcomes.push((resolved.key, resolved.outcome));
+    }
+
+    fn answer(&mut self, most: usize) {
+        for _ in 0..most {
+            let Some(resolved) = self.rabbit.resolve(&mut self.dice, self.faults) else { break };
+            self.received(resolved);
+        }
+    }
+
+    fn change_connection(&mut self) {
+        self.rabbit.up ^= true;
+        let up = self.rabbit.up;
+        self.note(|| format!("RabbitMQ is up: {up}"));
+        if !up {
+            for resolved in self.rabbit.disconnect(&mut self.dice) {
+                self.received(resolved);
+            }
+            self.rabbit.requeue_unacked(&mut self.dice);
+        }
+        self.engine.set_connected(up);
+    }
+
+    fn pass_time(&mut self) {
+        let to = match self.dice.weighted(&[30, 20, 12, 5, 5, 15, 4]) {
+            0 => self.now.plus_millis(self.dice.below(2000) as u64),
+            1 => self.now.plus_seconds(self.dice.below(60) as i64),
+            2 => self.now.plus_seconds(self.dice.below(7200) as i64),
+            // Around midnight in Copenhagen.
+            3 => Moment(Day::in_copenhagen(self.now).next().begins().0 - 1),
+            4 => Day::in_copenhagen(self.now).next().begins(),
+            5 => self.engine.next_wake().unwrap_or(self.now),
+            _ => self.now.plus_seconds(86_400 + self.dice.below(200_000) as i64),
+        };
+        self.now = self.now.max(to);
+    }
+
+    fn tend(&mut self) -> Verdict {
+        let mut out = Output::default();
+        infallible(self.engine.tend(&mut self.store, self.now, &mut out));
+        let durability = if self.dice.chance(50) { Durability::Flush } else { Durability::Lazy };
+        self.commit(&[], &[], &mut out, durability)
+    }
+
+    /// The process dies and another one takes its place.
+    fn crash(&mut self) -> Verdict {
+        self.note(|| "CRASH".to_owned());
+        self.store.crash();
+        self.model.crash();
+        self.outcomes.clear();
+        for resolved in self.rabbit.disconnect(&mut self.dice) {
+            if resolved.arrived {
+                self.model.arrive(resolved.key);
+            }
+        }
+        self.rabbit.requeue_unacked(&mut self.dice);
+        self.engine = Engine::new(Arc::clone(&self.world.rules), self.limits);
+        infallible(self.engine.recover(&mut self.store));
+        self.commit(&[], &[], &mut Output::default(), Durability::Flush)?;
+        self.engine.set_connected(self.rabbit.up);
+        self.check_counts()?;
+        self.check_invariants()
+    }
+
+    fn first_load(&mut self, events: Vec<Event>) -> Verdict {
+        let mut out = Output::default();
+        for event in events {
+            self.note(|| format!("first load: {event:?}"));
+            self.model.expect_first_load(event.mark);
+            infallible(self.engine.take_in(event.clone(), Manner::FirstLoad, &mut self.store, self.now, &mut out));
+            self.published.push(Arc::new(event));
+        }
+        self.commit(&[], &[], &mut out, Durability::Flush)
+    }
+
+    /// An operator has a quarantined message tried again, or throws it away.
+    fn look_after_quarantine(&mut self) -> Verdict {
+        let messages: Vec<Quarantined> = self.store.inner.quarantine().cloned().collect();
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let message = self.dice.pick(&messages).clone();
+        let number = u32::from_be_bytes(message.body[..].try_into().expect("four bytes"));
+        let mut out = Output::default();
+        match self.curable.get(&number) {
+            Some(event) => {
+                let event = Event::clone(event);
+                self.note(|| format!("quarantined {} is tried again", event.id));
+                self.released.push(event.mark);
+                infallible(self.engine.take_in(event, Manner::News, &mut self.store, self.now, &mut out));
+                self.coverage.count(|| "quarantine retry".to_owned());
+            }
+            None => self.coverage.count(|| "quarantine discard".to_owned()),
+        }
+        infallible(self.store.stage(Change::Release(message.id)));
+        self.commit(&[], &[], &mut out, Durability::Flush)
+    }
+
+    /// A message that had arrived comes back through `wsb.returned`.
+    fn come_back(&mut self) -> Verdict {
+        let at = self.dice.below(1 << 20);
+        let Some(key) = self.model.some_arrived(at) else { return Ok(()) };
+        if self.outcomes.iter().any(|(of, _)| *of == key) {
+            return Ok(());
+        }
+        // Before its own confirm, perhaps, which then never matters.
+        self.rabbit.forget(key);
+        let why = *self.dice.pick(&[Death::RejectedByRecipient, Death::DeliveryLimit]);
+        let event = self.model.deliveries[&key].event();
+        let wsb = CameBack { id: event.mark.wsb_id(key.recipient), told: Some((event.id.clone(), key.recipient)) };
+        self.note(|| format!("{key:?} comes back: {why:?}"));
+        let stood = (self.model.deliveries[&key].stand, self.model.deliveries[&key].is_under_way());
+        let mut out = Output::default();
+        match infallible(self.engine.take_back(&wsb, why, &mut self.store, self.now, &mut out)) {
+            TakenBack::Known => {}
+            TakenBack::Unknown => return Err(format!("{key:?} came back and is not known")),
+        }
+        self.coverage.count(|| format!("came back when {stood:?}"));
+        self.commit(&[], &[(key, Deed::CameBack(why))], &mut out, Durability::Flush)?;
+        self.model.came_back(key)?;
+        self.check_counts()
+    }
+
+    /// An operator has a dead delivery sent again, or gives one up.
+    fn operate(&mut self) -> Verdict {
+        let replay = self.dice.chance(70);
+        let fit = |tracked: &Tracked| tracked.stand == Stand::Dead || (!replay && tracked.stand == Stand::Waiting);
+        let keys: Vec<DeliveryKey> = self.model.deliveries.iter().filter(|(_, tracked)| fit(tracked)).map(|(key, _)| *key).collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let key = *self.dice.pick(&keys);
+        let mut out = Output::default();
+        let (deed, what) = if replay {
+            (Deed::Replayed, format!("{:?}", infallible(self.engine.replay(key, &mut self.store, self.now, &mut out))))
+        } else {
+            (Deed::Discarded, format!("{:?}", infallible(self.engine.discard(key, &mut self.store, self.now, &mut out))))
+        };
+        self.note(|| format!("{deed:?} {key:?}: {what}"));
+        self.coverage.count(|| format!("{deed:?}: {what}"));
+        self.commit(&[], &[(key, deed)], &mut out, Durability::Flush)?;
+        self.check_counts()
+    }
+
+    /// An outcome of an attempt that is not under way changes nothing.
+    fn tell_stale_outcome(&mut self) -> Verdict {
+        let idle: Vec<DeliveryKey> = self.model.deliveries.iter().filter(|(_, of)| !of.is_under_way()).map(|(key, _)| *key).collect();
+        let unsettled = |key: &DeliveryKey| self.outcomes.iter().any(|(of, _)| of == key);
+        let idle: Vec<DeliveryKey> = idle.into_iter().filter(|key| !unsettled(key)).collect();
+        if idle.is_empty() {
+            return Ok(());
+        }
+        let key = *self.dice.pick(&idle);
+        self.note(|| format!("a stale outcome of {key:?}"));
+        let mut out = Output::default();
+        infallible(self.engine.settle(key, Outcome::Confirmed, &mut self.store, self.now, &mut out));
+        if self.store.has_staged() || !out.facts.is_empty() {
+            return Err(format!("a stale outcome of {key:?} changes something"));
+        }
+        Ok(())
+    }
+
+    fn check_counts(&self) -> Verdict {
+        self.model.held_up_has_rows()?;
+        let mut seen: BTreeMap<_, _> = self.engine.view().into_iter().map(|view| (view.recipient, view.counts)).collect();
+        seen.retain(|_, counts| *counts != wsb_broker::core::records::RowCounts::default());
+        let expected = self.model.counts();
+        if seen == expected { Ok(()) } else { Err(format!("counts {seen:?}, expected {expected:?}")) }
+    }
+
+    fn check_invariants(&mut self) -> Verdict {
+        for (key, tracked) in &self.model.deliveries {
+            let fate = infallible(self.store.fate(*key));
+            let agrees = match tracked.stand {
+                Stand::Waiting | Stand::Dead => fate == Some(Fate::Unfinished),
+                Stand::Delivered => fate == Some(Fate::Ended(End::Delivered)),
+                Stand::Withdrawn(why) => fate == Some(Fate::Ended(End::Withdrawn(why))),
+            };
+            if !agrees {
+                return Err(format!("{key:?} is {:?}, the store says {fate:?}", tracked.stand));
+            }
+            let row = infallible(self.store.delivery(*key));
+            let is_dead = row.as_ref().is_some_and(|row| matches!(row.state, State::Dead { .. }));
+            if row.is_some() != tracked.has_row() || is_dead != (tracked.stand == Stand::Dead) {
+                return Err(format!("{key:?} is {:?}, its row is {row:?}", tracked.stand));
+            }
+        }
+        let rows: Vec<_> = self.store.inner.rows().map(|row| wsb_broker::core::outbox::Delivery::clone(row)).collect();
+        let broken = infallible(broken(&mut self.store, rows));
+        if let Some(first) = broken.first() {
+            return Err(format!("the store: {first}"));
+        }
+        let rows = self.store.inner.rows().count();
+        let expected = self.model.deliveries.values().filter(|tracked| tracked.has_row()).count();
+        if rows == expected { Ok(()) } else { Err(format!("{rows} rows, expected {expected}")) }
+    }
+
+    /// The faults stop: everything reaches an end, and soon.
+    fn end(&mut self) -> Verdict {
+        self.note(|| "the faults stop".to_owned());
+        self.faults = false;
+        if !self.rabbit.up {
+            self.change_connection();
+        }
+        self.rabbit.everything_works();
+        self.world.restore_rules();
+        self.engine.set_rules(Arc::clone(&self.world.rules));
+        let deadline = self.now.plus_seconds(73 * 3600);
+        loop {
+            let recipients: Vec<Recipient> = self.world.rules.recipients().map(|rule| rule.recipient).collect();
+            for recipient in recipients {
+                self.rabbit.drain(recipient);
+            }
+            self.answer(usize::MAX);
+            self.turn()?;
+            let idle = self.rabbit.under_way() == 0 && self.outcomes.is_empty();
+            let consumed = self.rabbit.tilknytning.is_empty() && self.rabbit.events.is_empty();
+            if idle && consumed && self.model.waiting() == 0 {
+                break;
+            }
+            if idle && (consumed || !self.engine.has_room()) {
+                let Some(wake) = self.engine.next_wake() else {
+                    return Err(format!("{} deliveries wait for nothing", self.model.waiting()));
+                };
+                self.now = self.now.max(wake);
+            }
+            self.now = self.now.plus_millis(1);
+            if self.now > deadline {
+                return Err(format!("{} deliveries still wait", self.model.waiting()));
+            }
+        }
+        self.check_counts()?;
+        self.check_invariants()?;
+        self.nothing_is_lost()
+    }
+
+    /// Every event that was acknowledged has been taken in, or is in quarantine.
+    fn nothing_is_lost(&mut self) -> Verdict {
+        for event in &self.published {
+            let taken_in = self.model.past.has(&event.mark);
+            let kept = self.store.inner.quarantine().any(|message| {
+                let number = u32::from_be_bytes(message.body[..].try_into().expect("four bytes"));
+                self.curable.get(&number).is_some_and(|curable| curable.mark == event.mark)
+            });
+            if !taken_in && !kept {
+                return Err(format!("{} is lost", event.id));
+            }
+        }
+        if self.store.inner.journal().count() != self.model.past.known.len() {
+            return Err("the journal has other events".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// What of a change a trace is compared by.
+fn weight(change: &Change) -> u64 {
+    match change {
+        Change::PutCitizen(citizen) => 1 << 32 | u64::from(citizen.id.0),
+        Change::AssignNumber { citizen, .. } => 2 << 32 | u64::from(citizen.0),
+        Change::MergeCitizens { from, into } => 3 << 32 | u64::from(from.0) << 16 | u64::from(into.0),
+        Change::Admit(admission) => 4 << 32 | admission.seq.0,
+        Change::PutDelivery(delivery) => 5 << 32 | delivery.key.seq.0 << 16 | u64::from(delivery.key.recipient.to_number()),
+        Change::Finish { key, .. } => 6 << 32 | key.seq.0 << 16 | u64::from(key.recipient.to_number()),
+        Change::SetLowWater(seq) => 7 << 32 | seq.0,
+        Change::Quarantine(message) => 8 << 32 | message.id,
+        Change::Release(id) => 9 << 32 | id,
+    }
+}
+
+fn brief(change: &Change) -> String {
+    match change {
+        Change::PutCitizen(citizen) => format!("citizen {}", citizen.id.0),
+        Change::Admit(admission) => {
+            let told: Vec<String> =
+                admission.deliveries.iter().map(|(recipient, because)| format!("{recipient} {:?}", because.audience)).collect();
+            format!("{} is event {} of citizen {}: {told:?}", admission.event.id, admission.seq.0, admission.citizen.0)
+        }
+        Change::PutDelivery(delivery) => format!("row {:?} {:?}", delivery.key, delivery.state),
+        Change::Finish { key, end, .. } => format!("end of {key:?}: {end:?}"),
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,134 @@
+//! The store in memory, watched: every change that the engine stages is noted,
+//! in order, for the model to judge.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use wsb_broker::core::citizen::Citizen;
+use wsb_broker::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
+use wsb_broker::core::outbox::{Delivery, State};
+use wsb_broker::core::records::{Admission, Archive, Change, Ended, Fate, Quarantined, Records, RowCounts};
+use wsb_broker::store::{Durability, MemoryStore};
+
+#[derive(Default)]
+pub struct Watched {
+    pub inner: MemoryStore,
+    staged: Vec<Change>,
+    /// Every delivery that there ever was, with its id.
+    known: BTreeMap<DeliveryKey, WsbId>,
+}
+
+impl Watched {
+    pub fn has_staged(&self) -> bool {
+        !self.staged.is_empty()
+    }
+
+    /// Commits, and returns what that group changed.
+    pub fn commit(&mut self, durability: Durability) -> Vec<Change> {
+        self.inner.commit(durability);
+        std::mem::take(&mut self.staged)
+    }
+
+    pub fn crash(&mut self) {
+        self.staged.clear();
+        self.inner.crash();
+    }
+}
+
+impl Records for Watched {
+    type Error = Infallible;
+
+    fn last_seq(&self) -> EventSeq {
+        self.inner.last_seq()
+    }
+    fn has_seen(&mut self, mark: &EventMark) -> Result<bool, Infallible> {
+        self.inner.has_seen(mark)
+    }
+    fn find_citizen(&mut self, personnummer: &Personnummer) -> Result<Option<CitizenId>, Infallible> {
+        self.inner.find_citizen(personnummer)
+    }
+    fn enroll(&mut self, personnummer: &Personnummer) -> Result<CitizenId, Infallible> {
+        self.inner.enroll(personnummer)
+    }
+    fn citizen(&mut self, id: CitizenId) -> Result<Option<Arc<Citizen>>, Infallible> {
+        self.inner.citizen(id)
+    }
+    fn waiting(&mut self, recipient: Recipient, after: Option<EventSeq>, limit: usize) -> Result<Vec<Delivery>, Infallible> {
+        self.inner.waiting(recipient, after, limit)
+    }
+    fn delivery(&mut self, key: DeliveryKey) -> Result<Option<Delivery>, Infallible> {
+        self.inner.delivery(key)
+    }
+    fn rows_of(&mut self, citizen: CitizenId) -> Result<Vec<DeliveryKey>, Infallible> {
+        self.inner.rows_of(citizen)
+    }
+    fn fate(&mut self, key: DeliveryKey) -> Result<Option<Fate>, Infallible> {
+        self.inner.fate(key)
+    }
+    fn unfinished_in_journal(&mut self) -> Result<Vec<Delivery>, Infallible> {
+        self.inner.unfinished_in_journal()
+    }
+    fn row_counts(&mut self) -> Result<Vec<(Recipient, RowCounts)>, Infallible> {
+        self.inner.row_counts()
+    }
+    fn holders(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Recipient>, Infallible> {
+        self.inner.holders(citizen, record)
+    }
+    fn next_quarantine_id(&mut self) -> u64 {
+        self.inner.next_quarantine_id()
+    }
+    fn quarantined(&mut self, id: u64) -> Result<Option<Quarantined>, Infallible> {
+        self.inner.quarantined(id)
+    }
+    fn stage(&mut self, change: Change) -> Result<(), Infallible> {
+        match &change {
+            Change::Admit(admission) => {
+                let keys = admission.deliveries.iter().map(|(recipient, _)| DeliveryKey { recipient: *recipient, seq: admission.seq });
+                self.known.extend(keys.map(|key| (key, admission.event.mark.wsb_id(key.recipient))));
+            }
+            Change::PutDelivery(delivery) => {
+                self.known.insert(delivery.key, delivery.id());
+            }
+            _ => {}
+        }
+        self.staged.push(change.clone());
+        self.inner.stage(change)
+    }
+}
+
+/// By looking through everything.
+impl Archive for Watched {
+    fn quarantine_page(&mut self, after: u64, limit: usize) -> Result<Vec<Quarantined>, Infallible> {
+        Ok(self.inner.quarantine().filter(|message| message.id > after).take(limit).cloned().collect())
+    }
+    fn row_page(
+        &mut self,
+        dead: bool,
+        recipient: Option<Recipient>,
+        after: Option<DeliveryKey>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, Infallible> {
+        let wanted = |row: &&Arc<Delivery>| {
+            matches!(row.state, State::Dead { .. }) == dead
+                && recipient.is_none_or(|of| row.key.recipient == of)
+                && after.is_none_or(|after| row.key > after)
+        };
+        Ok(self.inner.rows().filter(wanted).take(limit).map(|row| Delivery::clone(row)).collect())
+    }
+    fn admission(&mut self, seq: EventSeq) -> Result<Option<Arc<Admission>>, Infallible> {
+        Ok(self.inner.admission(seq))
+    }
+    fn events_by_id(&mut self, id: &str) -> Result<Vec<EventSeq>, Infallible> {
+        Ok(self.inner.journal().filter(|admission| *admission.event.id == *id).map(|admission| admission.seq).collect())
+    }
+    fn delivery_by_id(&mut self, id: WsbId) -> Result<Option<DeliveryKey>, Infallible> {
+        // A group lost in a crash may have given the event another place.
+        let is_there = |key: &DeliveryKey| self.inner.admission(key.seq).is_some_and(|of| of.event.mark.wsb_id(key.recipient) == id);
+        let keys = self.known.iter().filter(|(key, known)| **known == id && is_there(key));
+        Ok(keys.map(|(key, _)| *key).next())
+    }
+    fn ended(&mut self, key: DeliveryKey) -> Result<Option<Ended>, Infallible> {
+        Ok(self.inner.finished(key).map(|finished| Ended { end: finished.end, attempts: finished.attempts, at: finished.at }))
+    }
+}

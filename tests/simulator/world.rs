@@ -1,0 +1,377 @@
+//! The world outside: authorities, rules that change, citizens, and the events
+//! that DFDG sends about them, mistakes and late registrations included.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use wsb_broker::core::event::{Change, Content, Event, PlanKind, Registered, Registrar};
+use wsb_broker::core::ids::{Akassekode, EventMark, ExternalId, Jobcenterkode, Kommunekode, Personnummer, Recipient};
+use wsb_broker::core::policy::{
+    Audience, AudienceRule, Condition, Domain, MessageType, Payload, RecipientRule, RetryPolicy, Rules, Subscriptions,
+};
+use wsb_broker::core::time::{Day, Moment};
+
+use crate::dice::Dice;
+
+const FUNDS: [&str; 3] = ["007", "067", "111"];
+const KOMMUNER: [&str; 3] = ["101", "147", "860"];
+/// Two of them belong to one kommune.
+const JOBCENTRES: [&str; 4] = ["10100", "10101", "14700", "86001"];
+const GROUPS: [i64; 5] = [1, 2, 13, 25, 26];
+
+/// What of `routing.toml` the world changes while the broker runs.
+#[derive(Clone)]
+struct Settings {
+    closed: Vec<(Recipient, Day)>,
+    unsubscribed: Vec<Recipient>,
+    /// Types that are not declared for the time being.
+    dropped: BTreeSet<&'static str>,
+    jobplan_only: bool,
+    retry: RetryPolicy,
+}
+
+/// A record of DFDG that some event was about.
+#[derive(Clone)]
+struct Record {
+    entity: &'static str,
+    external_id: ExternalId,
+    person: usize,
+}
+
+pub struct World {
+    pub rules: Arc<Rules>,
+    settings: Settings,
+    /// The numbers that each person has, or will have.
+    people: Vec<Vec<Personnummer>>,
+    /// How many of them are in use so far.
+    numbered: Vec<usize>,
+    records: Vec<Record>,
+    events: u32,
+    externals: u32,
+}
+
+fn recipients() -> Vec<Recipient> {
+    let funds = FUNDS.iter().map(|code| Recipient::Akasse(Akassekode::parse(code).expect("a fund")));
+    funds.chain(KOMMUNER.iter().map(|code| Recipient::Kommune(Kommunekode::parse(code).expect("a kommune")))).collect()
+}
+
+fn rule(audience: Audience, conditions: Vec<Condition>) -> AudienceRule {
+    AudienceRule { audience, conditions }
+}
+
+fn message_types(settings: &Settings) -> Vec<MessageType> {
+    use Audience::{
+        AkasseOfRecord, AkasseOwnMembers, AkasseSinceFirstPlacement, Holders, JobcenterOwnCitizens, JobcentersEver, KommuneOwnResidents,
+        RegisteringAuthority,
+    };
+    let plain = |audience| rule(audience, Vec::new());
+    let both = || vec![plain(JobcenterOwnCitizens), plain(AkasseOwnMembers)];
+    let plans = if settings.jobplan_only { vec![PlanKind::Jobplan] } else { vec![PlanKind::Jobplan, PlanKind::UddannelsesplanMedJobmaal] };
+    let shift = Condition::ContactGroupShift(vec![1, 13, 25]);
+    let table: Vec<(&'static str, Domain, Vec<AudienceRule>)> = vec![
+        ("Akassemedlemskab", Domain::Tilknytning, vec![plain(AkasseOfRecord), plain(AkasseOwnMembers)]),
+        ("Jobcentertilknytning", Domain::Tilknytning, both()),
+        ("Bopaelskommune", Domain::Tilknytning, Vec::new()),
+        ("Personnummerskift", Domain::Tilknytning, Vec::new()),
+        ("PersonDoed", Domain::Tilknytning, both()),
+        ("Kontaktgruppe", Domain::Kontaktforloeb, vec![plain(JobcenterOwnCitizens), rule(AkasseOwnMembers, vec![shift])]),
+        ("Plan", Domain::Plan, both()),
+        ("Indkaldelse", Domain::Kontaktforloeb, vec![plain(JobcenterOwnCitizens), plain(KommuneOwnResidents), plain(AkasseOwnMembers)]),
+        ("Frist", Domain::Kontaktforloeb, vec![plain(JobcenterOwnCitizens)]),
+        ("Aktivitet", Domain::Plan, vec![plain(JobcenterOwnCitizens), rule(AkasseOwnMembers, vec![Condition::PlanIn(plans)])]),
+        ("Fravaer", Domain::Fravaer, vec![plain(RegisteringAuthority), plain(AkasseOwnMembers)]),
+        ("Joblog", Domain::Joblog, both()),
+        ("ForsoergerStatusSkift", Domain::Ydelse, vec![rule(AkasseOwnMembers, vec![Condition::ContactGroupIn(vec![1])])]),
+        ("GdprSletJoblog", Domain::Gdpr, vec![plain(Holders), plain(JobcenterOwnCitizens), plain(AkasseOwnMembers)]),
+        ("GdprSletCv", Domain::Gdpr, vec![plain(JobcentersEver), plain(AkasseSinceFirstPlacement)]),
+        ("GdprSletAfdoed", Domain::Gdpr, vec![plain(Holders)]),
+        ("GdprSletning", Domain::Gdpr, Vec::new()),
+    ];
+    let notices = [("GdprSletJoblog", "joblog"), ("GdprSletCv", "cv"), ("GdprSletAfdoed", "afdoed")];
+    table
+        .into_iter()
+        .enumerate()
+        .filter(|(_, (name, ..))| !settings.dropped.contains(name))
+        .map(|(index, (name, domain, audiences))| MessageType {
+            name: name.into(),
+            entity_id: 910_000 + u32::try_from(index).expect("few types"),
+            domain,
+            payload: Payload::IdOnly,
+            voluntary: name == "ForsoergerStatusSkift" || name.starts_with("GdprSlet"),
+            after_death: name == "PersonDoed" || name.starts_with("GdprSlet"),
+            audiences,
+            notice_for: notices.iter().filter(|(notice, _)| *notice == name).map(|(_, area)| (*area).into()).collect(),
+        })
+        .collect()
+}
+
+fn rules(settings: &Settings) -> Arc<Rules> {
+    let recipients = recipients()
+        .into_iter()
+        .map(|recipient| RecipientRule {
+            recipient,
+            name: "made up".into(),
+            queue: format!("wsb.{}.{}", recipient.kind(), recipient.code()).into(),
+            vendor: "made up".into(),
+            subscriptions: if settings.unsubscribed.contains(&recipient) {
+                Subscriptions::Only(BTreeSet::from(["GdprSletJoblog".into()]))
+            } else {
+                Subscriptions::All
+            },
+            valid_from: None,
+            valid_until: settings.closed.iter().find(|(closed, _)| *closed == recipient).map(|(_, until)| *until),
+            max_unfetched: 8,
+        })
+        .collect();
+    Arc::new(Rules::new(message_types(settings), recipients, settings.retry.clone()))
+}
+
+fn day_from(now: Moment, days: i32) -> Day {
+    Day::from_number(Day::in_copenhagen(now).number() + days).expect("a day near the time of the simulation")
+}
+
+impl World {
+    pub fn new(dice: &mut Dice) -> Self {
+        let retry = match dice.below(3) {
+            0 => RetryPolicy::default(),
+            1 => RetryPolicy { initial_ms: 200, multiplier: 3.0, max_ms: 600_000, give_up_after_s: 7200 },
+            _ => RetryPolicy { initial_ms: 30_000, multiplier: 1.5, max_ms: 3_600_000, give_up_after_s: 86_400 },
+        };
+        let settings = Settings { closed: Vec::new(), unsubscribed: Vec::new(), dropped: BTreeSet::new(), jobplan_only: false, retry };
+        let people: Vec<Vec<Personnummer>> = (0..=dice.below(3))
+            .map(|person| (0..3).map(|n| Personnummer::parse(&format!("010101{:04}", 9000 + person * 10 + n)).expect("a number")).collect())
+            .collect();
+        Self { rules: rules(&settings), settings, numbered: vec![1; people.len()], people, records: Vec::new(), events: 0, externals: 0 }
+    }
+
+    /// Changes the rules as an operator may.
+    pub fn change_rules(&mut self, dice: &mut Dice, now: Moment) -> String {
+        let all = recipients();
+        let what = match dice.below(6) {
+            0 => {
+                let recipient = *dice.pick(&all);
+                let until = day_from(now, [-1, 0, 1][dice.below(3)]);
+                self.settings.closed.push((recipient, until));
+                format!("{recipient} closes after {until}")
+            }
+            1 => {
+                self.settings.closed.clear();
+                "all open".to_owned()
+            }
+            2 => {
+                let recipient = *dice.pick(&all);
+                self.settings.unsubscribed.push(recipient);
+                format!("{recipient} unsubscribes")
+            }
+            3 => {
+                self.settings.jobplan_only ^= true;
+                format!("jobplan only: {}", self.settings.jobplan_only)
+            }
+            4 => {
+                let name = *dice.pick(&["Indkaldelse", "Joblog", "Fravaer", "GdprSletJoblog"]);
+                if !self.settings.dropped.remove(name) {
+                    self.settings.dropped.insert(name);
+                }
+                format!("type {name} dropped: {}", self.settings.dropped.contains(name))
+            }
+            _ => {
+                let give_up_after_s = *dice.pick(&[3600, 86_400, 259_200]);
+                self.settings.retry =
+                    RetryPolicy { initial_ms: *dice.pick(&[100, 1000, 60_000]), give_up_after_s, ..RetryPolicy::default() };
+                format!("gives up after {give_up_after_s} s")
+            }
+        };
+        self.rules = rules(&self.settings);
+        what
+    }
+
+    /// Undoes whatever keeps recipients closed, for the end of a run.
+    pub fn restore_rules(&mut self) {
+        self.settings.dropped.clear();
+        self.rules = rules(&self.settings);
+    }
+
+    /// What a citizen begins with: everything that routing depends on.
+    pub fn first_events(&mut self, dice: &mut Dice, now: Moment) -> Vec<Event> {
+        let mut events = Vec::new();
+        for person in 0..self.people.len() {
+            for entity in ["Akassemedlemskab", "Jobcentertilknytning", "Bopaelskommune", "Kontaktgruppe", "Plan"] {
+                if dice.chance(85) {
+                    let mut event = self.about(entity, person, dice, now);
+                    event.change = Change::Created;
+                    event.start = Some(day_from(now, -100));
+                    event.end = None;
+                    if let Content::ContactGroup { group, .. } = &mut event.content {
+                        *group = Some(1);
+                    }
+                    event.registered = registered(Moment(now.0 - 3_600_000_000));
+                    events.push(event);
+                }
+            }
+        }
+        events
+    }
+
+    /// Something happens in DFDG; a transfer takes two events.
+    pub fn happens(&mut self, dice: &mut Dice, now: Moment) -> Vec<Event> {
+        let person = dice.below(self.people.len());
+        let entity = match dice.weighted(&[20, 6, 3, 6, 5, 50, 3, 1, 8, 6]) {
+            0 => "Akassemedlemskab",
+            1 => "Jobcentertilknytning",
+            2 => "Bopaelskommune",
+            3 => "Kontaktgruppe",
+            4 => "Plan",
+            5 => *dice.pick(&[
+                "Indkaldelse",
+                "Indkaldelse",
+                "Frist",
+                "Aktivitet",
+                "Aktivitet",
+                "Fravaer",
+                "Joblog",
+                "Joblog",
+                "ForsoergerStatusSkift",
+            ]),
+            6 => return self.number_change(person, dice, now),
+            7 => "PersonDoed",
+            8 => return self.deletion(dice, now),
+            _ => return self.transfer(person, dice, now),
+        };
+        vec![self.about(entity, person, dice, now)]
+    }
+
+    /// The old membership ends, and a new one begins the day after.
+    fn transfer(&mut self, person: usize, dice: &mut Dice, now: Moment) -> Vec<Event> {
+        let last = day_from(now, [-3, -1, 0, 1][dice.below(4)]);
+        let mut old = self.about("Akassemedlemskab", person, dice, now);
+        old.change = Change::Updated;
+        old.start = Some(day_from(now, -100));
+        old.end = Some(last);
+        let mut new = self.about("Akassemedlemskab", person, dice, now);
+        new.change = Change::Created;
+        new.external_id = self.new_record("Akassemedlemskab", person);
+        new.start = Some(last.next());
+        new.end = None;
+        for event in [&mut old, &mut new] {
+            if let Content::Membership { fund } = &mut event.content {
+                *fund = fund.or_else(|| Akassekode::parse(FUNDS[dice.below(3)]).ok());
+            }
+        }
+        if dice.chance(80) { vec![old, new] } else { vec![new, old] }
+    }
+
+    fn number_change(&mut self, person: usize, dice: &mut Dice, now: Moment) -> Vec<Event> {
+        let mut event = self.about("Personnummerskift", person, dice, now);
+        let numbers = &self.people[person];
+        let old = dice.below(numbers.len());
+        let new = (old + 1 + dice.below(2)) % numbers.len();
+        event.personnummer = numbers[old];
+        event.content = Content::NumberChange { new: (event.change != Change::Deleted || dice.chance(50)).then_some(numbers[new]) };
+        self.numbered[person] = self.numbered[person].max(old.max(new) + 1);
+        vec![event]
+    }
+
+    /// A record is deleted, usually one that there has been.
+    fn deletion(&mut self, dice: &mut Dice, now: Moment) -> Vec<Event> {
+        if self.records.is_empty() {
+            return Vec::new();
+        }
+        let at = self.records.len().saturating_sub(1 + dice.below(6));
+        let record = self.records[at].clone();
+        let mut event = self.about(record.entity, record.person, dice, now);
+        event.external_id = record.external_id;
+        if dice.chance(50) {
+            event.change = Change::Deleted;
+            return vec![event];
+        }
+        event.entity = "GdprSletning".into();
+        event.change = Change::Created;
+        event.content = Content::Deletion {
+            area: (*dice.pick(&["joblog", "cv", "samtale"])).into(),
+            entity: record.entity.into(),
+            after_death: dice.chance(20),
+        };
+        vec![event]
+    }
+
+    fn new_record(&mut self, entity: &'static str, person: usize) -> ExternalId {
+        self.externals += 1;
+        let external_id = ExternalId::parse(&format!("record-{}", self.externals)).expect("an external id");
+        self.records.push(Record { entity, external_id: external_id.clone(), person });
+        external_id
+    }
+
+    /// An event about one of the person's records of that kind, or a new one.
+    fn about(&mut self, entity: &'static str, person: usize, dice: &mut Dice, now: Moment) -> Event {
+        let known: Vec<ExternalId> =
+            self.records.iter().filter(|r| r.entity == entity && r.person == person).map(|r| r.external_id.clone()).collect();
+        let external_id = if known.is_empty() || dice.chance(35) {
+            self.new_record(entity, person)
+        } else {
+            known[known.len() - 1 - dice.below(known.len().min(3))].clone()
+        };
+        self.events += 1;
+        let id = format!("e{}", self.events);
+        let change = [Change::Created, Change::Updated, Change::Deleted][dice.weighted(&[50, 38, 12])];
+        let kept = change != Change::Deleted || dice.chance(40);
+        let start = dice.chance(85).then(|| day_from(now, *dice.pick(&[-400, -30, -2, -1, -1, 0, 0, 1, 2, 30])));
+        let end = if dice.chance(35) {
+            start.map(|start| Day::from_number(start.number() + *dice.pick(&[0, 0, 1, 2, 3, 30])).expect("a day"))
+        } else {
+            None
+        };
+        // Most are registered now; some were long ago, or in the same instant as others.
+        let late = *dice.pick(&[0, 0, 0, 0, 0, 60_000_000, 86_400_000_000, 1_000_000]);
+        let at = Moment((now.0 - late) / 60_000_000 * 60_000_000);
+        let content = match entity {
+            "Akassemedlemskab" => Content::Membership { fund: kept.then(|| Akassekode::parse(FUNDS[dice.below(3)]).expect("a fund")) },
+            "Jobcentertilknytning" => {
+                Content::Jobcentre { jobcentre: kept.then(|| Jobcenterkode::parse(JOBCENTRES[dice.below(4)]).expect("a jobcentre")) }
+            }
+            "Bopaelskommune" => {
+                Content::Residence { kommune: kept.then(|| Kommunekode::parse(KOMMUNER[dice.below(3)]).expect("a kommune")) }
+            }
+            "Kontaktgruppe" => {
+                Content::ContactGroup { group: kept.then(|| *dice.pick(&GROUPS)), former: dice.chance(30).then(|| *dice.pick(&GROUPS)) }
+            }
+            "Plan" => Content::Plan {
+                kind: kept.then(|| dice.pick(&PlanKind::ALL).1),
+                later_version: dice.chance(15).then(|| ExternalId::parse("record-later").expect("an external id")),
+            },
+            "PersonDoed" => Content::Death { on: kept.then(|| day_from(now, *dice.pick(&[-2, 0, 1]))) },
+            // Filled in by whoever asked.
+            "Personnummerskift" => Content::NumberChange { new: None },
+            _ => Content::Other,
+        };
+        let registrar = dice.chance(70).then(|| {
+            let (kind, code) = match dice.below(8) {
+                0..=3 => ("kommune", *dice.pick(&KOMMUNER)),
+                4..=5 => ("akasse", *dice.pick(&FUNDS)),
+                6 => ("kommune", "999"),
+                _ => ("star", "1"),
+            };
+            Registrar { kind: kind.into(), code: code.into() }
+        });
+        let numbers = &self.people[person][..self.numbered[person]];
+        Event {
+            mark: EventMark::of("urn:test", &id),
+            source: "urn:test".into(),
+            id: id.into(),
+            entity: entity.into(),
+            change,
+            registered: registered(at),
+            external_id,
+            version_id: None,
+            personnummer: *dice.pick(numbers),
+            registrar,
+            start,
+            end,
+            content,
+            body: None,
+        }
+    }
+}
+
+fn registered(at: Moment) -> Registered {
+    Registered { at, text: at.to_string().into() }
+}

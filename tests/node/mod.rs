@@ -86,8 +86,13 @@ impl Node {
         assert!(made.contains("made"), "{made}");
         let there = format!("rabbit_vhost:exists(<<\"{name}\">>) andalso rabbit_vhost_sup_sup:is_vhost_alive(<<\"{name}\">>)");
         let start = Instant::now();
-        while !self.eval(&there).contains("true") {
-            assert!(start.elapsed() < Duration::from_secs(60), "vhost {name} is not there");
+        loop {
+            let answer = self.eval(&there);
+            if answer.contains("true") {
+                break;
+            }
+            assert!(start.elapsed() < Duration::from_secs(60), "vhost {name} is not there: {answer}");
+            std::thread::sleep(Duration::from_millis(20));
         }
         format!("amqp://guest:guest@127.0.0.1:{}/{name}", self.amqp_port)
     }
@@ -115,6 +120,7 @@ impl Node {
             if !answer.contains("failed to connect to node") || start.elapsed() > Duration::from_secs(60) {
                 return answer;
             }
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -122,7 +128,7 @@ impl Node {
         let cookie = fs::read_to_string(self.directory.path().join("home/.erlang.cookie")).unwrap();
         let mut call = Command::new("erl_call")
             .env("ERL_EPMD_PORT", self.epmd_port.to_string())
-            .args(["-c", cookie.trim(), "-n", &self.name, "-e"])
+            .args(["-c", cookie.trim(), "-h", &caller(), "-n", &self.name, "-e"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -182,6 +188,13 @@ impl Drop for Node {
         let _ = guard.wait();
         let _ = self.epmd.lock().unwrap().wait();
     }
+}
+
+/// A name of its own for each call: all calls are one node to Erlang unless told
+/// otherwise, and it turns a second one away while the first is connected.
+fn caller() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    format!("call-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The node that the tests share; each takes a vhost of its own.

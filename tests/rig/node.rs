@@ -351,7 +351,7 @@ impl Private {
         // machine; it opens a node that lives for a test and holds made-up data.
         let call = Command::new("erl_call")
             .env("ERL_EPMD_PORT", self.epmd_port.to_string())
-            .args(["-c", &self.cookie, "-n", &self.name, "-e"])
+            .args(["-c", &self.cookie, "-h", &caller(), "-n", &self.name, "-e"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -399,6 +399,13 @@ fn start_epmd(port: u16) -> Child {
         .expect("epmd is part of the Erlang that RabbitMQ runs on: run `make setup`");
     until(Duration::from_secs(10), "epmd listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
     epmd
+}
+
+/// A name of its own for each call: all calls are one node to Erlang unless told
+/// otherwise, and it turns a second one away while the first is connected.
+fn caller() -> String {
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
+    format!("call-{}-{}", std::process::id(), NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
 }
 
 /// Asks for the first frame of the protocol: a listener that accepts is not yet

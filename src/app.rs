@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use crate::amqp::{self, Acks, Link, LinkState, Plan, RecipientQueue, Side, Target, Topology, Trouble};
 use crate::config::{LoadError, RoutingWatch};
 use crate::core::engine::{Engine, Fact, Limits, Outgoing};
-use crate::core::policy::{Domain, Rules};
+use crate::core::policy::{Domain, Horizons, Rules};
 use crate::core::time::Moment;
 use crate::http::{self, Health, Server, Token};
 use crate::ops::Replays;
@@ -37,6 +37,8 @@ pub struct Settings {
     pub http: SocketAddr,
     /// What admits to the admin API.
     pub token: Option<Token>,
+    /// For how long what has been taken in is remembered.
+    pub horizons: Horizons,
     /// How long finishing what is under way may take at a shutdown.
     pub shutdown: Duration,
 }
@@ -162,10 +164,11 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
 type WriterEnd = oneshot::Receiver<Result<(), anyhow::Error>>;
 
 async fn open(settings: &Settings, rules: Arc<Rules>) -> Result<(Store, Engine), RunError> {
-    let options = settings.store.clone();
+    let (options, horizons) = (settings.store.clone(), settings.horizons);
     let opened = tokio::task::spawn_blocking(move || -> Result<_, RunError> {
         let mut store = Store::open(&options)?;
         let mut engine = Engine::new(rules, Limits::default());
+        engine.remember_for(horizons);
         engine.recover(&mut store).context("cannot read what is stored")?;
         writer::Commit::commit(&mut store, true).context("cannot write the store")?;
         Ok((store, engine))

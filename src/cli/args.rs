@@ -90,6 +90,13 @@ pub struct RunArguments {
     /// How much memory the store may use as a cache, in MiB.
     #[arg(long, env = "WSB_STORE_CACHE_MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     pub store_cache_mib: u64,
+    /// For how many days a repeated event has no effect.
+    #[arg(long, env = "WSB_KEEP_DUPLICATES_DAYS", default_value_t = 14, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub keep_duplicates_days: u32,
+    /// For how many days everything that happened with an event can be told; the
+    /// journal is kept for the longer of the two.
+    #[arg(long, env = "WSB_KEEP_TRACES_DAYS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub keep_traces_days: u32,
     /// How long finishing what is under way may take at a shutdown, in seconds.
     #[arg(long, env = "WSB_SHUTDOWN_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(0..=3600))]
     pub shutdown_seconds: u64,

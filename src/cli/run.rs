@@ -11,7 +11,7 @@ use super::open::store_options;
 use crate::amqp::Target;
 use crate::app::{self, RunError, Settings};
 use crate::config::load_routing;
-use crate::core::policy::Rules;
+use crate::core::policy::{Horizons, Rules};
 use crate::http::Token;
 use crate::telemetry::{self, Format};
 
@@ -25,6 +25,7 @@ pub fn run(common: &Common, arguments: &RunArguments) -> Result<Exit, Failure> {
         routing: common.routing.clone(),
         http: common.http,
         token: token()?,
+        horizons: Horizons { duplicates_days: arguments.keep_duplicates_days, traces_days: arguments.keep_traces_days },
         shutdown: Duration::from_secs(arguments.shutdown_seconds),
     };
     runtime()?.block_on(app::run(settings)).map_err(failure)?;

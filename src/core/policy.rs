@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::event::PlanKind;
 use super::ids::{Akassekode, Kommunekode, Recipient};
-use super::time::Day;
+use super::time::{Day, Moment};
 
 /// A business domain of DFDG: the first word of a routing key, and a part of
 /// what a lane is.
@@ -226,6 +226,30 @@ impl Default for RetryPolicy {
     /// One second, doubling, at most an hour, for 72 hours.
     fn default() -> Self {
         Self { initial_ms: 1000, multiplier: 2.0, max_ms: 3_600_000, give_up_after_s: 259_200 }
+    }
+}
+
+/// For how long what has been taken in is remembered. One journal serves both
+/// purposes, so it is kept for the longer of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Horizons {
+    /// Days within which a repeated event has no effect.
+    pub duplicates_days: u32,
+    /// Days for which everything that happened with an event can be told.
+    pub traces_days: u32,
+}
+
+impl Default for Horizons {
+    fn default() -> Self {
+        Self { duplicates_days: 14, traces_days: 90 }
+    }
+}
+
+impl Horizons {
+    /// Returns the instant before which nothing is remembered.
+    #[must_use]
+    pub fn oldest(self, now: Moment) -> Moment {
+        now.plus_seconds(-86_400 * i64::from(self.duplicates_days.max(self.traces_days)))
     }
 }
 

@@ -200,11 +200,29 @@ pub trait Records {
     /// When the store cannot be read.
     fn quarantined(&mut self, id: u64) -> Result<Option<Quarantined>, Self::Error>;
 
+    /// Stages the removal of what was taken in before `before` and is finished
+    /// or has a row, the oldest first and not more than a slice of it. Repeats of
+    /// what has gone are not recognized any more, and nothing can be told of it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn prune(&mut self, before: Moment, slice: usize) -> Result<Pruned, Self::Error>;
+
     /// Stages one change, to be committed with the rest of its group.
     ///
     /// # Errors
     /// When the change cannot be sealed.
     fn stage(&mut self, change: Change) -> Result<(), Self::Error>;
+}
+
+/// Whether anything old is left to be pruned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Pruned {
+    /// Nothing older is left.
+    Done,
+    /// The slice was used up: prune again, some commits later.
+    More,
 }
 
 /// Rows of one queue, by state.

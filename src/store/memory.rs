@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::core::citizen::Citizen;
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use crate::core::outbox::{Because, Delivery, End, State};
-use crate::core::records::{Admission, Change, Fate, Quarantined, Records, RowCounts};
+use crate::core::records::{Admission, Change, Fate, Pruned, Quarantined, Records, RowCounts};
 use crate::core::time::Moment;
 
 use super::durability::Durability;
@@ -37,6 +37,8 @@ pub struct MemoryStore {
 enum Staged {
     Change(Change),
     Enroll(Personnummer),
+    /// What is older than this, and how much of it at the most.
+    Prune(Moment, usize),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -168,6 +170,13 @@ impl Contents {
         std::iter::once(remaining).chain(former).collect()
     }
 
+    /// Returns what was taken in before `before` and relies on the journal no
+    /// more; never the newest, which says which place was given last.
+    fn old(&self, before: Moment) -> Vec<EventSeq> {
+        let finished = self.journal.range(..EventSeq(self.low_water.min(self.last_seq)));
+        finished.take_while(|(_, admission)| admission.at < before).map(|(seq, _)| *seq).collect()
+    }
+
     fn apply(&mut self, staged: Staged) {
         match staged {
             Staged::Enroll(personnummer) => {
@@ -177,6 +186,14 @@ impl Contents {
                 self.citizens.insert(id, Arc::new(Citizen::new(id, personnummer)));
             }
             Staged::Change(change) => self.change(change),
+            Staged::Prune(before, slice) => {
+                for seq in self.old(before).into_iter().take(slice) {
+                    let Some(admission) = self.journal.remove(&seq) else { continue };
+                    self.marks.remove(&admission.event.mark);
+                    self.wsb_ids.retain(|_, key| key.seq != seq);
+                    self.finished.retain(|key, _| key.seq != seq);
+                }
+            }
         }
     }
 
@@ -353,6 +370,14 @@ impl Records for MemoryStore {
 
     fn quarantined(&mut self, id: u64) -> Result<Option<Quarantined>, Infallible> {
         Ok(self.working.quarantine.get(&id).cloned())
+    }
+
+    fn prune(&mut self, before: Moment, slice: usize) -> Result<Pruned, Infallible> {
+        let old = self.working.old(before).len();
+        if old > 0 {
+            self.put(Staged::Prune(before, slice));
+        }
+        Ok(if old > slice { Pruned::More } else { Pruned::Done })
     }
 
     fn stage(&mut self, change: Change) -> Result<(), Infallible> {

@@ -39,6 +39,5 @@ pub use error::StoreError;
 pub use master::{KeyError, MasterKey};
 pub use memory::MemoryStore;
 pub use open::{Create, OpenError, Options};
-pub use prune::Pruned;
 pub use reader::Reader;
 pub use watchdog::Watchdog;

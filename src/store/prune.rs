@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::core::records::Admission;
+use crate::core::records::{Admission, Pruned};
 use crate::core::time::Moment;
 
 use super::codec::Undecodable;
@@ -14,23 +14,10 @@ use super::journal;
 use super::rows;
 use super::vault::{Taken, Vault};
 
-/// Whether anything is left to prune.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
-pub enum Pruned {
-    /// Nothing older is left.
-    Done,
-    /// The slice was used up: prune again, some commits later.
-    More,
-}
-
 impl Store {
     /// Stages the removal of what was taken in before `before`, at most `slice`
     /// rows of each kind. Never touches what is unfinished and has no row.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn prune(&mut self, before: Moment, slice: usize) -> Result<Pruned, StoreError> {
+    pub(super) fn prune_rows(&mut self, before: Moment, slice: usize) -> Result<Pruned, StoreError> {
         let vault = Arc::clone(&self.vault);
         let mut old: Vec<sled::IVec> = Vec::new();
         // Rows of erased citizens only do not say their age: they go with the next that does.

@@ -6,7 +6,8 @@ use crate::core::citizen::Citizen;
 use crate::core::event::Event;
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient};
 use crate::core::outbox::{Delivery, End};
-use crate::core::records::{Admission, Change, Fate, Quarantined, Records, RowCounts};
+use crate::core::records::{Admission, Change, Fate, Pruned, Quarantined, Records, RowCounts};
+use crate::core::time::Moment;
 
 use super::codec::{self, Ended, FinishRecord, Output};
 use super::disk::{Condemned, Store, index_key, indexed_seq, ledger_key, ledger_prefix};
@@ -133,6 +134,10 @@ impl Records for Store {
             Some(staged) => Ok(staged.clone()),
             None => Ok(self.vault.quarantined(id)?.map(|(_, quarantined)| quarantined)),
         }
+    }
+
+    fn prune(&mut self, before: Moment, slice: usize) -> Result<Pruned, StoreError> {
+        self.prune_rows(before, slice)
     }
 
     fn stage(&mut self, change: Change) -> Result<(), StoreError> {

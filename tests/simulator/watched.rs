@@ -8,7 +8,8 @@ use std::sync::Arc;
 use wsb_broker::core::citizen::Citizen;
 use wsb_broker::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use wsb_broker::core::outbox::{Delivery, State};
-use wsb_broker::core::records::{Admission, Archive, Change, Ended, Fate, Quarantined, Records, RowCounts};
+use wsb_broker::core::records::{Admission, Archive, Change, Ended, Fate, Pruned, Quarantined, Records, RowCounts};
+use wsb_broker::core::time::Moment;
 use wsb_broker::store::{Durability, MemoryStore};
 
 #[derive(Default)]
@@ -80,6 +81,9 @@ impl Records for Watched {
     }
     fn quarantined(&mut self, id: u64) -> Result<Option<Quarantined>, Infallible> {
         self.inner.quarantined(id)
+    }
+    fn prune(&mut self, before: Moment, slice: usize) -> Result<Pruned, Infallible> {
+        self.inner.prune(before, slice)
     }
     fn stage(&mut self, change: Change) -> Result<(), Infallible> {
         match &change {

@@ -6,7 +6,7 @@ use super::{Engine, Fact, Outgoing, Output, Stage};
 use crate::core::ids::{DeliveryKey, EventSeq, Recipient};
 use crate::core::outbox::{Because, Death, Delivery, End, State, Withdrawal};
 use crate::core::policy::MessageType;
-use crate::core::records::{Change, Fate, Records};
+use crate::core::records::{Change, Fate, Pruned, Records};
 use crate::core::routing::{Suppression, told_as};
 use crate::core::time::{Day, Moment};
 
@@ -30,6 +30,10 @@ pub(super) struct Permit {
     kind: Arc<MessageType>,
     identification: Option<crate::core::ids::Personnummer>,
 }
+
+/// How many rows of the journal are looked at, and forgotten, in one go: some
+/// milliseconds, and at one go a second more than a day brings.
+const PRUNED_AT_ONCE: usize = 128;
 
 impl Engine {
     /// Returns through `out` the attempts to perform now, as many as may be
@@ -166,8 +170,9 @@ impl Engine {
         Ok(Verdict::Withdraw { why: Withdrawal::MembershipEnded, lost, instead })
     }
 
-    /// Gives up what has waited too long without an attempt of its own, and
-    /// moves the low-water mark. To be called every now and then.
+    /// Gives up what has waited too long without an attempt of its own, moves
+    /// the low-water mark, and forgets a slice of what is older than the
+    /// horizons. To be called every now and then.
     ///
     /// # Errors
     /// When the store cannot be read or the changes not staged.
@@ -185,7 +190,10 @@ impl Engine {
                 self.bury(loaded.delivery, why, records, now, out)?;
             }
         }
-        self.move_low_water(records)
+        self.move_low_water(records)?;
+        // What is left over is for the next time: a slice delays nobody.
+        let (Pruned::Done | Pruned::More) = records.prune(self.horizons.oldest(now), PRUNED_AT_ONCE)?;
+        Ok(())
     }
 
     /// Marks a delivery that has left the window as dead.

@@ -26,7 +26,7 @@ use super::event::Event;
 use super::ids::{DeliveryKey, EventSeq, Personnummer, Recipient, WsbId};
 use super::lanes::{Kept, Lanes, Pause, WINDOW};
 use super::outbox::{Death, Delivery, End, State, Withdrawal};
-use super::policy::{MessageType, Rules};
+use super::policy::{Horizons, MessageType, Rules};
 use super::records::{Change, Quarantined, Records, RowCounts};
 use super::retry::{Curve, Outcome};
 use super::routing::Suppression;
@@ -161,6 +161,7 @@ pub struct Engine {
     recovered_to: EventSeq,
     in_flight: usize,
     connected: bool,
+    horizons: Horizons,
 }
 
 impl Engine {
@@ -178,6 +179,7 @@ impl Engine {
             recovered_to: EventSeq(0),
             in_flight: 0,
             connected: false,
+            horizons: Horizons::default(),
         }
     }
 
@@ -205,6 +207,11 @@ impl Engine {
         }
         self.low_water = EventSeq(self.last_seq.0 + 1);
         records.stage(Change::SetLowWater(self.low_water))
+    }
+
+    /// Sets for how long what has been taken in is remembered.
+    pub fn remember_for(&mut self, horizons: Horizons) {
+        self.horizons = horizons;
     }
 
     /// Takes over other rules. What waits is decided by them from now on.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Recipient};
 use crate::core::outbox::{Delivery, End, State};
-use crate::core::records::{Admission, Change, Fate, Records, RowCounts};
+use crate::core::records::{Admission, Change, Fate, Pruned, Records, RowCounts};
 use crate::core::time::Moment;
 
 use super::super::{Durability, MemoryStore};
@@ -29,6 +29,7 @@ over_both!(
     two_numbers_become_one_person,
     what_nobody_finished_is_found_again,
     a_replayed_delivery_is_unfinished_again,
+    what_is_older_than_the_horizon_goes,
 );
 
 /// A store with a citizen, and things to put into it.
@@ -86,6 +87,53 @@ fn kommune() -> Recipient {
 
 fn dead() -> State {
     State::Dead { at: Moment(3), why: crate::core::outbox::Death::Expired }
+}
+
+/// A repeat within the horizon is one, outside of it not; and the journal stops
+/// growing.
+fn what_is_older_than_the_horizon_goes<S: Stored>(store: S) {
+    let mut case = Case::new(store);
+    let number = case.dice.personnummer();
+    let mut taken_in: Vec<Admission> = Vec::new();
+    for day in 0..40 {
+        let mut admission = case.dice.admission(day + 1, case.citizen, number);
+        admission.at = Moment(day as i64 * 86_400_000_000);
+        admission.deliveries = vec![(fund(), case.dice.because())];
+        case.stage(Change::Admit(Arc::new(admission.clone())));
+        // Every tenth waits in a row; the rest was delivered.
+        if day % 10 == 0 {
+            case.row(&admission, fund(), State::Pending);
+        } else {
+            case.finish(&admission, fund(), false, End::Delivered);
+        }
+        taken_in.push(admission);
+        case.stage(Change::SetLowWater(EventSeq(day + 2)));
+        let pruned = case.store.prune(Moment((day as i64 - 14) * 86_400_000_000), 3).expect("pruned");
+        assert_eq!(pruned, Pruned::Done);
+        case.store.commit_group(Durability::Flush);
+        let known = taken_in.iter().filter(|admission| case.store.taken_in(admission.seq).is_some()).count();
+        assert!(known <= 16, "{known} are kept after {day} days");
+    }
+    for _ in 0..2 {
+        for (day, admission) in taken_in.iter().enumerate() {
+            let is_kept = day >= 25;
+            assert_eq!(case.store.has_seen(&admission.event.mark).expect("readable"), is_kept, "day {day}");
+            assert_eq!(case.store.taken_in(admission.seq).is_some(), is_kept, "day {day}");
+            let has_row = case.store.delivery(DeliveryKey { recipient: fund(), seq: admission.seq }).expect("readable").is_some();
+            assert_eq!(has_row, day % 10 == 0, "what waits stays");
+        }
+        case.store.reopen();
+    }
+    // Taken in anew, as whatever comes outside of the horizon may be.
+    let again = Admission { seq: EventSeq(41), ..taken_in[0].clone() };
+    case.stage(Change::Admit(Arc::new(again.clone())));
+    case.store.commit_group(Durability::Flush);
+    assert!(case.store.has_seen(&again.event.mark).expect("readable"));
+    // What relies on the journal stays, however old.
+    assert_eq!(case.store.prune(Moment(i64::MAX), 1000).expect("pruned"), Pruned::Done);
+    case.store.commit_group(Durability::Flush);
+    assert!(case.store.taken_in(EventSeq(41)).is_some());
+    assert_eq!(case.store.prune(Moment(i64::MAX), 0).expect("pruned"), Pruned::Done);
 }
 
 fn a_group_sees_itself<S: Stored>(store: S) {

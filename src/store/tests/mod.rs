@@ -14,7 +14,8 @@ use std::sync::Arc;
 use crate::core::citizen::Citizen;
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use crate::core::outbox::{Delivery, End};
-use crate::core::records::{Admission, Change, Fate, Quarantined, Records, RowCounts};
+use crate::core::records::{Admission, Change, Fate, Pruned, Quarantined, Records, RowCounts};
+use crate::core::time::Moment;
 
 use super::{Durability, MemoryStore, Options, Store, StoreError};
 
@@ -139,6 +140,10 @@ impl Records for OnDisk {
 
     fn quarantined(&mut self, id: u64) -> Result<Option<Quarantined>, Self::Error> {
         self.store().quarantined(id)
+    }
+
+    fn prune(&mut self, before: Moment, slice: usize) -> Result<Pruned, Self::Error> {
+        self.store().prune(before, slice)
     }
 
     fn stage(&mut self, change: Change) -> Result<(), Self::Error> {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::core::ids::{DeliveryKey, EventMark, EventSeq};
 use crate::core::outbox::End;
-use crate::core::records::{Change, Records};
+use crate::core::records::{Change, Pruned, Records};
 use crate::core::time::Moment;
 
-use super::super::{Durability, Pruned};
+use super::super::Durability;
 use super::samples::Dice;
 use super::{OnDisk, Stored};
 

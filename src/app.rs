@@ -13,11 +13,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::amqp::{self, Acks, Link, LinkState, Plan, RecipientQueue, Side, Target, Topology, Trouble};
-use crate::config::{LoadError, RoutingWatch};
+use crate::config::{LoadError, RoutingWatch, Tokens, TokensError, TokensWatch};
 use crate::core::engine::{Engine, Fact, Limits, Outgoing};
 use crate::core::policy::{Domain, Horizons, Rules};
 use crate::core::time::Moment;
-use crate::http::{self, Health, Server, Token};
+use crate::http::{self, Guesses, Health, Server};
 use crate::ops::Replays;
 use crate::store::{self, Store};
 use crate::telemetry::Metrics;
@@ -35,10 +35,12 @@ pub struct Settings {
     pub routing: PathBuf,
     /// Where to serve HTTP.
     pub http: SocketAddr,
-    /// What admits to the admin API.
-    pub token: Option<Token>,
     /// For how long what has been taken in is remembered.
     pub horizons: Horizons,
+    /// The token of the environment, if there is one.
+    pub admin: Tokens,
+    /// The file of further tokens.
+    pub tokens: Option<PathBuf>,
     /// How long finishing what is under way may take at a shutdown.
     pub shutdown: Duration,
 }
@@ -49,6 +51,9 @@ pub enum RunError {
     /// `routing.toml` gives no rules.
     #[error("{}", .0.rendered().trim_end())]
     Routing(#[from] LoadError),
+    /// The file of tokens gives none.
+    #[error("{}", .0.rendered().trim_end())]
+    Tokens(#[from] TokensError),
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] store::OpenError),
@@ -60,8 +65,8 @@ pub enum RunError {
     Other(#[from] anyhow::Error),
 }
 
-/// How often `routing.toml` is looked at.
-const ROUTING_POLL: Duration = Duration::from_secs(1);
+/// How often `routing.toml` and the file of tokens are looked at.
+const FILE_POLL: Duration = Duration::from_secs(1);
 
 /// Returns the topology that the rules ask for.
 #[must_use]
@@ -83,6 +88,7 @@ pub fn topology_of(rules: &Rules) -> Topology {
 pub async fn run(settings: Settings) -> Result<(), RunError> {
     let (routing, rules) = RoutingWatch::start(&settings.routing)?;
     let rules = Arc::new(rules);
+    let (tokens, tokens_watch) = start_tokens(&settings)?;
     let (store, engine) = open(&settings, Arc::clone(&rules)).await?;
     let listener = http::bind(settings.http).await.with_context(|| format!("cannot serve HTTP at {}", settings.http))?;
     let mut signals = Signals::new().context("cannot listen for signals")?;
@@ -111,12 +117,24 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     tokio::spawn(dispatch::report(endpoints.outcomes, writer.clone()));
     tokio::spawn(follow_link(link.state(), writer.clone()));
     let (reload, reloads) = mpsc::channel(1);
+    let (reload_tokens, tokens_reloads) = mpsc::channel(1);
+    let (tokens_tx, tokens_rx) = watch::channel(Arc::new(tokens));
+    if let Some(watch) = tokens_watch {
+        tokio::spawn(follow_tokens(watch, tokens_reloads, settings.admin.clone(), tokens_tx, Arc::clone(&metrics)));
+    }
     tokio::spawn(follow_routing(routing, reloads, rules_tx, writer.clone(), link.clone(), Arc::clone(&metrics)));
 
     let (stopping_tx, stopping) = watch::channel(false);
     let health = Health { link: link.state(), writer_seen, stopping: stopping.clone() };
-    let server =
-        Server { writer: writer.clone(), metrics, rules: rules_rx, health, replays: Replays::default(), token: settings.token.clone() };
+    let server = Server {
+        writer: writer.clone(),
+        metrics,
+        rules: rules_rx,
+        health,
+        replays: Replays::default(),
+        tokens: tokens_rx,
+        guesses: Guesses::default(),
+    };
     let (http_stop, http_stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(http::serve(listener, server, async {
         // Dropped or sent, the meaning is the same.
@@ -131,7 +149,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
             signal = signals.next() => match signal {
                 Asked::Stop => break Ok(()),
                 // A reload that is due already is this one too.
-                Asked::Reload => drop(reload.try_send(())),
+                Asked::Reload => drop((reload.try_send(()), reload_tokens.try_send(()))),
             },
             first = &mut refusals, if waiting_for_rabbitmq => {
                 waiting_for_rabbitmq = false;
@@ -259,7 +277,7 @@ async fn follow_routing(
     link: Link,
     metrics: Arc<Metrics>,
 ) {
-    let mut poll = tokio::time::interval(ROUTING_POLL);
+    let mut poll = tokio::time::interval(FILE_POLL);
     loop {
         let loaded = tokio::select! {
             _ = poll.tick() => routing.poll(),
@@ -293,6 +311,46 @@ async fn follow_routing(
         info!(types = new.message_types().count(), recipients = new.recipients().count(), "routing.toml taken over");
         rules.send_replace(new);
         metrics.reloaded(true);
+    }
+}
+
+fn start_tokens(settings: &Settings) -> Result<(Tokens, Option<TokensWatch>), TokensError> {
+    let Some(path) = &settings.tokens else { return Ok((settings.admin.clone(), None)) };
+    let (watch, tokens) = TokensWatch::start(path)?;
+    Ok((settings.admin.and(&tokens), Some(watch)))
+}
+
+/// Takes over a changed file of tokens; keeps the old ones when the new file has
+/// mistakes.
+async fn follow_tokens(
+    mut file: TokensWatch,
+    mut asked: mpsc::Receiver<()>,
+    admin: Tokens,
+    known: watch::Sender<Arc<Tokens>>,
+    metrics: Arc<Metrics>,
+) {
+    let mut poll = tokio::time::interval(FILE_POLL);
+    loop {
+        // Both arms only say when to look; a look that is left out comes later.
+        let loaded = tokio::select! {
+            _ = poll.tick() => file.poll(),
+            asked = asked.recv() => match asked {
+                Some(()) => Some(file.reload()),
+                None => return,
+            },
+        };
+        match loaded {
+            None => continue,
+            Some(Ok(tokens)) => {
+                info!(tokens = tokens.len(), "the file of tokens taken over");
+                known.send_replace(Arc::new(admin.and(&tokens)));
+                metrics.tokens_reloaded(true);
+            }
+            Some(Err(mistakes)) => {
+                error!("the file of tokens is refused, the tokens stay as they were:\n{}", mistakes.rendered());
+                metrics.tokens_reloaded(false);
+            }
+        }
     }
 }
 

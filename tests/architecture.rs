@@ -30,13 +30,14 @@ const IMPURE: [&str; 19] = [
 ];
 
 /// Where each foreign library may be named.
-const HOMES: [(&str, &[&str]); 8] = [
+const HOMES: [(&str, &[&str]); 9] = [
     ("sled", &["store"]),
     ("lapin", &["amqp"]),
     ("axum", &["http"]),
     ("prometheus", &["telemetry"]),
     ("toml_edit", &["config"]),
-    ("ring", &["store"]),
+    ("ring", &["store", "config"]),
+    ("subtle", &["config"]),
     ("clap", &["cli"]),
     ("ureq", &["cli"]),
 ];

@@ -80,6 +80,8 @@ pub enum Command {
     Recipients(RecipientsArguments),
     /// Shows everything that happened with an event, and why.
     Trace(TraceArguments),
+    /// Makes tokens of the admin API, and checks the file that names them.
+    Token(TokenArguments),
     /// Creates the master key file.
     InitKey,
 }
@@ -97,6 +99,9 @@ pub struct RunArguments {
     /// journal is kept for the longer of the two.
     #[arg(long, env = "WSB_KEEP_TRACES_DAYS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub keep_traces_days: u32,
+    /// The file of named tokens of the admin API, beside the one of WSB_ADMIN_TOKEN.
+    #[arg(long, env = "WSB_TOKENS", value_name = "FILE")]
+    pub tokens: Option<PathBuf>,
     /// How long finishing what is under way may take at a shutdown, in seconds.
     #[arg(long, env = "WSB_SHUTDOWN_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(0..=3600))]
     pub shutdown_seconds: u64,
@@ -325,4 +330,38 @@ pub struct TraceArguments {
     /// How the answer is written.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
+}
+
+/// `token`
+#[derive(Debug, Args)]
+pub struct TokenArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: TokenCommand,
+}
+
+/// What can be done with tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Makes a token; prints it this once, and the lines that the file needs for it.
+    Create {
+        /// Whose it is: the name that the audit log has.
+        #[arg(long)]
+        name: String,
+        /// viewer, operator, or vendor: and a recipient, such as vendor:akasse:067.
+        #[arg(long)]
+        role: String,
+        /// Add the lines to this file, which is created if it is not there.
+        #[arg(long)]
+        file: Option<PathBuf>,
+        /// How the answer is written.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Checks a file of tokens; names every mistake with its line and column.
+    Check {
+        /// The file.
+        #[arg(env = "WSB_TOKENS")]
+        file: PathBuf,
+    },
 }

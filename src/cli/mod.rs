@@ -15,6 +15,7 @@ mod quarantine;
 mod replays;
 mod run;
 mod terminal;
+mod token;
 mod topology;
 
 use std::process::ExitCode;
@@ -53,6 +54,7 @@ fn act(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Recipients(arguments) => deliveries::recipients(&common, &arguments),
         Command::Trace(arguments) => deliveries::trace(&common, &arguments),
         Command::Replays(arguments) => replays::replays(&common, &arguments),
+        Command::Token(arguments) => token::token(&arguments),
         Command::InitKey => keys::init_key(&common),
     }
 }

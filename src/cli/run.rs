@@ -10,9 +10,8 @@ use super::exit::{Exit, Failure};
 use super::open::store_options;
 use crate::amqp::Target;
 use crate::app::{self, RunError, Settings};
-use crate::config::load_routing;
+use crate::config::{Tokens, load_routing};
 use crate::core::policy::{Horizons, Rules};
-use crate::http::Token;
 use crate::telemetry::{self, Format};
 
 pub fn run(common: &Common, arguments: &RunArguments) -> Result<Exit, Failure> {
@@ -24,8 +23,9 @@ pub fn run(common: &Common, arguments: &RunArguments) -> Result<Exit, Failure> {
         store,
         routing: common.routing.clone(),
         http: common.http,
-        token: token()?,
         horizons: Horizons { duplicates_days: arguments.keep_duplicates_days, traces_days: arguments.keep_traces_days },
+        admin: token_text()?.as_deref().map(Tokens::of_admin).unwrap_or_default(),
+        tokens: arguments.tokens.clone(),
         shutdown: Duration::from_secs(arguments.shutdown_seconds),
     };
     runtime()?.block_on(app::run(settings)).map_err(failure)?;
@@ -34,7 +34,7 @@ pub fn run(common: &Common, arguments: &RunArguments) -> Result<Exit, Failure> {
 
 fn failure(error: RunError) -> Failure {
     let exit = match &error {
-        RunError::Routing(_) => Exit::No,
+        RunError::Routing(_) | RunError::Tokens(_) => Exit::No,
         RunError::Store(_) | RunError::Refused(_) => Exit::Refused,
         RunError::Other(_) => Exit::Unreachable,
     };
@@ -49,11 +49,6 @@ pub fn start_log(common: &Common) -> Result<(), Failure> {
         Ok(_) => return Err(Failure::words(Exit::Usage, "WSB_LOG_FORMAT: expected text or json")),
     };
     telemetry::init_log(&common.log, format).map_err(|expected| Failure::words(Exit::Usage, format!("--log, WSB_LOG: {expected}")))
-}
-
-/// Returns the admin token, from the environment or from the file it names.
-pub fn token() -> Result<Option<Token>, Failure> {
-    Ok(token_text()?.as_deref().and_then(Token::new))
 }
 
 /// Returns the text of the admin token.

@@ -11,6 +11,7 @@ mod reader;
 mod recipients;
 mod routing;
 mod secret;
+mod tokens;
 mod types;
 mod watch;
 
@@ -22,4 +23,7 @@ pub use load::{LoadError, load_routing};
 pub use mistake::{Mistake, render};
 pub use routing::parse_routing;
 pub use secret::Secret;
+pub use tokens::{
+    ADMIN, Role, Token, TokenHash, Tokens, TokensError, TokensWatch, check_token_name, load_tokens, new_token, parse_tokens, token_lines,
+};
 pub use watch::RoutingWatch;

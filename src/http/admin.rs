@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
+use super::extract::{Query, Raw};
 use super::problem::{Problem, store_failed};
 use crate::app::now;
 use crate::core::time::Moment;
@@ -17,12 +17,13 @@ use crate::wire;
 
 /// What can be asked of an explanation.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct At {
     at: Option<String>,
 }
 
 /// Explains the decision about the event in the body, without sending it.
-pub async fn explain(State(server): State<Shared>, Query(at): Query<At>, body: Bytes) -> Result<Json<Value>, Problem> {
+pub async fn explain(State(server): State<Shared>, Query(at): Query<At>, Raw(body): Raw) -> Result<Json<Value>, Problem> {
     let at = match at.at.as_deref() {
         None | Some("") => now(),
         Some(text) => Moment::parse(text).map_err(|malformed| Problem::new(400, "at: not a time").detail(malformed.expected))?,
@@ -39,13 +40,14 @@ pub async fn explain(State(server): State<Shared>, Query(at): Query<At>, body: B
 
 /// Where a batch of a first load stands in its file.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Place {
     /// The number of its first line, 1 unless given.
     first: Option<usize>,
 }
 
 /// Takes in a batch of a first load: one event a line.
-pub async fn import(State(server): State<Shared>, Query(place): Query<Place>, body: Bytes) -> Result<Json<Value>, Problem> {
+pub async fn import(State(server): State<Shared>, Query(place): Query<Place>, Raw(body): Raw) -> Result<Json<Value>, Problem> {
     let text = String::from_utf8(body.to_vec()).map_err(|_| Problem::new(400, "the body is not UTF-8"))?;
     let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
     if lines > ops::IMPORT_BATCH {

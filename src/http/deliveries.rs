@@ -1,11 +1,13 @@
 //! `/api/v1/deliveries` and `/api/v1/events/{event_id}/trace`
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
+use super::access::Principal;
+use super::extract::{Body, Path, Query};
 use super::problem::{Problem, store_failed};
 use crate::core::ids::{Recipient, WsbId};
 use crate::core::time::Moment;
@@ -13,7 +15,7 @@ use crate::ops::{self, DiscardError, Filter, StateFilter};
 
 /// What can be asked of a list.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Asked {
     id: Option<String>,
     state: Option<String>,
@@ -27,8 +29,19 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// Returns what is asked for within what the caller may see, checked; `None`
+    /// when none of it is.
+    pub fn filter_for(&self, principal: &Principal) -> Result<Option<Filter>, Problem> {
+        let filter = self.filter()?;
+        Ok(match principal.scope() {
+            Some(own) if filter.recipient.is_some_and(|asked| asked != own) => None,
+            Some(own) => Some(Filter { recipient: Some(own), ..filter }),
+            None => Some(filter),
+        })
+    }
+
     /// Returns what is asked for, checked.
-    pub fn filter(&self) -> Result<Filter, Problem> {
+    fn filter(&self) -> Result<Filter, Problem> {
         let refused = |name: &str, expected: &str| Problem::new(400, format!("{name}: not understood")).detail(expected.to_owned());
         let given = |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(str::to_owned);
         let moment = |name: &str, text: &Option<String>| {
@@ -61,8 +74,8 @@ impl Asked {
 }
 
 /// `GET /api/v1/deliveries`
-pub async fn list(State(server): State<Shared>, Query(asked): Query<Asked>) -> Result<Json<Value>, Problem> {
-    let filter = asked.filter()?;
+pub async fn list(State(server): State<Shared>, principal: Principal, Query(asked): Query<Asked>) -> Result<Json<Value>, Problem> {
+    let Some(filter) = asked.filter_for(&principal)? else { return Ok(Json(json!({ "items": [], "next_cursor": null }))) };
     let cursor = match asked.cursor.as_deref().filter(|cursor| !cursor.is_empty()) {
         None => None,
         Some(cursor) => Some(ops::Cursor::parse(cursor).ok_or_else(|| Problem::new(400, "this cursor is not one of ours"))?),
@@ -74,21 +87,23 @@ pub async fn list(State(server): State<Shared>, Query(asked): Query<Asked>) -> R
 }
 
 /// `GET /api/v1/deliveries/{id}`
-pub async fn show(State(server): State<Shared>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+pub async fn show(State(server): State<Shared>, principal: Principal, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
     let id = WsbId::parse(&id).map_err(|malformed| Problem::new(400, "id: not understood").detail(malformed.expected))?;
     let shown = server.writer.ask(move |access| ops::delivery(access.records, id)).await?;
     let shown = shown.map_err(|error| store_failed(&error))?;
+    let shown = shown.filter(|one| principal.scope().is_none_or(|own| one["recipient"] == own.to_string()));
     shown.map(Json).ok_or_else(|| Problem::new(404, "no delivery has that id"))
 }
 
 /// The body of a discard.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Discard {
     why: String,
 }
 
 /// `POST /api/v1/deliveries/{id}/discard`
-pub async fn discard(State(server): State<Shared>, Path(id): Path<String>, Json(body): Json<Discard>) -> Result<Json<Value>, Problem> {
+pub async fn discard(State(server): State<Shared>, Path(id): Path<String>, Body(body): Body<Discard>) -> Result<Json<Value>, Problem> {
     let id = WsbId::parse(&id).map_err(|malformed| Problem::new(400, "id: not understood").detail(malformed.expected))?;
     if body.why.trim().is_empty() {
         return Err(Problem::new(400, "a reason is needed").detail("say it as {\"why\": \"…\"}"));
@@ -108,9 +123,9 @@ pub async fn discard(State(server): State<Shared>, Path(id): Path<String>, Json(
 }
 
 /// `GET /api/v1/events/{event_id}/trace`
-pub async fn trace(State(server): State<Shared>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+pub async fn trace(State(server): State<Shared>, principal: Principal, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
     let recipients: Vec<Recipient> = server.rules.borrow().recipients().map(|rule| rule.recipient).collect();
-    let traced = server.writer.ask(move |access| ops::trace(access.records, &recipients, &id)).await?;
+    let traced = server.writer.ask(move |access| ops::trace(access.records, &recipients, &id, principal.scope())).await?;
     let traced = traced.map_err(|error| store_failed(&error))?;
     traced.map(Json).ok_or_else(|| Problem::new(404, "no event of that id is known"))
 }

@@ -5,12 +5,17 @@
 
 mod access;
 mod admin;
+mod calls;
 mod deliveries;
+mod extract;
+mod guesses;
 mod problem;
 mod quarantine;
 mod recipients;
 mod replays;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -18,13 +23,18 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-pub use access::Token;
+pub use access::{Needs, Principal, Refused};
+pub use calls::Call;
+pub use guesses::Guesses;
 pub use status::Health;
 
+use calls::Calls;
+
+use crate::config::Tokens;
 use crate::core::policy::Rules;
 use crate::ops::Replays;
 use crate::store::Store;
@@ -46,8 +56,10 @@ pub struct Server {
     pub health: Health,
     /// The replays that have been asked for.
     pub replays: Replays,
-    /// What admits to the admin API; without one nothing does.
-    pub token: Option<Token>,
+    /// What admits to the admin API; without any nothing does.
+    pub tokens: watch::Receiver<Arc<Tokens>>,
+    /// What is known of addresses that sent unknown ones.
+    pub guesses: Guesses,
 }
 
 type Shared = Arc<Server>;
@@ -65,33 +77,42 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 /// # Errors
 /// When the listener fails.
 pub async fn serve(listener: TcpListener, server: Server, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
-    axum::serve(listener, router(server)).with_graceful_shutdown(stop).await
+    let router = router(server).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, router).with_graceful_shutdown(stop).await
 }
 
 fn router(server: Server) -> Router {
     let shared = Arc::new(server);
-    let api = Router::new()
-        .route("/recipients", get(recipients::list))
-        .route("/deliveries", get(deliveries::list))
-        .route("/deliveries/{id}", get(deliveries::show))
-        .route("/deliveries/{id}/discard", post(deliveries::discard))
-        .route("/replays", get(replays::list).post(replays::start))
-        .route("/replays/{id}", get(replays::show).delete(replays::stop))
-        .route("/events/{event_id}/trace", get(deliveries::trace))
-        .route("/quarantine", get(quarantine::list))
-        .route("/quarantine/{id}/retry", post(quarantine::retry))
-        .route("/quarantine/{id}/discard", post(quarantine::discard))
-        .route("/explain", post(admin::explain))
-        .route("/import", post(admin::import))
-        .fallback(problem::no_such_call)
-        .method_not_allowed_fallback(problem::wrong_method)
-        .layer(DefaultBodyLimit::max(LARGEST_BODY))
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&shared), access::admit));
+    let (api, _) = calls(&shared);
+    let api =
+        api.layer(DefaultBodyLimit::max(LARGEST_BODY)).layer(axum::middleware::from_fn_with_state(Arc::clone(&shared), access::admit));
     Router::new()
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))
         .route("/metrics", get(status::metrics))
         .nest("/api/v1", api)
         .fallback(problem::no_such_call)
+        .layer(axum::middleware::from_fn(problem::tidy))
         .with_state(shared)
+}
+
+/// Every call of the admin API, with what it needs of its caller.
+fn calls(server: &Shared) -> (Router<Shared>, Vec<Call>) {
+    Calls::new(server)
+        .get("/who", Needs::Token, status::who)
+        .get("/recipients", Needs::Token, recipients::list)
+        .get("/deliveries", Needs::Token, deliveries::list)
+        .get("/deliveries/{id}", Needs::Token, deliveries::show)
+        .post("/deliveries/{id}/discard", Needs::Operator, deliveries::discard)
+        .get("/events/{event_id}/trace", Needs::Token, deliveries::trace)
+        .get("/replays", Needs::Token, replays::list)
+        .post("/replays", Needs::Replayer, replays::start)
+        .get("/replays/{id}", Needs::Token, replays::show)
+        .delete("/replays/{id}", Needs::Replayer, replays::stop)
+        .get("/quarantine", Needs::Viewer, quarantine::list)
+        .post("/quarantine/{id}/retry", Needs::Operator, quarantine::retry)
+        .post("/quarantine/{id}/discard", Needs::Operator, quarantine::discard)
+        .post("/explain", Needs::Viewer, admin::explain)
+        .post("/import", Needs::Operator, admin::import)
+        .finish()
 }

@@ -1,17 +1,19 @@
 //! `/api/v1/quarantine`
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
+use super::extract::{Body, Path, Query};
 use super::problem::{Problem, store_failed};
 use crate::core::engine::Consumption;
 use crate::ops::{self, QuarantineError};
 
 /// What can be asked of a list.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Page {
     cursor: Option<String>,
     limit: Option<usize>,
@@ -45,12 +47,13 @@ pub async fn retry(State(server): State<Shared>, Path(id): Path<u64>) -> Result<
 
 /// The body of a discard.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Discard {
     why: String,
 }
 
 /// `POST /api/v1/quarantine/{id}/discard`
-pub async fn discard(State(server): State<Shared>, Path(id): Path<u64>, Json(body): Json<Discard>) -> Result<Json<Value>, Problem> {
+pub async fn discard(State(server): State<Shared>, Path(id): Path<u64>, Body(body): Body<Discard>) -> Result<Json<Value>, Problem> {
     if body.why.trim().is_empty() {
         return Err(Problem::new(400, "a reason is needed").detail("say it as {\"why\": \"…\"}"));
     }

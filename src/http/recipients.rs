@@ -7,19 +7,21 @@ use axum::extract::State;
 use serde_json::{Value, json};
 
 use super::Shared;
+use super::access::Principal;
 use super::problem::Problem;
 use crate::app::now;
 use crate::core::ids::Recipient;
 use crate::core::lanes::{Pause, PauseCause};
 
-/// Every recipient with the state of its queue.
-pub async fn list(State(server): State<Shared>) -> Result<Json<Value>, Problem> {
+/// Every recipient that the caller may see, with the state of its queue.
+pub async fn list(State(server): State<Shared>, principal: Principal) -> Result<Json<Value>, Problem> {
     let view = server.writer.ask(|access| access.engine.view()).await?;
     let views: HashMap<Recipient, _> = view.into_iter().map(|view| (view.recipient, view)).collect();
     let rules = server.rules.borrow().clone();
     let now = now();
     let items: Vec<Value> = rules
         .recipients()
+        .filter(|rule| principal.sees(rule.recipient))
         .map(|rule| {
             let view = views.get(&rule.recipient);
             let counts = view.map(|view| view.counts).unwrap_or_default();

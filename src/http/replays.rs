@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
+use super::access::Principal;
 use super::deliveries::Asked;
+use super::extract::{Body, Path};
 use super::problem::{Problem, store_failed};
 use crate::app::now;
 use crate::core::ids::DeliveryKey;
@@ -19,6 +21,7 @@ const STEP: Duration = Duration::from_millis(100);
 
 /// The body of a request for a replay.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Wanted {
     #[serde(default)]
     filter: Asked,
@@ -28,16 +31,18 @@ pub struct Wanted {
 }
 
 /// `POST /api/v1/replays`
-pub async fn start(State(server): State<Shared>, Json(wanted): Json<Wanted>) -> Result<Json<Value>, Problem> {
+pub async fn start(State(server): State<Shared>, principal: Principal, Body(wanted): Body<Wanted>) -> Result<Json<Value>, Problem> {
     if wanted.rate_per_second == Some(0) {
         return Err(Problem::new(400, "rate_per_second: not understood").detail("expected a number above 0, or nothing for no limit"));
     }
-    let filter = wanted.filter.filter()?;
-    let selection = select(&server, filter).await?;
+    let selection = match wanted.filter.filter_for(&principal)? {
+        Some(filter) => select(&server, filter).await?,
+        None => Selection::default(),
+    };
     if wanted.dry_run {
         return Ok(Json(selection.json(None)));
     }
-    let id = server.replays.begin(selection.keys.len() as u64, wanted.rate_per_second, now());
+    let id = server.replays.begin(selection.keys.len() as u64, wanted.rate_per_second, now(), principal.scope());
     tracing::info!(replay = id, matched = selection.keys.len(), "replay started by an operator");
     let answer = selection.json(Some(id));
     tokio::spawn(run(Shared::clone(&server), id, selection.keys, wanted.rate_per_second));
@@ -99,17 +104,20 @@ async fn run(server: Shared, id: u64, keys: Vec<DeliveryKey>, rate_per_second: O
 }
 
 /// `GET /api/v1/replays`
-pub async fn list(State(server): State<Shared>) -> Json<Value> {
-    Json(json!({ "items": server.replays.all(), "next_cursor": Value::Null }))
+pub async fn list(State(server): State<Shared>, principal: Principal) -> Json<Value> {
+    Json(json!({ "items": server.replays.all(principal.scope()), "next_cursor": Value::Null }))
 }
 
 /// `GET /api/v1/replays/{id}`
-pub async fn show(State(server): State<Shared>, Path(id): Path<u64>) -> Result<Json<Value>, Problem> {
-    server.replays.json(id).map(Json).ok_or_else(|| Problem::new(404, "there is no such replay"))
+pub async fn show(State(server): State<Shared>, principal: Principal, Path(id): Path<u64>) -> Result<Json<Value>, Problem> {
+    server.replays.json(id, principal.scope()).map(Json).ok_or_else(|| Problem::new(404, "there is no such replay"))
 }
 
 /// `DELETE /api/v1/replays/{id}`
-pub async fn stop(State(server): State<Shared>, Path(id): Path<u64>) -> Result<Json<Value>, Problem> {
-    server.replays.end(id, ReplayStage::Stopped);
-    server.replays.json(id).map(Json).ok_or_else(|| Problem::new(404, "there is no such replay"))
+pub async fn stop(State(server): State<Shared>, principal: Principal, Path(id): Path<u64>) -> Result<Json<Value>, Problem> {
+    // Nobody stops what they may not see.
+    if server.replays.json(id, principal.scope()).is_some() {
+        server.replays.end(id, ReplayStage::Stopped);
+    }
+    server.replays.json(id, principal.scope()).map(Json).ok_or_else(|| Problem::new(404, "there is no such replay"))
 }

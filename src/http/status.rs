@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::Shared;
+use super::access::Principal;
 use super::problem::{Problem, store_failed};
 use crate::amqp::{LinkState, Side};
 use crate::app::now;
@@ -71,6 +72,11 @@ pub async fn readyz(State(server): State<Shared>) -> Response {
     let missing = server.health.missing(now());
     let status = if missing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Value::Array(missing))).into_response()
+}
+
+/// `GET /api/v1/who`: whose token the request carries.
+pub async fn who(principal: Principal) -> Json<Value> {
+    Json(json!({ "name": &*principal.name, "role": principal.role.to_string() }))
 }
 
 /// `GET /metrics`

@@ -398,21 +398,32 @@ fn finished(admission: &Admission, key: DeliveryKey, because: Option<Value>, end
 
 /// Returns everything that happened with an event; `None` if none of that id is
 /// known any more. `recipients` are all there are: one that took over from
-/// another after the event was taken in is found by asking.
+/// another after the event was taken in is found by asking. Of what concerns
+/// others than `only`, nothing is told.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn trace<R: Archive>(records: &mut R, recipients: &[Recipient], event_id: &str) -> Result<Option<Value>, R::Error> {
+pub fn trace<R: Archive>(
+    records: &mut R,
+    recipients: &[Recipient],
+    event_id: &str,
+    only: Option<Recipient>,
+) -> Result<Option<Value>, R::Error> {
+    let told = |recipient: Recipient| only.is_none_or(|only| only == recipient);
     let mut events = Vec::new();
     for seq in records.events_by_id(event_id)? {
         let Some(admission) = records.admission(seq)? else { continue };
         let mut deliveries = Vec::new();
         let chosen = admission.deliveries.iter().map(|(recipient, _)| *recipient);
         let took_over = recipients.iter().copied().filter(|recipient| admission.deliveries.iter().all(|(chosen, _)| chosen != recipient));
-        for recipient in chosen.chain(took_over) {
+        for recipient in chosen.chain(took_over).filter(|recipient| told(*recipient)) {
             deliveries.extend(describe(records, DeliveryKey { recipient, seq })?);
         }
-        let left_out: Vec<Value> = admission.left_out.iter().map(super::explain::left_out_json).collect();
+        let left_out = admission.left_out.iter().filter(|left_out| only.is_none() || left_out.recipient.is_some_and(told));
+        let left_out: Vec<Value> = left_out.map(super::explain::left_out_json).collect();
+        if only.is_some() && deliveries.is_empty() && left_out.is_empty() {
+            continue;
+        }
         events.push(json!({
             "event_id": &*admission.event.id,
             "source": &*admission.event.source,

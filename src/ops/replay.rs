@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::deliveries::{Filter, matching_dead};
 use crate::core::engine::{Engine, Output, Prospect, Replayed};
-use crate::core::ids::DeliveryKey;
+use crate::core::ids::{DeliveryKey, Recipient};
 use crate::core::records::Archive;
 use crate::core::time::Moment;
 
@@ -130,6 +130,8 @@ struct Replay {
     rate_per_second: Option<u32>,
     stage: Stage,
     started_at: Moment,
+    /// Whose vendor asked for it, if one did: it sees no other.
+    of: Option<Recipient>,
 }
 
 /// The replays of this process. A restart forgets them: what they had not
@@ -144,10 +146,10 @@ impl Replays {
 
     /// Notes a replay that begins; returns its number.
     #[must_use]
-    pub fn begin(&self, matched: u64, rate_per_second: Option<u32>, started_at: Moment) -> u64 {
+    pub fn begin(&self, matched: u64, rate_per_second: Option<u32>, started_at: Moment, of: Option<Recipient>) -> u64 {
         let mut replays = self.lock();
         let id = replays.last_key_value().map_or(1, |(id, _)| id + 1);
-        replays.insert(id, Replay { matched, progress: Progress::default(), rate_per_second, stage: Stage::Running, started_at });
+        replays.insert(id, Replay { matched, progress: Progress::default(), rate_per_second, stage: Stage::Running, started_at, of });
         id
     }
 
@@ -172,11 +174,11 @@ impl Replays {
         true
     }
 
-    /// Describes a replay as the API does.
+    /// Describes a replay as the API does; for a vendor, only one of its own.
     #[must_use]
-    pub fn json(&self, id: u64) -> Option<Value> {
+    pub fn json(&self, id: u64, only: Option<Recipient>) -> Option<Value> {
         let replays = self.lock();
-        let replay = replays.get(&id)?;
+        let replay = replays.get(&id).filter(|replay| only.is_none() || replay.of == only)?;
         let Progress { sent, withdrawn, skipped } = replay.progress;
         Some(json!({
             "id": id.to_string(),
@@ -191,10 +193,10 @@ impl Replays {
         }))
     }
 
-    /// Describes every replay.
+    /// Describes every replay; for a vendor, its own.
     #[must_use]
-    pub fn all(&self) -> Vec<Value> {
+    pub fn all(&self, only: Option<Recipient>) -> Vec<Value> {
         let ids: Vec<u64> = self.lock().keys().copied().collect();
-        ids.into_iter().filter_map(|id| self.json(id)).collect()
+        ids.into_iter().filter_map(|id| self.json(id, only)).collect()
     }
 }

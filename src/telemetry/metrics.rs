@@ -60,6 +60,8 @@ pub struct Metrics {
     orders_overdue: IntGauge,
     store_bytes: IntGauge,
     reloads: HashMap<&'static str, IntCounter>,
+    tokens_reloads: HashMap<&'static str, IntCounter>,
+    refusals: HashMap<&'static str, IntCounter>,
     connected: Gauge,
     /// Counters by label, so that a fact need not hash its labels' names.
     cache: Mutex<Cache>,
@@ -112,6 +114,8 @@ impl Metrics {
         let prevented =
             counters("wrong_recipient_prevented_total", "Recipients that have lost the citizen and were not told.", &["stage"])?;
         let reloads = counters("routing_reload_total", "Reloads of routing.toml.", &["outcome"])?;
+        let tokens_reloads = counters("tokens_reload_total", "Reloads of the file of tokens.", &["outcome"])?;
+        let refusals = counters("http_refused_total", "Requests to the admin API that were refused.", &["why"])?;
         let oldest =
             GaugeVec::new(Opts::new("oldest_pending_seconds", "How long the oldest unfinished delivery has waited."), &["recipient"])?;
         registry.register(Box::new(oldest.clone()))?;
@@ -153,6 +157,8 @@ impl Metrics {
             orders_overdue: one("gdpr_orders_overdue", "Deletion orders that nobody has answered in time.")?,
             store_bytes: one("store_bytes", "What the store takes on disk.")?,
             reloads: closed(&reloads, &["accepted", "refused"]),
+            tokens_reloads: closed(&tokens_reloads, &["accepted", "refused"]),
+            refusals: closed(&refusals, &["closed", "no_token", "unknown_token", "too_many", "not_allowed"]),
             connected,
             registry,
             cache: Mutex::default(),
@@ -227,6 +233,16 @@ impl Metrics {
     /// Counts a reload of `routing.toml`.
     pub fn reloaded(&self, accepted: bool) {
         count(&self.reloads, if accepted { "accepted" } else { "refused" });
+    }
+
+    /// Counts a reload of the file of tokens.
+    pub fn tokens_reloaded(&self, accepted: bool) {
+        count(&self.tokens_reloads, if accepted { "accepted" } else { "refused" });
+    }
+
+    /// Counts a request to the admin API that was refused, by the word for why.
+    pub fn refused(&self, why: &'static str) {
+        count(&self.refusals, why);
     }
 
     /// Counts a published deletion order, and says how many are overdue.

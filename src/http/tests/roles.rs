@@ -1,0 +1,124 @@
+//! Every call with every role, against the table; and what a vendor sees of the
+//! calls that it may make.
+
+use serde_json::{Value, json};
+
+use super::super::Needs;
+use super::{OPERATOR, OTHER_VENDOR, VENDOR, VIEWER, World, indkaldelse, known, lederne_is_gone};
+
+/// A world with a delivery to Lederne that waits, and one to Hjørring that arrived.
+struct Case {
+    world: World,
+    lederne: String,
+    hjoerring: String,
+}
+
+fn case() -> Case {
+    let world = World::new(lederne_is_gone);
+    world.tell(&known());
+    world.tell(&[indkaldelse("call/1 æ")]);
+    world.quarantine("{");
+    world.quarantine("{");
+    let trace = world.until("/events/call%2F1%20%C3%A6/trace", |trace| {
+        let deliveries = trace["events"][0]["deliveries"].as_array().cloned().unwrap_or_default();
+        deliveries.len() == 2 && deliveries.iter().all(|one| one["attempts"] == 1 || one["recipient"] == "akasse:067")
+    });
+    let id = |recipient: &str| {
+        let deliveries = trace["events"][0]["deliveries"].as_array().expect("deliveries");
+        let found = deliveries.iter().find(|one| one["recipient"] == recipient).expect("a delivery to it");
+        found["id"].as_str().expect("an id").to_owned()
+    };
+    let (lederne, hjoerring) = (id("akasse:067"), id("kommune:860"));
+    Case { lederne, hjoerring, world }
+}
+
+/// A body that the call takes, or finds nothing wrong with but what it is about.
+fn body_of(path: &str) -> Option<Value> {
+    match path {
+        "/replays" => Some(json!({ "filter": { "entity": "Frist" }, "dry_run": true })),
+        path if path.ends_with("/discard") => Some(json!({ "why": "a test" })),
+        _ => None,
+    }
+}
+
+#[test]
+fn every_call_with_every_role() {
+    let case = case();
+    let calls = case.world.calls();
+    assert!(calls.len() >= 15, "{}", calls.len());
+    for call in calls {
+        let path = call.path.replace("{event_id}", "call%2F1%20%C3%A6");
+        let id = if path.starts_with("/deliveries") { &case.lederne } else { "1" };
+        let path = format!("/api/v1{}", path.replace("{id}", id));
+        let body = body_of(call.path).map(|body| body.to_string());
+        let ask = |token: Option<&str>| case.world.call(call.method, &path, token, body.as_deref()).status;
+        assert_eq!(ask(None), 401, "{call:?} without a token");
+        let (viewer, vendor) = match call.needs {
+            Needs::Token => (true, true),
+            Needs::Viewer => (true, false),
+            Needs::Replayer => (false, true),
+            Needs::Operator => (false, false),
+        };
+        // The operator last: it may change what the others ask about.
+        for (token, allowed) in [(VIEWER, viewer), (VENDOR, vendor), (OTHER_VENDOR, vendor), (OPERATOR, true)] {
+            let status = ask(Some(token));
+            assert_eq!(!matches!(status, 401 | 403), allowed, "{call:?} with {token}: {status}");
+            assert!(status < 500 && status != 405, "{call:?} with {token}: {status}");
+        }
+    }
+    assert!(case.world.metric("wsb_http_refused_total{why=\"not_allowed\"}") > 10.0);
+}
+
+#[test]
+fn a_vendor_sees_its_own_part_of_everything() {
+    let case = case();
+    let world = &case.world;
+    let get = |path: &str, token: &str| world.call("GET", &format!("/api/v1{path}"), Some(token), None);
+    let recipients = |answer: Value| -> Vec<String> {
+        let items = answer["items"].as_array().cloned().unwrap_or_default();
+        items.iter().map(|item| item["recipient"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+
+    assert_eq!(recipients(get("/recipients", VENDOR).ok()), ["akasse:067"]);
+    assert_eq!(recipients(get("/recipients", VIEWER).ok()).len(), 119);
+    let all = recipients(get("/deliveries", VIEWER).ok());
+    assert!(all.contains(&"kommune:860".to_owned()) && all.contains(&"akasse:067".to_owned()), "{all:?}");
+    let own = recipients(get("/deliveries", VENDOR).ok());
+    assert!(!own.is_empty() && own.iter().all(|recipient| recipient == "akasse:067"), "{own:?}");
+    assert_eq!(recipients(get("/deliveries?recipient=kommune:860", VENDOR).ok()), Vec::<String>::new());
+    assert_eq!(recipients(get("/deliveries?recipient=akasse:067", VENDOR).ok()), own);
+
+    assert_eq!(get(&format!("/deliveries/{}", case.lederne), VENDOR).ok()["recipient"], "akasse:067");
+    let foreign = get(&format!("/deliveries/{}", case.hjoerring), VENDOR).problem(404);
+    let unknown = get("/deliveries/00000000-0000-4000-8000-000000000000", VENDOR).problem(404);
+    assert_eq!(foreign, unknown, "no difference between what is another's and what is not there");
+    assert_eq!(get(&format!("/deliveries/{}", case.hjoerring), OTHER_VENDOR).ok()["recipient"], "kommune:860");
+
+    let trace = get("/events/call%2F1%20%C3%A6/trace", VENDOR).ok();
+    assert_eq!(trace["events"][0]["deliveries"].as_array().map(Vec::len), Some(1), "{trace}");
+    assert!(!trace.to_string().contains("kommune:860") && !trace.to_string().contains(&case.hjoerring), "{trace}");
+    world.tell(&[super::event("frist", "Frist", super::JOBCENTRE, "2026-03-17T08:00:00Z", &json!({}))]);
+    assert_eq!(get("/events/frist/trace", OTHER_VENDOR).status, 200);
+    get("/events/frist/trace", VENDOR).problem(404);
+    assert_eq!(get("/events/frist/trace", VIEWER).status, 200);
+}
+
+#[test]
+fn a_vendor_replays_its_own_only() {
+    let case = case();
+    let start = |token: &str, filter: Value| {
+        let body = json!({ "filter": filter, "dry_run": false }).to_string();
+        case.world.call("POST", "/api/v1/replays", Some(token), Some(&body)).ok()["id"].as_str().expect("an id").to_owned()
+    };
+    let list = |token: &str| case.world.call("GET", "/api/v1/replays", Some(token), None).ok()["items"].as_array().map_or(0, Vec::len);
+    let show = |id: &str, token: &str| case.world.call("GET", &format!("/api/v1/replays/{id}"), Some(token), None);
+    let own = start(VENDOR, json!({}));
+    let of_operator = start(OPERATOR, json!({}));
+    assert_eq!((list(VENDOR), list(OTHER_VENDOR), list(VIEWER)), (1, 0, 2));
+    assert_eq!(show(&own, VENDOR).status, 200);
+    show(&own, OTHER_VENDOR).problem(404);
+    show(&of_operator, VENDOR).problem(404);
+    let stop = |id: &str, token: &str| case.world.call("DELETE", &format!("/api/v1/replays/{id}"), Some(token), None);
+    stop(&of_operator, VENDOR).problem(404);
+    assert_eq!(stop(&own, VENDOR).status, 200);
+}

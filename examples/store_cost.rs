@@ -87,7 +87,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             first_at,
             attempts: 0,
             failures: Vec::new(),
-            replay: false,
+            replays: 0,
+            delivered_before: None,
             state: State::Pending,
         }))?;
         if at % group == 0 {

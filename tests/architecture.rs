@@ -64,7 +64,7 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
 const LAYERS: [&[&str]; 5] = [
     &["ids", "time"],
     &["event", "policy"],
-    &["citizen", "outbox", "retry", "routing"],
+    &["citizen", "outbox", "replay", "retry", "routing"],
     &["records", "lanes"],
     &["engine", "invariants", "samples"],
 ];

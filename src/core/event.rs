@@ -224,4 +224,26 @@ impl Event {
         // `wire` quarantines Slutdato before Startdato, so this cannot refuse.
         Period::new(start, self.end).unwrap_or_else(|| Period::new(start, None).expect("an open period never ends before it begins"))
     }
+
+    /// Returns whether it is the end of a record: a recall, or a deletion.
+    #[must_use]
+    pub fn ends_record(&self) -> bool {
+        self.change == Change::Deleted || matches!(self.content, Content::Deletion { .. })
+    }
+
+    /// Returns whether it takes back what waits about another event: the record
+    /// that it points at is gone (R 5.1). A recall may arrive after a newer
+    /// registration of the same record, which then stands; a GdprSletning is the
+    /// end of it in any order.
+    #[must_use]
+    pub fn takes_back(&self, event: &Self) -> bool {
+        if self.external_id != event.external_id {
+            return false;
+        }
+        if let Content::Deletion { entity, .. } = &self.content {
+            return **entity == *event.entity;
+        }
+        let registered = |event: &Self| (event.registered.at, event.mark);
+        self.change == Change::Deleted && self.entity == event.entity && registered(event) <= registered(self)
+    }
 }

@@ -265,6 +265,12 @@ impl WsbId {
         Uuid::try_parse(text).map(Self).map_err(|_| Malformed { expected: "expected a uuid" })
     }
 
+    /// Rebuilds an id from its bytes as they were stored.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
     /// Returns the sixteen bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 16] {

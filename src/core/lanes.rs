@@ -570,7 +570,8 @@ mod tests {
             first_at: Moment(0),
             attempts: 0,
             failures: Vec::new(),
-            replay: false,
+            replays: 0,
+            delivered_before: None,
             state: State::Pending,
         }
     }

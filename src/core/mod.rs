@@ -2,8 +2,8 @@
 //! throws dice, so that the simulator can live years of it in seconds.
 //!
 //! Layers, from the bottom; a module imports lower layers only:
-//! 0 `ids`, `time`; 1 `event`, `policy`; 2 `citizen`, `outbox`, `retry`,
-//! `routing`, `lanes`; 3 `records` (the port to what is stored), `engine`,
+//! 0 `ids`, `time`; 1 `event`, `policy`; 2 `citizen`, `outbox`, `replay`,
+//! `retry`, `routing`, `lanes`; 3 `records` (the port to what is stored), `engine`,
 //! `invariants`.
 
 pub mod citizen;
@@ -15,6 +15,7 @@ pub mod lanes;
 pub mod outbox;
 pub mod policy;
 pub mod records;
+pub mod replay;
 pub mod retry;
 pub mod routing;
 #[cfg(test)]

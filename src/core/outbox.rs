@@ -14,7 +14,7 @@
 use std::sync::Arc;
 
 use super::event::Event;
-use super::ids::{CitizenId, DeliveryKey, ExternalId, WsbId};
+use super::ids::{CitizenId, DeliveryKey, ExternalId, Recipient, WsbId};
 use super::policy::{Audience, Domain};
 use super::time::{Day, Moment};
 
@@ -49,6 +49,18 @@ pub enum State {
         /// Why.
         why: Death,
     },
+}
+
+impl State {
+    /// Returns why it is in this state, as the API names it.
+    #[must_use]
+    pub fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Pending => None,
+            Self::Retrying { last, .. } => Some(last.name()),
+            Self::Dead { why, .. } => Some(why.name()),
+        }
+    }
 }
 
 /// How a delivery ended.
@@ -188,8 +200,11 @@ pub struct Delivery {
     pub attempts: u32,
     /// The latest failed ones, oldest first.
     pub failures: Vec<Attempt>,
-    /// Whether it is (also) sent because an operator asked for it.
-    pub replay: bool,
+    /// How often an operator has had it sent again, so far.
+    pub replays: u32,
+    /// When it had been delivered once already, for one that is sent again after
+    /// that: nothing is owed to anybody else should it be taken back.
+    pub delivered_before: Option<Moment>,
     /// Where it stands.
     pub state: State,
 }
@@ -223,6 +238,20 @@ impl Delivery {
             State::Retrying { next_at, .. } => Some(*next_at),
             State::Pending | State::Dead { .. } => None,
         }
+    }
+
+    /// Returns a delivery that begins anew because an operator asked for it.
+    #[must_use]
+    pub fn replayed(self, now: Moment) -> Self {
+        let replays = self.replays.saturating_add(1);
+        Self { replays, first_at: now, attempts: 0, failures: Vec::new(), state: State::Pending, ..self }
+    }
+
+    /// Returns the delivery of somebody else that takes the place of this one.
+    #[must_use]
+    pub fn instead(&self, recipient: Recipient, because: Because, now: Moment) -> Self {
+        let key = DeliveryKey { recipient, ..self.key };
+        Self { key, because, first_at: now, attempts: 0, failures: Vec::new(), state: State::Pending, ..self.clone() }
     }
 
     /// Records a failed attempt: to be tried again at `next_at`.
@@ -276,7 +305,8 @@ mod tests {
             first_at: Moment(1),
             attempts: 0,
             failures: Vec::new(),
-            replay: false,
+            replays: 0,
+            delivered_before: None,
             state: State::Pending,
         }
     }

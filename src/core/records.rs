@@ -11,6 +11,7 @@ use super::event::Event;
 use super::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use super::outbox::{Because, Delivery, End};
 use super::policy::Domain;
+use super::replay::{Replay, ReplayId};
 use super::routing::LeftOut;
 use super::time::Moment;
 
@@ -104,6 +105,26 @@ pub enum Change {
         /// When.
         at: Moment,
     },
+    /// A replay is now this.
+    PutReplay(Arc<Replay>),
+    /// A part of what a replay selected: a chunk, by its number.
+    PutSelected {
+        /// Whose.
+        replay: ReplayId,
+        /// Which.
+        chunk: u32,
+        /// The deliveries.
+        keys: Vec<DeliveryKey>,
+    },
+    /// Every delivery of a chunk has had its turn.
+    DropSelected {
+        /// Whose.
+        replay: ReplayId,
+        /// Which.
+        chunk: u32,
+    },
+    /// A replay is forgotten, with all it had selected.
+    DropReplay(ReplayId),
     /// Every delivery of an event before this one is finished or has a row:
     /// recovery need not look further back.
     SetLowWater(EventSeq),
@@ -191,6 +212,18 @@ pub trait Records {
     /// When the store cannot be read.
     fn holders(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Recipient>, Self::Error>;
 
+    /// Returns the committed replays, in order.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn replays(&mut self) -> Result<Vec<Replay>, Self::Error>;
+
+    /// Returns a committed chunk of what a replay selected; nothing once dropped.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn selected(&mut self, replay: ReplayId, chunk: u32) -> Result<Vec<DeliveryKey>, Self::Error>;
+
     /// Returns the number of the next message put into quarantine.
     fn next_quarantine_id(&mut self) -> u64;
 
@@ -245,6 +278,10 @@ pub struct Ended {
     pub attempts: u32,
     /// When.
     pub at: Moment,
+    /// How often an operator had it sent again.
+    pub replays: u32,
+    /// When it had been delivered before the latest of those.
+    pub delivered_before: Option<Moment>,
 }
 
 /// What operators ask for besides: pages and look-ups, none of which the engine
@@ -293,4 +330,63 @@ pub trait Archive: Records {
     /// # Errors
     /// When the store cannot be read.
     fn ended(&mut self, key: DeliveryKey) -> Result<Option<Ended>, Self::Error>;
+
+    /// Returns the recalls and deletions of the record that the journal holds, of
+    /// whatever type, in order.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn deletions_of(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Arc<Admission>>, Self::Error>;
+}
+
+/// What can be looked at beside the writer, so that nobody who looks delays
+/// traffic. Shows what has been committed; what moves meanwhile may be seen
+/// twice, or not at all.
+pub trait Lookout {
+    /// What can go wrong.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Returns the place of the newest event, 0 before the first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn newest(&self) -> Result<EventSeq, Self::Error>;
+
+    /// As [`Archive::row_page`].
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn row_page(
+        &self,
+        dead: bool,
+        recipient: Option<Recipient>,
+        after: Option<DeliveryKey>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, Self::Error>;
+
+    /// Returns the delivery that has a row, dead or not.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn row(&self, key: DeliveryKey) -> Result<Option<Delivery>, Self::Error>;
+
+    /// Returns an event as it was taken in.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn taken_in(&self, seq: EventSeq) -> Result<Option<Arc<Admission>>, Self::Error>;
+
+    /// Returns how a finished delivery ended.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn end_of(&self, key: DeliveryKey) -> Result<Option<Ended>, Self::Error>;
+
+    /// Returns the place of every event about which the recipient was delivered
+    /// a WSB within the time, each once, in order; at most `most` of them and one
+    /// more.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn delivered(&self, recipient: Recipient, since: Moment, until: Moment, most: usize) -> Result<Vec<EventSeq>, Self::Error>;
 }

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::core::ids::{DeliveryKey, EventSeq, Recipient, WsbId};
+use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, ExternalId, Recipient, WsbId};
 use crate::core::outbox::Delivery;
-use crate::core::records::{Admission, Archive, Ended, Quarantined};
+use crate::core::records::{Admission, Archive, Ended, Lookout, Quarantined};
 
 use super::disk::{Store, indexed_seq};
 use super::error::StoreError;
-use super::rows::{self, Shelf};
 
 impl Archive for Store {
     fn quarantine_page(&mut self, after: u64, limit: usize) -> Result<Vec<Quarantined>, StoreError> {
@@ -22,28 +21,7 @@ impl Archive for Store {
         after: Option<DeliveryKey>,
         limit: usize,
     ) -> Result<Vec<Delivery>, StoreError> {
-        let shelf = if dead { Shelf::Dead } else { Shelf::Waiting };
-        if let Some(recipient) = recipient {
-            let after = match after {
-                None => None,
-                Some(after) if after.recipient < recipient => None,
-                Some(after) if after.recipient > recipient => return Ok(Vec::new()),
-                Some(after) => Some(after.seq),
-            };
-            return self.reader().rows(shelf, recipient, after, limit);
-        }
-        // Rows sort by the recipients' numbers.
-        let next = |key: DeliveryKey| DeliveryKey { recipient: key.recipient, seq: EventSeq(key.seq.0.saturating_add(1)) };
-        let from = after.map_or_else(|| vec![shelf.letter()], |after| rows::delivery(shelf, next(after)).as_ref().to_vec());
-        let mut page = Vec::new();
-        for row in self.vault.tree.range(from..vec![shelf.letter() + 1]) {
-            if page.len() == limit {
-                break;
-            }
-            let (key, value) = row?;
-            page.extend(self.vault.unseal_delivery(&key, &value)?);
-        }
-        Ok(page)
+        self.reader().row_page(dead, recipient, after, limit)
     }
 
     fn admission(&mut self, seq: EventSeq) -> Result<Option<Arc<Admission>>, StoreError> {
@@ -69,6 +47,27 @@ impl Archive for Store {
     }
 
     fn ended(&mut self, key: DeliveryKey) -> Result<Option<Ended>, StoreError> {
-        Ok(self.finished(key)?.map(|ended| Ended { end: ended.end, attempts: ended.attempts, at: ended.at }))
+        Ok(self.finished(key)?.map(Ended::from))
+    }
+
+    fn deletions_of(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Arc<Admission>>, StoreError> {
+        let mut found = Vec::new();
+        for slot in self.vault.slots_of(citizen) {
+            let fingerprint = self.vault.ended_record(slot, record)?;
+            for key in self.index.find(&self.vault.tree, &fingerprint.to_be_bytes())? {
+                let admission = Store::admission(self, indexed_seq(&key))?;
+                found.extend(admission.filter(|admission| admission.event.ends_record() && admission.event.external_id == *record));
+            }
+        }
+        found.sort_unstable_by_key(|admission| admission.seq);
+        found.dedup_by_key(|admission| admission.seq);
+        Ok(found)
+    }
+}
+
+impl From<super::codec::Ended> for Ended {
+    fn from(ended: super::codec::Ended) -> Self {
+        let super::codec::Ended { end, attempts, at, failures: _, replays, delivered_before } = ended;
+        Self { end, attempts, at, replays, delivered_before }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::core::ids::{DeliveryKey, EventSeq, Personnummer};
 use crate::core::outbox::{Delivery, State};
 use crate::core::records::{Admission, Quarantined};
+use crate::core::replay::ReplayId;
 
 use super::codec::{self, Ended, FinishRecord, Output};
 use super::error::StoreError;
@@ -32,6 +33,8 @@ pub(super) struct Group {
     /// `None` for a record that goes.
     pub citizens: HashMap<u32, Option<Arc<Held>>>,
     pub numbers: HashMap<Personnummer, u32>,
+    /// `None` for a chunk that goes.
+    pub selected: BTreeMap<(ReplayId, u32), Option<Vec<DeliveryKey>>>,
     /// `None` for a message that goes.
     pub quarantine: HashMap<u64, Option<Quarantined>>,
     /// What needs no reading back, or is read back from the above.

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use crate::core::citizen::Citizen;
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use crate::core::outbox::{Because, Delivery, End, State};
-use crate::core::records::{Admission, Change, Fate, Pruned, Quarantined, Records, RowCounts};
+use crate::core::records::{Admission, Change, Ended, Fate, Pruned, Quarantined, Records, RowCounts};
+use crate::core::replay::{Replay, ReplayId};
 use crate::core::time::Moment;
 
 use super::durability::Durability;
@@ -56,20 +57,11 @@ struct Contents {
     open: BTreeSet<(EventSeq, Recipient)>,
     rows: BTreeMap<DeliveryKey, Arc<Delivery>>,
     rows_by_citizen: BTreeSet<(CitizenId, DeliveryKey)>,
-    finished: BTreeMap<DeliveryKey, Finished>,
+    finished: BTreeMap<DeliveryKey, Ended>,
     ledger: BTreeSet<(CitizenId, ExternalId, Recipient)>,
     quarantine: BTreeMap<u64, Quarantined>,
-}
-
-/// How a delivery ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Finished {
-    /// How.
-    pub end: End,
-    /// After how many attempts.
-    pub attempts: u32,
-    /// When.
-    pub at: Moment,
+    replays: BTreeMap<ReplayId, Arc<Replay>>,
+    selected: BTreeMap<(ReplayId, u32), Arc<[DeliveryKey]>>,
 }
 
 impl MemoryStore {
@@ -124,8 +116,19 @@ impl MemoryStore {
 
     /// Returns how a delivery ended, if it has.
     #[must_use]
-    pub fn finished(&self, key: DeliveryKey) -> Option<Finished> {
-        self.working.finished.get(&key).copied()
+    pub fn finished(&self, key: DeliveryKey) -> Option<Ended> {
+        self.working.finished.get(&key).cloned()
+    }
+
+    /// Returns the recalls and deletions of the record, in order.
+    #[must_use]
+    pub fn deletions_of(&self, citizen: CitizenId, record: &ExternalId) -> Vec<Arc<Admission>> {
+        let remaining = self.working.remaining(citizen);
+        let is_one = |admission: &&Arc<Admission>| {
+            let event = &admission.event;
+            event.ends_record() && event.external_id == *record && self.working.remaining(admission.citizen) == remaining
+        };
+        self.working.journal.values().filter(is_one).cloned().collect()
     }
 
     /// Returns every committed row, for checks of the whole store.
@@ -230,15 +233,31 @@ impl Contents {
                 self.rows.insert(key, Arc::new(delivery));
             }
             Change::Finish { key, citizen, event, had_row, end, attempts, at } => {
-                if had_row {
-                    self.remove_row(key);
-                }
+                let row = if had_row { self.remove_row(key) } else { None };
                 self.open.remove(&(key.seq, key.recipient));
-                self.finished.insert(key, Finished { end, attempts, at });
+                let (replays, delivered_before) = match (row, self.finished.get(&key)) {
+                    (Some(row), _) => (row.replays, row.delivered_before),
+                    (None, Some(former)) => (former.replays, former.delivered_before),
+                    (None, None) => (0, None),
+                };
+                self.finished.insert(key, Ended { end, attempts, at, replays, delivered_before });
                 // One that was attempted at all may have arrived.
                 if end == End::Delivered || attempts > 0 {
                     self.ledger.insert((citizen, event.external_id.clone(), key.recipient));
                 }
+            }
+            Change::PutReplay(replay) => {
+                self.replays.insert(replay.id, replay);
+            }
+            Change::PutSelected { replay, chunk, keys } => {
+                self.selected.insert((replay, chunk), keys.into());
+            }
+            Change::DropSelected { replay, chunk } => {
+                self.selected.remove(&(replay, chunk));
+            }
+            Change::DropReplay(replay) => {
+                self.replays.remove(&replay);
+                self.selected.retain(|(of, _), _| *of != replay);
             }
             Change::SetLowWater(seq) => self.low_water = seq.0,
             Change::Quarantine(quarantined) => {
@@ -254,10 +273,10 @@ impl Contents {
         }
     }
 
-    fn remove_row(&mut self, key: DeliveryKey) {
-        if let Some(old) = self.rows.remove(&key) {
-            self.rows_by_citizen.remove(&(old.citizen, key));
-        }
+    fn remove_row(&mut self, key: DeliveryKey) -> Option<Arc<Delivery>> {
+        let old = self.rows.remove(&key)?;
+        self.rows_by_citizen.remove(&(old.citizen, key));
+        Some(old)
     }
 }
 
@@ -273,7 +292,8 @@ pub(super) fn untouched(admission: &Admission, recipient: Recipient, because: &B
         first_at: admission.at,
         attempts: 0,
         failures: Vec::new(),
-        replay: false,
+        replays: 0,
+        delivered_before: None,
         state: State::Pending,
     }
 }
@@ -362,6 +382,14 @@ impl Records for MemoryStore {
             holders.extend(entries.take_while(|(of, about, _)| *of == id && about == record).map(|(_, _, holder)| *holder));
         }
         Ok(holders.into_iter().collect())
+    }
+
+    fn replays(&mut self) -> Result<Vec<Replay>, Infallible> {
+        Ok(self.committed.replays.values().map(|replay| Replay::clone(replay)).collect())
+    }
+
+    fn selected(&mut self, replay: ReplayId, chunk: u32) -> Result<Vec<DeliveryKey>, Infallible> {
+        Ok(self.working.selected.get(&(replay, chunk)).map(|keys| keys.to_vec()).unwrap_or_default())
     }
 
     fn next_quarantine_id(&mut self) -> u64 {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use crate::core::citizen::Citizen;
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Personnummer, Recipient};
-use crate::core::outbox::Delivery;
-use crate::core::records::{Admission, Quarantined};
+use crate::core::outbox::{Delivery, End};
+use crate::core::records::{Admission, Lookout, Quarantined};
+use crate::core::time::Moment;
 
-use super::codec::{Ended, Undecodable};
+use super::codec::{Ended, FinishRecord, Undecodable};
 use super::error::StoreError;
 use super::rows::{self, Shelf};
 use super::vault::{Taken, Vault};
@@ -83,7 +84,14 @@ impl Reader {
             return Ok(None);
         }
         let finished = self.0.finished(key)?;
-        Ok(finished.map(|record| Ended { end: record.end, attempts: record.attempts, at: record.at, failures: Vec::new() }))
+        Ok(finished.map(|record| Ended {
+            end: record.end,
+            attempts: record.attempts,
+            at: record.at,
+            failures: Vec::new(),
+            replays: 0,
+            delivered_before: None,
+        }))
     }
 
     /// Returns whose number it is or was.
@@ -163,5 +171,110 @@ impl Reader {
             page.extend(self.0.unseal_delivery(&key, &value)?);
         }
         Ok(page)
+    }
+}
+
+impl Lookout for Reader {
+    type Error = StoreError;
+
+    fn newest(&self) -> Result<EventSeq, StoreError> {
+        super::recover::last_seq(&self.0.tree).map(EventSeq)
+    }
+
+    fn row_page(
+        &self,
+        dead: bool,
+        recipient: Option<Recipient>,
+        after: Option<DeliveryKey>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let shelf = if dead { Shelf::Dead } else { Shelf::Waiting };
+        if let Some(recipient) = recipient {
+            let after = match after {
+                None => None,
+                Some(after) if after.recipient < recipient => None,
+                Some(after) if after.recipient > recipient => return Ok(Vec::new()),
+                Some(after) => Some(after.seq),
+            };
+            return self.rows(shelf, recipient, after, limit);
+        }
+        // Rows sort by the recipients' numbers.
+        let next = |key: DeliveryKey| DeliveryKey { recipient: key.recipient, seq: EventSeq(key.seq.0.saturating_add(1)) };
+        let from = after.map_or_else(|| vec![shelf.letter()], |after| rows::delivery(shelf, next(after)).as_ref().to_vec());
+        let mut page = Vec::new();
+        for row in self.0.tree.range(from..vec![shelf.letter() + 1]) {
+            if page.len() == limit {
+                break;
+            }
+            let (key, value) = row?;
+            page.extend(self.0.unseal_delivery(&key, &value)?);
+        }
+        Ok(page)
+    }
+
+    fn row(&self, key: DeliveryKey) -> Result<Option<Delivery>, StoreError> {
+        self.delivery(key)
+    }
+
+    fn taken_in(&self, seq: EventSeq) -> Result<Option<Arc<Admission>>, StoreError> {
+        Ok(self.admission(seq)?.map(Arc::new))
+    }
+
+    fn end_of(&self, key: DeliveryKey) -> Result<Option<crate::core::records::Ended>, StoreError> {
+        Ok(self.finished(key)?.map(crate::core::records::Ended::from))
+    }
+
+    fn delivered(&self, recipient: Recipient, since: Moment, until: Moment, most: usize) -> Result<Vec<EventSeq>, StoreError> {
+        let mut found = Vec::new();
+        // Rows are as old as what is in them, give or take a clock that was set.
+        let (from, to) = (since.plus_seconds(-CLOCK_STEPS), until.plus_seconds(CLOCK_STEPS));
+        for row in self.0.finishes(self.first_finishes(from)?.as_ref()) {
+            let (_, records) = row?;
+            if records.first().is_some_and(|first| first.at > to) {
+                break;
+            }
+            let is_it = |record: &&FinishRecord| {
+                record.key.recipient == recipient && record.end == End::Delivered && since <= record.at && record.at < until
+            };
+            found.extend(records.iter().filter(is_it).map(|record| record.key.seq));
+            if found.len() > 2 * most + 2 {
+                // Mostly repeats, or too many in any case.
+                found.sort_unstable();
+                found.dedup();
+                if found.len() > most {
+                    break;
+                }
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found.truncate(most + 1);
+        Ok(found)
+    }
+}
+
+/// How far a clock may have been set back or forth, in seconds.
+const CLOCK_STEPS: i64 = 600;
+
+impl Reader {
+    /// Returns the key of packed finishes from which on all are that were written
+    /// at `from` or later: found by halving, since they are written in order.
+    fn first_finishes(&self, from: Moment) -> Result<rows::Row<13>, StoreError> {
+        let first_at = |seq: u64| -> Result<Option<Moment>, StoreError> {
+            let next = self.0.finishes(rows::finishes(seq, 0).as_ref()).next().transpose()?;
+            Ok(next.and_then(|(_, records)| records.first().map(|record| record.at)))
+        };
+        // Everything written under `old` is older; the answer is not above `new`.
+        let (mut old, mut new) = (0, super::recover::last_seq(&self.0.tree)?.saturating_add(2));
+        while old + 1 < new {
+            let middle = old + (new - old) / 2;
+            if first_at(middle)?.is_some_and(|at| at < from) {
+                old = middle;
+            } else {
+                new = middle;
+            }
+        }
+        // What was written under `old` may go on after its first.
+        Ok(rows::finishes(old, 0))
     }
 }

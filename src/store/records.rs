@@ -7,6 +7,7 @@ use crate::core::event::Event;
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient};
 use crate::core::outbox::{Delivery, End};
 use crate::core::records::{Admission, Change, Fate, Pruned, Quarantined, Records, RowCounts};
+use crate::core::replay::{Replay, ReplayId};
 use crate::core::time::Moment;
 
 use super::codec::{self, Ended, FinishRecord, Output};
@@ -125,6 +126,25 @@ impl Records for Store {
         Ok(holders)
     }
 
+    fn replays(&mut self) -> Result<Vec<Replay>, StoreError> {
+        let vault = Arc::clone(&self.vault);
+        vault
+            .tree
+            .scan_prefix(b"P")
+            .map(|row| row.map_err(StoreError::from).and_then(|(key, row)| vault.unseal_replay(&key, &row)))
+            .collect()
+    }
+
+    fn selected(&mut self, replay: ReplayId, chunk: u32) -> Result<Vec<DeliveryKey>, StoreError> {
+        if let Some(staged) = self.group.selected.get(&(replay, chunk)) {
+            return Ok(staged.clone().unwrap_or_default());
+        }
+        match self.vault.tree.get(rows::selected(replay.0, chunk))? {
+            Some(row) => Ok(codec::decode_chunk(&row)?),
+            None => Ok(Vec::new()),
+        }
+    }
+
     fn next_quarantine_id(&mut self) -> u64 {
         self.given.next_quarantine
     }
@@ -148,7 +168,7 @@ impl Records for Store {
             Change::Admit(admission) => self.admit(admission),
             Change::PutDelivery(delivery) => self.put_delivery(delivery),
             Change::Finish { key, citizen, event, had_row, end, attempts, at } => {
-                let ended = Ended { end, attempts, at, failures: Vec::new() };
+                let ended = Ended { end, attempts, at, failures: Vec::new(), replays: 0, delivered_before: None };
                 self.finish(key, citizen, &event, had_row, ended)
             }
             Change::SetLowWater(seq) => {
@@ -156,6 +176,20 @@ impl Records for Store {
                 self.given.low_water = seq.0;
                 Ok(())
             }
+            Change::PutReplay(replay) => self.put_replay(&replay),
+            Change::PutSelected { replay, chunk, keys } => {
+                let mut value = Vec::with_capacity(1 + 10 * keys.len());
+                codec::encode_chunk(&keys, &mut value);
+                self.group.put(rows::selected(replay.0, chunk), value);
+                self.group.selected.insert((replay, chunk), Some(keys));
+                Ok(())
+            }
+            Change::DropSelected { replay, chunk } => {
+                self.group.remove(rows::selected(replay.0, chunk));
+                self.group.selected.insert((replay, chunk), None);
+                Ok(())
+            }
+            Change::DropReplay(replay) => self.drop_replay(replay),
             Change::Quarantine(quarantined) => self.quarantine(quarantined),
             Change::Release(id) => self.release(id),
         }
@@ -238,6 +272,10 @@ impl Store {
         let mut wsb_ids: Vec<u64> = admission.deliveries.iter().map(|(recipient, _)| wsb_id(*recipient)).collect();
         // People ask by the event's id alone, which is also what vendors see.
         wsb_ids.push(fingerprints.of(admission.event.id.as_bytes()));
+        if admission.event.ends_record() {
+            // A replay asks whether what it is about has been deleted since.
+            wsb_ids.push(self.vault.ended_record(admission.citizen.0, &admission.event.external_id)?);
+        }
         for fingerprint in wsb_ids.iter().chain([&mark]) {
             self.index.insert(index_key(*fingerprint, seq.0));
         }
@@ -285,10 +323,16 @@ impl Store {
     }
 
     fn finish(&mut self, key: DeliveryKey, citizen: CitizenId, event: &Event, had_row: bool, mut ended: Ended) -> Result<(), StoreError> {
-        self.open.remove(&key);
-        if had_row {
-            if let Some(delivery) = self.take_row(key)? {
-                ended.failures = delivery.failures;
+        // One that ends for the second time, withdrawn while under way and
+        // confirmed after that, needs a row to say so: packed finishes are
+        // searched for the first that is about it.
+        let ended_before = !self.open.remove(&key) && !had_row;
+        if had_row || ended_before {
+            if let Some(row) = self.take_row(key)? {
+                ended = Ended { failures: row.failures, replays: row.replays, delivered_before: row.delivered_before, ..ended };
+            } else if let Some(former) = self.finished(key)? {
+                let Ended { failures, replays, delivered_before, .. } = former;
+                ended = Ended { failures, replays, delivered_before, ..ended };
             }
             let row_key = rows::ended(key);
             let mut value = vec![1];
@@ -308,6 +352,30 @@ impl Store {
         };
         self.group.finish(&FinishRecord { key, end: ended.end, attempts: ended.attempts, at: ended.at, had_row, holds });
         self.group.finished.insert(key, ended);
+        Ok(())
+    }
+
+    fn put_replay(&mut self, replay: &Replay) -> Result<(), StoreError> {
+        let key = rows::replay(replay.id.0);
+        let mut value = vec![1];
+        let sealed = self.sealer.seal(&self.vault.keyring.store, key.as_ref(), &mut value, |out| codec::encode_replay(replay, out));
+        sealed.map_err(|_| unsealable(key.as_ref()))?;
+        self.group.put(key, value);
+        Ok(())
+    }
+
+    /// Takes a replay away with everything it had selected, what the group has
+    /// staged of that included.
+    fn drop_replay(&mut self, replay: ReplayId) -> Result<(), StoreError> {
+        self.group.remove(rows::replay(replay.0));
+        for key in self.vault.tree.scan_prefix(rows::all_selected(replay.0)).keys() {
+            self.group.remove(key?);
+        }
+        let staged: Vec<u32> = self.group.selected.range((replay, 0)..=(replay, u32::MAX)).map(|((_, chunk), _)| *chunk).collect();
+        for chunk in staged {
+            self.group.remove(rows::selected(replay.0, chunk));
+            self.group.selected.insert((replay, chunk), None);
+        }
         Ok(())
     }
 

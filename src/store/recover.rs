@@ -172,7 +172,7 @@ impl Store {
     }
 }
 
-fn last_seq(tree: &sled::Tree) -> Result<u64, StoreError> {
+pub(super) fn last_seq(tree: &sled::Tree) -> Result<u64, StoreError> {
     let Some(row) = tree.scan_prefix(b"J").next_back() else { return Ok(0) };
     let (key, page) = row?;
     let first = rows::first_u64(&key).ok_or(Undecodable { what: "the key of a row of the journal" })?;

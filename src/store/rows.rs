@@ -13,6 +13,8 @@
 //! | `W`, `D` recipient (2) seq (8) | a delivery that waits, or is dead |
 //! | `X` citizen (4) recipient (2) seq (8) | that the citizen has this row |
 //! | `F` seq (8) recipient (2) | how a delivery ended that had a row |
+//! | `P` id (8) | a replay |
+//! | `p` id of the replay (8) chunk (4) | a part of what it selected |
 //! | `Q` id (8) | a message in quarantine |
 //! | `K` hash of a personnummer (16) id (8) | that the message seems to be about this number |
 //! | `H`, `B`, `R` which (1) run (4) | sorted runs: heading, filter, keys; see `runs` |
@@ -105,6 +107,18 @@ pub(super) fn all_of_citizen(slot: u32) -> Row<5> {
 
 pub(super) fn ended(key: DeliveryKey) -> Row<11> {
     join(b'F', &[&key.seq.0.to_be_bytes(), &key.recipient.to_number().to_be_bytes()])
+}
+
+pub(super) fn replay(id: u64) -> Row<9> {
+    join(b'P', &[&id.to_be_bytes()])
+}
+
+pub(super) fn selected(replay: u64, chunk: u32) -> Row<13> {
+    join(b'p', &[&replay.to_be_bytes(), &chunk.to_be_bytes()])
+}
+
+pub(super) fn all_selected(replay: u64) -> Row<9> {
+    join(b'p', &[&replay.to_be_bytes()])
 }
 
 pub(super) fn quarantined(id: u64) -> Row<9> {

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::core::citizen::Citizen;
-use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Personnummer};
+use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, ExternalId, Personnummer};
 use crate::core::outbox::Delivery;
 use crate::core::records::{Admission, Quarantined};
+use crate::core::replay::{Replay, ReplayId};
 
 use super::cache::Generations;
 use super::codec::{self, Ended, FinishRecord, Input, Output, Undecodable};
@@ -297,6 +298,20 @@ impl Vault {
             let bytes = self.keyring.store.open(&key, sealed.rest()).map_err(|_| unsealable(&key))?;
             Ok((key, codec::decode_finishes(&bytes)?))
         })
+    }
+
+    /// Returns the fingerprint by which the end of a record is found: under the
+    /// citizen's own key, so that it means nothing once that is gone.
+    pub fn ended_record(&self, slot: u32, record: &ExternalId) -> Result<u64, StoreError> {
+        Ok(self.key(slot)?.records.of(&[b"ended ", record.as_str().as_bytes()].concat()))
+    }
+
+    /// Unseals a replay.
+    pub fn unseal_replay(&self, key: &[u8], row: &[u8]) -> Result<Replay, StoreError> {
+        let id = rows::first_u64(key).ok_or(Undecodable { what: "the key of a replay" })?;
+        let sealed = Input::versioned(row, "a replay")?;
+        let bytes = self.keyring.store.open(key, sealed.rest()).map_err(|_| unsealable(key))?;
+        Ok(codec::decode_replay(ReplayId(id), &bytes)?)
     }
 
     /// Returns a message in quarantine, with the slot of its key.

@@ -252,6 +252,10 @@ impl Model {
                 | Change::AssignNumber { .. }
                 | Change::MergeCitizens { .. }
                 | Change::SetLowWater(_)
+                | Change::PutReplay(_)
+                | Change::PutSelected { .. }
+                | Change::DropSelected { .. }
+                | Change::DropReplay(_)
                 | Change::Quarantine(_)
                 | Change::Release(_) => {}
             }
@@ -352,7 +356,7 @@ impl Model {
             Some(tracked) if tracked.stand == Stand::Dead && deed == Some(Deed::Replayed) => {
                 let (_, most) = self.bounds(&tracked.event, rules, now);
                 demand!(most.iter().any(|entitled| entitled.recipient == key.recipient), "{key:?} is replayed without an entitlement");
-                demand!(delivery.replay && delivery.first_at == now && delivery.attempts == 0, "{key:?} is not a replay");
+                demand!(delivery.replays > 0 && delivery.first_at == now && delivery.attempts == 0, "{key:?} is not a replay");
                 // It counts anew: whether it was ever sent is not known any more.
                 self.attempted.push((tracked.lane.0, tracked.event.external_id.clone(), key.recipient));
                 Tracked { stand: Stand::Waiting, attempts: 0, first_at: now, retry: None, since: self.dispatch, ..tracked }

@@ -671,6 +671,10 @@ fn weight(change: &Change) -> u64 {
         Change::SetLowWater(seq) => 7 << 32 | seq.0,
         Change::Quarantine(message) => 8 << 32 | message.id,
         Change::Release(id) => 9 << 32 | id,
+        Change::PutReplay(replay) => 10 << 32 | replay.id.0 << 16 | replay.done(),
+        Change::PutSelected { replay, chunk, .. } => 11 << 32 | replay.0 << 16 | u64::from(*chunk),
+        Change::DropSelected { replay, chunk } => 12 << 32 | replay.0 << 16 | u64::from(*chunk),
+        Change::DropReplay(replay) => 13 << 32 | replay.0,
     }
 }
 

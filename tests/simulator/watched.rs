@@ -9,6 +9,7 @@ use wsb_broker::core::citizen::Citizen;
 use wsb_broker::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use wsb_broker::core::outbox::{Delivery, State};
 use wsb_broker::core::records::{Admission, Archive, Change, Ended, Fate, Pruned, Quarantined, Records, RowCounts};
+use wsb_broker::core::replay::{Replay, ReplayId};
 use wsb_broker::core::time::Moment;
 use wsb_broker::store::{Durability, MemoryStore};
 
@@ -76,6 +77,12 @@ impl Records for Watched {
     fn holders(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Recipient>, Infallible> {
         self.inner.holders(citizen, record)
     }
+    fn replays(&mut self) -> Result<Vec<Replay>, Infallible> {
+        self.inner.replays()
+    }
+    fn selected(&mut self, replay: ReplayId, chunk: u32) -> Result<Vec<DeliveryKey>, Infallible> {
+        self.inner.selected(replay, chunk)
+    }
     fn next_quarantine_id(&mut self) -> u64 {
         self.inner.next_quarantine_id()
     }
@@ -133,6 +140,9 @@ impl Archive for Watched {
         Ok(keys.map(|(key, _)| *key).next())
     }
     fn ended(&mut self, key: DeliveryKey) -> Result<Option<Ended>, Infallible> {
-        Ok(self.inner.finished(key).map(|finished| Ended { end: finished.end, attempts: finished.attempts, at: finished.at }))
+        Ok(self.inner.finished(key))
+    }
+    fn deletions_of(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Arc<Admission>>, Infallible> {
+        Ok(self.inner.deletions_of(citizen, record))
     }
 }

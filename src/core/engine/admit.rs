@@ -72,7 +72,7 @@ impl Engine {
             left_out: decision.left_out,
         };
         records.stage(Change::Admit(Arc::new(admission)))?;
-        if event.change == Aendring::Deleted || matches!(event.content, Content::Deletion { .. }) {
+        if event.ends_record() {
             self.withdraw_about_record(&event, &citizen, records, now, out)?;
         }
         let consumption = if deliveries.is_empty() { Consumption::NoRecipient } else { Consumption::Routed };
@@ -87,7 +87,8 @@ impl Engine {
                     first_at: now,
                     attempts: 0,
                     failures: Vec::new(),
-                    replay: false,
+                    replays: 0,
+                    delivered_before: None,
                     state: State::Pending,
                 };
                 self.add(delivery, true, records)?;
@@ -173,27 +174,8 @@ impl Engine {
         now: Moment,
         out: &mut Output,
     ) -> Result<(), R::Error> {
-        let entity = match &deletion.content {
-            Content::Deletion { entity, .. } => entity,
-            Content::Membership { .. }
-            | Content::Jobcentre { .. }
-            | Content::Residence { .. }
-            | Content::NumberChange { .. }
-            | Content::Death { .. }
-            | Content::ContactGroup { .. }
-            | Content::Plan { .. }
-            | Content::HandedOver { .. }
-            | Content::Other => &*deletion.entity,
-        };
-        // A recall may arrive after a newer registration of the same record, which
-        // then stands; a GdprSletning is the end of it in any order.
-        let registered = |event: &Event| (event.registered.at, event.mark);
-        let is_newer = |event: &Event| deletion.change == Aendring::Deleted && registered(event) > registered(deletion);
         for delivery in self.unfinished_about(citizen, records)? {
-            if is_newer(&delivery.event) && !matches!(deletion.content, Content::Deletion { .. }) {
-                continue;
-            }
-            if delivery.event.external_id == deletion.external_id && &*delivery.event.entity == entity {
+            if deletion.takes_back(&delivery.event) {
                 self.withdraw(&delivery, Withdrawal::RecordDeleted, now, records, out)?;
             }
         }

@@ -77,7 +77,7 @@ impl Engine {
                     queue,
                     identification: permit.identification,
                     attempt: delivery.attempts.saturating_add(1),
-                    replay: delivery.replay,
+                    replay: delivery.replays > 0,
                     decided_at: now,
                 });
                 self.in_flight += 1;
@@ -116,9 +116,13 @@ impl Engine {
         out: &mut Output,
     ) -> Result<(), R::Error> {
         if lost {
-            out.facts.push(Fact::WrongRecipientPrevented(if delivery.replay { Stage::Replay } else { Stage::Attempt }));
+            out.facts.push(Fact::WrongRecipientPrevented(if delivery.replays > 0 { Stage::Replay } else { Stage::Attempt }));
         }
         self.withdraw(delivery, why, now, records, out)?;
+        if delivery.delivered_before.is_some() {
+            // It had been told to whoever was entitled then.
+            return Ok(());
+        }
         for (recipient, because) in instead {
             let key = DeliveryKey { recipient, seq: delivery.key.seq };
             let settled = self.lanes.loaded(key).is_some()
@@ -131,9 +135,7 @@ impl Engine {
                     ))) => true,
                 };
             if !settled {
-                let replacement =
-                    Delivery { key, because, first_at: now, attempts: 0, failures: Vec::new(), state: State::Pending, ..delivery.clone() };
-                self.add(replacement, false, records)?;
+                self.add(delivery.instead(recipient, because, now), false, records)?;
             }
         }
         Ok(())

@@ -303,7 +303,7 @@ impl Engine {
     fn may_have_been_sent(&self, delivery: &Delivery) -> bool {
         delivery.attempts > 0
             // A replay begins to count anew.
-            || delivery.replay
+            || delivery.replays > 0
             || delivery.key.seq <= self.recovered_to
             || self.lanes.loaded(delivery.key).is_some_and(super::lanes::Loaded::is_in_flight)
     }

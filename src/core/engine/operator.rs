@@ -60,13 +60,15 @@ impl Engine {
         let Some(dead) = records.delivery(key)?.filter(|row| matches!(row.state, State::Dead { .. })) else {
             return Ok(Replayed::NotDead);
         };
-        let revived = Delivery { replay: true, first_at: now, attempts: 0, failures: Vec::new(), ..dead };
+        let state = dead.state.clone();
+        let revived = dead.replayed(now);
         if let Verdict::Withdraw { why, lost, instead } = self.judge(&revived, records, now)? {
-            self.withdraw_for(&revived, why, lost, instead, records, now, out)?;
+            let dead = Delivery { state, ..revived };
+            self.withdraw_for(&dead, why, lost, instead, records, now, out)?;
             return Ok(Replayed::Withdrawn);
         }
-        uncount(self.lanes.queue_mut(key.recipient).counts_mut(), &revived.state);
-        self.add(Delivery { state: State::Pending, ..revived }, false, records)?;
+        uncount(self.lanes.queue_mut(key.recipient).counts_mut(), &state);
+        self.add(revived, false, records)?;
         Ok(Replayed::Revived)
     }
 

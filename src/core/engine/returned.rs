@@ -85,7 +85,8 @@ impl Engine {
             first_at: admission.at,
             attempts: ended.as_ref().map_or(1, |ended| ended.attempts),
             failures: Vec::new(),
-            replay: false,
+            replays: ended.as_ref().map_or(0, |ended| ended.replays),
+            delivered_before: ended.as_ref().and_then(|ended| ended.delivered_before),
             state: State::Dead { at: now, why },
         };
         let queue = self.lanes.queue_mut(key.recipient);

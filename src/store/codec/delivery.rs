@@ -18,7 +18,8 @@ pub(in crate::store) fn encode_delivery(delivery: &Delivery, out: &mut Vec<u8>) 
     parts::put_moment(out, delivery.first_at);
     out.varint(u64::from(delivery.attempts));
     parts::put_attempts(out, &delivery.failures);
-    out.u8(u8::from(delivery.replay));
+    // A flag at first: 0 and 1 are what they were.
+    out.varint(u64::from(delivery.replays));
     match delivery.state {
         State::Pending => out.u8(0),
         State::Retrying { next_at, last } => {
@@ -33,6 +34,9 @@ pub(in crate::store) fn encode_delivery(delivery: &Delivery, out: &mut Vec<u8>) 
         }
     }
     encode_event(&delivery.event, out);
+    if let Some(delivered_before) = delivery.delivered_before {
+        parts::put_moment(out, delivered_before);
+    }
 }
 
 /// Reverses [`encode_delivery`].
@@ -44,7 +48,8 @@ pub(in crate::store) fn decode_delivery(key: DeliveryKey, citizen: CitizenId, by
     let attempts = input.varint()?;
     let attempts = u32::try_from(attempts).map_err(|_| input.error())?;
     let failures = parts::attempts(input)?;
-    let replay = input.flag()?;
+    let replays = input.varint()?;
+    let replays = u32::try_from(replays).map_err(|_| input.error())?;
     let state = match input.u8()? {
         0 => State::Pending,
         1 => State::Retrying { next_at: parts::moment(input)?, last: parts::failure(input)? },
@@ -52,8 +57,9 @@ pub(in crate::store) fn decode_delivery(key: DeliveryKey, citizen: CitizenId, by
         _ => return input.fail(),
     };
     let event = Arc::new(decode_event(input)?);
+    let delivered_before = if input.is_empty() { None } else { Some(parts::moment(input)?) };
     input.end()?;
-    Ok(Delivery { key, citizen, event, domain, because, first_at, attempts, failures, replay, state })
+    Ok(Delivery { key, citizen, event, domain, because, first_at, attempts, failures, replays, delivered_before, state })
 }
 
 fn put_death(out: &mut Vec<u8>, why: Death) {

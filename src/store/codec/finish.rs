@@ -35,6 +35,10 @@ pub struct Ended {
     pub at: Moment,
     /// The latest failed attempts; none are kept of a delivery without a row.
     pub failures: Vec<Attempt>,
+    /// How often an operator had it sent again; only one with a row was.
+    pub replays: u32,
+    /// When it had been delivered before the latest of those.
+    pub delivered_before: Option<Moment>,
 }
 
 /// Appends one record to the packed finishes of a group; the first of them is
@@ -65,7 +69,7 @@ pub(in crate::store) fn decode_finishes(bytes: &[u8]) -> Result<Vec<FinishRecord
         records.push(FinishRecord {
             key: DeliveryKey { recipient, seq },
             end: parts::end(input)?,
-            attempts: attempts(input)?,
+            attempts: number(input)?,
             at: parts::moment(input)?,
             had_row: input.flag()?,
             holds: input.option(|input| Ok((CitizenId(input.u32()?), input.u64()?)))?,
@@ -81,17 +85,25 @@ pub(in crate::store) fn encode_ended(ended: &Ended, out: &mut Vec<u8>) {
     out.varint(u64::from(ended.attempts));
     parts::put_moment(out, ended.at);
     parts::put_attempts(out, &ended.failures);
+    if ended.replays > 0 {
+        out.varint(u64::from(ended.replays));
+        put_option(out, ended.delivered_before, parts::put_moment);
+    }
 }
 
 /// Reverses [`encode_ended`].
 pub(in crate::store) fn decode_ended(bytes: &[u8]) -> Result<Ended, Undecodable> {
     let input = &mut Input::versioned(bytes, "a finished delivery")?;
-    let ended = Ended { end: parts::end(input)?, attempts: attempts(input)?, at: parts::moment(input)?, failures: parts::attempts(input)? };
+    let (end, attempts, at, failures) = (parts::end(input)?, number(input)?, parts::moment(input)?, parts::attempts(input)?);
+    let (replays, delivered_before) = match input.is_empty() {
+        true => (0, None),
+        false => (number(input)?, input.option(parts::moment)?),
+    };
     input.end()?;
-    Ok(ended)
+    Ok(Ended { end, attempts, at, failures, replays, delivered_before })
 }
 
-fn attempts(input: &mut Input<'_>) -> Result<u32, Undecodable> {
-    let attempts = input.varint()?;
-    u32::try_from(attempts).map_err(|_| input.error())
+fn number(input: &mut Input<'_>) -> Result<u32, Undecodable> {
+    let number = input.varint()?;
+    u32::try_from(number).map_err(|_| input.error())
 }

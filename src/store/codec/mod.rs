@@ -11,6 +11,7 @@ mod event;
 mod finish;
 mod parts;
 mod quarantine;
+mod replay;
 
 pub(super) use admission::{decode_admission, encode_admission};
 pub use bytes::Undecodable;
@@ -20,6 +21,7 @@ pub(super) use delivery::{decode_delivery, encode_delivery};
 pub use finish::Ended;
 pub(super) use finish::{FinishRecord, decode_ended, decode_finishes, encode_ended, encode_finish};
 pub(super) use quarantine::{decode_quarantined, encode_quarantined};
+pub(super) use replay::{decode_chunk, decode_replay, encode_chunk, encode_replay};
 
 /// The version that every codec writes as its first byte, and the only one so
 /// far that it reads. A codec that changes gets a version of its own.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Recipient};
 use crate::core::outbox::{Delivery, End, State};
 use crate::core::records::{Admission, Change, Fate, Pruned, Records, RowCounts};
+use crate::core::replay::{Replay, ReplayId};
 use crate::core::time::Moment;
 
 use super::super::{Durability, MemoryStore};
@@ -30,6 +31,9 @@ over_both!(
     what_nobody_finished_is_found_again,
     a_replayed_delivery_is_unfinished_again,
     what_is_older_than_the_horizon_goes,
+    what_ends_twice_has_ended_as_it_did_last,
+    a_selection_stays_until_it_is_dropped,
+    the_end_of_a_record_is_found,
 );
 
 /// A store with a citizen, and things to put into it.
@@ -235,7 +239,7 @@ fn what_nobody_finished_is_found_again<S: Stored>(store: S) {
     assert_eq!(keys, [(2, kommune()), (2, fund()), (3, kommune()), (4, kommune()), (4, fund())]);
     let first = &found[0];
     assert_eq!((&first.event, first.domain, first.first_at), (&admissions[1].event, admissions[1].domain, admissions[1].at));
-    assert_eq!((first.attempts, &first.state, first.replay), (0, &State::Pending, false));
+    assert_eq!((first.attempts, &first.state, first.replays), (0, &State::Pending, 0));
     assert_eq!(Some(&first.because), admissions[1].deliveries.first().map(|(_, because)| because));
 }
 
@@ -252,6 +256,90 @@ fn a_replayed_delivery_is_unfinished_again<S: Stored>(store: S) {
     case.store.commit_group(Durability::Flush);
     assert_eq!(case.fate(&admission, fund()), Some(Fate::Ended(End::Delivered)));
     assert_eq!(case.store.ended(row.key), Some((End::Delivered, 2)));
+}
+
+/// Withdrawn while under way, and confirmed after that.
+fn what_ends_twice_has_ended_as_it_did_last<S: Stored>(store: S) {
+    let mut case = Case::new(store);
+    let admission = case.admit(&[fund(), kommune()]);
+    case.store.commit_group(Durability::Flush);
+    let row = case.row(&admission, kommune(), State::Pending);
+    for (recipient, had_row) in [(fund(), false), (kommune(), true)] {
+        case.finish(&admission, recipient, had_row, End::Withdrawn(crate::core::outbox::Withdrawal::RecordDeleted));
+        case.store.commit_group(Durability::Flush);
+        case.finish(&admission, recipient, false, End::Delivered);
+        case.store.commit_group(Durability::Flush);
+    }
+    case.store.reopen();
+    for recipient in [fund(), kommune()] {
+        assert_eq!(case.fate(&admission, recipient), Some(Fate::Ended(End::Delivered)), "{recipient}");
+    }
+    assert_eq!(case.store.replayed(row.key), (row.replays, row.delivered_before));
+}
+
+fn a_selection_stays_until_it_is_dropped<S: Stored>(store: S) {
+    let mut case = Case::new(store);
+    let replays: Vec<Replay> = (1..4).map(|id| case.dice.replay(ReplayId(id))).collect();
+    let keys = |replay: u64, chunk: u32| -> Vec<DeliveryKey> {
+        (0..replay * 3 + u64::from(chunk)).map(|seq| DeliveryKey { recipient: fund(), seq: EventSeq(seq) }).collect()
+    };
+    for replay in &replays {
+        case.stage(Change::PutReplay(Arc::new(replay.clone())));
+        for chunk in 0..3 {
+            case.stage(Change::PutSelected { replay: replay.id, chunk, keys: keys(replay.id.0, chunk) });
+            assert_eq!(case.store.selected(replay.id, chunk).expect("readable"), keys(replay.id.0, chunk));
+        }
+    }
+    case.stage(Change::DropReplay(ReplayId(3)));
+    case.stage(Change::DropSelected { replay: ReplayId(1), chunk: 1 });
+    for _ in 0..2 {
+        for (replay, chunk, there) in [(1, 0, true), (1, 1, false), (2, 2, true), (3, 0, false), (9, 0, false)] {
+            let expected = if there { keys(replay, chunk) } else { Vec::new() };
+            assert_eq!(case.store.selected(ReplayId(replay), chunk).expect("readable"), expected, "{replay} {chunk}");
+        }
+        case.store.commit_group(Durability::Flush);
+        case.store.reopen();
+        assert_eq!(case.store.replays().expect("readable"), replays[..2]);
+    }
+    case.stage(Change::DropReplay(ReplayId(1)));
+    case.store.commit_group(Durability::Flush);
+    case.store.reopen();
+    assert_eq!(case.store.replays().expect("readable"), replays[1..2]);
+    assert_eq!(case.store.selected(ReplayId(1), 0).expect("readable"), []);
+}
+
+fn the_end_of_a_record_is_found<S: Stored>(store: S) {
+    use crate::core::event::{Change as Happened, Content};
+    let mut case = Case::new(store);
+    let number = case.dice.personnummer();
+    let other = case.store.enroll(&number).expect("enrolled");
+    let record = |case: &mut Case<S>, of: CitizenId, name: &str, change, content| {
+        let mut admission = case.dice.admission(case.store.last_seq().0 + 1, of, number);
+        let mut event = case.dice.event(number);
+        event.external_id = crate::core::ids::ExternalId::parse(name).expect("an id");
+        (event.change, event.content) = (change, content);
+        admission.event = Arc::new(event);
+        case.stage(Change::Admit(Arc::new(admission)));
+        case.store.last_seq()
+    };
+    let first = case.citizen;
+    let deletion = || Content::Deletion { area: "joblog".into(), entity: "Joblog".into(), after_death: false };
+    record(&mut case, first, "a", Happened::Created, Content::Other);
+    let recalled = record(&mut case, first, "a", Happened::Deleted, Content::Other);
+    let deleted = record(&mut case, other, "a", Happened::Created, deletion());
+    record(&mut case, first, "b", Happened::Updated, Content::Other);
+    let id = |name: &str| crate::core::ids::ExternalId::parse(name).expect("an id");
+    for _ in 0..2 {
+        assert_eq!(case.store.deleted(first, &id("a")), [recalled]);
+        assert_eq!(case.store.deleted(other, &id("a")), [deleted], "the record of somebody else");
+        assert_eq!(case.store.deleted(first, &id("b")), []);
+        case.store.commit_group(Durability::Flush);
+        case.store.reopen();
+    }
+    case.stage(Change::MergeCitizens { from: other, into: first });
+    for of in [first, other] {
+        assert_eq!(case.store.deleted(of, &id("a")), [recalled, deleted], "one person");
+    }
 }
 
 /// Only the one in memory can be crashed without a process.

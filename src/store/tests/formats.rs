@@ -9,6 +9,7 @@ use crate::core::citizen::Citizen;
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq};
 use crate::core::outbox::Delivery;
 use crate::core::records::{Admission, Quarantined};
+use crate::core::replay::ReplayId;
 
 use super::super::codec::{self, Ended, FinishRecord, Undecodable};
 use super::super::disk::Given;
@@ -96,6 +97,10 @@ fn deliveries() {
         let encode = written(codec::encode_delivery);
         check(&format!("delivery-{at:02}"), &sample, encode, |bytes| codec::decode_delivery(key(), CITIZEN, bytes));
     }
+    let event = Arc::new(dice.event(Dice::new(4).personnummer()));
+    let sample = Delivery { replays: 300, delivered_before: Some(dice.moment()), ..dice.delivery(key(), CITIZEN, event) };
+    let encode = written(codec::encode_delivery);
+    check("delivery-replayed", &sample, encode, |bytes| codec::decode_delivery(key(), CITIZEN, bytes));
 }
 
 #[test]
@@ -130,8 +135,24 @@ fn finishes() {
     // Made-up bytes can be a list of finishes: only the sealing tells.
     check("finishes", &sample, encode, codec::decode_finishes);
     let delivery = dice.delivery(key(), CITIZEN, Arc::new(Dice::new(3).event(Dice::new(4).personnummer())));
-    let sample = Ended { end: dice.end(), attempts: 7, at: dice.moment(), failures: delivery.failures };
+    let sample = Ended { end: dice.end(), attempts: 7, at: dice.moment(), failures: delivery.failures, replays: 0, delivered_before: None };
     check("ended", &sample, written(codec::encode_ended), codec::decode_ended);
+    let sample = Ended { replays: 3, delivered_before: Some(dice.moment()), ..sample };
+    check("ended-replayed", &sample, written(codec::encode_ended), codec::decode_ended);
+}
+
+#[test]
+fn replays() {
+    let mut dice = Dice::new(25);
+    for at in 0..6 {
+        let sample = dice.replay(ReplayId(7));
+        let encode = written(codec::encode_replay);
+        check(&format!("replay-{at:02}"), &sample, encode, |bytes| codec::decode_replay(ReplayId(7), bytes));
+    }
+    let sample: Vec<DeliveryKey> = (0..3).map(|at| DeliveryKey { recipient: dice.recipient(), seq: EventSeq(at << 30) }).collect();
+    // Any bytes of the right length are keys; that they were written here only the place tells.
+    let decode = |bytes: &[u8]| if bytes.len() > 70 { Err(Undecodable { what: "a short one" }) } else { codec::decode_chunk(bytes) };
+    check("selected", &sample, written(|keys: &Vec<DeliveryKey>, out: &mut Vec<u8>| codec::encode_chunk(keys, out)), decode);
 }
 
 #[test]

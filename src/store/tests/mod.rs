@@ -14,7 +14,8 @@ use std::sync::Arc;
 use crate::core::citizen::Citizen;
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use crate::core::outbox::{Delivery, End};
-use crate::core::records::{Admission, Change, Fate, Pruned, Quarantined, Records, RowCounts};
+use crate::core::records::{Admission, Archive, Change, Fate, Pruned, Quarantined, Records, RowCounts};
+use crate::core::replay::{Replay, ReplayId};
 use crate::core::time::Moment;
 
 use super::{Durability, MemoryStore, Options, Store, StoreError};
@@ -27,6 +28,9 @@ pub(super) trait Stored: Records {
     fn taken_in(&self, seq: EventSeq) -> Option<Arc<Admission>>;
     fn by_wsb_id(&self, id: WsbId) -> Option<(DeliveryKey, Arc<Admission>)>;
     fn ended(&self, key: DeliveryKey) -> Option<(End, u32)>;
+    fn deleted(&mut self, citizen: CitizenId, record: &ExternalId) -> Vec<EventSeq>;
+    /// How often a finished delivery was replayed, and when it had been delivered before.
+    fn replayed(&self, key: DeliveryKey) -> (u32, Option<Moment>);
 }
 
 impl Stored for MemoryStore {
@@ -49,6 +53,14 @@ impl Stored for MemoryStore {
 
     fn ended(&self, key: DeliveryKey) -> Option<(End, u32)> {
         self.finished(key).map(|finished| (finished.end, finished.attempts))
+    }
+
+    fn replayed(&self, key: DeliveryKey) -> (u32, Option<Moment>) {
+        self.finished(key).map_or((0, None), |finished| (finished.replays, finished.delivered_before))
+    }
+
+    fn deleted(&mut self, citizen: CitizenId, record: &ExternalId) -> Vec<EventSeq> {
+        self.deletions_of(citizen, record).iter().map(|admission| admission.seq).collect()
     }
 }
 
@@ -134,6 +146,14 @@ impl Records for OnDisk {
         self.store().holders(citizen, record)
     }
 
+    fn replays(&mut self) -> Result<Vec<Replay>, Self::Error> {
+        self.store().replays()
+    }
+
+    fn selected(&mut self, replay: ReplayId, chunk: u32) -> Result<Vec<DeliveryKey>, Self::Error> {
+        self.store().selected(replay, chunk)
+    }
+
     fn next_quarantine_id(&mut self) -> u64 {
         self.store().next_quarantine_id()
     }
@@ -171,5 +191,15 @@ impl Stored for OnDisk {
 
     fn ended(&self, key: DeliveryKey) -> Option<(End, u32)> {
         self.store.as_ref()?.finished(key).expect("readable").map(|ended| (ended.end, ended.attempts))
+    }
+
+    fn replayed(&self, key: DeliveryKey) -> (u32, Option<Moment>) {
+        let ended = self.store.as_ref().and_then(|store| store.finished(key).expect("readable"));
+        ended.map_or((0, None), |ended| (ended.replays, ended.delivered_before))
+    }
+
+    fn deleted(&mut self, citizen: CitizenId, record: &ExternalId) -> Vec<EventSeq> {
+        let found = self.store().deletions_of(citizen, record).expect("readable");
+        found.iter().map(|admission| admission.seq).collect()
     }
 }

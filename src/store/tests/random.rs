@@ -143,7 +143,8 @@ impl Both {
         let Some((key, admission)) = self.some_delivery() else { return };
         let has_row = self.memory.delivery(key).expect("readable").is_some();
         let is_open = self.memory.fate(key) == Ok(Some(Fate::Unfinished));
-        if is_open && !self.dice.once_in(3) {
+        // Or it ends for the second time.
+        if (is_open || self.dice.once_in(4)) && !self.dice.once_in(3) {
             let (end, attempts, at) = (self.dice.end(), self.dice.below(9) as u32, self.dice.moment());
             let (citizen, event) = (admission.citizen, Arc::clone(&admission.event));
             self.stage(Change::Finish { key, citizen, event, had_row: has_row, end, attempts, at });
@@ -222,9 +223,11 @@ impl Both {
             assert_eq!(self.disk.delivery(key).expect("readable"), self.memory.delivery(key).expect("readable"));
             assert_eq!(self.disk.fate(key).expect("readable"), self.memory.fate(key).expect("readable"), "{key:?}");
             assert_eq!(self.disk.ended(key), self.memory.ended(key));
+            assert_eq!(self.disk.replayed(key), self.memory.replayed(key));
             let id = admission.event.mark.wsb_id(recipient);
             assert_eq!(self.disk.by_wsb_id(id), self.memory.by_wsb_id(id));
         }
+        assert_eq!(self.disk.deleted(admission.citizen, record), self.memory.deleted(admission.citizen, record));
         let holders = self.memory.holders(admission.citizen, record).expect("readable");
         assert_eq!(self.disk.holders(admission.citizen, record).expect("readable"), holders);
     }

@@ -10,6 +10,7 @@ use crate::core::ids::{
 use crate::core::outbox::{Attempt, Because, Death, Delivery, End, Failure, State, Withdrawal};
 use crate::core::policy::{Audience, Domain};
 use crate::core::records::{Admission, Quarantined};
+use crate::core::replay::{Filter, Lot, Order, Progress, Replay, ReplayId, Source, Stage, StateFilter};
 use crate::core::routing::{LeftOut, Suppression};
 use crate::core::time::{Day, Moment};
 
@@ -200,6 +201,7 @@ impl Dice {
 
     /// A row for a delivery.
     pub fn delivery(&mut self, key: DeliveryKey, citizen: CitizenId, event: Arc<Event>) -> Delivery {
+        let replays = if self.once_in(5) { 1 + self.below(300) as u32 } else { 0 };
         let failure = |dice: &mut Self| Attempt { at: dice.moment(), failure: dice.one_of(&Failure::ALL), code: dice.below(600) as u16 };
         Delivery {
             key,
@@ -210,8 +212,58 @@ impl Dice {
             first_at: self.moment(),
             attempts: self.below(100) as u32,
             failures: (0..self.below(4)).map(|_| failure(self)).collect(),
-            replay: self.once_in(5),
+            replays,
+            delivered_before: if replays > 100 { Some(self.moment()) } else { None },
             state: self.state(),
+        }
+    }
+
+    fn key(&mut self) -> DeliveryKey {
+        DeliveryKey { recipient: self.recipient(), seq: EventSeq(self.below(1 << 40)) }
+    }
+
+    pub fn replay(&mut self, id: ReplayId) -> Replay {
+        let filter = Filter {
+            ids: (0..self.below(3)).map(|_| EventMark::of("s", &self.text()).wsb_id(self.recipient())).collect(),
+            state: self.maybe(|dice| dice.one_of(&StateFilter::ALL)),
+            recipient: self.maybe(Self::recipient),
+            entity: self.maybe(|dice| dice.text().into()),
+            reason: self.maybe(|dice| dice.text().into()),
+            since: self.maybe(Self::moment),
+            until: self.maybe(Self::moment),
+        };
+        let at = self.moment();
+        Replay {
+            id,
+            order: Order {
+                filter,
+                source: self.one_of(&[Source::Dead, Source::Delivered]),
+                rate_per_second: self.maybe(|dice| dice.next() as u32),
+                canary: self.maybe(|dice| dice.below(1000) as u32),
+                by: self.text().into(),
+                request: self.maybe(|dice| dice.text().into()),
+            },
+            at,
+            stage: self.one_of(&[
+                Stage::Selecting,
+                Stage::Running,
+                Stage::WaitingForGo,
+                Stage::Stopped { at },
+                Stage::Done { at: Moment(at.0 + 1) },
+            ]),
+            lots: (0..self.below(4))
+                .map(|at| {
+                    let keys = self.below(100_000);
+                    Lot { recipient: self.recipient(), first_chunk: at as u32 * 7, keys, done: keys / 2 }
+                })
+                .collect(),
+            tally: (0..self.below(4))
+                .map(|_| ((self.recipient(), self.maybe(|dice| dice.one_of(&Withdrawal::ALL))), self.below(1 << 30)))
+                .collect(),
+            already_claimed: self.below(10),
+            progress: Progress { sent: self.below(1 << 40), withdrawn: self.below(3), skipped: self.below(200) },
+            canaries: (0..self.below(4)).map(|_| self.key()).collect(),
+            gone: self.once_in(2),
         }
     }
 

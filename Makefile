@@ -14,13 +14,14 @@ EVENTS ?= 60000
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-unless-uri build demo run test lint fmt bench simulate chaos
+.PHONY: dashboards help setup setup-unless-uri build demo run test lint fmt bench simulate chaos
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-setup: ## Install the RabbitMQ server if there is none (apt; never starts a service)
+setup: ## Install what is missing: RabbitMQ, and what tests check with (apt, pip; starts no service)
 	@.ci/install-rabbitmq
+	@.ci/install-checkers
 
 # With a RabbitMQ of the user's there is nothing to install.
 setup-unless-uri:
@@ -45,6 +46,9 @@ lint: ## Check formatting and lints
 
 fmt: ## Format
 	$(CARGO) fmt
+
+dashboards: ## Write dashboards/ anew from tests/monitoring/dashboards.rs
+	WSB_WRITE_DASHBOARDS=1 $(CARGO) test --quiet --test monitoring the_files
 
 bench: setup build ## Compare with Shovel and a bare relay: ROUNDS=3 EVENTS=60000
 	$(CARGO) run --quiet --release --example throughput -- --rounds $(ROUNDS) --events $(EVENTS) $(BENCH)

@@ -125,7 +125,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     tokio::spawn(follow_routing(routing, reloads, rules_tx, writer.clone(), link.clone(), Arc::clone(&metrics)));
 
     let (stopping_tx, stopping) = watch::channel(false);
-    let health = Health { link: link.state(), writer_seen, stopping: stopping.clone() };
+    let health = Health { link: link.state(), waiting: link.waiting(), writer_seen, stopping: stopping.clone() };
     let server = Server {
         writer: writer.clone(),
         metrics,

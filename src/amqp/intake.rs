@@ -47,6 +47,10 @@ impl Default for IntakeSettings {
 }
 
 impl IntakeSettings {
+    pub(super) fn queues(&self) -> [&str; 3] {
+        Intake::ALL.map(|intake| self.queue(intake).0)
+    }
+
     fn queue(&self, intake: Intake) -> (&str, u16) {
         match intake {
             Intake::Tilknytning => (&self.tilknytning_queue, self.tilknytning_prefetch),

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::declare::{DeclareError, declare};
 use super::delivery::Acks;
+use super::depth::{self, Waiting};
 use super::intake::{self, Deliveries, IntakeSettings, Senders};
 use super::message::{Outcome, Outgoing};
 use super::publisher::{self, PublishSettings, refuse};
@@ -118,6 +119,8 @@ struct Shared {
     /// Also keeps two connections from declaring at the same time.
     topology: Mutex<Topology>,
     state: watch::Sender<LinkState>,
+    /// Empty while nobody can tell.
+    waiting: watch::Sender<Vec<Waiting>>,
     reconnect: Reconnect,
     epochs: AtomicU64,
 }
@@ -136,7 +139,8 @@ impl Link {
         let (state, _) = watch::channel(LinkState { consuming: Side::Starting, publishing: Side::Starting, blocked: None });
         let (phase, phases) = watch::channel(Phase::Running);
         let acks = Acks::default();
-        let shared = Arc::new(Shared { target, topology: Mutex::new(topology), state, reconnect, epochs: AtomicU64::new(0) });
+        let (waiting, _) = watch::channel(Vec::new());
+        let shared = Arc::new(Shared { target, topology: Mutex::new(topology), state, waiting, reconnect, epochs: AtomicU64::new(0) });
         let tasks = vec![
             tokio::spawn(keep_consuming(shared.clone(), intake, senders, acks.clone(), phases.clone())),
             tokio::spawn(keep_publishing(shared.clone(), publish, publish_rx, outcome_tx, phases)),
@@ -149,6 +153,13 @@ impl Link {
     #[must_use]
     pub fn state(&self) -> watch::Receiver<LinkState> {
         self.shared.state.subscribe()
+    }
+
+    /// A view of what waits in the queues that are consumed; empty while there
+    /// is no connection to ask by.
+    #[must_use]
+    pub fn waiting(&self) -> watch::Receiver<Vec<Waiting>> {
+        self.shared.waiting.subscribe()
     }
 
     /// Waits until both sides are up for the first time.
@@ -290,7 +301,14 @@ async fn keep_consuming(shared: Arc<Shared>, settings: IntakeSettings, senders: 
                 pace.up();
                 shared.set_consuming(Side::Up);
                 let epoch = shared.epochs.fetch_add(1, Ordering::Relaxed) + 1;
-                match intake::serve(&connection, subscribed, epoch, &settings, &mut senders, &acks, &mut phase).await {
+                let queues = settings.queues();
+                // The second arm never comes; dropped halfway it loses nothing.
+                let ended = tokio::select! {
+                    ended = intake::serve(&connection, subscribed, epoch, &settings, &mut senders, &acks, &mut phase) => ended,
+                    never = depth::watch(&connection, &queues, &shared.waiting) => match never {},
+                };
+                shared.waiting.send_replace(Vec::new());
+                match ended {
                     intake::Ended::Closed => {
                         let _ = connection.close(200, "done".into()).await;
                         break;

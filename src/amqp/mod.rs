@@ -18,6 +18,7 @@
 pub mod client;
 mod declare;
 mod delivery;
+mod depth;
 mod intake;
 mod link;
 mod message;
@@ -30,6 +31,7 @@ mod turn;
 
 pub use declare::{DeclareError, ObjectKind};
 pub use delivery::{Acks, Delivery, Intake, Rejection};
+pub use depth::Waiting;
 pub use intake::{Deliveries, IntakeSettings};
 pub use link::{Applied, Endpoints, Link, LinkState, Settings, Side};
 pub use message::{Outcome, Outgoing, WsbHeaders};

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::Shared;
 use super::access::Principal;
 use super::problem::{Problem, store_failed};
-use crate::amqp::{LinkState, Side};
+use crate::amqp::{LinkState, Side, Waiting};
 use crate::app::now;
 use crate::core::ids::Recipient;
 use crate::core::time::Moment;
@@ -28,6 +28,8 @@ const WRITER_SILENT_MICROS: i64 = 10_000_000;
 pub struct Health {
     /// The connections to RabbitMQ.
     pub link: watch::Receiver<LinkState>,
+    /// What waits in the queues that are consumed.
+    pub waiting: watch::Receiver<Vec<Waiting>>,
     /// When the writer last came round, in microseconds since 1970.
     pub writer_seen: Arc<AtomicI64>,
     /// Whether the process is on its way out.
@@ -91,7 +93,11 @@ pub async fn metrics(State(server): State<Shared>) -> Result<Response, Problem> 
     };
     let recipients: Vec<Recipient> = server.rules.borrow().recipients().map(|recipient| recipient.recipient).collect();
     let connected = server.health.link.borrow().is_up();
-    let gauges = Gauges { queues: &queues, recipients: &recipients, connected, store_bytes, now: now() };
+    let now = now();
+    let ready = server.health.missing(now).is_empty();
+    let waiting: Vec<(String, u32)> =
+        server.health.waiting.borrow().iter().map(|waiting| (waiting.queue.clone(), waiting.messages)).collect();
+    let gauges = Gauges { queues: &queues, recipients: &recipients, connected, ready, waiting: &waiting, store_bytes, now };
     let text = server.metrics.render(&gauges).map_err(|error| {
         tracing::error!(%error, "metrics");
         Problem::new(500, "the metrics could not be written")

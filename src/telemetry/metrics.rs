@@ -32,6 +32,10 @@ pub struct Gauges<'a> {
     pub recipients: &'a [Recipient],
     /// Whether both connections to RabbitMQ are up.
     pub connected: bool,
+    /// Whether everything works, as readiness asks.
+    pub ready: bool,
+    /// How many messages lie ready in each queue that is consumed, as far as is known.
+    pub waiting: &'a [(String, u32)],
     /// What the store takes on disk.
     pub store_bytes: u64,
     /// Now.
@@ -63,6 +67,8 @@ pub struct Metrics {
     tokens_reloads: HashMap<&'static str, IntCounter>,
     refusals: HashMap<&'static str, IntCounter>,
     connected: Gauge,
+    ready: IntGauge,
+    waiting: IntGaugeVec,
     /// Counters by label, so that a fact need not hash its labels' names.
     cache: Mutex<Cache>,
 }
@@ -121,6 +127,9 @@ impl Metrics {
         registry.register(Box::new(oldest.clone()))?;
         let connected = Gauge::new("amqp_connected", "1 while both connections to RabbitMQ are up.")?;
         registry.register(Box::new(connected.clone()))?;
+        let waiting =
+            IntGaugeVec::new(Opts::new("intake_waiting", "Messages that lie ready in a queue that the broker consumes."), &["queue"])?;
+        registry.register(Box::new(waiting.clone()))?;
         let build = IntGaugeVec::new(Opts::new("build_info", "1, labeled with the version."), &["version"])?;
         registry.register(Box::new(build.clone()))?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
@@ -160,6 +169,8 @@ impl Metrics {
             tokens_reloads: closed(&tokens_reloads, &["accepted", "refused"]),
             refusals: closed(&refusals, &["closed", "no_token", "unknown_token", "too_many", "not_allowed"]),
             connected,
+            ready: one("ready", "1 while consuming, publishing and storing work.")?,
+            waiting,
             registry,
             cache: Mutex::default(),
         })
@@ -264,6 +275,12 @@ impl Metrics {
 
     fn set(&self, gauges: &Gauges<'_>) {
         self.connected.set(if gauges.connected { 1.0 } else { 0.0 });
+        self.ready.set(i64::from(gauges.ready));
+        // What is not known now has no series, instead of an old number.
+        self.waiting.reset();
+        for (queue, messages) in gauges.waiting {
+            self.waiting.with_label_values(&[queue.as_str()]).set(i64::from(*messages));
+        }
         self.store_bytes.set(i64::try_from(gauges.store_bytes).unwrap_or(i64::MAX));
         let views: HashMap<Recipient, &QueueView> = gauges.queues.iter().map(|view| (view.recipient, view)).collect();
         // A recipient that has left routing.toml keeps its series while

@@ -1,0 +1,50 @@
+//! How much waits in the queues that the broker consumes, asked of RabbitMQ from
+//! time to time: the part of a backlog that the broker itself cannot see.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use lapin::Connection;
+use lapin::options::QueueDeclareOptions;
+use lapin::types::{FieldTable, ShortString};
+use tokio::sync::watch;
+
+/// An alert looks at minutes; RabbitMQ is asked no more often than it is scraped.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// How many messages lie ready in a queue, as last seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// The queue.
+    pub queue: String,
+    /// Messages that have been handed to nobody.
+    pub messages: u32,
+}
+
+/// Asks again and again, for as long as the connection lasts; dropping it at
+/// any point loses nothing. What cannot be seen is not told.
+pub(super) async fn watch(connection: &Connection, queues: &[&str], told: &watch::Sender<Vec<Waiting>>) -> Infallible {
+    let mut interval = tokio::time::interval(INTERVAL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let mut seen = Vec::with_capacity(queues.len());
+        for queue in queues {
+            if let Some(messages) = depth(connection, queue).await {
+                seen.push(Waiting { queue: (*queue).to_owned(), messages });
+            }
+        }
+        told.send_replace(seen);
+    }
+}
+
+/// On a channel of its own: asking for a queue that is gone closes the channel.
+async fn depth(connection: &Connection, queue: &str) -> Option<u32> {
+    let name = ShortString::try_new(queue).ok()?;
+    let channel = connection.create_channel().await.ok()?;
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let answer = channel.queue_declare(name, options, FieldTable::default()).await.ok()?;
+    // Dropping the channel would do the same, a moment later.
+    let _ = channel.close(200, "asked".into()).await;
+    Some(answer.message_count())
+}

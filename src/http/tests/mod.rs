@@ -147,6 +147,7 @@ impl World {
             rules: watch::channel(Arc::clone(&self.rules)).1,
             health: Health {
                 link: watch::channel(up).1,
+                waiting: watch::channel(Vec::new()).1,
                 writer_seen: Arc::new(AtomicI64::new(i64::MAX)),
                 stopping: watch::channel(false).1,
             },

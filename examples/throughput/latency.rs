@@ -34,6 +34,10 @@ impl fmt::Display for Latency {
     }
 }
 
+/// Messages that must have arrived before the measurement begins: until then
+/// the contestant is starting, and what piles up meanwhile is not its latency.
+const WARM_UP: usize = 200;
+
 /// Publishes at `rate` for `seconds` while the contestant runs, and leaves the
 /// first fifth out of account.
 pub fn measure(node: &Node, contestant: Contestant, scenario: &Scenario, rate: f64, seconds: u64) -> Latency {
@@ -41,15 +45,20 @@ pub fn measure(node: &Node, contestant: Contestant, scenario: &Scenario, rate: f
     let collector = Collector::with_numbers(stage.uri(), stage.target_queues());
     let mover = stage.go();
     let messages = (rate * seconds as f64) as usize;
-    let outgoing: Vec<Outgoing> = (0..messages).map(|number| stage.message(number)).collect();
-    let (uri, exchange) = (stage.uri().to_owned(), stage.exchange());
-    let sent = rig::block(async move { publish_paced(&uri, exchange, outgoing, rate).await })
-        .unwrap_or_else(|error| panic!("paced publishing: {error}"));
-    collector.wait_for(messages, || mover.last_words());
+    let publish = |numbers: std::ops::Range<usize>, rate| {
+        let outgoing: Vec<Outgoing> = numbers.map(|number| stage.message(number)).collect();
+        let (uri, exchange) = (stage.uri().to_owned(), stage.exchange());
+        rig::block(async move { publish_paced(&uri, exchange, outgoing, rate).await })
+            .unwrap_or_else(|error| panic!("paced publishing: {error}"))
+    };
+    publish(messages..messages + WARM_UP, rate);
+    collector.wait_for(WARM_UP, || mover.last_words());
+    let sent = publish(0..messages, rate);
+    collector.wait_for(messages + WARM_UP, || mover.last_words());
     let mut latencies: Vec<Duration> = collector
         .log()
         .into_iter()
-        .filter(|(_, number)| *number >= messages / 5)
+        .filter(|(_, number)| (messages / 5..messages).contains(number))
         .map(|(at, number)| at.saturating_duration_since(sent[number]))
         .collect();
     latencies.sort_unstable();

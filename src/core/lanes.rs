@@ -20,8 +20,19 @@ use super::time::Moment;
 /// replacements of earlier deliveries come on top), unless told otherwise.
 pub const WINDOW: usize = 1024;
 
-/// How many deliveries of one queue may be under way at once.
-const MOST_IN_FLIGHT: u32 = 512;
+/// How many deliveries of one queue may be under way at once: enough to keep one
+/// busy queue busy, and a quarter of all that may be under way, so that a queue
+/// that does not answer leaves room for the others.
+const MOST_IN_FLIGHT: u32 = 1024;
+
+/// Whether the journal may be relied upon for more deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Journal {
+    /// It may.
+    HasRoom,
+    /// Too many rely on it already.
+    IsFull,
+}
 
 /// Why a queue is paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,13 +154,17 @@ pub enum Place {
 impl Queue {
     /// Returns where a new delivery belongs, before it is added.
     #[must_use]
-    pub fn place(&self, seq: EventSeq, lane: Lane) -> Place {
-        if seq > self.loaded_to && (self.more || self.window.len() >= self.most_loaded) {
-            return Place::Later;
-        }
+    pub fn place(&self, seq: EventSeq, lane: Lane, journal: Journal) -> Place {
         let held_up = |head: &EventSeq| self.window.get(head).is_some_and(|loaded| loaded.kept == Kept::InRow);
         let lane_held = self.lanes.get(&lane).and_then(VecDeque::front).is_some_and(held_up);
-        if self.pause.is_some() || lane_held { Place::Held } else { Place::Soon }
+        let held = self.pause.is_some() || lane_held;
+        // A burst to one queue may exceed the window while the journal bears it: a
+        // row for each would cost more than all else together.
+        let is_full = self.window.len() >= self.most_loaded && (held || journal == Journal::IsFull);
+        if seq > self.loaded_to && (self.more || is_full) {
+            return Place::Later;
+        }
+        if held { Place::Held } else { Place::Soon }
     }
 
     /// Notes that rows beyond the window may exist, all of them committed.
@@ -755,21 +770,23 @@ mod tests {
         let event = Arc::new(event("e", 1, Change::Created, "..", Content::Other));
         let lane = |citizen| delivery(1, citizen, &event).lane();
         let mut queue = Queue::new(2);
-        assert_eq!(queue.place(EventSeq(1), lane(1)), Place::Soon);
+        assert_eq!(queue.place(EventSeq(1), lane(1), Journal::IsFull), Place::Soon);
         queue.load(delivery(1, 1, &event), Kept::InJournal);
-        assert_eq!(queue.place(EventSeq(2), lane(1)), Place::Soon, "behind one that is about to go");
+        assert_eq!(queue.place(EventSeq(2), lane(1), Journal::IsFull), Place::Soon, "behind one that is about to go");
         assert!(queue.give_row(EventSeq(1)).is_some());
-        assert_eq!(queue.place(EventSeq(2), lane(1)), Place::Held, "behind one that is held up");
-        assert_eq!(queue.place(EventSeq(2), lane(2)), Place::Soon, "beside it");
+        assert_eq!(queue.place(EventSeq(2), lane(1), Journal::IsFull), Place::Held, "behind one that is held up");
+        assert_eq!(queue.place(EventSeq(2), lane(2), Journal::IsFull), Place::Soon, "beside it");
         queue.load(delivery(3, 2, &event), Kept::InJournal);
-        assert_eq!(queue.place(EventSeq(4), lane(2)), Place::Later, "the window is full");
-        assert_eq!(queue.place(EventSeq(2), lane(2)), Place::Soon, "an older one, in its place");
+        assert_eq!(queue.place(EventSeq(4), lane(2), Journal::IsFull), Place::Later, "the window is full");
+        assert_eq!(queue.place(EventSeq(4), lane(2), Journal::HasRoom), Place::Soon, "and may be exceeded while all goes well");
+        assert_eq!(queue.place(EventSeq(4), lane(1), Journal::HasRoom), Place::Later, "but not for what is held up");
+        assert_eq!(queue.place(EventSeq(2), lane(2), Journal::IsFull), Place::Soon, "an older one, in its place");
         assert!(queue.remove(EventSeq(3)).is_some());
-        assert_eq!(queue.place(EventSeq(4), lane(2)), Place::Soon);
+        assert_eq!(queue.place(EventSeq(4), lane(2), Journal::IsFull), Place::Soon);
         assert!(queue.pause(Failure::Nacked, Moment(0), |_| 1).is_some());
-        assert_eq!(queue.place(EventSeq(4), lane(2)), Place::Held, "the queue is paused");
+        assert_eq!(queue.place(EventSeq(4), lane(2), Journal::IsFull), Place::Held, "the queue is paused");
         queue.put_for_later(CitizenId(3), EventSeq(5));
-        assert_eq!(queue.place(EventSeq(6), lane(2)), Place::Later, "behind what is not loaded");
+        assert_eq!(queue.place(EventSeq(6), lane(2), Journal::IsFull), Place::Later, "behind what is not loaded");
         assert_eq!(queue.fresh_of(CitizenId(3)).collect::<Vec<_>>(), [EventSeq(5)]);
     }
 

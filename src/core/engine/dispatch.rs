@@ -45,6 +45,7 @@ impl Engine {
     /// When the store cannot be read or the changes not staged.
     pub fn dispatch<R: Records>(&mut self, records: &mut R, now: Moment, out: &mut Output) -> Result<(), R::Error> {
         self.lanes.committed();
+        self.journal = self.journal();
         if !self.connected {
             return Ok(());
         }

@@ -24,7 +24,7 @@ pub use returned::{CameBack, TakenBack};
 
 use super::event::Event;
 use super::ids::{DeliveryKey, EventSeq, Personnummer, Recipient, WsbId};
-use super::lanes::{Kept, Lanes, Pause, WINDOW};
+use super::lanes::{Journal, Kept, Lanes, Pause, WINDOW};
 use super::outbox::{Death, Delivery, End, State, Withdrawal};
 use super::policy::{Horizons, MessageType, Rules};
 use super::records::{Change, Quarantined, Records, RowCounts};
@@ -122,13 +122,14 @@ pub struct Limits {
     pub in_journal: usize,
     /// How many events back the journal must be read at a restart at the most.
     pub recovery_span: u64,
-    /// How many deliveries of one queue are loaded at the most.
+    /// How many deliveries of one queue are loaded at the most; more while they
+    /// go out as fast as they come, and `in_journal` is not reached.
     pub window: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { in_flight: 2048, in_journal: 8192, recovery_span: 65_536, window: WINDOW }
+        Self { in_flight: 4096, in_journal: 8192, recovery_span: 65_536, window: WINDOW }
     }
 }
 
@@ -162,6 +163,8 @@ pub struct Engine {
     in_flight: usize,
     connected: bool,
     horizons: Horizons,
+    /// As of the latest dispatch.
+    journal: Journal,
 }
 
 impl Engine {
@@ -180,6 +183,7 @@ impl Engine {
             in_flight: 0,
             connected: false,
             horizons: Horizons::default(),
+            journal: Journal::HasRoom,
         }
     }
 
@@ -235,7 +239,18 @@ impl Engine {
     /// Returns whether more ordinary events should be taken in now.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.lanes.queues().map(|(_, queue)| queue.in_journal()).sum::<usize>() < self.limits.in_journal
+        self.in_journal() < self.limits.in_journal
+    }
+
+    fn in_journal(&self) -> usize {
+        self.lanes.queues().map(|(_, queue)| queue.in_journal()).sum()
+    }
+
+    /// Returns whether new deliveries may rely on the journal beyond what one
+    /// queue may have loaded. Reached only by what comes in without `has_room`:
+    /// events that overtake all others.
+    fn journal(&self) -> Journal {
+        if self.in_journal() < self.limits.in_journal * 2 { Journal::HasRoom } else { Journal::IsFull }
     }
 
     /// Returns how many attempts are under way.
@@ -284,7 +299,7 @@ impl Engine {
         use super::lanes::Place;
         let queue = self.lanes.queue_mut(delivery.key.recipient);
         queue.counts_mut().pending += 1;
-        match queue.place(delivery.key.seq, delivery.lane()) {
+        match queue.place(delivery.key.seq, delivery.lane(), self.journal) {
             Place::Soon if journaled => queue.load(delivery, Kept::InJournal),
             Place::Soon | Place::Held => {
                 records.stage(Change::PutDelivery(delivery.clone()))?;

@@ -2,14 +2,18 @@
 //! so all of them belong on a thread of their own.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Personnummer, Recipient, WsbId};
 use crate::core::records::{Admission, RowCounts};
 
+use super::backup::Noting;
+use super::batch::Batch;
 use super::cache::Generations;
 use super::codec::{Ended, Output};
 use super::durability::Durability;
+use super::erased::ErasedList;
 use super::error::StoreError;
 use super::group::{Group, IsEmpty};
 use super::reader::Reader;
@@ -52,6 +56,15 @@ pub struct Store {
     pub(super) witness: Witness,
     /// Slots to overwrite once what no longer needs them is on disk.
     pub(super) condemned: Vec<Condemned>,
+    /// The backup that hears of every change.
+    pub(super) noting: Option<Noting>,
+    /// Whether a backup copies the keys: none is overwritten meanwhile.
+    pub(super) keys_are_held: bool,
+    /// Whom the broker has forgotten, for backups that remember.
+    pub(super) erased: ErasedList,
+    /// How many citizens opening has erased again.
+    pub(super) erased_again: u64,
+    pub(super) data_dir: PathBuf,
 }
 
 /// A slot whose key is to go.
@@ -61,6 +74,8 @@ pub(super) enum Condemned {
     Citizen(u32),
     /// That of a message in quarantine: nothing else was sealed under it.
     Message(u32),
+    /// That of a message in quarantine that goes with its citizen.
+    MessageOf(u32),
 }
 
 /// Numbers that are given once.
@@ -124,12 +139,21 @@ impl Store {
         if is_empty == IsEmpty::No {
             self.index.work(&self.vault.tree, &mut batch, cover(self.last_seq, 0))?;
             self.ledger.work(&self.vault.tree, &mut batch, cover(self.last_finishes.0, self.last_finishes.1))?;
-            self.vault.tree.apply_batch(batch)?;
+            self.apply(&batch)?;
         }
         match durability {
             Durability::Flush => self.flush(),
             Durability::Lazy => Ok(()),
         }
+    }
+
+    /// Applies the rows of a commit, and tells a backup under way.
+    fn apply(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        self.vault.tree.apply_batch(batch.to_sled())?;
+        if let Some(noting) = &mut self.noting {
+            noting.note(batch);
+        }
+        Ok(())
     }
 
     /// Returns when everything that was committed is on disk.
@@ -140,57 +164,13 @@ impl Store {
     pub fn flush(&mut self) -> Result<(), StoreError> {
         self.db.flush()?;
         self.witness.testify(self.last_seq, self.last_finishes).map_err(StoreError::Witness)?;
-        if self.condemned.is_empty() {
-            return Ok(());
-        }
-        let condemned = std::mem::take(&mut self.condemned);
-        let slots: Vec<u32> = condemned.iter().map(|condemned| condemned.slot()).collect();
-        self.vault.keyring.erase(&slots).map_err(StoreError::Keys)?;
-        self.vault.forget_keys(&slots);
-        // To be stored with the next group: until then a restart overwrites them again.
-        for condemned in condemned {
-            match condemned {
-                Condemned::Citizen(slot) => self.group.put(rows::erased(slot), Condemned::DONE.to_vec()),
-                Condemned::Message(slot) => self.group.remove(rows::erased(slot)),
-            }
-        }
-        Ok(())
+        self.overwrite_keys()
     }
 
     /// Returns whether anything has been staged since the last commit.
     #[must_use]
     pub fn has_staged(&self) -> bool {
         self.given_changed || self.group.has_any()
-    }
-
-    /// Removes what is stored about a citizen and overwrites the key under which
-    /// the rest was sealed, which is noise from then on. Commits and flushes what
-    /// has been staged, and itself. A crash between leaves a row that makes the
-    /// next opening go on.
-    ///
-    /// # Errors
-    /// The store cannot go on; the next opening finishes the erasure, or the
-    /// order has to be given again.
-    pub fn erase(&mut self, citizen: CitizenId) -> Result<(), StoreError> {
-        self.commit(Durability::Flush)?;
-        for key in self.vault.rows_of(citizen)? {
-            self.take_row(key)?;
-        }
-        for slot in self.vault.slots_of(citizen) {
-            let numbers = self.held(slot)?.map(|held| held.numbers.clone()).unwrap_or_default();
-            for hash in numbers {
-                for id in self.reader().quarantined_under(&hash)? {
-                    self.release(id)?;
-                }
-                self.group.remove(rows::number(&hash));
-            }
-            self.group.citizens.insert(slot, None);
-            self.condemn(Condemned::Citizen(slot));
-        }
-        self.numbers.clear();
-        self.commit(Durability::Flush)?;
-        // What says that the key is gone.
-        self.commit(Durability::Flush)
     }
 
     /// Returns the bytes that sled takes on disk.
@@ -298,7 +278,7 @@ impl Condemned {
 
     pub(super) fn slot(self) -> u32 {
         match self {
-            Self::Citizen(slot) | Self::Message(slot) => slot,
+            Self::Citizen(slot) | Self::Message(slot) | Self::MessageOf(slot) => slot,
         }
     }
 
@@ -307,6 +287,7 @@ impl Condemned {
         match self {
             Self::Citizen(_) => vec![1, 0],
             Self::Message(_) => vec![1, 2],
+            Self::MessageOf(_) => vec![1, 3],
         }
     }
 }

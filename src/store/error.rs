@@ -20,6 +20,9 @@ pub enum StoreError {
     /// The file that says how far the store goes cannot be written.
     #[error("the file that says how far the store goes cannot be written")]
     Witness(#[source] io::Error),
+    /// The list of erased slots failed.
+    #[error("the list of erased slots cannot be read or written")]
+    Erased(#[source] io::Error),
     /// A value cannot be sealed or unsealed.
     #[error("{what} cannot be sealed or unsealed: the row or its citizen's key is damaged")]
     Unsealable {

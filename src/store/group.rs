@@ -9,6 +9,7 @@ use crate::core::outbox::{Delivery, State};
 use crate::core::records::{Admission, Quarantined};
 use crate::core::replay::ReplayId;
 
+use super::batch::Batch;
 use super::codec::{self, Ended, FinishRecord, Output};
 use super::error::StoreError;
 use super::journal::{Entry, Pages};
@@ -38,7 +39,7 @@ pub(super) struct Group {
     /// `None` for a message that goes.
     pub quarantine: HashMap<u64, Option<Quarantined>>,
     /// What needs no reading back, or is read back from the above.
-    pub batch: sled::Batch,
+    pub batch: Batch,
     pub is_empty: IsEmpty,
 }
 
@@ -125,7 +126,7 @@ impl Group {
         vault: &Vault,
         sealer: &mut Sealer,
         mut position: impl FnMut() -> (u64, u32),
-    ) -> Result<(sled::Batch, IsEmpty), StoreError> {
+    ) -> Result<(Batch, IsEmpty), StoreError> {
         let Self { mut journal, finishes, rows: staged_rows, citizens, quarantine, mut batch, mut is_empty, .. } = self;
         let pages = journal.take();
         if !(pages.is_empty() && finishes.is_empty() && staged_rows.is_empty() && citizens.is_empty() && quarantine.is_empty()) {
@@ -157,7 +158,7 @@ impl Group {
 }
 
 /// Puts a delivery's row in its place, and takes the former one away.
-fn put_row(vault: &Vault, sealer: &mut Sealer, batch: &mut sled::Batch, key: DeliveryKey, row: &StagedRow) -> Result<(), StoreError> {
+fn put_row(vault: &Vault, sealer: &mut Sealer, batch: &mut Batch, key: DeliveryKey, row: &StagedRow) -> Result<(), StoreError> {
     let now = row.now.as_ref().map(label_of);
     if let Some(before) = row.before {
         if now.is_none_or(|now| now.state.shelf() != before.state.shelf()) {

@@ -19,6 +19,7 @@ use crate::core::ids::Personnummer;
 
 use super::fingerprint::Fingerprints;
 use super::master::MasterKey;
+use super::numbering::Numbering;
 use super::seal::SealKey;
 
 /// How many slots are made at a time.
@@ -43,6 +44,8 @@ pub(super) struct Keyring {
     pub store: SealKey,
     /// Kept in the store to tell a wrong key.
     pub check: [u8; 16],
+    /// The secrets under which numbers are hashed in row keys.
+    pub numbering: Numbering,
 }
 
 /// What a slot's key is used for.
@@ -56,7 +59,7 @@ pub(super) struct CitizenKey {
 
 impl Keyring {
     /// Opens or creates the file of slots.
-    pub fn open(path: &Path, master: &MasterKey) -> io::Result<Self> {
+    pub fn open(path: &Path, master: &MasterKey, numbering: Numbering) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         let len = file.metadata()?.len();
         if len < SLOT as u64 {
@@ -80,6 +83,7 @@ impl Keyring {
             events: Fingerprints::new(&first(&master.subkey("events"))),
             store: SealKey::new(master.subkey("store")),
             check: check_value(master),
+            numbering,
         })
     }
 
@@ -100,10 +104,17 @@ impl Keyring {
         Ok(())
     }
 
+    /// Returns the random bytes of a slot.
+    pub fn seed(&self, slot: u32) -> io::Result<[u8; SLOT]> {
+        let mut seed = [0; SLOT];
+        self.file.read_exact_at(&mut seed, offset(slot))?;
+        Ok(seed)
+    }
+
     /// Derives the keys of a slot.
     pub fn citizen(&self, slot: u32) -> io::Result<CitizenKey> {
         let mut bytes = [0; SLOT + 4];
-        self.file.read_exact_at(&mut bytes[..SLOT], offset(slot))?;
+        bytes[..SLOT].copy_from_slice(&self.seed(slot)?);
         bytes[SLOT..].copy_from_slice(&slot.to_be_bytes());
         let tag = hmac::sign(&self.slot_key, &bytes);
         Ok(CitizenKey { seal: SealKey::new(first(tag.as_ref())), records: Fingerprints::new(&first(&tag.as_ref()[32..])) })
@@ -120,7 +131,8 @@ impl Keyring {
         self.file.sync_all()
     }
 
-    /// Returns what stands for a personnummer in row keys.
+    /// Returns the digest of a personnummer; what stands in row keys is made of
+    /// it by [`Numbering`].
     pub fn number(&self, personnummer: &Personnummer) -> [u8; 16] {
         first(hmac::sign(&self.number_key, personnummer.digits().as_bytes()).as_ref())
     }
@@ -133,6 +145,21 @@ impl Keyring {
 /// Returns what is kept in a store to tell whether a key is its own.
 pub(super) fn check_value(master: &MasterKey) -> [u8; 16] {
     first(&master.subkey("check"))
+}
+
+/// Makes every slot from `first` on anew, in a file that nobody has open.
+pub(super) fn renew_from(path: &Path, first: u32) -> io::Result<()> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let random = SystemRandom::new();
+    let mut at = offset(first);
+    let len = file.metadata()?.len();
+    while at < len {
+        let mut slots = vec![0; usize::try_from(len - at).unwrap_or(usize::MAX).min(SLOT * BLOCK as usize)];
+        random.fill(&mut slots).map_err(|_| io::Error::other("no randomness from the system"))?;
+        file.write_all_at(&slots, at)?;
+        at += slots.len() as u64;
+    }
+    file.sync_all()
 }
 
 fn hmac_key(master: &MasterKey, purpose: &str) -> hmac::Key {
@@ -157,7 +184,8 @@ mod tests {
     fn keyring() -> (tempfile::TempDir, Keyring) {
         let dir = tempfile::tempdir().expect("a directory");
         let master = MasterKey::create(&dir.path().join("key")).expect("a key");
-        let keyring = Keyring::open(&dir.path().join("slots"), &master).expect("a key file");
+        let numbering = Numbering::open(&dir.path().join("numbers")).expect("a key file");
+        let keyring = Keyring::open(&dir.path().join("slots"), &master, numbering).expect("a key file");
         (dir, keyring)
     }
 
@@ -188,11 +216,12 @@ mod tests {
         let file = OpenOptions::new().append(true).open(&path).expect("the file");
         std::io::Write::write_all(&mut &file, &[7; 1000]).expect("written");
         let master = MasterKey::load(&dir.path().join("key")).expect("the key");
-        let again = Keyring::open(&path, &master).expect("a key file");
+        let numbering = || Numbering::open(&dir.path().join("numbers")).expect("a key file");
+        let again = Keyring::open(&path, &master, numbering()).expect("a key file");
         assert_eq!(again.slots(), BLOCK);
         again.provide(BLOCK).expect("slots");
         assert_eq!(std::fs::metadata(&path).expect("the file").len(), offset(2 * BLOCK));
         std::fs::write(&path, [b'x'; 64]).expect("written");
-        assert_eq!(Keyring::open(&path, &master).expect_err("no key file").kind(), io::ErrorKind::InvalidData);
+        assert_eq!(Keyring::open(&path, &master, numbering()).expect_err("no key file").kind(), io::ErrorKind::InvalidData);
     }
 }

@@ -4,9 +4,13 @@
 //! Decides nothing. `docs/formats.md` has every byte of the layout.
 
 mod archive;
+mod backup;
+mod batch;
 mod cache;
 mod codec;
 mod disk;
+mod erased;
+mod erasing;
 mod error;
 mod filter;
 mod fingerprint;
@@ -14,17 +18,20 @@ mod gathered;
 mod group;
 mod journal;
 mod keyring;
+mod numbering;
 mod open;
 mod prune;
 mod reader;
 mod records;
 mod recover;
+mod restore;
 mod rows;
 mod runs;
 mod seal;
 #[cfg(test)]
 mod tests;
 mod vault;
+mod verify;
 mod witness;
 
 pub mod durability;
@@ -32,6 +39,7 @@ pub mod master;
 pub mod memory;
 pub mod watchdog;
 
+pub use backup::{BackupError, Copying, Manifest, ManifestError, Noted};
 pub use codec::{Ended, Undecodable};
 pub use disk::{Store, StoreCounts};
 pub use durability::Durability;
@@ -40,4 +48,6 @@ pub use master::{KeyError, MasterKey};
 pub use memory::MemoryStore;
 pub use open::{Create, OpenError, Options};
 pub use reader::Reader;
+pub use restore::{RestoreError, restore};
+pub use verify::Verified;
 pub use watchdog::Watchdog;

@@ -10,9 +10,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::disk::{Given, Store};
+use super::erased::ErasedList;
+use super::erasing;
 use super::error::StoreError;
 use super::keyring::{self, Keyring};
 use super::master::{KeyError, MasterKey};
+use super::numbering::{Numbering, Turnover};
 use super::recover::{self, Tuning};
 use super::rows;
 use super::vault::Vault;
@@ -21,9 +24,13 @@ use super::witness::Witness;
 /// The format that this broker writes; `docs/formats.md` has its history.
 const FORMAT: u32 = 1;
 /// The directory of sled inside the data directory.
-const STORE: &str = "store";
+pub(super) const STORE: &str = "store";
 /// The file of citizen keys inside the data directory.
 const CITIZEN_KEYS: &str = "citizen-keys";
+/// The file of number keys inside the data directory.
+const NUMBER_KEYS: &str = "number-keys";
+/// The files of keys, all of which a backup has.
+pub(super) const KEY_FILES: [&str; 2] = [CITIZEN_KEYS, NUMBER_KEYS];
 /// The file that says how far the store goes.
 const EXTENT: &str = "extent";
 /// A store that was closed a moment ago may still be locked: how long, and how
@@ -38,6 +45,9 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// The file of the master key, outside of the data directory.
     pub key_file: PathBuf,
+    /// The list of erased slots, outside of the data directory, so that an old
+    /// copy of that does not bring an old list with it.
+    pub erased_list: PathBuf,
     /// Whether a store that does not exist yet is created, with a key if there
     /// is none.
     pub create: Create,
@@ -68,9 +78,12 @@ impl Options {
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         let data_dir = data_dir.into();
         let key_file = MasterKey::default_path(&data_dir);
+        let mut erased_list = data_dir.components().as_path().as_os_str().to_owned();
+        erased_list.push(".erased");
         Self {
             data_dir,
             key_file,
+            erased_list: erased_list.into(),
             create: Create::IfMissing,
             cache_bytes: 64 << 20,
             cached_citizens: 262_144,
@@ -122,6 +135,12 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
+    /// The store knows of erasures, and the list of them is not there.
+    #[error(
+        "the list of erased citizens {} is missing: put it back; or, to go on without, create an empty file there, and older backups then bring back whom the broker has forgotten",
+        .0.display()
+    )]
+    ErasedListMissing(PathBuf),
     /// sled cannot read its files.
     #[error(
         "the store {} is damaged ({cause}): nothing was changed; keep a copy of the directory, then restore a backup, or start with an empty data directory and import citizens again (`wsb-broker import`)",
@@ -181,7 +200,7 @@ impl Store {
         let tree = sled::Tree::clone(&db);
         let given = check(&tree, &path, &master, options)?;
         let keys_path = options.data_dir.join(CITIZEN_KEYS);
-        let keyring = open_keys(&keys_path, &master, given.is_some_and(|given| given.next_slot > FIRST.next_slot))?;
+        let keyring = open_keys(options, &master, given.is_some_and(|given| given.next_slot > FIRST.next_slot))?;
         let given = match given {
             Some(given) => given,
             None if keyring.slots() > 0 => {
@@ -193,11 +212,19 @@ impl Store {
         if keyring.slots() < given.next_slot && given.next_slot > FIRST.next_slot {
             return Err(OpenError::CitizenKeysMissing(keys_path));
         }
+        if let Some(row) = tree.get(rows::NUMBER_KEY).map_err(|error| damaged(error.into()))? {
+            keyring.numbering.set_turnover(Turnover::decode(&row).map_err(|error| damaged(error.into()))?);
+        }
         let tuning = Tuning { cached_citizens: options.cached_citizens, gathered_keys: options.gathered_keys };
         let vault = Vault::new(tree, keyring, options.cached_citizens).map_err(damaged)?;
         let extent_path = options.data_dir.join(EXTENT);
         let (witness, said) = Witness::open(&extent_path).map_err(|source| at_fault(&extent_path, source))?;
-        let mut store = recover::recover(db, vault, given, witness, tuning).map_err(damaged)?;
+        let erased = ErasedList::open(&options.erased_list, &master).map_err(|source| at_fault(&options.erased_list, source))?;
+        if !erased.path().exists() && erasing::erased_to(&vault).map_err(damaged)? > 0 {
+            return Err(OpenError::ErasedListMissing(options.erased_list.clone()));
+        }
+        let outside = (erased, options.data_dir.clone());
+        let mut store = recover::recover(db, vault, given, witness, outside, tuning).map_err(damaged)?;
         let found = (store.last_seq, store.last_finishes);
         if said.is_some_and(|said| found.0 < said.0 || found.1 < said.1) {
             return Err(OpenError::CutShort { path, extent: extent_path });
@@ -240,18 +267,24 @@ fn begin(db: &sled::Db, keyring: &Keyring) -> Result<Given, StoreError> {
     Ok(FIRST)
 }
 
-fn open_keys(path: &Path, master: &MasterKey, are_needed: bool) -> Result<Keyring, OpenError> {
-    if are_needed && !path.exists() {
-        return Err(OpenError::CitizenKeysMissing(path.to_owned()));
+fn open_keys(options: &Options, master: &MasterKey, are_needed: bool) -> Result<Keyring, OpenError> {
+    let [citizens, numbers] = KEY_FILES.map(|name| options.data_dir.join(name));
+    if let Some(missing) = [&citizens, &numbers].into_iter().find(|path| are_needed && !path.exists()) {
+        return Err(OpenError::CitizenKeysMissing(missing.clone()));
     }
-    Keyring::open(path, master).map_err(|source| match source.kind() {
+    let numbering = Numbering::open(&numbers).map_err(|source| no_keys(&numbers, source))?;
+    Keyring::open(&citizens, master, numbering).map_err(|source| no_keys(&citizens, source))
+}
+
+fn no_keys(path: &Path, source: io::Error) -> OpenError {
+    match source.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::StorageFull => at_fault(path, source),
         // Every other kind means the same: it is not what it should be.
         _ => OpenError::CitizenKeys { path: path.to_owned(), source },
-    })
+    }
 }
 
-fn open_sled(path: &Path, cache_bytes: u64, patience: Duration) -> Result<sled::Db, OpenError> {
+pub(super) fn open_sled(path: &Path, cache_bytes: u64, patience: Duration) -> Result<sled::Db, OpenError> {
     // No flushing behind our back: a flush is what an acknowledgment waits for.
     let config = sled::Config::new().path(path).cache_capacity(cache_bytes).flush_every_ms(None).mode(sled::Mode::LowSpace);
     let began = Instant::now();
@@ -274,12 +307,15 @@ fn open_sled(path: &Path, cache_bytes: u64, patience: Duration) -> Result<sled::
 fn damaged(path: &Path, error: &StoreError) -> OpenError {
     match error {
         StoreError::Full => OpenError::Full(path.to_owned()),
-        StoreError::Sled(sled::Error::Io(source)) | StoreError::Keys(source) | StoreError::Witness(source) if is_permission(source) => {
+        StoreError::Sled(sled::Error::Io(source)) | StoreError::Keys(source) | StoreError::Witness(source) | StoreError::Erased(source)
+            if is_permission(source) =>
+        {
             at_fault(path, io::Error::from(source.kind()))
         }
         StoreError::Sled(source) => OpenError::Damaged { path: path.to_owned(), cause: source.to_string() },
         StoreError::Keys(_)
         | StoreError::Witness(_)
+        | StoreError::Erased(_)
         | StoreError::Unsealable { .. }
         | StoreError::Damaged(_)
         | StoreError::Contradiction(_)

@@ -147,10 +147,13 @@ impl Reader {
     }
 
     pub(super) fn quarantined_under(&self, hash: &[u8; 16]) -> Result<Vec<u64>, StoreError> {
-        let prefix = rows::quarantined_about(hash, 0);
-        let id = |key: &[u8]| key.split_last_chunk::<8>().map(|(_, id)| u64::from_be_bytes(*id));
-        let keys = self.0.tree.scan_prefix(&prefix.as_ref()[..17]).keys();
-        keys.map(|key| id(&key?).ok_or(Undecodable { what: "the key of a message in quarantine" }.into())).collect()
+        let mut found = Vec::new();
+        for place in self.0.keyring.numbering.places(hash) {
+            for key in self.0.tree.scan_prefix(&rows::quarantined_about(&place, 0).as_ref()[..18]).keys() {
+                found.push(rows::last_u64(&key?).ok_or(Undecodable { what: "the key of a message in quarantine" })?);
+            }
+        }
+        Ok(found)
     }
 
     pub(super) fn rows(

@@ -243,7 +243,11 @@ impl Store {
         }
         self.group.numbers.insert(*personnummer, citizen.0);
         self.numbers.insert(*personnummer, citizen.0);
-        self.group.put(rows::number(&hash), citizen.0.to_be_bytes().to_vec());
+        // The number may be somebody else's until now, under the former secret too.
+        for place in self.vault.keyring.numbering.places(&hash) {
+            self.group.remove(rows::number(&place));
+        }
+        self.group.put(rows::number(&self.vault.keyring.numbering.place(&hash)), citizen.0.to_be_bytes().to_vec());
         Ok(())
     }
 
@@ -389,7 +393,8 @@ impl Store {
         sealed.map_err(|_| unsealable(key.as_ref()))?;
         self.group.put(key, value);
         if let Some(personnummer) = &quarantined.personnummer {
-            self.group.put(rows::quarantined_about(&self.vault.keyring.number(personnummer), quarantined.id), Vec::new());
+            let place = self.vault.keyring.numbering.place(&self.vault.keyring.number(personnummer));
+            self.group.put(rows::quarantined_about(&place, quarantined.id), Vec::new());
         }
         self.given.next_quarantine = self.given.next_quarantine.max(quarantined.id + 1);
         self.given_changed = true;
@@ -397,15 +402,26 @@ impl Store {
         Ok(())
     }
 
-    pub(super) fn release(&mut self, id: u64) -> Result<(), StoreError> {
+    fn release(&mut self, id: u64) -> Result<(), StoreError> {
+        self.release_as(id, Condemned::Message)
+    }
+
+    /// Returns a message in quarantine, as the group sees it.
+    pub(super) fn quarantined_now(&mut self, id: u64) -> Result<Option<Quarantined>, StoreError> {
+        self.quarantined(id)
+    }
+
+    pub(super) fn release_as(&mut self, id: u64, condemned: impl Fn(u32) -> Condemned) -> Result<(), StoreError> {
         let Some(quarantined) = self.quarantined(id)? else { return Ok(()) };
         // Its key goes too: what sled keeps of the row in its files is noise then.
         if let Some((slot, _)) = self.vault.quarantined(id)? {
-            self.condemn(Condemned::Message(slot));
+            self.condemn(condemned(slot));
         }
         self.group.remove(rows::quarantined(id));
         if let Some(personnummer) = &quarantined.personnummer {
-            self.group.remove(rows::quarantined_about(&self.vault.keyring.number(personnummer), id));
+            for place in self.vault.keyring.numbering.places(&self.vault.keyring.number(personnummer)) {
+                self.group.remove(rows::quarantined_about(&place, id));
+            }
         }
         self.group.quarantine.insert(id, None);
         Ok(())

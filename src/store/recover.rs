@@ -2,6 +2,7 @@
 //! and to the tail of the journal, never to all that is stored.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::core::ids::{DeliveryKey, Recipient};
@@ -9,7 +10,8 @@ use crate::core::records::RowCounts;
 
 use super::cache::Generations;
 use super::codec::{Input, Undecodable};
-use super::disk::{Condemned, Given, Store, cover, index_key, ledger_key};
+use super::disk::{Given, Store, cover, index_key, ledger_key};
+use super::erased::ErasedList;
 use super::error::StoreError;
 use super::group::Group;
 use super::journal;
@@ -26,7 +28,14 @@ pub(super) struct Tuning {
     pub gathered_keys: usize,
 }
 
-pub(super) fn recover(db: sled::Db, vault: Vault, given: Given, witness: Witness, tuning: Tuning) -> Result<Store, StoreError> {
+pub(super) fn recover(
+    db: sled::Db,
+    vault: Vault,
+    given: Given,
+    witness: Witness,
+    (erased, data_dir): (ErasedList, PathBuf),
+    tuning: Tuning,
+) -> Result<Store, StoreError> {
     let tree = &vault.tree;
     let index = Runs::open(tree, b'i', tuning.gathered_keys)?;
     let ledger = Runs::open(tree, b'l', tuning.gathered_keys)?;
@@ -49,6 +58,11 @@ pub(super) fn recover(db: sled::Db, vault: Vault, given: Given, witness: Witness
         last_finishes: (0, 0),
         witness,
         condemned: Vec::new(),
+        noting: None,
+        keys_are_held: false,
+        erased,
+        erased_again: 0,
+        data_dir,
         vault,
     };
     store.replay_journal()?;
@@ -158,17 +172,6 @@ impl Store {
             counts.retrying += more.retrying;
             counts.dead += more.dead;
         }
-    }
-
-    /// Overwrites the slots that a crash kept from being overwritten.
-    pub(super) fn finish_erasures(&mut self) -> Result<(), StoreError> {
-        for row in self.vault.tree.scan_prefix(b"E") {
-            let (key, value) = row?;
-            let slot = rows::first_citizen(&key).ok_or(Undecodable { what: "the key of an erased citizen" })?.0;
-            let condemned = [Condemned::Citizen(slot), Condemned::Message(slot)];
-            self.condemned.extend(condemned.into_iter().find(|condemned| condemned.encode() == *value));
-        }
-        self.flush()
     }
 }
 

@@ -4,7 +4,7 @@
 //! | key | row |
 //! | --- | --- |
 //! | `m` name | about the store itself |
-//! | `N` hash of a personnummer (16) | whose it is |
+//! | `N` place of a personnummer (17) | whose it is |
 //! | `C` citizen (4) | the citizen's record |
 //! | `M` citizen (4) | the one that this citizen turned out to be |
 //! | `E` citizen (4) | that the citizen's key is to be, or has been, overwritten |
@@ -16,14 +16,21 @@
 //! | `P` id (8) | a replay |
 //! | `p` id of the replay (8) chunk (4) | a part of what it selected |
 //! | `Q` id (8) | a message in quarantine |
-//! | `K` hash of a personnummer (16) id (8) | that the message seems to be about this number |
+//! | `K` place of a personnummer (17) id (8) | that the message seems to be about this number |
+//! | `Z` | how much of the list of erased slots the store has seen |
 //! | `H`, `B`, `R` which (1) run (4) | sorted runs: heading, filter, keys; see `runs` |
 
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Recipient};
 
+use super::numbering::NumberPlace;
+
 pub(super) const FORMAT: &[u8] = b"mformat";
 pub(super) const CHECK: &[u8] = b"mcheck";
 pub(super) const NUMBERS: &[u8] = b"mnumbers";
+/// Which secret numbers are hashed with.
+pub(super) const NUMBER_KEY: &[u8] = b"mnumberkey";
+/// How much of the list of erased slots the store has seen.
+pub(super) const ERASED_TO: &[u8] = b"Z";
 
 /// A row key on the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,8 +55,8 @@ fn join<const N: usize>(letter: u8, parts: &[&[u8]]) -> Row<N> {
     Row(key)
 }
 
-pub(super) fn number(hash: &[u8; 16]) -> Row<17> {
-    join(b'N', &[hash])
+pub(super) fn number(place: &NumberPlace) -> Row<18> {
+    join(b'N', &[place])
 }
 
 pub(super) fn citizen(slot: u32) -> Row<5> {
@@ -125,8 +132,8 @@ pub(super) fn quarantined(id: u64) -> Row<9> {
     join(b'Q', &[&id.to_be_bytes()])
 }
 
-pub(super) fn quarantined_about(hash: &[u8; 16], id: u64) -> Row<25> {
-    join(b'K', &[hash, &id.to_be_bytes()])
+pub(super) fn quarantined_about(place: &NumberPlace, id: u64) -> Row<26> {
+    join(b'K', &[place, &id.to_be_bytes()])
 }
 
 /// Reads the last ten bytes of a `W`, `D` or `X` key.
@@ -135,6 +142,11 @@ pub(super) fn delivery_key(key: &[u8]) -> Option<DeliveryKey> {
     let recipient = Recipient::from_number(u16::from_be_bytes([tail[0], tail[1]]))?;
     let (_, seq) = tail.split_last_chunk::<8>()?;
     Some(DeliveryKey { recipient, seq: EventSeq(u64::from_be_bytes(*seq)) })
+}
+
+/// Reads the last eight bytes.
+pub(super) fn last_u64(key: &[u8]) -> Option<u64> {
+    key.split_last_chunk::<8>().map(|(_, number)| u64::from_be_bytes(*number))
 }
 
 /// Reads the eight bytes after the letter.

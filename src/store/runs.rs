@@ -135,6 +135,38 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
         Ok(found)
     }
 
+    /// Checks that every run has its rows, in order, and finds its own keys;
+    /// returns what is wrong, in words.
+    pub fn check(&self, tree: &sled::Tree) -> Result<Vec<String>, StoreError> {
+        let mut wrong = Vec::new();
+        for run in &self.runs {
+            let (mut last, mut keys) = (None, 0);
+            for (at, first) in run.firsts.iter().enumerate() {
+                let row = match self.row(tree, run.id, at as u32) {
+                    Ok(row) => row,
+                    Err(StoreError::Contradiction(why)) => {
+                        wrong.push(why);
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
+                let (in_row, rest) = row.as_chunks::<KEY>();
+                let is_headed = in_row.first().is_some_and(|key| leading(key) == *first);
+                let is_sorted = last.is_none_or(|last| in_row.first().is_some_and(|key| *key > last)) && in_row.is_sorted();
+                let is_found = in_row.iter().all(|key| run.filter.may_hold(hash(&key[..PREFIX])));
+                if !(rest.is_empty() && is_headed && is_sorted && is_found) {
+                    wrong.push(format!("row {at} of run {} is not in order", run.id));
+                }
+                last = in_row.last().copied().or(last);
+                keys += in_row.len() as u64;
+            }
+            if keys != run.keys {
+                wrong.push(format!("run {} has {keys} keys, and says {}", run.id, run.keys));
+            }
+        }
+        Ok(wrong)
+    }
+
     fn find_in(&self, tree: &sled::Tree, run: &Run, prefix: &[u8; PREFIX], found: &mut BTreeSet<[u8; KEY]>) -> Result<(), StoreError> {
         let first = leading(prefix);
         // The row before the first that begins with the prefix or after it may end with it.

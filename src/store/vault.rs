@@ -190,8 +190,12 @@ impl Vault {
 
     /// Returns whose number it is or was, merges aside.
     pub fn find_number(&self, personnummer: &Personnummer) -> Result<Option<u32>, StoreError> {
-        let row = self.tree.get(rows::number(&self.keyring.number(personnummer)))?;
-        row.map(|slot| Ok(Input::new(&slot, "the owner of a number").u32()?)).transpose()
+        for place in self.keyring.numbering.places(&self.keyring.number(personnummer)) {
+            if let Some(row) = self.tree.get(rows::number(&place))? {
+                return Ok(Some(Input::new(&row, "the owner of a number").u32()?));
+            }
+        }
+        Ok(None)
     }
 
     pub fn held(&self, slot: u32) -> Result<Option<Held>, StoreError> {
@@ -321,6 +325,19 @@ impl Vault {
             Some(row) => self.unseal_quarantined(id, key.as_ref(), &row),
             None => Ok(None),
         }
+    }
+
+    /// Returns the messages whose key is that of one of the slots.
+    pub fn messages_under(&self, slots: &[u32]) -> Result<Vec<u64>, StoreError> {
+        let mut found = Vec::new();
+        for row in self.tree.scan_prefix(b"Q") {
+            let (key, value) = row?;
+            let slot = Input::versioned(&value, "a message in quarantine")?.u32()?;
+            if slots.contains(&slot) {
+                found.extend(rows::first_u64(&key));
+            }
+        }
+        Ok(found)
     }
 
     pub fn unseal_quarantined(&self, id: u64, key: &[u8], row: &[u8]) -> Result<Option<(u32, Quarantined)>, StoreError> {

@@ -1,5 +1,6 @@
 //! Writing and merging runs, a few rows with each commit.
 
+use super::super::batch::Batch;
 use super::{
     Cover, FAN_IN, Filter, LAST_LEVEL, Output, PIECE, ROW, Run, Runs, Standing, StoreError, Writing, hash, heading, leading, part,
 };
@@ -26,7 +27,7 @@ pub(super) struct Cursor<const KEY: usize> {
 impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
     /// Adds to a commit what is due of writing runs. `cover` is the place up to
     /// which everything has been inserted.
-    pub fn work(&mut self, tree: &sled::Tree, batch: &mut sled::Batch, cover: Cover) -> Result<(), StoreError> {
+    pub fn work(&mut self, tree: &sled::Tree, batch: &mut Batch, cover: Cover) -> Result<(), StoreError> {
         if self.writing.is_none() {
             self.begin(batch, cover);
         }
@@ -49,7 +50,7 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
     }
 
     /// Begins whatever is due: the gathered keys first.
-    fn begin(&mut self, batch: &mut sled::Batch, cover: Cover) {
+    fn begin(&mut self, batch: &mut Batch, cover: Cover) {
         let writing = if self.gathered.len() >= self.limit {
             let frozen = self.gathered.take_sorted();
             let run = self.new_run(0, frozen.len() as u64, cover);
@@ -77,12 +78,7 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
     }
 
     /// Writes one row, and after the last one what makes the run complete.
-    fn write_row(
-        &mut self,
-        tree: &sled::Tree,
-        batch: &mut sled::Batch,
-        mut writing: Writing<KEY>,
-    ) -> Result<Option<Writing<KEY>>, StoreError> {
+    fn write_row(&mut self, tree: &sled::Tree, batch: &mut Batch, mut writing: Writing<KEY>) -> Result<Option<Writing<KEY>>, StoreError> {
         while writing.in_row < ROW {
             let next = match &mut writing.source {
                 Source::Frozen(at) => {
@@ -109,7 +105,7 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
         Ok(Some(writing))
     }
 
-    fn end_row(&self, batch: &mut sled::Batch, writing: &mut Writing<KEY>) {
+    fn end_row(&self, batch: &mut Batch, writing: &mut Writing<KEY>) {
         if writing.in_row > 0 {
             let at = writing.run.firsts.len() as u32 - 1;
             batch.insert(part(b'R', self.letter, writing.run.id, at).as_ref(), std::mem::take(&mut writing.row));
@@ -117,7 +113,7 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
         }
     }
 
-    fn complete(&mut self, batch: &mut sled::Batch, writing: Writing<KEY>) {
+    fn complete(&mut self, batch: &mut Batch, writing: Writing<KEY>) {
         let mut run = writing.run;
         let mut bytes = Vec::new();
         bytes.u32(run.firsts.len() as u32);
@@ -137,7 +133,7 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
     }
 
     /// Takes a run out of use; its rows go with later commits.
-    fn drop_run(&mut self, batch: &mut sled::Batch, run: &Run) {
+    fn drop_run(&mut self, batch: &mut Batch, run: &Run) {
         batch.insert(heading(b'H', self.letter, run.id).as_ref(), run.encode_heading(Standing::Unfit));
         for at in 0..run.pieces {
             batch.remove(part(b'B', self.letter, run.id, at).as_ref());
@@ -146,7 +142,7 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
     }
 
     /// Drops the runs that hold nothing from after `before`.
-    pub fn expire(&mut self, batch: &mut sled::Batch, before: Cover) {
+    pub fn expire(&mut self, batch: &mut Batch, before: Cover) {
         let busy: Vec<u32> = self.writing.iter().flat_map(|writing| writing.replaces.iter().copied()).collect();
         let is_old = |run: &Run| run.cover < before && !busy.contains(&run.id);
         let (old, kept): (Vec<Run>, Vec<Run>) = self.runs.drain(..).partition(is_old);
@@ -156,7 +152,7 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
         }
     }
 
-    fn remove_row(&mut self, batch: &mut sled::Batch) {
+    fn remove_row(&mut self, batch: &mut Batch) {
         let Some((run, rows)) = self.dropped.last_mut() else { return };
         match rows.checked_sub(1) {
             Some(left) => {

@@ -1,5 +1,6 @@
 //! One suite over both stores, and what only the one on disk can get wrong.
 
+mod backups;
 mod both;
 mod crash;
 mod formats;

@@ -1,0 +1,257 @@
+//! Erasing a citizen: rows go, keys are overwritten, and whatever is left of
+//! either in old files is noise.
+//!
+//! In this order, each step on disk before the next: the rows and what says that
+//! keys are to go; the list of erased slots; the slots; what says that they are
+//! gone. A crash between leaves something that the next opening goes on from.
+//! The secret under which numbers are hashed goes last, some rows at a time.
+
+use std::sync::Arc;
+
+use crate::core::ids::{CitizenId, DeliveryKey};
+use crate::core::records::Pruned;
+
+use super::codec::{Input, Undecodable};
+use super::disk::{Condemned, Store};
+use super::durability::Durability;
+use super::error::StoreError;
+use super::numbering::{Stage, Turnover};
+use super::rows;
+use super::vault::Vault;
+
+/// Rows hashed anew in one go: some ten milliseconds.
+pub(super) const HASHED_AT_ONCE: usize = 256;
+/// How many goes an erasure itself makes; a store with more numbers than that is
+/// gone through while it is tended.
+const GOES: usize = 4;
+
+impl Store {
+    /// Erases a citizen, and commits and flushes that with what has been staged.
+    ///
+    /// # Errors
+    /// The store cannot go on; the next opening finishes the erasure, or the
+    /// order has to be given again.
+    pub fn erase(&mut self, citizen: CitizenId) -> Result<(), StoreError> {
+        let slots = self.vault.slots_of(citizen);
+        let open: Vec<DeliveryKey> = self.open.iter().copied().collect();
+        for key in open {
+            if self.admission(key.seq)?.is_some_and(|admission| slots.contains(&admission.citizen.0)) {
+                self.open.remove(&key);
+            }
+        }
+        self.stage_erasure(citizen)?;
+        self.commit(Durability::Flush)?;
+        // What says that the keys are gone.
+        self.commit(Durability::Flush)
+    }
+
+    /// Makes sure that an erasure can be noted in the list of erased slots.
+    ///
+    /// # Errors
+    /// When that list cannot be written: nothing may be erased then, since a
+    /// backup would bring it back.
+    pub fn prepare_erasure(&mut self) -> std::io::Result<()> {
+        self.erased.prepare().map(drop)
+    }
+
+    /// Removes every row that leads to a citizen. Applied at once, with what was
+    /// staged before; the keys go with the next flush.
+    pub(super) fn stage_erasure(&mut self, citizen: CitizenId) -> Result<(), StoreError> {
+        // What is to go is looked for among what is committed.
+        self.commit(Durability::Lazy)?;
+        let slots = self.vault.slots_of(citizen);
+        for key in self.vault.rows_of(citizen)? {
+            self.take_row(key)?;
+        }
+        for slot in slots {
+            let numbers = self.held(slot)?.map(|held| held.numbers.clone()).unwrap_or_default();
+            for digest in numbers {
+                for id in self.reader().quarantined_under(&digest)? {
+                    self.release_as(id, Condemned::MessageOf)?;
+                }
+                for place in self.vault.keyring.numbering.places(&digest) {
+                    self.group.remove(rows::number(&place));
+                }
+            }
+            self.group.citizens.insert(slot, None);
+            self.condemn(Condemned::Citizen(slot));
+        }
+        self.numbers.clear();
+        let turnover = self.vault.keyring.numbering.turnover();
+        self.turn(Turnover { is_wanted: true, ..turnover });
+        self.commit(Durability::Lazy)?;
+        for _ in 0..GOES {
+            if self.hash_anew(HASHED_AT_ONCE)? == Pruned::Done {
+                break;
+            }
+            self.commit(Durability::Lazy)?;
+        }
+        Ok(())
+    }
+
+    /// Overwrites what is condemned, once nothing needs it any more, and stages
+    /// what says so. Everything committed must be on disk.
+    pub(super) fn overwrite_keys(&mut self) -> Result<(), StoreError> {
+        if self.keys_are_held {
+            return Ok(());
+        }
+        if !self.condemned.is_empty() {
+            let condemned = std::mem::take(&mut self.condemned);
+            let slots: Vec<u32> = condemned.iter().map(|condemned| condemned.slot()).collect();
+            let mut entries = Vec::new();
+            for condemned in &condemned {
+                match condemned {
+                    Condemned::Citizen(slot) | Condemned::MessageOf(slot) => {
+                        let seed = self.vault.keyring.seed(*slot).map_err(StoreError::Keys)?;
+                        entries.push(self.erased.entry(*slot, &seed));
+                    }
+                    // Thrown away, or taken in after all: no erasure.
+                    Condemned::Message(_) => {}
+                }
+            }
+            self.erased.add(&entries).map_err(StoreError::Erased)?;
+            self.vault.keyring.erase(&slots).map_err(StoreError::Keys)?;
+            self.vault.forget_keys(&slots);
+            // To be stored with the next group: until then a restart overwrites them again.
+            for condemned in condemned {
+                match condemned {
+                    Condemned::Citizen(slot) => self.group.put(rows::erased(slot), Condemned::DONE.to_vec()),
+                    Condemned::Message(slot) | Condemned::MessageOf(slot) => self.group.remove(rows::erased(slot)),
+                }
+            }
+            if !entries.is_empty() {
+                self.group.put(rows::ERASED_TO, encode_count(self.erased.len()));
+            }
+        }
+        let turnover = self.vault.keyring.numbering.turnover();
+        if turnover.stage == Stage::Over {
+            self.vault.keyring.numbering.renew(turnover.former()).map_err(StoreError::Keys)?;
+            self.turn(Turnover { stage: Stage::Steady, ..turnover });
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, turnover: Turnover) {
+        self.vault.keyring.numbering.set_turnover(turnover);
+        self.group.put(rows::NUMBER_KEY, turnover.encode());
+    }
+
+    /// Stages some more rows of numbers under the other secret, if an erasure has
+    /// asked for it.
+    pub(super) fn hash_anew(&mut self, slice: usize) -> Result<Pruned, StoreError> {
+        let turnover = self.vault.keyring.numbering.turnover();
+        if !self.group.numbers.is_empty() {
+            // Rows that are not committed yet would be passed over.
+            return Ok(Pruned::More);
+        }
+        match turnover.stage {
+            Stage::Steady if turnover.is_wanted => {
+                self.turn(Turnover { current: turnover.former(), stage: Stage::UnderWay, is_wanted: false });
+                return Ok(Pruned::More);
+            }
+            Stage::Steady => return Ok(Pruned::Done),
+            // Until the former secret has been overwritten, it is not used again.
+            Stage::Over => return Ok(if turnover.is_wanted { Pruned::More } else { Pruned::Done }),
+            Stage::UnderWay => {}
+        }
+        let (vault, former) = (Arc::clone(&self.vault), turnover.former());
+        let mut left = slice;
+        for row in vault.tree.scan_prefix([b'N', former]) {
+            if left == 0 {
+                return Ok(Pruned::More);
+            }
+            left -= 1;
+            let (key, value) = row?;
+            let slot = Input::new(&value, "the owner of a number").u32()?;
+            let held = self.held(vault.remaining(CitizenId(slot)).0)?;
+            let is_it = |digest: &&[u8; 16]| rows::number(&vault.keyring.numbering.place_by(former, digest)).as_ref() == &*key;
+            if let Some(digest) = held.as_ref().and_then(|held| held.numbers.iter().find(is_it)) {
+                self.group.put(rows::number(&vault.keyring.numbering.place(digest)), value.to_vec());
+            }
+            self.group.remove(&key);
+        }
+        for key in vault.tree.scan_prefix([b'K', former]).keys() {
+            if left == 0 {
+                return Ok(Pruned::More);
+            }
+            left -= 1;
+            let key = key?;
+            let id = rows::last_u64(&key).ok_or(Undecodable { what: "the key of a message in quarantine" })?;
+            if let Some(number) = self.quarantined_now(id)?.and_then(|message| message.personnummer) {
+                let digest = vault.keyring.number(&number);
+                self.group.put(rows::quarantined_about(&vault.keyring.numbering.place(&digest), id), Vec::new());
+            }
+            self.group.remove(&key);
+        }
+        if left < slice {
+            // What this has staged is committed first.
+            return Ok(Pruned::More);
+        }
+        self.turn(Turnover { stage: Stage::Over, ..turnover });
+        Ok(if turnover.is_wanted { Pruned::More } else { Pruned::Done })
+    }
+
+    /// Overwrites the slots that a crash kept from being overwritten, and erases
+    /// whom the list says to have been erased since this store was copied.
+    pub(super) fn finish_erasures(&mut self) -> Result<(), StoreError> {
+        for row in self.vault.tree.scan_prefix(b"E") {
+            let (key, value) = row?;
+            let slot = rows::first_citizen(&key).ok_or(Undecodable { what: "the key of an erased citizen" })?.0;
+            let condemned = [Condemned::Citizen(slot), Condemned::Message(slot), Condemned::MessageOf(slot)];
+            self.condemned.extend(condemned.into_iter().find(|condemned| condemned.encode() == *value));
+        }
+        self.flush()?;
+        if self.erased.len() > erased_to(&self.vault)? {
+            self.erase_again()?;
+        }
+        Ok(())
+    }
+
+    fn erase_again(&mut self) -> Result<(), StoreError> {
+        let entries = self.erased.all().map_err(StoreError::Erased)?;
+        let (mut never_given, mut found) = (Vec::new(), Vec::new());
+        for slot in 0..self.vault.keyring.slots() {
+            let seed = self.vault.keyring.seed(slot).map_err(StoreError::Keys)?;
+            if entries.contains(&self.erased.entry(slot, &seed)) {
+                let list = if slot < self.given.next_slot { &mut found } else { &mut never_given };
+                list.push(slot);
+            }
+        }
+        // Given to somebody after the copy was made: here it is free again, and
+        // must not be taken for an erased one when somebody else gets it.
+        self.vault.keyring.erase(&never_given).map_err(StoreError::Keys)?;
+        for slot in &found {
+            let is_known = self.vault.tree.contains_key(rows::citizen(self.vault.remaining(CitizenId(*slot)).0))?;
+            if is_known {
+                self.erase(CitizenId(*slot))?;
+                self.erased_again += 1;
+            }
+        }
+        let messages: Vec<u64> = self.vault.messages_under(&found)?;
+        for id in messages {
+            self.release_as(id, Condemned::MessageOf)?;
+        }
+        self.group.put(rows::ERASED_TO, encode_count(self.erased.len()));
+        self.commit(Durability::Flush)?;
+        self.commit(Durability::Flush)
+    }
+
+    /// Returns how many citizens opening has erased again, because the list of
+    /// erased slots was ahead of the store.
+    #[must_use]
+    pub fn erased_again(&self) -> u64 {
+        self.erased_again
+    }
+}
+
+/// Returns how many entries of the list a store has seen.
+pub(super) fn erased_to(vault: &Vault) -> Result<u64, StoreError> {
+    let Some(row) = vault.tree.get(rows::ERASED_TO)? else { return Ok(0) };
+    Ok(Input::versioned(&row, "how far the erased slots are known")?.u64()?)
+}
+
+fn encode_count(count: u64) -> Vec<u8> {
+    let mut out = vec![1];
+    out.extend_from_slice(&count.to_be_bytes());
+    out
+}

@@ -1,0 +1,264 @@
+//! Backups taken while the store is in use, restored; and stores that are not
+//! what they should be.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::core::ids::{DeliveryKey, EventSeq, Personnummer};
+use crate::core::outbox::{Death, Delivery, State};
+use crate::core::records::{Change, Records};
+use crate::core::time::Moment;
+
+use super::super::backup::ManifestError;
+use super::super::{Durability, Options, RestoreError, Store, restore};
+use super::samples::Dice;
+use super::{OnDisk, Stored};
+
+fn number(at: u64) -> Personnummer {
+    Dice::new(at % 13 + 500).personnummer()
+}
+
+/// Goes on with a life: events, rows, finishes, messages.
+fn live(disk: &mut OnDisk, from: u64, to: u64) {
+    let mut dice = Dice::new(from);
+    for seq in from..=to {
+        let number = number(seq);
+        let citizen = disk.find_citizen(&number).expect("readable");
+        let citizen = citizen.unwrap_or_else(|| disk.enroll(&number).expect("enrolled"));
+        let admission = Arc::new(dice.admission(seq, citizen, number));
+        disk.stage(Change::Admit(Arc::clone(&admission))).expect("staged");
+        for (at, (recipient, _)) in admission.deliveries.iter().enumerate() {
+            let key = DeliveryKey { recipient: *recipient, seq: EventSeq(seq) };
+            let event = Arc::clone(&admission.event);
+            if at == 0 {
+                let state = if seq % 5 == 0 { State::Dead { at: Moment(1), why: Death::Expired } } else { State::Pending };
+                let row = Delivery { state, failures: Vec::new(), ..dice.delivery(key, citizen, Arc::clone(&event)) };
+                disk.stage(Change::PutDelivery(row)).expect("staged");
+            }
+            if at != 0 || seq % 3 == 0 {
+                let (end, at_moment) = (dice.end(), dice.moment());
+                disk.stage(Change::Finish { key, citizen, event, had_row: at == 0, end, attempts: 1, at: at_moment }).expect("staged");
+            }
+        }
+        if seq % 7 == 0 {
+            let quarantined = dice.quarantined(disk.next_quarantine_id());
+            disk.stage(Change::Quarantine(quarantined)).expect("staged");
+        }
+        if seq % 4 == 0 {
+            disk.stage(Change::SetLowWater(EventSeq(seq - 3))).expect("staged");
+            disk.commit_group(Durability::Lazy);
+        }
+    }
+    disk.commit_group(Durability::Flush);
+}
+
+/// Everything that can be asked, as text.
+fn contents(store: &mut Store) -> Vec<String> {
+    let mut all = vec![format!("{:?} {:?}", store.last_seq(), store.row_counts().expect("readable"))];
+    for seq in 1..=store.last_seq().0 {
+        let admission = store.admission(EventSeq(seq)).expect("readable");
+        for (recipient, _) in admission.iter().flat_map(|admission| &admission.deliveries) {
+            let key = DeliveryKey { recipient: *recipient, seq: EventSeq(seq) };
+            all.push(format!("{:?} {:?}", store.fate(key).expect("readable"), store.delivery(key).expect("readable")));
+        }
+        if let Some(admission) = &admission {
+            assert!(store.has_seen(&admission.event.mark).expect("readable"));
+            all.push(format!("{:?}", store.holders(admission.citizen, &admission.event.external_id).expect("readable")));
+        }
+        all.push(format!("{admission:?}"));
+    }
+    for at in 0..13 {
+        let citizen = store.find_citizen(&number(at)).expect("readable");
+        all.push(format!("{citizen:?} {:?}", citizen.map(|citizen| store.citizen(citizen).expect("readable"))));
+    }
+    all.push(format!("{:?}", store.reader().quarantine(0, usize::MAX).expect("readable")));
+    all
+}
+
+fn verified(store: &mut Store) -> Vec<String> {
+    let mut found = Vec::new();
+    let verified = store.verify(|why| found.push(why.to_owned()), |_| {}).expect("readable");
+    assert_eq!(verified.breaches, found.len() as u64);
+    assert!(verified.rows > 10);
+    found
+}
+
+fn elsewhere(disk: &OnDisk, name: &str) -> Options {
+    let options = disk.options().clone();
+    let dir = options.data_dir.parent().expect("a directory").join(name);
+    Options { data_dir: dir, ..options }
+}
+
+#[test]
+fn a_backup_of_a_store_in_use_is_of_the_moment_that_it_ended() {
+    let mut disk = OnDisk::new();
+    live(&mut disk, 1, 300);
+    let [gone, gone_later] = [31, 32].map(|seed| Dice::new(seed).personnummer());
+    for number in [gone, gone_later] {
+        disk.enroll(&number).expect("enrolled");
+    }
+    let dir = disk.options().data_dir.parent().expect("a directory").join("backup");
+    let mut copying = disk.store().begin_backup(&dir).expect("begun");
+    assert!(disk.store().begin_backup(&dir).is_err(), "one at a time");
+    live(&mut disk, 301, 350);
+    // The writer goes on between any two rows.
+    let rows = std::thread::scope(|scope| {
+        let copier = scope.spawn(|| {
+            copying.copy_rows(&mut |_| {}).expect("copied");
+            copying
+        });
+        live(&mut disk, 351, 600);
+        copier.join().expect("copied")
+    });
+    copying = rows;
+    let erased = disk.find_citizen(&gone).expect("readable").expect("known");
+    disk.store().erase(erased).expect("erased");
+    live(&mut disk, 601, 650);
+    let noted = disk.store().end_backup().expect("noted");
+    let expected = contents(disk.store());
+    // While keys are copied, none is overwritten.
+    let later = disk.find_citizen(&gone_later).expect("readable").expect("known");
+    disk.store().erase(later).expect("erased, and the key kept for now");
+    live(&mut disk, 651, 700);
+    copying.copy_keys().expect("copied");
+    let manifest = copying.finish(noted, Moment(7)).expect("finished");
+    disk.store().release_keys();
+    disk.commit_group(Durability::Flush);
+    assert_eq!((manifest.last_seq, manifest.records().1 > 100), (650, true));
+
+    // As if the erasure after it had never been.
+    let list = disk.options().erased_list.clone();
+    let kept = std::fs::read(&list).expect("the list");
+    let options = Options { erased_list: elsewhere(&disk, "none.erased").data_dir, ..elsewhere(&disk, "restored") };
+    std::fs::write(&options.erased_list, &kept[..64]).expect("written");
+    restore(&dir, &options, |_| {}).expect("restored");
+    let mut restored = Store::open(&options).expect("a store");
+    for (is, was) in contents(&mut restored).iter().zip(&expected) {
+        assert_eq!(is, was);
+    }
+    assert!(restored.find_citizen(&gone_later).expect("readable").is_some(), "at that moment the citizen was known");
+    assert_eq!(verified(&mut restored), [] as [&str; 0]);
+    drop(restored);
+    assert!(matches!(restore(&dir, &options, |_| {}), Err(RestoreError::Occupied(_))));
+
+    // With the list as it is, the citizen that was erased since is erased again.
+    let options = elsewhere(&disk, "again");
+    restore(&dir, &options, |_| {}).expect("restored");
+    for _ in 0..2 {
+        let mut restored = Store::open(&options).expect("a store");
+        assert_eq!(restored.find_citizen(&gone).expect("readable"), None);
+        assert_eq!(restored.find_citizen(&gone_later).expect("readable"), None);
+        assert!(restored.find_citizen(&number(7)).expect("readable").is_some());
+        assert_eq!(verified(&mut restored), [] as [&str; 0]);
+        // Whoever gets a slot from now on is nobody who was erased elsewhere.
+        restored.enroll(&Dice::new(9999).personnummer()).expect("enrolled");
+        restored.commit(Durability::Flush).expect("committed");
+    }
+    let mut restored = Store::open(&options).expect("a store");
+    assert_eq!(restored.erased_again(), 0, "once");
+    assert!(restored.find_citizen(&Dice::new(9999).personnummer()).expect("readable").is_some());
+    assert!(verified(disk.store()).is_empty());
+}
+
+#[test]
+fn an_old_copy_of_the_directory_forgets_as_well() {
+    let mut disk = OnDisk::new();
+    live(&mut disk, 1, 60);
+    disk.close();
+    let copy = elsewhere(&disk, "copy");
+    copy_all(&disk.options().data_dir, &copy.data_dir);
+    disk.reopen();
+    // Somebody new gets a slot that the copy has not given yet, and goes again.
+    let newcomer = Dice::new(777).personnummer();
+    for number in [number(3), newcomer] {
+        let citizen = disk.find_citizen(&number).expect("readable");
+        let citizen = citizen.unwrap_or_else(|| disk.enroll(&number).expect("enrolled"));
+        disk.store().erase(citizen).expect("erased");
+    }
+    disk.close();
+    let mut old = Store::open(&copy).expect("the copy");
+    assert_eq!(old.erased_again(), 1);
+    assert_eq!(old.find_citizen(&number(3)).expect("readable"), None);
+    let other = old.enroll(&newcomer).expect("enrolled");
+    old.commit(Durability::Flush).expect("committed");
+    drop(old);
+    let mut old = Store::open(&copy).expect("the copy");
+    assert_eq!(old.find_citizen(&newcomer).expect("readable"), Some(other), "is not taken for the erased one");
+    drop(old);
+    std::fs::remove_file(&copy.erased_list).expect("removed");
+    let refusal = Store::open(&copy).expect_err("no list").to_string();
+    assert!(refusal.contains("data.erased") && refusal.contains("put it back"), "{refusal}");
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        let to = to.join(path.file_name().expect("a name"));
+        if path.is_dir() { copy_all(&path, &to) } else { std::fs::copy(&path, &to).map(drop).expect("copied") }
+    }
+}
+
+#[test]
+fn what_is_not_a_whole_backup_is_refused() {
+    let mut disk = OnDisk::new();
+    live(&mut disk, 1, 40);
+    let parent = disk.options().data_dir.parent().expect("a directory").to_owned();
+    let dir = parent.join("backup");
+    disk.store().back_up(&dir, Moment(1), |_| {}).expect("a backup");
+    assert!(disk.store().back_up(&dir, Moment(1), |_| {}).is_err(), "never over another");
+    let options = elsewhere(&disk, "restored");
+    for name in ["rows", "changes", "citizen-keys", "number-keys"] {
+        let damaged = parent.join(format!("damaged-{name}"));
+        copy_all(&dir, &damaged);
+        let mut bytes = std::fs::read(damaged.join(name)).expect("a file");
+        match bytes.last_mut() {
+            Some(last) => *last ^= 1,
+            None => bytes.push(0),
+        }
+        std::fs::write(damaged.join(name), bytes).expect("written");
+        let refused = restore(&damaged, &options, |_| {});
+        assert!(matches!(&refused, Err(RestoreError::Backup(ManifestError::Damaged { file, .. })) if file == name), "{refused:?}");
+    }
+    std::fs::remove_file(parent.join("damaged-rows/manifest")).expect("removed");
+    assert!(matches!(restore(&parent.join("damaged-rows"), &options, |_| {}), Err(RestoreError::Backup(ManifestError::Unfinished(_)))));
+    let other_key = Options { key_file: parent.join("other.key"), ..options.clone() };
+    super::super::MasterKey::create(&other_key.key_file).expect("a key");
+    assert!(matches!(restore(&dir, &other_key, |_| {}), Err(RestoreError::WrongKey(_))));
+    assert!(!options.data_dir.join("store").exists());
+    restore(&dir, &options, |_| {}).expect("restored after all");
+}
+
+#[test]
+fn verifying_finds_what_is_broken() {
+    let mut disk = OnDisk::new();
+    live(&mut disk, 1, 120);
+    disk.close();
+    disk.reopen();
+    assert_eq!(verified(disk.store()), [] as [&str; 0]);
+    let first = |disk: &mut OnDisk, letter: u8| {
+        let row = disk.store().vault.tree.scan_prefix([letter]).next().expect("such a row").expect("readable");
+        (row.0, row.1)
+    };
+    // A row that goes missing, and a bit that flips, in each kind that refers to others.
+    for (letter, flips) in
+        [(b'N', false), (b'C', true), (b'J', true), (b'S', true), (b'W', true), (b'X', false), (b'Q', true), (b'K', false), (b'R', false)]
+    {
+        let (key, value) = first(&mut disk, letter);
+        let tree = disk.store().vault.tree.clone();
+        tree.remove(&key).expect("removed");
+        let found = verified(disk.store());
+        // Without its messages a journal or a row of finishes is only shorter.
+        assert!(!found.is_empty() || matches!(letter, b'S' | b'J' | b'K' | b'Q'), "{} is missing", char::from(letter));
+        if flips {
+            let mut garbled = value.to_vec();
+            *garbled.last_mut().expect("bytes") ^= 1;
+            tree.insert(&key, garbled).expect("written");
+            let found = verified(disk.store());
+            assert!(!found.is_empty(), "{} is garbled", char::from(letter));
+            assert!(found.iter().all(|why| !why.contains("0101")), "{found:?}");
+        }
+        tree.insert(&key, value).expect("put back");
+        assert_eq!(verified(disk.store()), [] as [&str; 0]);
+    }
+}

@@ -1,0 +1,257 @@
+//! The whole store checked: every row can be read and unsealed, and rows that
+//! refer to one another agree. Reads everything and changes nothing.
+
+use std::sync::Arc;
+
+use crate::core::ids::CitizenId;
+use crate::core::invariants;
+use crate::core::outbox::Delivery;
+
+use super::codec::{Input, Undecodable};
+use super::disk::{Store, index_key};
+use super::error::StoreError;
+use super::journal;
+use super::rows::{self, Shelf};
+use super::vault::{Taken, Vault, label, unsealable};
+
+/// How much was checked, and how much of it is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[must_use]
+pub struct Verified {
+    /// Rows of the store.
+    pub rows: u64,
+    /// What is broken.
+    pub breaches: u64,
+}
+
+/// What one row may turn out to be.
+type Checked = Result<(), Fault>;
+
+/// A row that is not what it should be, or a store that cannot be read at all.
+enum Fault {
+    Breach(String),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unsealable { .. } | StoreError::Damaged(_) | StoreError::Contradiction(_) => Self::Breach(in_words(&error)),
+            StoreError::Full
+            | StoreError::Sled(_)
+            | StoreError::Keys(_)
+            | StoreError::Witness(_)
+            | StoreError::Erased(_)
+            | StoreError::Exhausted => Self::Store(error),
+        }
+    }
+}
+
+impl From<Undecodable> for Fault {
+    fn from(error: Undecodable) -> Self {
+        Self::Breach(error.to_string())
+    }
+}
+
+impl From<sled::Error> for Fault {
+    fn from(error: sled::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+fn in_words(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        words = format!("{words}: {error}");
+        source = error.source();
+    }
+    words
+}
+
+fn demand(holds: bool, why: &str) -> Checked {
+    if holds { Ok(()) } else { Err(Fault::Breach(why.to_owned())) }
+}
+
+impl Store {
+    /// Checks the whole store, between groups; `tell` hears of everything that is
+    /// broken, in words without personal data, and of how many rows have been
+    /// looked at.
+    ///
+    /// # Errors
+    /// When the store cannot be read at all.
+    pub fn verify(&mut self, mut tell: impl FnMut(&str), mut progress: impl FnMut(u64)) -> Result<Verified, StoreError> {
+        let vault = Arc::clone(&self.vault);
+        let mut verified = Verified::default();
+        for row in vault.tree.iter() {
+            let (key, value) = row?;
+            verified.rows += 1;
+            if verified.rows.is_multiple_of(10_000) {
+                progress(verified.rows);
+            }
+            match self.check_row(&vault, &key, &value) {
+                Ok(()) => {}
+                Err(Fault::Store(error)) => return Err(error),
+                Err(Fault::Breach(why)) => {
+                    verified.breaches += 1;
+                    tell(&format!("{}: {why}", named(&key)));
+                }
+            }
+        }
+        for (set, found) in [("i", self.index.check(&vault.tree)?), ("l", self.ledger.check(&vault.tree)?)] {
+            for why in found {
+                verified.breaches += 1;
+                tell(&format!("set {set}: {why}"));
+            }
+        }
+        let broken = match invariants::broken(self, deliveries(&vault)) {
+            Ok(broken) => broken,
+            // Said already, by the row.
+            Err(StoreError::Unsealable { .. } | StoreError::Damaged(_)) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        for broken in broken {
+            verified.breaches += 1;
+            tell(&broken.to_string());
+        }
+        Ok(verified)
+    }
+
+    fn check_row(&self, vault: &Vault, key: &[u8], value: &[u8]) -> Checked {
+        let slot = || rows::first_citizen(key).map(|slot| slot.0).ok_or(Undecodable { what: "the key of a row" });
+        match key.first() {
+            // The store itself: checked when it was opened.
+            Some(b'm') => Ok(()),
+            Some(b'N') => {
+                let slot = Input::new(value, "the owner of a number").u32()?;
+                demand(self.is_given(slot), "leads to a citizen that there never was")?;
+                let remaining = vault.remaining(CitizenId(slot)).0;
+                let known = vault.held(remaining)?.is_some_and(|held| {
+                    let places = held.numbers.iter().flat_map(|number| vault.keyring.numbering.places(number));
+                    places.into_iter().any(|place| rows::number(&place).as_ref() == key)
+                });
+                demand(known, "the citizen does not know this number: an erasure would miss it")
+            }
+            Some(b'C') => {
+                let slot = slot()?;
+                demand(self.is_given(slot), "a citizen that there never was")?;
+                demand(!vault.tree.contains_key(rows::erased(slot))?, "is kept though the citizen was erased")?;
+                demand(vault.remaining(CitizenId(slot)).0 == slot, "is kept though the citizen is another one now")?;
+                let held = vault.held(slot)?;
+                for number in held.iter().flat_map(|held| &held.numbers) {
+                    let mut owner = None;
+                    for place in vault.keyring.numbering.places(number) {
+                        if let Some(row) = vault.tree.get(rows::number(&place))? {
+                            owner = Some(Input::new(&row, "the owner of a number").u32()?);
+                        }
+                    }
+                    let leads_here = owner.is_some_and(|owner| vault.remaining(CitizenId(owner)).0 == slot);
+                    demand(leads_here, "a number of the citizen's does not lead to the citizen")?;
+                }
+                Ok(())
+            }
+            Some(b'M') => demand(self.is_given(slot()?), "a citizen that there never was"),
+            Some(b'E') => {
+                let slot = slot()?;
+                demand(self.is_given(slot), "a citizen that there never was")?;
+                demand(!vault.tree.contains_key(rows::citizen(slot))?, "the citizen was erased, and is kept")
+            }
+            Some(b'J') => self.check_journal(vault, key, value),
+            Some(b'S') => {
+                let sealed = Input::versioned(value, "finished deliveries")?;
+                let bytes = vault.keyring.store.open(key, sealed.rest()).map_err(|_| unsealable(key))?;
+                super::codec::decode_finishes(&bytes)?;
+                Ok(())
+            }
+            Some(b'W' | b'D') => {
+                let (label, _) = label(value)?;
+                let of = rows::delivery_key(key).ok_or(Undecodable { what: "the key of a delivery" })?;
+                demand(key[0] == label.state.shelf().letter(), "is among the wrong ones")?;
+                demand(
+                    vault.tree.contains_key(rows::of_citizen(label.slot, of))?,
+                    "is not found by its citizen: an erasure would miss it",
+                )?;
+                demand(vault.unseal_delivery(key, value)?.is_some(), "the citizen was erased, and it is kept")
+            }
+            Some(b'X') => {
+                let (slot, of) = (slot()?, rows::delivery_key(key).ok_or(Undecodable { what: "the key of a citizen's delivery" })?);
+                let label = vault.label(of)?;
+                demand(label.is_some_and(|label| label.slot == slot), "leads to no delivery of the citizen's")
+            }
+            Some(b'F') => {
+                let mut input = Input::versioned(value, "a finished delivery")?;
+                let slot = input.u32()?;
+                if let Some(bytes) = vault.unseal(slot, key, input.rest())? {
+                    super::codec::decode_ended(&bytes)?;
+                }
+                Ok(())
+            }
+            Some(b'Q') => {
+                let id = rows::first_u64(key).ok_or(Undecodable { what: "the key of a message in quarantine" })?;
+                let found = vault.unseal_quarantined(id, key, value)?;
+                demand(found.is_some(), "its key is gone, and it is kept")?;
+                let number = found.and_then(|(_, message)| message.personnummer);
+                let Some(number) = number else { return Ok(()) };
+                let mut is_found = false;
+                for place in vault.keyring.numbering.places(&vault.keyring.number(&number)) {
+                    is_found |= vault.tree.contains_key(rows::quarantined_about(&place, id))?;
+                }
+                demand(is_found, "is not found by its number: an erasure would miss it")
+            }
+            Some(b'K') => {
+                let id = rows::last_u64(key).ok_or(Undecodable { what: "the key of a message in quarantine" })?;
+                demand(vault.tree.contains_key(rows::quarantined(id))?, "leads to no message")
+            }
+            // Of runs, checked by themselves; and of whatever keeps its own rows.
+            Some(_) => Ok(()),
+            None => Err(Fault::Breach("a row without a key".to_owned())),
+        }
+    }
+
+    fn check_journal(&self, vault: &Vault, key: &[u8], value: &[u8]) -> Checked {
+        let first = rows::first_u64(key).ok_or(Undecodable { what: "the key of a row of the journal" })?;
+        let mut last = first.saturating_sub(1);
+        for entry in journal::entries(first, value) {
+            let entry = entry?;
+            demand(entry.seq > last, "events are not in order")?;
+            last = entry.seq;
+            demand(self.is_given(entry.slot), "an event about a citizen that there never was")?;
+            if let Taken::Whole(admission) = vault.taken(&entry)? {
+                let events = &vault.keyring.events;
+                demand(entry.mark == events.of(admission.event.mark.as_bytes()), "the fingerprint of an event is another one's")?;
+                let told = admission.deliveries.iter().map(|(recipient, _)| *recipient);
+                let ids = told.map(|recipient| events.of(admission.event.mark.wsb_id(recipient).as_bytes()));
+                let ids: Vec<u64> = ids.chain([events.of(admission.event.id.as_bytes())]).collect();
+                demand(entry.wsb_ids == ids, "the fingerprint of a WSB is another one's")?;
+            }
+            for fingerprint in entry.wsb_ids.iter().chain([&entry.mark]) {
+                let found = self.index.find(&vault.tree, &fingerprint.to_be_bytes())?;
+                demand(found.contains(&index_key(*fingerprint, entry.seq)), "an event is not found by its fingerprint")?;
+            }
+        }
+        demand(last <= self.last_seq, "an event after the newest")
+    }
+
+    fn is_given(&self, slot: u32) -> bool {
+        (1..self.given.next_slot).contains(&slot)
+    }
+}
+
+/// Returns every delivery that has a row and can be read; what cannot has been
+/// told of.
+fn deliveries(vault: &Vault) -> impl Iterator<Item = Delivery> {
+    let of = |shelf: Shelf| vault.tree.scan_prefix([shelf.letter()]);
+    let rows = of(Shelf::Waiting).chain(of(Shelf::Dead)).filter_map(Result::ok);
+    rows.filter_map(|(key, value)| vault.unseal_delivery(&key, &value).ok().flatten())
+}
+
+/// Names a row by its letter and numbers, which say nothing of anybody.
+fn named(key: &[u8]) -> String {
+    let letter = key.first().map_or('?', |letter| char::from(*letter));
+    // Behind these stands a hash of a number: not even that is shown.
+    if matches!(letter, 'N' | 'K') {
+        return format!("a row {letter}");
+    }
+    let numbers: String = key.iter().skip(1).map(|byte| format!("{byte:02x}")).collect();
+    format!("row {letter} {numbers}")
+}

@@ -17,7 +17,7 @@ use crate::config::{LoadError, RoutingWatch, Tokens, TokensError, TokensWatch};
 use crate::core::engine::{Engine, Fact, Limits, Outgoing};
 use crate::core::policy::{Domain, Horizons, Rules};
 use crate::core::time::Moment;
-use crate::http::{self, Guesses, Health, Server};
+use crate::http::{self, Backups, Guesses, Health, Server};
 use crate::ops::Replays;
 use crate::store::{self, Store};
 use crate::telemetry::Metrics;
@@ -132,6 +132,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         rules: rules_rx,
         health,
         replays: Replays::default(),
+        backups: Backups::default(),
         tokens: tokens_rx,
         guesses: Guesses::default(),
     };

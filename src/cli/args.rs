@@ -50,6 +50,10 @@ pub struct Common {
     /// The master key; default: the data directory's name with `.key` after it.
     #[arg(long, global = true, env = "WSB_KEY_FILE")]
     pub key_file: Option<PathBuf>,
+    /// The list of erased citizens, which holds no numbers; default: the data
+    /// directory's name with `.erased` after it.
+    #[arg(long, global = true, env = "WSB_ERASED_LIST")]
+    pub erased_list: Option<PathBuf>,
     /// How much is logged: error, warn, info, debug, trace or off.
     #[arg(long, global = true, env = "WSB_LOG", default_value = "info")]
     pub log: String,
@@ -80,6 +84,12 @@ pub enum Command {
     Recipients(RecipientsArguments),
     /// Shows everything that happened with an event, and why.
     Trace(TraceArguments),
+    /// Copies the store while the broker runs, or without it.
+    Backup(BackupArguments),
+    /// Makes a store of a backup, in an empty data directory.
+    Restore(RestoreArguments),
+    /// Checks every row of the store, without a running broker.
+    Verify,
     /// Makes tokens of the admin API, and checks the file that names them.
     Token(TokenArguments),
     /// Creates the master key file.
@@ -105,6 +115,22 @@ pub struct RunArguments {
     /// How long finishing what is under way may take at a shutdown, in seconds.
     #[arg(long, env = "WSB_SHUTDOWN_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(0..=3600))]
     pub shutdown_seconds: u64,
+}
+
+/// `backup`
+#[derive(Debug, Args)]
+pub struct BackupArguments {
+    /// The directory, new or empty; of the broker's machine, if it runs.
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+}
+
+/// `restore`
+#[derive(Debug, Args)]
+pub struct RestoreArguments {
+    /// The directory of the backup.
+    #[arg(long, value_name = "DIR")]
+    pub from: PathBuf,
 }
 
 /// How an answer is written.

@@ -3,6 +3,7 @@
 
 mod admin;
 mod args;
+mod backup;
 mod check;
 mod deliveries;
 mod events;
@@ -54,6 +55,9 @@ fn act(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Recipients(arguments) => deliveries::recipients(&common, &arguments),
         Command::Trace(arguments) => deliveries::trace(&common, &arguments),
         Command::Replays(arguments) => replays::replays(&common, &arguments),
+        Command::Backup(arguments) => backup::backup(&common, &arguments),
+        Command::Restore(arguments) => backup::restore(&common, &arguments),
+        Command::Verify => backup::verify(&common),
         Command::Token(arguments) => token::token(&arguments),
         Command::InitKey => keys::init_key(&common),
     }

@@ -26,6 +26,9 @@ pub fn key_file(common: &Common) -> PathBuf {
 pub fn store_options(common: &Common) -> Options {
     let mut options = Options::new(&common.data_dir);
     options.key_file = key_file(common);
+    if let Some(list) = &common.erased_list {
+        options.erased_list.clone_from(list);
+    }
     options
 }
 

@@ -5,6 +5,7 @@
 
 mod access;
 mod admin;
+mod backup;
 mod calls;
 mod deliveries;
 mod extract;
@@ -28,6 +29,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 pub use access::{Needs, Principal, Refused};
+pub use backup::Backups;
 pub use calls::Call;
 pub use guesses::Guesses;
 pub use status::Health;
@@ -56,6 +58,8 @@ pub struct Server {
     pub health: Health,
     /// The replays that have been asked for.
     pub replays: Replays,
+    /// How the latest backup is.
+    pub backups: Backups,
     /// What admits to the admin API; without any nothing does.
     pub tokens: watch::Receiver<Arc<Tokens>>,
     /// What is known of addresses that sent unknown ones.
@@ -112,6 +116,8 @@ fn calls(server: &Shared) -> (Router<Shared>, Vec<Call>) {
         .get("/quarantine", Needs::Viewer, quarantine::list)
         .post("/quarantine/{id}/retry", Needs::Operator, quarantine::retry)
         .post("/quarantine/{id}/discard", Needs::Operator, quarantine::discard)
+        .get("/backup", Needs::Operator, backup::show)
+        .post("/backup", Needs::Operator, backup::start)
         .post("/explain", Needs::Viewer, admin::explain)
         .post("/import", Needs::Operator, admin::import)
         .finish()

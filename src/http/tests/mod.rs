@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 
-use super::{Call, Guesses, Health, Server, bind, calls, serve};
+use super::{Backups, Call, Guesses, Health, Server, bind, calls, serve};
 use crate::amqp::{LinkState, Side};
 use crate::app::now;
 use crate::config::{Role, TokenHash};
@@ -152,6 +152,7 @@ impl World {
                 stopping: watch::channel(false).1,
             },
             replays: Replays::default(),
+            backups: Backups::default(),
             tokens: self.tokens.subscribe(),
             guesses: Guesses::default(),
         }

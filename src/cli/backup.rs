@@ -1,0 +1,105 @@
+//! `wsb-broker backup`, `restore` and `verify`
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::args::{BackupArguments, Common, RestoreArguments};
+use super::exit::{Exit, Failure};
+use super::open::{Opened, open, store_options};
+use super::terminal::Progress;
+use crate::app::now;
+use crate::store::{self, BackupError, Create, OpenError, Options, RestoreError, Store};
+
+/// How often a running broker is asked how far it is.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+
+pub fn backup(common: &Common, arguments: &BackupArguments) -> Result<Exit, Failure> {
+    let unusable = |error| Failure::new(Exit::Usage, error).in_file(&arguments.to);
+    let to = std::path::absolute(&arguments.to).map_err(unusable)?;
+    match open(common, Create::Never)? {
+        Opened::Here(mut store) => {
+            let mut progress = Progress::new("copying rows", 0);
+            let manifest = store.back_up(&to, now(), |rows| progress.at(rows)).map_err(|error| backup_failure(error, &to))?;
+            progress.end();
+            let (rows, _) = manifest.records();
+            println!("backup of {rows} rows, up to event {}, in {}", manifest.last_seq, to.display());
+        }
+        Opened::There(admin) => {
+            admin.post("/backup", "application/json", json!({ "to": to }).to_string().as_bytes())?;
+            let mut progress = Progress::new("copying rows", 0);
+            let done = loop {
+                let answer = admin.get("/backup")?;
+                progress.at(answer["rows"].as_u64().unwrap_or(0));
+                match answer["state"].as_str() {
+                    Some("running") => std::thread::sleep(ASK_EVERY),
+                    _ => break answer,
+                }
+            };
+            progress.end();
+            if done["state"] != "done" {
+                let why = done["why"].as_str().unwrap_or("the broker does not say why");
+                return Err(Failure::words(Exit::No, format!("no backup was taken: {why}")));
+            }
+            println!("backup of {} rows, up to event {}, in {}", done["rows"], done["last_seq"], to.display());
+        }
+    }
+    println!("the master key is not in it: keep that, and the list of erased citizens, apart");
+    Ok(Exit::Ok)
+}
+
+fn backup_failure(error: BackupError, to: &Path) -> Failure {
+    let exit = match &error {
+        BackupError::Occupied(_) | BackupError::UnderWay => Exit::Refused,
+        BackupError::Io { .. } | BackupError::Store(_) => Exit::No,
+    };
+    Failure::new(exit, error).in_file(to)
+}
+
+pub fn restore(common: &Common, arguments: &RestoreArguments) -> Result<Exit, Failure> {
+    let options = store_options(common);
+    let mut progress = Progress::new("writing rows", 0);
+    let manifest = store::restore(&arguments.from, &options, |rows| progress.at(rows)).map_err(restore_failure)?;
+    let store = Store::open(&Options { create: Create::Never, ..options }).map_err(|error| Failure::new(Exit::Refused, error))?;
+    progress.end();
+    println!("restored {} from the backup of {}, up to event {}", common.data_dir.display(), manifest.at, manifest.last_seq);
+    if store.erased_again() > 0 {
+        println!("citizens erased since, and now again: {}", store.erased_again());
+    }
+    Ok(Exit::Ok)
+}
+
+fn restore_failure(error: RestoreError) -> Failure {
+    let exit = match &error {
+        RestoreError::Backup(_) | RestoreError::NoStore => Exit::No,
+        RestoreError::Occupied(_)
+        | RestoreError::WrongKey(_)
+        | RestoreError::Key(_)
+        | RestoreError::Open(_)
+        | RestoreError::Io(_)
+        | RestoreError::Sled(_) => Exit::Refused,
+    };
+    Failure::new(exit, error)
+}
+
+pub fn verify(common: &Common) -> Result<Exit, Failure> {
+    let options = Options { create: Create::Never, patience: Duration::from_millis(100), ..store_options(common) };
+    let mut store = Store::open(&options).map_err(|error| {
+        let exit = match &error {
+            OpenError::Damaged { .. } | OpenError::CutShort { .. } => Exit::No,
+            // Of whatever keeps it from being looked at.
+            _ => Exit::Refused,
+        };
+        Failure::new(exit, error)
+    })?;
+    let mut progress = Progress::new("checking rows", 0);
+    let verified = store.verify(|why| println!("{why}"), |rows| progress.at(rows)).map_err(|error| Failure::new(Exit::No, error))?;
+    progress.end();
+    if verified.breaches == 0 {
+        println!("{}: ok, {} rows", common.data_dir.display(), verified.rows);
+        return Ok(Exit::Ok);
+    }
+    println!("{}: {} of {} rows and their indexes are broken", common.data_dir.display(), verified.breaches, verified.rows);
+    Ok(Exit::No)
+}

@@ -221,7 +221,10 @@ impl Store {
                 demand(entry.mark == events.of(admission.event.mark.as_bytes()), "the fingerprint of an event is another one's")?;
                 let told = admission.deliveries.iter().map(|(recipient, _)| *recipient);
                 let ids = told.map(|recipient| events.of(admission.event.mark.wsb_id(recipient).as_bytes()));
-                let ids: Vec<u64> = ids.chain([events.of(admission.event.id.as_bytes())]).collect();
+                let mut ids: Vec<u64> = ids.chain([events.of(admission.event.id.as_bytes())]).collect();
+                if admission.event.ends_record() {
+                    ids.push(vault.ended_record(entry.slot, &admission.event.external_id)?);
+                }
                 demand(entry.wsb_ids == ids, "the fingerprint of a WSB is another one's")?;
             }
             for fingerprint in entry.wsb_ids.iter().chain([&entry.mark]) {

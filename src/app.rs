@@ -14,11 +14,12 @@ use tracing::{error, info, warn};
 
 use crate::amqp::{self, Acks, Link, LinkState, Plan, RecipientQueue, Side, Target, Topology, Trouble};
 use crate::config::{LoadError, RoutingWatch, Tokens, TokensError, TokensWatch};
+use crate::core::audit::{Action, Deed};
 use crate::core::engine::{Engine, Fact, Limits, Outgoing};
 use crate::core::policy::{Domain, Horizons, Rules};
 use crate::core::time::Moment;
 use crate::http::{self, Backups, Guesses, Health, Server};
-use crate::ops::Replays;
+use crate::ops::{self, Replays};
 use crate::store::{self, Store};
 use crate::telemetry::Metrics;
 use crate::writer::{self, Effects, Inbox, Ticket, WriterHandle};
@@ -120,7 +121,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let (reload_tokens, tokens_reloads) = mpsc::channel(1);
     let (tokens_tx, tokens_rx) = watch::channel(Arc::new(tokens));
     if let Some(watch) = tokens_watch {
-        tokio::spawn(follow_tokens(watch, tokens_reloads, settings.admin.clone(), tokens_tx, Arc::clone(&metrics)));
+        tokio::spawn(follow_tokens(watch, tokens_reloads, settings.admin.clone(), tokens_tx, writer.clone(), Arc::clone(&metrics)));
     }
     tokio::spawn(follow_routing(routing, reloads, rules_tx, writer.clone(), link.clone(), Arc::clone(&metrics)));
 
@@ -306,7 +307,12 @@ async fn follow_routing(
             }
         }
         let for_engine = Arc::clone(&new);
-        if writer.ask(move |access| access.engine.set_rules(for_engine)).await.is_err() {
+        let about = format!("{} types, {} recipients", new.message_types().count(), new.recipients().count());
+        let taken_over = writer.ask(move |access| {
+            access.engine.set_rules(for_engine);
+            ops::note(access.records, access.now, Deed::new(BROKER, SYSTEM, Action::RoutingReloaded, &about))
+        });
+        if !matches!(taken_over.await, Ok(Ok(()))) {
             return;
         }
         info!(types = new.message_types().count(), recipients = new.recipients().count(), "routing.toml taken over");
@@ -328,6 +334,7 @@ async fn follow_tokens(
     mut asked: mpsc::Receiver<()>,
     admin: Tokens,
     known: watch::Sender<Arc<Tokens>>,
+    writer: WriterHandle<Store>,
     metrics: Arc<Metrics>,
 ) {
     let mut poll = tokio::time::interval(FILE_POLL);
@@ -343,6 +350,10 @@ async fn follow_tokens(
         match loaded {
             None => continue,
             Some(Ok(tokens)) => {
+                let deed = Deed::new(BROKER, SYSTEM, Action::TokensReloaded, &format!("{} tokens", tokens.len()));
+                if !matches!(writer.ask(move |access| ops::note(access.records, access.now, deed)).await, Ok(Ok(()))) {
+                    return;
+                }
                 info!(tokens = tokens.len(), "the file of tokens taken over");
                 known.send_replace(Arc::new(admin.and(&tokens)));
                 metrics.tokens_reloaded(true);
@@ -354,6 +365,11 @@ async fn follow_tokens(
         }
     }
 }
+
+/// Who acts when a file has changed, for the audit log.
+const BROKER: &str = "broker";
+/// The role of what acts by itself.
+const SYSTEM: &str = "system";
 
 /// What the process is asked to do.
 enum Asked {

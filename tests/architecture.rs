@@ -63,7 +63,7 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
 /// The layers of the core; a module imports its own layer and those below.
 const LAYERS: [&[&str]; 5] = [
     &["ids", "time"],
-    &["event", "policy"],
+    &["audit", "event", "policy"],
     &["citizen", "outbox", "replay", "retry", "routing"],
     &["records", "lanes"],
     &["engine", "invariants", "samples"],

@@ -90,6 +90,8 @@ pub enum Command {
     Restore(RestoreArguments),
     /// Checks every row of the store, without a running broker.
     Verify,
+    /// Shows, exports and checks the log of what operators have done.
+    Audit(AuditArguments),
     /// Makes tokens of the admin API, and checks the file that names them.
     Token(TokenArguments),
     /// Creates the master key file.
@@ -390,4 +392,31 @@ pub enum TokenCommand {
         #[arg(env = "WSB_TOKENS")]
         file: PathBuf,
     },
+}
+
+/// `audit`
+#[derive(Debug, Args)]
+pub struct AuditArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: AuditCommand,
+}
+
+/// What can be done with the audit log.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Writes what was done, the oldest first.
+    Export {
+        /// Done at or after this time (RFC 3339).
+        #[arg(long)]
+        since: Option<String>,
+        /// Done before this time (RFC 3339).
+        #[arg(long)]
+        until: Option<String>,
+        /// How it is written; json has one entry a line, with the hashes.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Checks that nothing was changed, left out or put in.
+    Verify,
 }

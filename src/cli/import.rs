@@ -1,12 +1,14 @@
 //! `wsb-broker import`
 
 use super::args::{Common, ImportArguments};
+use super::audit::local_deed;
 use super::events::{lines, read_file};
 use super::exit::{Exit, Failure};
 use super::open::{Opened, open};
 use super::run::load_rules;
 use super::terminal::Progress;
 use crate::app::now;
+use crate::core::audit::Action;
 use crate::core::engine::{Engine, Limits};
 use crate::ops::{self, ImportError, Imported};
 use crate::store::Create;
@@ -28,6 +30,9 @@ pub fn import(common: &Common, arguments: &ImportArguments) -> Result<Exit, Fail
             let file = arguments.file.display().to_string();
             Box::new(move |batch| {
                 let result = ops::import(&mut engine, &mut *store, batch.iter().copied(), now());
+                let first = batch.first().map_or(1, |(number, _)| *number);
+                let deed = local_deed(Action::Imported, &format!("{} lines from line {first}", batch.len()));
+                ops::note(&mut *store, now(), deed).map_err(|error| Failure::new(Exit::Refused, error))?;
                 // The lines before a bad one are taken in all the same.
                 Commit::commit(&mut *store, true).map_err(|error| Failure::new(Exit::Refused, error))?;
                 result.map_err(|error| match error {

@@ -3,6 +3,7 @@
 
 mod admin;
 mod args;
+mod audit;
 mod backup;
 mod check;
 mod deliveries;
@@ -58,6 +59,7 @@ fn act(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Backup(arguments) => backup::backup(&common, &arguments),
         Command::Restore(arguments) => backup::restore(&common, &arguments),
         Command::Verify => backup::verify(&common),
+        Command::Audit(arguments) => audit::audit(&common, &arguments),
         Command::Token(arguments) => token::token(&arguments),
         Command::InitKey => keys::init_key(&common),
     }

@@ -3,11 +3,13 @@
 use serde_json::{Value, json};
 
 use super::args::{Common, Format, QuarantineArguments, QuarantineCommand};
+use super::audit::local_deed;
 use super::exit::{Exit, Failure};
 use super::open::{Opened, open};
 use super::run::load_rules;
 use super::terminal::table;
 use crate::app::now;
+use crate::core::audit::Action;
 use crate::core::engine::{Engine, Limits, Output};
 use crate::ops::{self, QuarantineError};
 use crate::store::{Create, Store};
@@ -102,6 +104,10 @@ fn retry_one(opened: &mut Opened, engine: &mut Engine, id: u64) -> Result<(), Fa
         Opened::Here(store) => {
             let mut out = Output::default();
             let retried = ops::retry(engine, &mut **store, id, now(), &mut out);
+            if retried.is_ok() {
+                let deed = local_deed(Action::QuarantineRetried, &id.to_string());
+                ops::note(&mut **store, now(), deed).map_err(store_failure)?;
+            }
             Commit::commit(&mut **store, true).map_err(store_failure)?;
             retried.map(drop).map_err(quarantine_failure)
         }
@@ -110,12 +116,14 @@ fn retry_one(opened: &mut Opened, engine: &mut Engine, id: u64) -> Result<(), Fa
 }
 
 fn discard(common: &Common, id: u64, why: &str) -> Result<Exit, Failure> {
-    if why.trim().is_empty() {
-        return Err(Failure::words(Exit::Usage, "a reason is needed: --why"));
-    }
+    let why = ops::reason(why).map_err(|refused| Failure::words(Exit::Usage, format!("--why: {refused}")))?;
     match open(common, Create::Never)? {
         Opened::Here(mut store) => {
             let discarded = ops::discard(&mut *store, id);
+            if discarded.is_ok() {
+                let deed = local_deed(Action::QuarantineDiscarded, &id.to_string()).because(why);
+                ops::note(&mut *store, now(), deed).map_err(store_failure)?;
+            }
             Commit::commit(&mut *store, true).map_err(store_failure)?;
             discarded.map_err(quarantine_failure)?;
         }

@@ -6,6 +6,7 @@
 //! `retry`, `routing`, `lanes`; 3 `records` (the port to what is stored), `engine`,
 //! `invariants`.
 
+pub mod audit;
 pub mod citizen;
 pub mod engine;
 pub mod event;

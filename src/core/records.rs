@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::audit::{Deed, Entry, Extent, Order};
 use super::citizen::Citizen;
 use super::event::Event;
 use super::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
@@ -125,6 +126,14 @@ pub enum Change {
     },
     /// A replay is forgotten, with all it had selected.
     DropReplay(ReplayId),
+    /// Somebody did something: the next entry of the audit log, in the same group
+    /// as what was done.
+    Audit {
+        /// When.
+        at: Moment,
+        /// What.
+        deed: Deed,
+    },
     /// Every delivery of an event before this one is finished or has a row:
     /// recovery need not look further back.
     SetLowWater(EventSeq),
@@ -306,6 +315,19 @@ pub trait Archive: Records {
         after: Option<DeliveryKey>,
         limit: usize,
     ) -> Result<Vec<Delivery>, Self::Error>;
+
+    /// Returns entries of the audit log that come after the place `after` in that
+    /// order, at most `limit`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn audit_page(&mut self, order: Order, after: Option<u64>, limit: usize) -> Result<Vec<Entry>, Self::Error>;
+
+    /// Returns where the audit log begins and ends, with what is staged.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn audit_extent(&mut self) -> Result<Extent, Self::Error>;
 
     /// Returns an event as it was taken in.
     ///

@@ -8,9 +8,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
+use super::access::Principal;
+use super::audit::audit;
 use super::extract::{Query, Raw};
 use super::problem::{Problem, store_failed};
 use crate::app::now;
+use crate::core::audit::Action;
 use crate::core::time::Moment;
 use crate::ops::{self, ExplainError, ImportError};
 use crate::wire;
@@ -47,19 +50,28 @@ pub struct Place {
 }
 
 /// Takes in a batch of a first load: one event a line.
-pub async fn import(State(server): State<Shared>, Query(place): Query<Place>, Raw(body): Raw) -> Result<Json<Value>, Problem> {
+pub async fn import(
+    State(server): State<Shared>,
+    principal: Principal,
+    Query(place): Query<Place>,
+    Raw(body): Raw,
+) -> Result<Json<Value>, Problem> {
     let text = String::from_utf8(body.to_vec()).map_err(|_| Problem::new(400, "the body is not UTF-8"))?;
     let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
     if lines > ops::IMPORT_BATCH {
         return Err(Problem::new(413, "too many lines at once").detail(format!("send at most {} lines a call", ops::IMPORT_BATCH)));
     }
     let first = place.first.unwrap_or(1);
+    let deed = principal.does(Action::Imported, &format!("{lines} lines from line {first}"));
     let imported = server
         .writer
         .ask(move |access| {
             let lines = text.lines().enumerate().map(|(index, line)| (first.saturating_add(index), line));
             let lines = lines.filter(|(_, line)| !line.trim().is_empty());
-            ops::import(access.engine, access.records, lines, access.now)
+            let imported = ops::import(access.engine, access.records, lines, access.now);
+            // The lines before a bad one are taken in all the same.
+            audit(access, deed).map_err(ImportError::Store)?;
+            imported
         })
         .await?;
     match imported {

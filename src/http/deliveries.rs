@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::access::Principal;
+use super::audit::{audit, reason};
 use super::extract::{Body, Path, Query};
 use super::problem::{Problem, store_failed};
+use crate::core::audit::Action;
 use crate::core::ids::{Recipient, WsbId};
 use crate::core::time::Moment;
 use crate::ops::{self, DiscardError, Filter, StateFilter};
@@ -38,6 +40,21 @@ impl Asked {
             Some(own) => Some(Filter { recipient: Some(own), ..filter }),
             None => Some(filter),
         })
+    }
+
+    /// Returns what is asked for in words, for the audit log.
+    pub fn words(&self) -> String {
+        let given = [
+            ("id", &self.id),
+            ("state", &self.state),
+            ("recipient", &self.recipient),
+            ("entity", &self.entity),
+            ("reason", &self.reason),
+            ("since", &self.since),
+            ("until", &self.until),
+        ];
+        let words: Vec<String> = given.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?))).collect();
+        if words.is_empty() { "everything".to_owned() } else { words.join(" ") }
     }
 
     /// Returns what is asked for, checked.
@@ -103,13 +120,21 @@ pub struct Discard {
 }
 
 /// `POST /api/v1/deliveries/{id}/discard`
-pub async fn discard(State(server): State<Shared>, Path(id): Path<String>, Body(body): Body<Discard>) -> Result<Json<Value>, Problem> {
+pub async fn discard(
+    State(server): State<Shared>,
+    principal: Principal,
+    Path(id): Path<String>,
+    Body(body): Body<Discard>,
+) -> Result<Json<Value>, Problem> {
     let id = WsbId::parse(&id).map_err(|malformed| Problem::new(400, "id: not understood").detail(malformed.expected))?;
-    if body.why.trim().is_empty() {
-        return Err(Problem::new(400, "a reason is needed").detail("say it as {\"why\": \"…\"}"));
-    }
-    let discarded =
-        server.writer.ask(move |access| ops::discard_delivery(access.engine, access.records, id, access.now, access.out)).await?;
+    let deed = principal.does(Action::DeliveryDiscarded, &id.to_string()).because(reason(&body.why)?);
+    let discarded = server
+        .writer
+        .ask(move |access| {
+            ops::discard_delivery(access.engine, access.records, id, access.now, access.out)?;
+            audit(access, deed).map_err(DiscardError::Store)
+        })
+        .await?;
     match discarded {
         Ok(()) => {
             // The reason is a person's words and may name somebody: it is not logged.

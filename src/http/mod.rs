@@ -5,6 +5,7 @@
 
 mod access;
 mod admin;
+mod audit;
 mod backup;
 mod calls;
 mod deliveries;
@@ -113,6 +114,8 @@ fn calls(server: &Shared) -> (Router<Shared>, Vec<Call>) {
         .post("/replays", Needs::Replayer, replays::start)
         .get("/replays/{id}", Needs::Token, replays::show)
         .delete("/replays/{id}", Needs::Replayer, replays::stop)
+        .get("/audit", Needs::Operator, audit::list)
+        .get("/audit/verify", Needs::Operator, audit::verify)
         .get("/quarantine", Needs::Viewer, quarantine::list)
         .post("/quarantine/{id}/retry", Needs::Operator, quarantine::retry)
         .post("/quarantine/{id}/discard", Needs::Operator, quarantine::discard)

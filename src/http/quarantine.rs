@@ -6,8 +6,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
+use super::access::Principal;
+use super::audit::{audit, reason};
 use super::extract::{Body, Path, Query};
 use super::problem::{Problem, store_failed};
+use crate::core::audit::Action;
 use crate::core::engine::Consumption;
 use crate::ops::{self, QuarantineError};
 
@@ -33,8 +36,16 @@ pub async fn list(State(server): State<Shared>, Query(page): Query<Page>) -> Res
 }
 
 /// `POST /api/v1/quarantine/{id}/retry`
-pub async fn retry(State(server): State<Shared>, Path(id): Path<u64>) -> Result<Json<Value>, Problem> {
-    let retried = server.writer.ask(move |access| ops::retry(access.engine, access.records, id, access.now, access.out)).await?;
+pub async fn retry(State(server): State<Shared>, principal: Principal, Path(id): Path<u64>) -> Result<Json<Value>, Problem> {
+    let deed = principal.does(Action::QuarantineRetried, &id.to_string());
+    let retried = server
+        .writer
+        .ask(move |access| {
+            let retried = ops::retry(access.engine, access.records, id, access.now, access.out)?;
+            audit(access, deed).map_err(QuarantineError::Store)?;
+            Ok(retried)
+        })
+        .await?;
     let retried = retried.map_err(problem)?;
     let outcome = match retried.consumption {
         Consumption::Routed => "routed",
@@ -53,11 +64,20 @@ pub struct Discard {
 }
 
 /// `POST /api/v1/quarantine/{id}/discard`
-pub async fn discard(State(server): State<Shared>, Path(id): Path<u64>, Body(body): Body<Discard>) -> Result<Json<Value>, Problem> {
-    if body.why.trim().is_empty() {
-        return Err(Problem::new(400, "a reason is needed").detail("say it as {\"why\": \"…\"}"));
-    }
-    let discarded = server.writer.ask(move |access| ops::discard(access.records, id)).await?;
+pub async fn discard(
+    State(server): State<Shared>,
+    principal: Principal,
+    Path(id): Path<u64>,
+    Body(body): Body<Discard>,
+) -> Result<Json<Value>, Problem> {
+    let deed = principal.does(Action::QuarantineDiscarded, &id.to_string()).because(reason(&body.why)?);
+    let discarded = server
+        .writer
+        .ask(move |access| {
+            ops::discard(access.records, id)?;
+            audit(access, deed).map_err(QuarantineError::Store)
+        })
+        .await?;
     discarded.map_err(problem)?;
     // The reason is a person's words and may name somebody: it is not logged.
     tracing::info!(id, "message discarded from quarantine by an operator");

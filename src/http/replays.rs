@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::access::Principal;
+use super::audit::audit;
 use super::deliveries::Asked;
 use super::extract::{Body, Path};
 use super::problem::{Problem, store_failed};
 use crate::app::now;
+use crate::core::audit::Action;
 use crate::core::ids::DeliveryKey;
 use crate::ops::{self, Filter, ReplayStage, Selection};
 
@@ -39,6 +41,9 @@ pub async fn start(State(server): State<Shared>, principal: Principal, Body(want
         Some(filter) => select(&server, filter).await?,
         None => Selection::default(),
     };
+    let about = format!("{} of {} deliveries", wanted.filter.words(), selection.keys.len());
+    let deed = principal.does(Action::ReplayStarted, &about).tried(wanted.dry_run);
+    server.writer.ask(move |access| audit(access, deed)).await?.map_err(|error| store_failed(&error))?;
     if wanted.dry_run {
         return Ok(Json(selection.json(None)));
     }
@@ -117,6 +122,8 @@ pub async fn show(State(server): State<Shared>, principal: Principal, Path(id): 
 pub async fn stop(State(server): State<Shared>, principal: Principal, Path(id): Path<u64>) -> Result<Json<Value>, Problem> {
     // Nobody stops what they may not see.
     if server.replays.json(id, principal.scope()).is_some() {
+        let deed = principal.does(Action::ReplayStopped, &id.to_string());
+        server.writer.ask(move |access| audit(access, deed)).await?.map_err(|error| store_failed(&error))?;
         server.replays.end(id, ReplayStage::Stopped);
     }
     server.replays.json(id, principal.scope()).map(Json).ok_or_else(|| Problem::new(404, "there is no such replay"))

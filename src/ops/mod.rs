@@ -2,12 +2,14 @@
 //! stored. The API runs them on the writer; commands that open the store
 //! themselves run them directly. Each is short: pages and batches are bounded.
 
+mod audit;
 mod deliveries;
 mod explain;
 mod import;
 mod quarantine;
 mod replay;
 
+pub use audit::{AuditFilter, WhyRefused, audit_extent, audit_json, audit_page, inspect, note, reason, verify_audit};
 pub use deliveries::{Cursor, DiscardError, Filter, StateFilter, deliveries, delivery, discard_delivery, trace};
 pub use explain::{ExplainError, Explained, explain, explained_json};
 pub use import::{ImportError, Imported, import};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::core::audit::{Entry, Extent, Order};
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, ExternalId, Recipient, WsbId};
 use crate::core::outbox::Delivery;
 use crate::core::records::{Admission, Archive, Ended, Lookout, Quarantined};
@@ -22,6 +23,14 @@ impl Archive for Store {
         limit: usize,
     ) -> Result<Vec<Delivery>, StoreError> {
         self.reader().row_page(dead, recipient, after, limit)
+    }
+
+    fn audit_page(&mut self, order: Order, after: Option<u64>, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.audit_entries(order, after, limit)
+    }
+
+    fn audit_extent(&mut self) -> Result<Extent, StoreError> {
+        self.audit_log()
     }
 
     fn admission(&mut self, seq: EventSeq) -> Result<Option<Arc<Admission>>, StoreError> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::core::audit::Extent;
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Personnummer, Recipient, WsbId};
 use crate::core::records::{Admission, RowCounts};
 
@@ -54,6 +55,8 @@ pub struct Store {
     /// The key of the newest packed finishes.
     pub(super) last_finishes: (u64, u32),
     pub(super) witness: Witness,
+    /// Where the audit log begins and ends, once something was added to it.
+    pub(super) audit: Option<Extent>,
     /// Slots to overwrite once what no longer needs them is on disk.
     pub(super) condemned: Vec<Condemned>,
     /// The backup that hears of every change.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use crate::core::audit::{Entry, Extent, Order};
 use crate::core::citizen::Citizen;
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use crate::core::outbox::{Because, Delivery, End, State};
@@ -42,6 +43,18 @@ enum Staged {
     Prune(Moment, usize),
 }
 
+#[derive(Debug, Clone)]
+struct AuditLog {
+    extent: Extent,
+    entries: BTreeMap<u64, Entry>,
+}
+
+impl Default for AuditLog {
+    fn default() -> Self {
+        Self { extent: Extent::EMPTY, entries: BTreeMap::new() }
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 struct Contents {
     last_seq: u64,
@@ -62,6 +75,7 @@ struct Contents {
     quarantine: BTreeMap<u64, Quarantined>,
     replays: BTreeMap<ReplayId, Arc<Replay>>,
     selected: BTreeMap<(ReplayId, u32), Arc<[DeliveryKey]>>,
+    audit: AuditLog,
 }
 
 impl MemoryStore {
@@ -149,6 +163,25 @@ impl MemoryStore {
     /// Returns every message in quarantine, for checks of the whole store.
     pub fn quarantine(&self) -> impl Iterator<Item = &Quarantined> {
         self.committed.quarantine.values()
+    }
+
+    /// Returns entries of the audit log that come after the place `after` in that
+    /// order, at most `limit`.
+    #[must_use]
+    pub fn audit_page(&self, order: Order, after: Option<u64>, limit: usize) -> Vec<Entry> {
+        let entries = &self.committed.audit.entries;
+        match order {
+            Order::OldestFirst => {
+                entries.range(after.map_or(0, |after| after.saturating_add(1))..).take(limit).map(|(_, entry)| entry.clone()).collect()
+            }
+            Order::NewestFirst => entries.range(..after.unwrap_or(u64::MAX)).rev().take(limit).map(|(_, entry)| entry.clone()).collect(),
+        }
+    }
+
+    /// Returns where the audit log begins and ends.
+    #[must_use]
+    pub fn audit_extent(&self) -> Extent {
+        self.working.audit.extent
     }
 
     fn put(&mut self, staged: Staged) {
@@ -258,6 +291,18 @@ impl Contents {
             Change::DropReplay(replay) => {
                 self.replays.remove(&replay);
                 self.selected.retain(|(of, _), _| *of != replay);
+            }
+            Change::Audit { at, deed } => {
+                let log = &mut self.audit;
+                let entry = super::audit::next(&log.extent, at, deed);
+                log.extent.newest = entry.seq;
+                log.extent.newest_hash = entry.hash;
+                log.entries.insert(entry.seq, entry);
+                while let Some(oldest) = log.entries.first_entry().filter(|oldest| Extent::is_over(oldest.get().at, at)) {
+                    let oldest = oldest.remove();
+                    log.extent.first = oldest.seq + 1;
+                    log.extent.before_first = oldest.hash;
+                }
             }
             Change::SetLowWater(seq) => self.low_water = seq.0,
             Change::Quarantine(quarantined) => {

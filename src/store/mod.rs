@@ -4,6 +4,7 @@
 //! Decides nothing. `docs/formats.md` has every byte of the layout.
 
 mod archive;
+mod audit;
 mod backup;
 mod batch;
 mod cache;

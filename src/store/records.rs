@@ -171,6 +171,7 @@ impl Records for Store {
                 let ended = Ended { end, attempts, at, failures: Vec::new(), replays: 0, delivered_before: None };
                 self.finish(key, citizen, &event, had_row, ended)
             }
+            Change::Audit { at, deed } => self.put_audit(at, deed),
             Change::SetLowWater(seq) => {
                 self.given_changed |= self.given.low_water != seq.0;
                 self.given.low_water = seq.0;

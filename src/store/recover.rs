@@ -57,6 +57,7 @@ pub(super) fn recover(
         last_seq,
         last_finishes: (0, 0),
         witness,
+        audit: None,
         condemned: Vec::new(),
         noting: None,
         keys_are_held: false,

@@ -12,6 +12,7 @@
 //! | `S` next seq (8) counter (4) | deliveries finished, packed |
 //! | `W`, `D` recipient (2) seq (8) | a delivery that waits, or is dead |
 //! | `X` citizen (4) recipient (2) seq (8) | that the citizen has this row |
+//! | `A` seq (8) | an entry of the audit log; `maudit`: where it begins and ends |
 //! | `F` seq (8) recipient (2) | how a delivery ended that had a row |
 //! | `P` id (8) | a replay |
 //! | `p` id of the replay (8) chunk (4) | a part of what it selected |
@@ -31,6 +32,7 @@ pub(super) const NUMBERS: &[u8] = b"mnumbers";
 pub(super) const NUMBER_KEY: &[u8] = b"mnumberkey";
 /// How much of the list of erased slots the store has seen.
 pub(super) const ERASED_TO: &[u8] = b"Z";
+pub(super) const AUDIT: &[u8] = b"maudit";
 
 /// A row key on the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,6 +128,10 @@ pub(super) fn selected(replay: u64, chunk: u32) -> Row<13> {
 
 pub(super) fn all_selected(replay: u64) -> Row<9> {
     join(b'p', &[&replay.to_be_bytes()])
+}
+
+pub(super) fn audit(seq: u64) -> Row<9> {
+    join(b'A', &[&seq.to_be_bytes()])
 }
 
 pub(super) fn quarantined(id: u64) -> Row<9> {

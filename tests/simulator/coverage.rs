@@ -61,6 +61,7 @@ impl Coverage {
             Change::DropReplay(_) => "replay forgotten".to_owned(),
             Change::SetLowWater(_) => "low water".to_owned(),
             Change::Quarantine(_) => "quarantined".to_owned(),
+            Change::Audit { .. } => "noted what somebody did".to_owned(),
             Change::Release(_) => "released".to_owned(),
         });
     }

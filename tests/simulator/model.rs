@@ -257,6 +257,7 @@ impl Model {
                 | Change::DropSelected { .. }
                 | Change::DropReplay(_)
                 | Change::Quarantine(_)
+                | Change::Audit { .. }
                 | Change::Release(_) => {}
             }
         }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use wsb_broker::core::audit::{self, Action, Inspection, Order, Soundness};
 use wsb_broker::core::engine::{CameBack, Consumption, Engine, Limits, Manner, Output, TakenBack};
 use wsb_broker::core::event::Event;
 use wsb_broker::core::ids::{DeliveryKey, EventMark, Recipient};
@@ -542,6 +543,9 @@ impl Run {
         } else {
             (Deed::Discarded, format!("{:?}", infallible(self.engine.discard(key, &mut self.store, self.now, &mut out))))
         };
+        let action = if replay { Action::ReplayStarted } else { Action::DeliveryDiscarded };
+        let noted = audit::Deed::new("simulator", "operator", action, &format!("{key:?}"));
+        infallible(self.store.stage(Change::Audit { at: self.now, deed: noted }));
         self.note(|| format!("{deed:?} {key:?}: {what}"));
         self.coverage.count(|| format!("{deed:?}: {what}"));
         self.commit(&[], &[(key, deed)], &mut out, Durability::Flush)?;
@@ -652,6 +656,11 @@ impl Run {
                 return Err(format!("{} is lost", event.id));
             }
         }
+        let mut inspection = Inspection::of(self.store.inner.audit_extent());
+        self.store.inner.audit_page(Order::OldestFirst, None, usize::MAX).iter().for_each(|entry| inspection.look(entry));
+        if let Soundness::Broken { at } = inspection.end() {
+            return Err(format!("the audit log is broken at {at}"));
+        }
         if self.store.inner.journal().count() != self.model.past.known.len() {
             return Err("the journal has other events".to_owned());
         }
@@ -675,6 +684,7 @@ fn weight(change: &Change) -> u64 {
         Change::PutSelected { replay, chunk, .. } => 11 << 32 | replay.0 << 16 | u64::from(*chunk),
         Change::DropSelected { replay, chunk } => 12 << 32 | replay.0 << 16 | u64::from(*chunk),
         Change::DropReplay(replay) => 13 << 32 | replay.0,
+        Change::Audit { deed, .. } => 14 << 32 | deed.action as u64,
     }
 }
 

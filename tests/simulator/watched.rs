@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use wsb_broker::core::audit::{Entry, Extent, Order};
 use wsb_broker::core::citizen::Citizen;
 use wsb_broker::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use wsb_broker::core::outbox::{Delivery, State};
@@ -126,6 +127,12 @@ impl Archive for Watched {
                 && after.is_none_or(|after| row.key > after)
         };
         Ok(self.inner.rows().filter(wanted).take(limit).map(|row| Delivery::clone(row)).collect())
+    }
+    fn audit_page(&mut self, order: Order, after: Option<u64>, limit: usize) -> Result<Vec<Entry>, Infallible> {
+        Ok(self.inner.audit_page(order, after, limit))
+    }
+    fn audit_extent(&mut self) -> Result<Extent, Infallible> {
+        Ok(self.inner.audit_extent())
     }
     fn admission(&mut self, seq: EventSeq) -> Result<Option<Arc<Admission>>, Infallible> {
         Ok(self.inner.admission(seq))

@@ -1,6 +1,7 @@
 //! The API on a real socket and a real store, without RabbitMQ: what is published
 //! is answered here.
 
+mod audit;
 mod problems;
 mod roles;
 mod tokens;

@@ -4,6 +4,7 @@
 //! Knows neither keys nor sealing. `docs/formats.md` has the layouts.
 
 mod admission;
+mod audit;
 mod bytes;
 mod citizen;
 mod delivery;
@@ -14,6 +15,7 @@ mod quarantine;
 mod replay;
 
 pub(super) use admission::{decode_admission, encode_admission};
+pub(super) use audit::{decode_audit, decode_extent, encode_audit, encode_extent, hashed};
 pub use bytes::Undecodable;
 pub(super) use bytes::{Input, Output};
 pub(super) use citizen::{decode_citizen, encode_citizen};

@@ -34,6 +34,7 @@ over_both!(
     what_ends_twice_has_ended_as_it_did_last,
     a_selection_stays_until_it_is_dropped,
     the_end_of_a_record_is_found,
+    the_audit_log_is_whole,
 );
 
 /// A store with a citizen, and things to put into it.
@@ -91,6 +92,50 @@ fn kommune() -> Recipient {
 
 fn dead() -> State {
     State::Dead { at: Moment(3), why: crate::core::outbox::Death::Expired }
+}
+
+/// Entries come back as they were noted, chained, whatever is committed how; and
+/// those that are over go from the beginning.
+fn the_audit_log_is_whole<S: Stored>(store: S) {
+    use crate::core::audit::{Action, Deed, Entry, Extent, Inspection, Order, Soundness};
+    let mut case = Case::new(store);
+    let inspect = |store: &mut S| {
+        let extent = store.audit_extent().expect("readable");
+        let mut inspection = Inspection::of(extent);
+        store.audit_page(Order::OldestFirst, None, 1000).expect("readable").iter().for_each(|entry| inspection.look(entry));
+        (extent, inspection.end())
+    };
+    assert_eq!(inspect(&mut case.store), (Extent::EMPTY, Soundness::Sound { entries: 0 }));
+    let deed = |number: u64| {
+        let deed = Deed::new("anna", "operator", Action::ALL[number as usize % Action::ALL.len()], &format!("{number} æ"));
+        if number % 2 == 0 { deed.because("so").tried(number % 4 == 0) } else { deed }
+    };
+    for number in 1..=20_u64 {
+        case.stage(Change::Audit { at: Moment(number as i64), deed: deed(number) });
+        if number % 3 == 0 {
+            case.store.commit_group(Durability::Flush);
+            case.store.reopen();
+        }
+    }
+    case.store.commit_group(Durability::Flush);
+    assert_eq!(inspect(&mut case.store).1, Soundness::Sound { entries: 20 });
+    let seqs = |entries: Vec<Entry>| entries.iter().map(|entry| entry.seq).collect::<Vec<_>>();
+    let mut page = |order, after, limit| case.store.audit_page(order, after, limit).expect("readable");
+    assert_eq!(seqs(page(Order::OldestFirst, None, 2)), [1, 2]);
+    assert_eq!(seqs(page(Order::OldestFirst, Some(2), 3)), [3, 4, 5]);
+    assert_eq!(seqs(page(Order::NewestFirst, None, 2)), [20, 19]);
+    assert_eq!(seqs(page(Order::NewestFirst, Some(3), 9)), [2, 1]);
+    assert_eq!(seqs(page(Order::NewestFirst, Some(1), 9)), [0_u64; 0]);
+    assert_eq!(seqs(page(Order::OldestFirst, Some(u64::MAX), 9)), [0_u64; 0]);
+    for entry in page(Order::OldestFirst, None, 20) {
+        assert_eq!((entry.at, &entry.deed), (Moment(entry.seq as i64), &deed(entry.seq)));
+    }
+    let later = Moment(15).plus_seconds(Extent::KEPT_SECONDS);
+    case.stage(Change::Audit { at: later, deed: deed(21) });
+    case.store.commit_group(Durability::Flush);
+    case.store.reopen();
+    let (extent, soundness) = inspect(&mut case.store);
+    assert_eq!((extent.first, extent.newest, soundness), (15, 21, Soundness::Sound { entries: 7 }));
 }
 
 /// A repeat within the horizon is one, outside of it not; and the journal stops

@@ -5,15 +5,17 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::core::audit::{Action, Deed, Entry, Extent};
 use crate::core::citizen::Citizen;
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq};
 use crate::core::outbox::Delivery;
 use crate::core::records::{Admission, Quarantined};
 use crate::core::replay::ReplayId;
+use crate::core::time::Moment;
 
 use super::super::codec::{self, Ended, FinishRecord, Undecodable};
 use super::super::disk::Given;
-use super::super::journal::{self, Entry, Pages};
+use super::super::journal::{self, Entry as Place, Pages};
 use super::samples::Dice;
 
 const SEQ: EventSeq = EventSeq(77);
@@ -162,6 +164,17 @@ fn messages_in_quarantine() {
 }
 
 #[test]
+fn the_audit_log() {
+    use super::super::audit::{hash, next};
+    let before = Extent { first: 7, before_first: [8; 32], newest: 9, newest_hash: [10; 32] };
+    let deed = Deed::new("anna", "operator", Action::QueuePaused, "akasse:067").because("blåbærgrød").tried(true);
+    let sample: Entry = next(&before, Moment(1_700_000_000_000_000), deed);
+    let encode = written(|entry: &Entry, out| codec::encode_audit(&entry.former, entry.at, &entry.deed, out));
+    check("audit", &sample, encode, |bytes| codec::decode_audit(sample.seq, bytes, hash));
+    check("audit-extent", &before, written(codec::encode_extent), codec::decode_extent);
+}
+
+#[test]
 fn what_stands_outside_of_seals() {
     let sample = Given { next_slot: 4097, next_quarantine: 12, low_water: 1 << 40 };
     check("given", &sample, Given::encode, Given::decode);
@@ -169,7 +182,7 @@ fn what_stands_outside_of_seals() {
     let sealed: [&[u8]; 3] = [b"sealed", b"", b"sealed as well"];
     for (at, sealed) in sealed.into_iter().enumerate() {
         let wsb_ids = vec![0x0102_0304_0506_0708; at];
-        pages.push(&Entry { seq: 500 + 3 * at as u64, slot: 9, mark: 0xfeed, wsb_ids, sealed });
+        pages.push(&Place { seq: 500 + 3 * at as u64, slot: 9, mark: 0xfeed, wsb_ids, sealed });
     }
     let [(500, page)] = &pages.take()[..] else { panic!("one row") };
     let read = |bytes: &[u8]| journal::entries(500, bytes).map(|entry| entry.map(owned)).collect::<Result<Vec<_>, _>>();
@@ -177,7 +190,7 @@ fn what_stands_outside_of_seals() {
     let write = |entries: &Vec<Owned>| {
         let mut pages = Pages::default();
         for (seq, slot, mark, wsb_ids, sealed) in entries {
-            pages.push(&Entry { seq: *seq, slot: *slot, mark: *mark, wsb_ids: wsb_ids.clone(), sealed });
+            pages.push(&Place { seq: *seq, slot: *slot, mark: *mark, wsb_ids: wsb_ids.clone(), sealed });
         }
         pages.take().pop().map_or_else(|| vec![1], |(_, page)| page)
     };
@@ -192,6 +205,6 @@ fn what_stands_outside_of_seals() {
 
 type Owned = (u64, u32, u64, Vec<u64>, Vec<u8>);
 
-fn owned(entry: Entry<'_>) -> Owned {
+fn owned(entry: Place<'_>) -> Owned {
     (entry.seq, entry.slot, entry.mark, entry.wsb_ids, entry.sealed.to_vec())
 }

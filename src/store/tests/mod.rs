@@ -12,6 +12,7 @@ mod sealed;
 
 use std::sync::Arc;
 
+use crate::core::audit::{Entry, Extent, Order};
 use crate::core::citizen::Citizen;
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use crate::core::outbox::{Delivery, End};
@@ -32,6 +33,8 @@ pub(super) trait Stored: Records {
     fn deleted(&mut self, citizen: CitizenId, record: &ExternalId) -> Vec<EventSeq>;
     /// How often a finished delivery was replayed, and when it had been delivered before.
     fn replayed(&self, key: DeliveryKey) -> (u32, Option<Moment>);
+    fn audit_page(&mut self, order: Order, after: Option<u64>, limit: usize) -> Result<Vec<Entry>, Self::Error>;
+    fn audit_extent(&mut self) -> Result<Extent, Self::Error>;
 }
 
 impl Stored for MemoryStore {
@@ -62,6 +65,14 @@ impl Stored for MemoryStore {
 
     fn deleted(&mut self, citizen: CitizenId, record: &ExternalId) -> Vec<EventSeq> {
         self.deletions_of(citizen, record).iter().map(|admission| admission.seq).collect()
+    }
+
+    fn audit_page(&mut self, order: Order, after: Option<u64>, limit: usize) -> Result<Vec<Entry>, Self::Error> {
+        Ok(MemoryStore::audit_page(self, order, after, limit))
+    }
+
+    fn audit_extent(&mut self) -> Result<Extent, Self::Error> {
+        Ok(MemoryStore::audit_extent(self))
     }
 }
 
@@ -202,5 +213,13 @@ impl Stored for OnDisk {
     fn deleted(&mut self, citizen: CitizenId, record: &ExternalId) -> Vec<EventSeq> {
         let found = self.store().deletions_of(citizen, record).expect("readable");
         found.iter().map(|admission| admission.seq).collect()
+    }
+
+    fn audit_page(&mut self, order: Order, after: Option<u64>, limit: usize) -> Result<Vec<Entry>, Self::Error> {
+        Archive::audit_page(self.store(), order, after, limit)
+    }
+
+    fn audit_extent(&mut self) -> Result<Extent, Self::Error> {
+        Archive::audit_extent(self.store())
     }
 }

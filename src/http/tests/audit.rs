@@ -1,0 +1,62 @@
+//! Whatever is done stands in the log, with who and why, and nothing else does.
+
+use serde_json::{Value, json};
+
+use super::{OPERATOR, VENDOR, VIEWER, World, indkaldelse, known, lederne_is_gone};
+
+#[test]
+fn whatever_is_done_is_noted_with_who_and_why() {
+    let world = World::new(lederne_is_gone);
+    world.tell(&known());
+    world.tell(&[indkaldelse("one")]);
+    world.quarantine("{");
+    world.quarantine("{");
+    let waiting = world.until("/deliveries?state=retrying", |page| page["items"].as_array().is_some_and(|items| !items.is_empty()));
+    let id = waiting["items"][0]["id"].as_str().expect("an id").to_owned();
+
+    world.post(&format!("/deliveries/{id}/discard"), &json!({ "why": "  the vendor asked for it " })).ok();
+    world.post(&format!("/deliveries/{id}/discard"), &json!({ "why": "again" })).problem(409);
+    world.post("/quarantine/1/discard", &json!({ "why": "not ours" })).ok();
+    world.post("/quarantine/1/discard", &json!({ "why": "not ours" })).problem(404);
+    world.post("/quarantine/2/retry", &json!({})).problem(409);
+    for why in ["", " ", "0101901234", "cpr 010190-1234", "a\nb"] {
+        let refused = world.post("/quarantine/2/discard", &json!({ "why": why })).problem(400);
+        assert!(!refused.to_string().contains("1234"), "{refused}");
+    }
+    let dry = json!({ "filter": { "recipient": "akasse:067" }, "dry_run": true }).to_string();
+    world.call("POST", "/api/v1/replays", Some(VENDOR), Some(&dry)).ok();
+    world.call("POST", "/api/v1/replays", Some(VIEWER), Some(&dry)).problem(403);
+    let replay = world.post("/replays", &json!({ "filter": { "state": "dead" } })).ok();
+    let stopped = world.call("DELETE", &format!("/api/v1/replays/{}", replay["id"].as_str().expect("an id")), Some(OPERATOR), None);
+    stopped.ok();
+
+    let log = world.get("/audit").ok();
+    let entries: Vec<Value> = log["items"].as_array().cloned().expect("entries");
+    let told = |entry: &Value| {
+        let text = |name: &str| entry[name].as_str().unwrap_or("-").to_owned();
+        format!("{} {} {} {}", text("who"), text("action"), text("why"), entry["dry_run"])
+    };
+    let told: Vec<String> = entries.iter().map(told).collect();
+    let expected = [
+        "ole delivery-discarded the vendor asked for it false",
+        "ole quarantine-discarded not ours false",
+        "lederne replay-started - true",
+        "ole replay-started - false",
+        "ole replay-stopped - false",
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(entries[0]["about"], id);
+    assert_eq!(entries[2]["role"], "vendor:akasse:067");
+    for pair in entries.windows(2) {
+        assert_eq!(pair[0]["hash"], pair[1]["former"]);
+    }
+    assert_eq!(world.get("/audit/verify").ok(), json!({ "sound": true, "entries": 5, "broken_at": null }));
+
+    let page = world.get("/audit?limit=2&cursor=1").ok();
+    assert_eq!(page["items"].as_array().map(Vec::len), Some(2));
+    assert_eq!((&page["items"][0]["seq"], &page["next_cursor"]), (&json!(2), &json!("3")));
+    assert_eq!(world.get("/audit?order=newest&limit=1").ok()["items"][0]["seq"], 5);
+    assert_eq!(world.get("/audit?since=2100-01-01T00:00:00Z").ok()["items"], json!([]));
+    world.get("/audit?order=sideways").problem(400);
+    world.get("/audit?cursor=x").problem(400);
+}

@@ -6,11 +6,15 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::args::{BackupArguments, Common, RestoreArguments};
+use super::audit::local_deed;
 use super::exit::{Exit, Failure};
 use super::open::{Opened, open, store_options};
 use super::terminal::Progress;
 use crate::app::now;
+use crate::core::audit::Action;
+use crate::ops;
 use crate::store::{self, BackupError, Create, OpenError, Options, RestoreError, Store};
+use crate::writer::Commit;
 
 /// How often a running broker is asked how far it is.
 const ASK_EVERY: Duration = Duration::from_millis(200);
@@ -23,6 +27,8 @@ pub fn backup(common: &Common, arguments: &BackupArguments) -> Result<Exit, Fail
             let mut progress = Progress::new("copying rows", 0);
             let manifest = store.back_up(&to, now(), |rows| progress.at(rows)).map_err(|error| backup_failure(error, &to))?;
             progress.end();
+            let noted = ops::note(&mut *store, now(), local_deed(Action::BackedUp, &to.display().to_string()));
+            noted.and_then(|()| Commit::commit(&mut *store, true)).map_err(|error| Failure::new(Exit::Refused, error))?;
             let (rows, _) = manifest.records();
             println!("backup of {rows} rows, up to event {}, in {}", manifest.last_seq, to.display());
         }

@@ -9,9 +9,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
+use super::access::Principal;
+use super::audit::audit;
 use super::extract::Body;
 use super::problem::{Problem, store_failed};
 use crate::app::now;
+use crate::core::audit::Action;
 use crate::store::{BackupError, Manifest};
 
 /// How the latest backup is.
@@ -69,12 +72,20 @@ pub struct Order {
 }
 
 /// `POST /api/v1/backup`: begins one, in a directory of the broker's machine.
-pub async fn start(State(server): State<Shared>, Body(order): Body<Order>) -> Result<Json<Value>, Problem> {
+pub async fn start(State(server): State<Shared>, principal: Principal, Body(order): Body<Order>) -> Result<Json<Value>, Problem> {
     if !order.to.is_absolute() {
         return Err(Problem::new(400, "to: not an absolute path"));
     }
     let to = order.to.clone();
-    let begun = server.writer.ask(move |access| access.records.begin_backup(&to)).await?;
+    let deed = principal.does(Action::BackedUp, &to.display().to_string());
+    let begun = server
+        .writer
+        .ask(move |access| {
+            let begun = access.records.begin_backup(&to)?;
+            audit(access, deed).map_err(BackupError::Store)?;
+            Ok(begun)
+        })
+        .await?;
     let copying = begun.map_err(|error| problem(&error))?;
     server.backups.set(Stage::Running { to: order.to.clone(), rows: 0 });
     let answer = server.backups.describe();

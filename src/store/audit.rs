@@ -4,7 +4,7 @@
 
 use ring::digest::{SHA256, digest};
 
-use crate::core::audit::{Deed, Entry, Extent, Hash, Order};
+use crate::core::audit::{Deed, Entry, Extent, Hash, Inspection, Order, Soundness};
 use crate::core::time::Moment;
 
 use super::codec::{self, Input, Output, Undecodable};
@@ -78,12 +78,28 @@ impl Store {
         let read = |row: sled::Result<(sled::IVec, sled::IVec)>| {
             let (key, value) = row?;
             let seq = rows::first_u64(&key).ok_or(Undecodable { what: "the key of an entry of the audit log" })?;
-            Ok(codec::decode_audit(seq, &self.open_own(&key, &value)?, hash)?)
+            self.read_audit(seq, &key, &value)
         };
         match order {
             Order::OldestFirst => range.take(limit).map(read).collect(),
             Order::NewestFirst => range.rev().take(limit).map(read).collect(),
         }
+    }
+
+    /// Reads the row of an entry.
+    pub(super) fn read_audit(&self, seq: u64, key: &[u8], value: &[u8]) -> Result<Entry, StoreError> {
+        Ok(codec::decode_audit(seq, &self.open_own(key, value)?, hash)?)
+    }
+
+    /// Says whether the log is as it was written.
+    pub(super) fn verify_audit(&self) -> Result<Soundness, StoreError> {
+        let mut inspection = Inspection::of(self.audit_log()?);
+        for row in self.vault.tree.range(rows::audit(0)..=rows::audit(u64::MAX)) {
+            let (key, value) = row?;
+            let seq = rows::first_u64(&key).ok_or(Undecodable { what: "the key of an entry of the audit log" })?;
+            inspection.look(&self.read_audit(seq, &key, &value)?);
+        }
+        Ok(inspection.end())
     }
 
     /// Seals something that concerns no citizen.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::core::audit::Soundness;
 use crate::core::ids::CitizenId;
 use crate::core::invariants;
 use crate::core::outbox::Delivery;
@@ -104,6 +105,16 @@ impl Store {
                 tell(&format!("set {set}: {why}"));
             }
         }
+        match self.verify_audit() {
+            Ok(Soundness::Sound { .. }) => {}
+            Ok(Soundness::Broken { at }) => {
+                verified.breaches += 1;
+                tell(&format!("audit log: something was changed, left out or put in at entry {at}"));
+            }
+            // Said already, by the row.
+            Err(StoreError::Unsealable { .. } | StoreError::Damaged(_)) => {}
+            Err(error) => return Err(error),
+        }
         let broken = match invariants::broken(self, deliveries(&vault)) {
             Ok(broken) => broken,
             // Said already, by the row.
@@ -201,6 +212,11 @@ impl Store {
             Some(b'K') => {
                 let id = rows::last_u64(key).ok_or(Undecodable { what: "the key of a message in quarantine" })?;
                 demand(vault.tree.contains_key(rows::quarantined(id))?, "leads to no message")
+            }
+            Some(b'A') => {
+                let seq = rows::first_u64(key).ok_or(Undecodable { what: "the key of an entry of the audit log" })?;
+                let entry = self.read_audit(seq, key, value)?;
+                demand(entry.seq <= self.audit_log()?.newest, "an entry after the newest")
             }
             // Of runs, checked by themselves; and of whatever keeps its own rows.
             Some(_) => Ok(()),

@@ -108,7 +108,7 @@ fn the_audit_log_is_whole<S: Stored>(store: S) {
     assert_eq!(inspect(&mut case.store), (Extent::EMPTY, Soundness::Sound { entries: 0 }));
     let deed = |number: u64| {
         let deed = Deed::new("anna", "operator", Action::ALL[number as usize % Action::ALL.len()], &format!("{number} æ"));
-        if number % 2 == 0 { deed.because("so").tried(number % 4 == 0) } else { deed }
+        if number.is_multiple_of(2) { deed.because("so").tried(number.is_multiple_of(4)) } else { deed }
     };
     for number in 1..=20_u64 {
         case.stage(Change::Audit { at: Moment(number as i64), deed: deed(number) });

@@ -3,14 +3,14 @@
 //! more than the prefetch.
 
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use futures_util::{FutureExt, Stream, StreamExt};
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Connection, Consumer, Error, Event};
 use tokio::sync::{mpsc, watch};
 
 use super::delivery::{Acks, Delivery, Intake};
-use super::link::Phase;
+use super::link::{Phase, stopped};
 use super::trouble::{Trouble, reason_of};
 
 /// What is consumed, and how much of it at once.
@@ -90,7 +90,6 @@ struct Subscription {
     intake: Intake,
     queue: String,
     channel: Channel,
-    tag: ShortString,
 }
 
 /// The three subscriptions of one connection.
@@ -105,7 +104,7 @@ pub(super) async fn subscribe(connection: &Connection, settings: &IntakeSettings
     for intake in Intake::ALL {
         let (queue, prefetch) = settings.queue(intake);
         let (channel, consumer) = consume(connection, queue, prefetch).await.map_err(|error| refusal(&error, queue, user))?;
-        subscribed.subscriptions.push(Subscription { intake, queue: queue.to_owned(), channel, tag: consumer.tag() });
+        subscribed.subscriptions.push(Subscription { intake, queue: queue.to_owned(), channel });
         subscribed.consumers.push(consumer);
     }
     Ok(subscribed)
@@ -156,54 +155,62 @@ pub(super) async fn serve(
         return Ended::Lost(Trouble::Lost { reason: "not all queues are consumed".into() });
     };
     acks.open(epoch, channels);
-    let ended = hand_over(connection, &subscriptions, consumers, epoch, settings, senders, phase).await;
+    let mut pumps = FuturesUnordered::new();
+    if let Some(senders) = senders.as_ref() {
+        for (subscription, consumer) in subscriptions.iter().zip(consumers) {
+            let sender = senders[subscription.intake as usize].clone();
+            pumps.push(pump(consumer, subscription, epoch, settings.batch.max(1), sender, phase.clone()));
+        }
+    }
+    // Consumers live until their channels are closed. lapin cancels one that is
+    // dropped, and a quorum queue whose consumer is cancelled while it holds
+    // messages may hand them out again in another order (seen with RabbitMQ
+    // 3.10: 47 times in 150); one whose channel is closed gives them back in
+    // the order in which they were.
+    let mut resting = Vec::new();
+    let ended = hand_over(connection, &mut pumps, &mut resting, senders, phase).await;
     acks.close();
     // What is not acknowledged goes back to its queue with this.
     for subscription in &subscriptions {
         let _ = subscription.channel.close(200, "done".into()).await;
     }
+    drop((pumps, resting));
     ended
+}
+
+/// What became of a pump.
+enum Pumped {
+    /// Intake stops; the consumer is to be kept until its channel is closed.
+    Stopped(Consumer),
+    /// The consumer is gone.
+    Ended(Trouble),
 }
 
 async fn hand_over(
     connection: &Connection,
-    subscriptions: &[Subscription],
-    consumers: Vec<Consumer>,
-    epoch: u64,
-    settings: &IntakeSettings,
+    pumps: &mut (impl Stream<Item = Pumped> + Unpin),
+    resting: &mut Vec<Consumer>,
     senders: &mut Option<Senders>,
     phase: &mut watch::Receiver<Phase>,
 ) -> Ended {
     let mut events = Box::pin(connection.events_listener());
-    let mut pumps = FuturesUnordered::new();
-    if let Some(senders) = senders.as_ref() {
-        for (subscription, consumer) in subscriptions.iter().zip(consumers) {
-            let sender = senders[subscription.intake as usize].clone();
-            pumps.push(pump(consumer, subscription, epoch, settings.batch.max(1), sender));
-        }
-    }
-    let mut stopping = false;
     loop {
         let wanted = *phase.borrow_and_update();
         match wanted {
             Phase::Running => {}
-            Phase::IntakeStopped if stopping => {}
-            Phase::IntakeStopped => {
-                stopping = true;
-                *senders = None;
-                for subscription in subscriptions {
-                    // Refused only when the channel is gone, and then so is the consumer.
-                    let _ = subscription.channel.basic_cancel(subscription.tag.clone(), BasicCancelOptions::default()).await;
-                }
-            }
+            // Pumps see it too; the readers' end comes with the last of them.
+            Phase::IntakeStopped => *senders = None,
             Phase::Closed => return Ended::Closed,
         }
         // No arm loses anything when another one is taken: pumps live on
         // between rounds, the others only observe.
         tokio::select! {
             biased;
-            Some(trouble) = pumps.next() => if !stopping {
-                return Ended::Lost(trouble);
+            Some(pumped) = pumps.next() => match pumped {
+                Pumped::Stopped(consumer) => resting.push(consumer),
+                // Stopping, there is nothing left to lose.
+                Pumped::Ended(_) if wanted != Phase::Running => {}
+                Pumped::Ended(trouble) => return Ended::Lost(trouble),
             },
             event = events.next() => match event {
                 Some(Event::Error(error)) if !connection.status().connected() => return Ended::Lost(Trouble::lost(&error)),
@@ -219,22 +226,32 @@ async fn hand_over(
 }
 
 /// Moves deliveries from one consumer to its reader, as many at a time as are
-/// there. Returns when the consumer ends.
+/// there. Returns when intake stops or the consumer ends.
 async fn pump(
     mut consumer: Consumer,
     subscription: &Subscription,
     epoch: u64,
     batch: usize,
     sender: mpsc::Sender<Vec<Delivery>>,
-) -> Trouble {
+    mut phase: watch::Receiver<Phase>,
+) -> Pumped {
     let intake = subscription.intake;
     let mut ended = None;
     loop {
-        // Room first: while nobody reads, deliveries stay with lapin, where the prefetch bounds them.
-        let Ok(room) = sender.reserve().await else {
-            return std::future::pending().await;
+        // Room first: while nobody reads, deliveries stay with lapin, where the
+        // prefetch bounds them. Dropped halfway, the second arm has taken
+        // nothing from the consumer.
+        let next = tokio::select! {
+            biased;
+            () = stopped(&mut phase) => return Pumped::Stopped(consumer),
+            next = async {
+                match sender.reserve().await {
+                    Ok(room) => (room, consumer.next().await),
+                    Err(_) => std::future::pending().await,
+                }
+            } => next,
         };
-        let mut next = consumer.next().await;
+        let (room, mut next) = next;
         let mut deliveries = Vec::new();
         loop {
             match next {
@@ -254,7 +271,7 @@ async fn pump(
             room.send(deliveries);
         }
         if let Some(reason) = ended {
-            return why_ended(reason, subscription);
+            return Pumped::Ended(why_ended(reason, subscription));
         }
     }
 }

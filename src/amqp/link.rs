@@ -328,7 +328,7 @@ async fn keep_consuming(shared: Arc<Shared>, settings: IntakeSettings, senders: 
     shared.set_consuming(Side::Stopped);
 }
 
-async fn stopped(phase: &mut watch::Receiver<Phase>) {
+pub(super) async fn stopped(phase: &mut watch::Receiver<Phase>) {
     // An error means that every handle is gone, which is the same.
     let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
 }

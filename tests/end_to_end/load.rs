@@ -214,6 +214,20 @@ fn barrier(world: &World, uri: &str, vendor: &Vendor) {
     world.idle();
 }
 
+/// Tells what arrived of a lane, in order.
+fn history(messages: &[Message], expected: &HashMap<String, Expected>, lane: &(String, &str)) -> String {
+    let first = messages.first().map(|message| message.received_at);
+    let of_lane = messages.iter().filter_map(|message| Some((message, expected.get(&message.correlation_id)?)));
+    of_lane
+        .filter(|(_, one)| one.lane == *lane)
+        .map(|(message, one)| {
+            let after = first.map(|first| message.received_at - first).unwrap_or_default();
+            let again = if message.redelivered { ", redelivered" } else { "" };
+            format!("  {after:>10.3?} {} event {} attempt {}{again}\n", message.queue, one.place, message.headers["wsb-attempt"])
+        })
+        .collect()
+}
+
 /// Checks all that arrived and returns the number of repeats.
 fn check(messages: &[Message], expected: &HashMap<String, Expected>) -> usize {
     let mut ids: HashMap<(&str, &str), &str> = HashMap::new();
@@ -240,7 +254,13 @@ fn check(messages: &[Message], expected: &HashMap<String, Expected>) -> usize {
             continue;
         }
         if let Some(before) = newest.insert((&message.queue, &one.lane), one.place) {
-            assert!(before < one.place, "event {} arrived at {} after event {before} of its lane", one.place, message.queue);
+            assert!(
+                before < one.place,
+                "event {} arrived at {} after event {before} of its lane:\n{}",
+                one.place,
+                message.queue,
+                history(messages, expected, &one.lane)
+            );
         }
     }
     repeats

@@ -17,7 +17,6 @@ fn readiness(world: &World, status: u16, named: &[&str]) {
 }
 
 #[test]
-#[ignore = "waited 90 s in vain once on a loaded machine: to be understood"]
 fn restarts_of_rabbitmq_lose_nothing() {
     let node = Node::start();
     let uri = node.vhost("restart");

@@ -65,7 +65,7 @@ const LAYERS: [&[&str]; 5] = [
     &["ids", "time"],
     &["audit", "event", "policy"],
     &["citizen", "outbox", "replay", "retry", "routing"],
-    &["records", "lanes"],
+    &["records", "lanes", "erasure"],
     &["engine", "invariants", "samples"],
 ];
 

@@ -39,6 +39,7 @@ impl Coverage {
             Fact::Paused(_, pause) if pause.failures == 1 => "paused".to_owned(),
             Fact::Paused(..) => "paused longer".to_owned(),
             Fact::Resumed(_) => "resumed".to_owned(),
+            Fact::Erased(cause) => format!("erased {cause:?}"),
         });
     }
 
@@ -63,6 +64,7 @@ impl Coverage {
             Change::Quarantine(_) => "quarantined".to_owned(),
             Change::Audit { .. } => "noted what somebody did".to_owned(),
             Change::Release(_) => "released".to_owned(),
+            Change::Erase(_) => "erased".to_owned(),
         });
     }
 

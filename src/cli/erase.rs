@@ -7,11 +7,13 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::args::{Common, EraseArguments, Format};
+use super::audit::local_deed;
 use super::exit::{Exit, Failure};
 use super::open::{Opened, open};
 use super::run::load_rules;
 use super::terminal::{cell, table};
 use crate::app::now;
+use crate::core::audit::Action;
 use crate::core::engine::{Engine, Limits, Output};
 use crate::ops::{self, EraseError};
 use crate::store::{Create, Store, StoreError};
@@ -63,6 +65,8 @@ fn here(common: &Common, store: &mut Store, number: &crate::core::ids::Personnum
     }
     store.prepare_erasure().map_err(|error| Failure::new(Exit::Refused, error).in_file(store.erased_list()))?;
     let erased = ops::erase(&mut engine, store, number, now(), &mut Output::default()).map_err(failure)?;
+    let noted = ops::note(store, now(), local_deed(Action::CitizenErased, "order"));
+    noted.map_err(|error| Failure::new(Exit::Refused, error))?;
     for _ in 0..2 {
         Commit::commit(store, true).map_err(|error| Failure::new(Exit::Refused, error))?;
     }

@@ -11,9 +11,11 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::access::Principal;
+use super::audit::audit;
 use super::extract::{Body, Path};
 use super::problem::{Problem, store_failed};
 use crate::app::now;
+use crate::core::audit::Action;
 use crate::core::ids::Personnummer;
 use crate::core::time::Moment;
 use crate::ops::{self, EraseError};
@@ -82,12 +84,15 @@ pub struct Order {
 /// person where it takes two.
 pub async fn order(State(server): State<Shared>, principal: Principal, Body(order): Body<Order>) -> Result<Json<Value>, Problem> {
     let number = ops::parse_number(&order.personnummer).ok_or_else(|| Problem::new(422, "personnummer: not one"))?;
+    let deed = principal.does(Action::CitizenErased, if order.dry_run { "order" } else { "request" }).tried(true);
     if order.dry_run || server.erasures.persons == Persons::Two {
         let found = server
             .writer
             .ask(move |access| {
                 let reader = access.records.reader();
-                ops::erasure(access.engine, access.records, &number).map(|erasure| (erasure, reader))
+                let erasure = ops::erasure(access.engine, access.records, &number)?;
+                audit(access, deed).map_err(EraseError::Store)?;
+                Ok((erasure, reader))
             })
             .await?;
         let (erasure, reader) = found.map_err(problem)?;
@@ -111,7 +116,7 @@ pub async fn order(State(server): State<Shared>, principal: Principal, Body(orde
         }
         return Ok(Json(answer));
     }
-    erase(&server, number, &principal.name, None).await
+    erase(&server, number, &principal, None).await
 }
 
 /// `GET /api/v1/erasures`: what waits for a second person.
@@ -133,17 +138,26 @@ pub async fn confirm(State(server): State<Shared>, principal: Principal, Path(id
         requests.waiting.remove(&id)
     };
     let request = request.ok_or_else(|| Problem::new(404, "no such request waits"))?;
-    erase(&server, request.number, &principal.name, Some(&request.by)).await
+    erase(&server, request.number, &principal, Some((id, &request.by))).await
 }
 
-async fn erase(server: &Shared, number: Personnummer, by: &str, requested_by: Option<&str>) -> Result<Json<Value>, Problem> {
+async fn erase(
+    server: &Shared,
+    number: Personnummer,
+    principal: &Principal,
+    requested: Option<(u64, &str)>,
+) -> Result<Json<Value>, Problem> {
+    // Never of whom.
+    let about = requested.map_or_else(|| "order".to_owned(), |(id, by)| format!("request {id} of {by}"));
+    let deed = principal.does(Action::CitizenErased, &about);
     let erased = server
         .writer
         .ask(move |access| {
             if access.records.prepare_erasure().is_err() {
                 return None;
             }
-            Some(ops::erase(access.engine, access.records, &number, access.now, access.out))
+            let erased = ops::erase(access.engine, access.records, &number, access.now, access.out);
+            Some(erased.and_then(|erased| audit(access, deed).map(|()| erased).map_err(EraseError::Store)))
         })
         .await?;
     let erased = erased.ok_or_else(|| {
@@ -151,7 +165,7 @@ async fn erase(server: &Shared, number: Personnummer, by: &str, requested_by: Op
     })?;
     let mut answer = erased.map_err(problem)?.to_json(None);
     // Who did it, and nothing of whom.
-    tracing::info!(by, requested_by, "citizen erased by order");
+    tracing::info!(by = %principal.name, requested_by = requested.map(|(_, by)| by), "citizen erased by order");
     answer["state"] = json!("erased");
     Ok(Json(answer))
 }

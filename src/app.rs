@@ -18,10 +18,11 @@ use crate::core::audit::{Action, Deed};
 use crate::core::engine::{Engine, Fact, Limits, Outgoing};
 use crate::core::policy::{Domain, Horizons, Rules};
 use crate::core::time::Moment;
-use crate::http::{self, Backups, Erasures, Guesses, Health, Persons, Server};
+use crate::http::{self, Backups, Guesses, Health, Server};
 use crate::ops::{self, Replays};
 use crate::store::{self, Store};
 use crate::telemetry::Metrics;
+use crate::tls::ServerFiles;
 use crate::writer::{self, Effects, Inbox, Ticket, WriterHandle};
 use crate::{dispatch, intake};
 
@@ -36,14 +37,14 @@ pub struct Settings {
     pub routing: PathBuf,
     /// Where to serve HTTP.
     pub http: SocketAddr,
+    /// With which certificate; without one HTTP is plain.
+    pub http_tls: Option<ServerFiles>,
     /// For how long what has been taken in is remembered.
     pub horizons: Horizons,
     /// The token of the environment, if there is one.
     pub admin: Tokens,
     /// The file of further tokens.
     pub tokens: Option<PathBuf>,
-    /// How many persons it takes to erase a citizen.
-    pub erasure: Persons,
     /// How long finishing what is under way may take at a shutdown.
     pub shutdown: Duration,
 }
@@ -94,6 +95,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let (tokens, tokens_watch) = start_tokens(&settings)?;
     let (store, engine) = open(&settings, Arc::clone(&rules)).await?;
     let listener = http::bind(settings.http).await.with_context(|| format!("cannot serve HTTP at {}", settings.http))?;
+    let identity = settings.http_tls.clone().map(ServerFiles::open).transpose().context("cannot serve HTTP with TLS")?;
     let mut signals = Signals::new().context("cannot listen for signals")?;
 
     let metrics = Arc::new(Metrics::new().context("cannot create the metrics")?);
@@ -136,15 +138,20 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         health,
         replays: Replays::default(),
         backups: Backups::default(),
-        erasures: Erasures::new(settings.erasure),
         tokens: tokens_rx,
         guesses: Guesses::default(),
     };
     let (http_stop, http_stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(http::serve(listener, server, async {
-        // Dropped or sent, the meaning is the same.
-        let _ = http_stopped.await;
-    }));
+    let serving = tokio::spawn(async move {
+        let stop = async {
+            // Dropped or sent, the meaning is the same.
+            let _ = http_stopped.await;
+        };
+        match identity {
+            Some(identity) => http::serve_tls(listener, identity, server, stop).await,
+            None => http::serve(listener, server, stop).await,
+        }
+    });
     info!(rabbitmq = %settings.target, http = %settings.http, "started");
 
     let mut refusals = Box::pin(link.ready());

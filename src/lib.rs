@@ -15,5 +15,6 @@ pub mod intake;
 pub mod ops;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod wire;
 pub mod writer;

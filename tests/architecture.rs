@@ -30,33 +30,36 @@ const IMPURE: [&str; 19] = [
 ];
 
 /// Where each foreign library may be named.
-const HOMES: [(&str, &[&str]); 9] = [
+const HOMES: [(&str, &[&str]); 11] = [
     ("sled", &["store"]),
     ("lapin", &["amqp"]),
     ("axum", &["http"]),
     ("prometheus", &["telemetry"]),
     ("toml_edit", &["config"]),
-    ("ring", &["store", "config"]),
+    ("ring", &["store", "config", "amqp", "cli", "tls"]),
+    ("rustls", &["tls"]),
+    ("tokio_rustls", &["http"]),
     ("subtle", &["config"]),
     ("clap", &["cli"]),
     ("ureq", &["cli"]),
 ];
 
 /// What each top-level module may import of the crate.
-const MAY_IMPORT: [(&str, &[&str]); 14] = [
+const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("core", &[]),
     ("config", &["core"]),
     ("wire", &["core"]),
     ("store", &["core"]),
-    ("amqp", &["core"]),
+    ("tls", &["core"]),
+    ("amqp", &["core", "tls"]),
     ("telemetry", &["core"]),
     ("writer", &["core", "store"]),
     ("intake", &["core", "amqp", "wire", "writer"]),
     ("dispatch", &["core", "amqp", "wire", "writer"]),
     ("ops", &["core", "wire"]),
-    ("http", &["core", "config", "amqp", "wire", "store", "telemetry", "writer", "ops", "app"]),
-    ("app", &["core", "config", "amqp", "wire", "store", "telemetry", "writer", "intake", "dispatch", "ops", "http"]),
-    ("cli", &["core", "config", "amqp", "wire", "store", "telemetry", "writer", "ops", "http", "app"]),
+    ("http", &["core", "tls", "config", "amqp", "wire", "store", "telemetry", "writer", "ops", "app"]),
+    ("app", &["core", "tls", "config", "amqp", "wire", "store", "telemetry", "writer", "intake", "dispatch", "ops", "http"]),
+    ("cli", &["core", "tls", "config", "amqp", "wire", "store", "telemetry", "writer", "ops", "http", "app"]),
     ("lib", &[]),
 ];
 
@@ -65,7 +68,7 @@ const LAYERS: [&[&str]; 5] = [
     &["ids", "time"],
     &["audit", "event", "policy"],
     &["citizen", "outbox", "replay", "retry", "routing"],
-    &["records", "lanes", "erasure"],
+    &["records", "lanes"],
     &["engine", "invariants", "samples"],
 ];
 

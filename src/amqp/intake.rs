@@ -10,7 +10,7 @@ use lapin::{Channel, Connection, Consumer, Error, Event};
 use tokio::sync::{mpsc, watch};
 
 use super::delivery::{Acks, Delivery, Intake};
-use super::link::{Phase, stopped};
+use super::link::{Phase, renewed, stopped};
 use super::trouble::{Trouble, reason_of};
 
 /// What is consumed, and how much of it at once.
@@ -96,11 +96,13 @@ struct Subscription {
 pub(super) struct Subscribed {
     subscriptions: Vec<Subscription>,
     consumers: Vec<Consumer>,
+    /// Tells the connection from those before it.
+    epoch: u64,
 }
 
 /// Starts consuming all three queues.
-pub(super) async fn subscribe(connection: &Connection, settings: &IntakeSettings, user: &str) -> Result<Subscribed, Trouble> {
-    let mut subscribed = Subscribed { subscriptions: Vec::new(), consumers: Vec::new() };
+pub(super) async fn subscribe(connection: &Connection, settings: &IntakeSettings, user: &str, epoch: u64) -> Result<Subscribed, Trouble> {
+    let mut subscribed = Subscribed { subscriptions: Vec::new(), consumers: Vec::new(), epoch };
     for intake in Intake::ALL {
         let (queue, prefetch) = settings.queue(intake);
         let (channel, consumer) = consume(connection, queue, prefetch).await.map_err(|error| refusal(&error, queue, user))?;
@@ -136,6 +138,8 @@ fn refusal(error: &Error, queue: &str, user: &str) -> Trouble {
 pub(super) enum Ended {
     /// The link was closed.
     Closed,
+    /// Certificates have been exchanged; the connection still stands.
+    Renewed,
     /// The connection or one of the consumers is gone.
     Lost(Trouble),
 }
@@ -144,13 +148,13 @@ pub(super) enum Ended {
 pub(super) async fn serve(
     connection: &Connection,
     subscribed: Subscribed,
-    epoch: u64,
     settings: &IntakeSettings,
     senders: &mut Option<Senders>,
     acks: &Acks,
     phase: &mut watch::Receiver<Phase>,
+    renewals: &mut watch::Receiver<u64>,
 ) -> Ended {
-    let Subscribed { subscriptions, consumers } = subscribed;
+    let Subscribed { subscriptions, consumers, epoch } = subscribed;
     let Ok(channels) = <[Channel; 3]>::try_from(subscriptions.iter().map(|one| one.channel.clone()).collect::<Vec<_>>()) else {
         return Ended::Lost(Trouble::Lost { reason: "not all queues are consumed".into() });
     };
@@ -168,7 +172,7 @@ pub(super) async fn serve(
     // 3.10: 47 times in 150); one whose channel is closed gives them back in
     // the order in which they were.
     let mut resting = Vec::new();
-    let ended = hand_over(connection, &mut pumps, &mut resting, senders, phase).await;
+    let ended = hand_over(connection, &mut pumps, &mut resting, senders, phase, renewals).await;
     acks.close();
     // What is not acknowledged goes back to its queue with this.
     for subscription in &subscriptions {
@@ -192,6 +196,7 @@ async fn hand_over(
     resting: &mut Vec<Consumer>,
     senders: &mut Option<Senders>,
     phase: &mut watch::Receiver<Phase>,
+    renewals: &mut watch::Receiver<u64>,
 ) -> Ended {
     let mut events = Box::pin(connection.events_listener());
     loop {
@@ -218,6 +223,7 @@ async fn hand_over(
                 Some(_) => {}
                 None => return Ended::Lost(Trouble::Lost { reason: "connection closed".into() }),
             },
+            () = renewed(renewals) => return Ended::Renewed,
             changed = phase.changed() => if changed.is_err() {
                 return Ended::Closed;
             },

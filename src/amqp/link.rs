@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use lapin::Connection;
 use tokio::sync::{Mutex, mpsc, watch};
@@ -121,6 +122,8 @@ struct Shared {
     state: watch::Sender<LinkState>,
     /// Empty while nobody can tell.
     waiting: watch::Sender<Vec<Waiting>>,
+    /// Counts how often certificates and keys have been exchanged.
+    renewals: watch::Sender<u64>,
     reconnect: Reconnect,
     epochs: AtomicU64,
 }
@@ -140,10 +143,13 @@ impl Link {
         let (phase, phases) = watch::channel(Phase::Running);
         let acks = Acks::default();
         let (waiting, _) = watch::channel(Vec::new());
-        let shared = Arc::new(Shared { target, topology: Mutex::new(topology), state, waiting, reconnect, epochs: AtomicU64::new(0) });
+        let (renewals, _) = watch::channel(0);
+        let shared =
+            Arc::new(Shared { target, topology: Mutex::new(topology), state, waiting, renewals, reconnect, epochs: AtomicU64::new(0) });
         let tasks = vec![
             tokio::spawn(keep_consuming(shared.clone(), intake, senders, acks.clone(), phases.clone())),
-            tokio::spawn(keep_publishing(shared.clone(), publish, publish_rx, outcome_tx, phases)),
+            tokio::spawn(keep_publishing(shared.clone(), publish, publish_rx, outcome_tx, phases.clone())),
+            tokio::spawn(follow_files(shared.clone(), phases)),
         ];
         let link = Self { shared, phase: Arc::new(phase), tasks: Arc::new(Mutex::new(tasks)) };
         (link, Endpoints { publish: publish_tx, outcomes, deliveries, acks })
@@ -275,6 +281,43 @@ impl Shared {
     }
 }
 
+/// How often certificates and keys are looked at.
+const FILE_LOOK: Duration = Duration::from_secs(1);
+
+/// Tells both sides when certificates and keys have been exchanged for others
+/// that can be used.
+async fn follow_files(shared: Arc<Shared>, mut phase: watch::Receiver<Phase>) {
+    let files = shared.target.tls();
+    let mut watch = files.watch();
+    if watch.is_empty() {
+        return;
+    }
+    let mut look = tokio::time::interval(FILE_LOOK);
+    loop {
+        tokio::select! {
+            _ = look.tick() => {}
+            () = closed(&mut phase) => return,
+        }
+        if !watch.has_changed() {
+            continue;
+        }
+        match files.config() {
+            Ok(_) => {
+                tracing::info!("certificates for RabbitMQ have changed; connecting anew with them");
+                shared.renewals.send_modify(|renewals| *renewals += 1);
+            }
+            Err(problem) => tracing::warn!(%problem, "the new certificates for RabbitMQ are not used; connections stay as they are"),
+        }
+    }
+}
+
+/// Waits for the next exchange. The sender lives as long as the link does.
+pub(super) async fn renewed(renewals: &mut watch::Receiver<u64>) {
+    if renewals.changed().await.is_err() {
+        std::future::pending().await
+    }
+}
+
 async fn closed(phase: &mut watch::Receiver<Phase>) {
     // An error means that every handle is gone, which is the same.
     let _ = phase.wait_for(|phase| *phase == Phase::Closed).await;
@@ -285,10 +328,13 @@ async fn keep_consuming(shared: Arc<Shared>, settings: IntakeSettings, senders: 
     // Gone once intake has stopped: the receivers see the end.
     let mut senders = Some(senders);
     let mut closing = phase.clone();
+    let mut renewals = shared.renewals.subscribe();
     while *phase.borrow() == Phase::Running {
+        renewals.borrow_and_update();
+        let epoch = shared.epochs.fetch_add(1, Ordering::Relaxed) + 1;
         let connect = async {
             let connection = shared.connect("wsb-broker consuming").await?;
-            let subscribed = intake::subscribe(&connection, &settings, shared.target.user()).await?;
+            let subscribed = intake::subscribe(&connection, &settings, shared.target.user(), epoch).await?;
             Ok((connection, subscribed))
         };
         // A connection that is dropped half made closes itself.
@@ -300,11 +346,10 @@ async fn keep_consuming(shared: Arc<Shared>, settings: IntakeSettings, senders: 
             Ok((connection, subscribed)) => {
                 pace.up();
                 shared.set_consuming(Side::Up);
-                let epoch = shared.epochs.fetch_add(1, Ordering::Relaxed) + 1;
                 let queues = settings.queues();
                 // The second arm never comes; dropped halfway it loses nothing.
                 let ended = tokio::select! {
-                    ended = intake::serve(&connection, subscribed, epoch, &settings, &mut senders, &acks, &mut phase) => ended,
+                    ended = intake::serve(&connection, subscribed, &settings, &mut senders, &acks, &mut phase, &mut renewals) => ended,
                     never = depth::watch(&connection, &queues, &shared.waiting) => match never {},
                 };
                 shared.waiting.send_replace(Vec::new());
@@ -312,6 +357,10 @@ async fn keep_consuming(shared: Arc<Shared>, settings: IntakeSettings, senders: 
                     intake::Ended::Closed => {
                         let _ = connection.close(200, "done".into()).await;
                         break;
+                    }
+                    intake::Ended::Renewed => {
+                        let _ = connection.close(200, "new certificates".into()).await;
+                        continue;
                     }
                     intake::Ended::Lost(trouble) => trouble,
                 }
@@ -341,7 +390,9 @@ async fn keep_publishing(
     mut phase: watch::Receiver<Phase>,
 ) {
     let mut pace = Pace::new("publishing", &shared.reconnect);
+    let mut renewals = shared.renewals.subscribe();
     loop {
+        renewals.borrow_and_update();
         // What is handed over meanwhile is answered at once; `refuse` returns
         // only when nobody can hand over any more.
         let made = tokio::select! {
@@ -360,8 +411,9 @@ async fn keep_publishing(
                     }
                     shared.state.send_if_modified(|state| std::mem::replace(&mut state.blocked, reason.clone()) != reason);
                 };
-                match publisher::serve(connection, &settings, &mut input, &output, &mut phase, on_blocked).await {
+                match publisher::serve(connection, &settings, &mut input, &output, &mut phase, &mut renewals, on_blocked).await {
                     publisher::Ended::Finished => break,
+                    publisher::Ended::Renewed => continue,
                     publisher::Ended::Lost(trouble) => trouble,
                 }
             }

@@ -17,6 +17,7 @@
 
 pub mod client;
 mod declare;
+pub mod definitions;
 mod delivery;
 mod depth;
 mod intake;

@@ -11,7 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use lapin::{Connection, Event};
 use tokio::sync::{mpsc, watch};
 
-use super::link::Phase;
+use super::link::{Phase, renewed};
 use super::message::{Outcome, Outgoing};
 use super::trouble::{Trouble, reason_of};
 use super::turn::{self, Finished, Limits};
@@ -47,6 +47,8 @@ const LOOK_AFTER: Duration = Duration::from_secs(1);
 pub(super) enum Ended {
     /// The other side hung up or the link closes, and everything is answered.
     Finished,
+    /// Certificates have been exchanged, and everything under way is answered.
+    Renewed,
     /// The connection is gone, and everything is answered.
     Lost(Trouble),
 }
@@ -60,6 +62,7 @@ pub(super) async fn serve(
     input: &mut mpsc::Receiver<Vec<Outgoing>>,
     output: &mpsc::Sender<Outcomes>,
     phase: &mut watch::Receiver<Phase>,
+    renewals: &mut watch::Receiver<u64>,
     mut on_blocked: impl FnMut(Option<String>),
 ) -> Ended {
     let connection = Arc::new(connection);
@@ -72,6 +75,7 @@ pub(super) async fn serve(
     let mut set_aside = 0_usize;
     let mut blocked: Option<String> = None;
     let mut open = true;
+    let mut renewing = false;
     let mut look = tokio::time::interval(LOOK_AFTER);
 
     let trouble = loop {
@@ -86,6 +90,11 @@ pub(super) async fn serve(
             // Closed in words; what is not answered by now never will be.
             let _ = connection.close(200, "done".into()).await;
             return Ended::Finished;
+        }
+        if renewing && turns.is_empty() && backlog.is_empty() {
+            let _ = connection.close(200, "new certificates".into()).await;
+            on_blocked(None);
+            return Ended::Renewed;
         }
         // Every arm either owns nothing (a cancelled receive loses no message,
         // a stream that is polled again goes on) or is driven to its end here.
@@ -129,7 +138,9 @@ pub(super) async fn serve(
                 Some(_) => {}
                 None => break Trouble::Lost { reason: "connection closed".into() },
             },
-            messages = input.recv(), if open && backlog.len() < settings.batch => match messages {
+            // What is under way gets its answers from the old connection.
+            () = renewed(renewals), if !renewing => renewing = true,
+            messages = input.recv(), if open && !renewing && backlog.len() < settings.batch => match messages {
                 Some(messages) => {
                     backlog.extend(messages);
                     while backlog.len() < settings.batch && let Ok(more) = input.try_recv() {

@@ -4,10 +4,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::tcp::{AMQPUriTcpExt, RustlsConnector};
+use lapin::uri::{AMQPScheme, AMQPUri, SASLMechanism};
 use lapin::{Connection, ConnectionProperties};
 
 use super::trouble::Trouble;
+use crate::tls::{ClientFiles, Problem, problem_of};
 
 /// A peer that is gone is noticed after at most two of these.
 const HEARTBEAT_SECONDS: u16 = 20;
@@ -19,6 +21,7 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(15);
 #[derive(Clone, PartialEq, Eq)]
 pub struct Target {
     uri: AMQPUri,
+    tls: ClientFiles,
 }
 
 impl Target {
@@ -31,14 +34,42 @@ impl Target {
     pub fn parse(uri: &str) -> Result<Self, Trouble> {
         let mut uri: AMQPUri = uri.parse().map_err(|reason: String| Trouble::BadUri { reason })?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
-        Ok(Self { uri })
+        Ok(Self { uri, tls: ClientFiles::default() })
+    }
+
+    /// Adds whom to trust and who to be, for `amqps`. The files are read anew for
+    /// every connection.
+    ///
+    /// # Errors
+    /// [`Trouble::BadUri`] for files that would not be used: the address is
+    /// `amqp`, or asks to log in by a certificate that there is none of.
+    pub fn with_tls(self, tls: ClientFiles) -> Result<Self, Trouble> {
+        let plain = self.uri.scheme == AMQPScheme::AMQP;
+        if plain && tls != ClientFiles::default() {
+            return Err(Trouble::BadUri { reason: "certificates are given, and the address says amqp instead of amqps".into() });
+        }
+        if self.is_external() && !tls.has_identity() {
+            return Err(Trouble::BadUri { reason: "auth_mechanism=external needs a client certificate and its key".into() });
+        }
+        Ok(Self { tls, ..self })
+    }
+
+    pub(super) fn tls(&self) -> &ClientFiles {
+        &self.tls
+    }
+
+    /// Whether the certificate says who we are, and no password does.
+    fn is_external(&self) -> bool {
+        self.uri.query.auth_mechanism == Some(SASLMechanism::External)
     }
 
     pub(super) fn user(&self) -> &str {
-        &self.uri.authority.userinfo.username
+        if self.is_external() { "(of the certificate)" } else { &self.uri.authority.userinfo.username }
     }
 
-    pub(super) fn vhost(&self) -> &str {
+    /// Returns the virtual host.
+    #[must_use]
+    pub fn vhost(&self) -> &str {
         &self.uri.vhost
     }
 
@@ -48,15 +79,70 @@ impl Target {
             .with_connection_name(name.into())
             .with_client_property("product".into(), "wsb-broker".into())
             .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into());
-        let attempt = Connection::connect_uri(self.uri.clone(), properties);
+        let attempt = self.open(properties);
         match tokio::time::timeout(CONNECT_DEADLINE, attempt).await {
             Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(Trouble::on_connect(self, &error)),
+            Ok(Err(trouble)) => Err(trouble),
             Err(_) => {
                 Err(Trouble::Unreachable { target: self.to_string(), reason: format!("no answer within {} s", CONNECT_DEADLINE.as_secs()) })
             }
         }
     }
+
+    async fn open(&self, properties: ConnectionProperties) -> Result<Connection, Trouble> {
+        let failed = |error: lapin::Error| Trouble::on_connect(self, &error);
+        if self.uri.scheme == AMQPScheme::AMQP {
+            return Connection::connect_uri(self.uri.clone(), properties).await.map_err(failed);
+        }
+        let config = self.tls.config().map_err(|problem| Trouble::BadTlsFiles { problem })?;
+        // lapin's own way would trust the system's authorities beside ours, and
+        // fail where there are none.
+        let connector = RustlsConnector::from(config);
+        let connect = async move |uri: AMQPUri, runtime| {
+            let plain = AMQPUri { scheme: AMQPScheme::AMQP, ..uri };
+            let stream = AMQPUriTcpExt::connect_async(&plain, &runtime).await?;
+            Ok(stream.into_rustls(&connector, &plain.authority.host).await?)
+        };
+        let runtime = lapin::runtime::default_runtime().map_err(failed)?;
+        let error = match Connection::connector(self.uri.clone(), runtime, connect, properties).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => error,
+        };
+        match Trouble::on_connect(self, &error) {
+            Trouble::Unreachable { .. } if was_cut_off(&error) => Err(self.why_cut_off().await),
+            trouble => Err(trouble),
+        }
+    }
+
+    /// Asks once more, in a way that is answered.
+    async fn why_cut_off(&self) -> Trouble {
+        let certificate = |problem| Trouble::Certificate { target: self.to_string(), problem };
+        let connector = match self.tls.diagnostic_config() {
+            Ok(config) => RustlsConnector::from(config),
+            Err(problem) => return Trouble::BadTlsFiles { problem },
+        };
+        let handshake = async {
+            let runtime = lapin::runtime::default_runtime().map_err(std::io::Error::other)?;
+            let plain = AMQPUri { scheme: AMQPScheme::AMQP, ..self.uri.clone() };
+            let stream = AMQPUriTcpExt::connect_async(&plain, &runtime).await?;
+            stream.into_rustls(&connector, &plain.authority.host).await.map(drop)
+        };
+        match handshake.await {
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+                Trouble::Unreachable { target: self.to_string(), reason: error.to_string() }
+            }
+            Err(error) => certificate(problem_of(&error).unwrap_or_else(Problem::ended_without_a_word)),
+            // It lets us in by now, or dislikes something later than this.
+            Ok(()) => Trouble::Unreachable { target: self.to_string(), reason: "the connection was cut off".to_owned() },
+        }
+    }
+}
+
+/// Whether the other side went away without saying anything that we heard.
+fn was_cut_off(error: &lapin::Error) -> bool {
+    use std::io::ErrorKind as Kind;
+    matches!(error.kind(), lapin::ErrorKind::IOError(io)
+        if matches!(io.kind(), Kind::ConnectionReset | Kind::BrokenPipe | Kind::UnexpectedEof | Kind::ConnectionAborted))
 }
 
 impl fmt::Display for Target {

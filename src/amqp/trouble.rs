@@ -5,6 +5,7 @@ use lapin::{Error, ErrorKind};
 
 use super::declare::DeclareError;
 use super::target::Target;
+use crate::tls::{Problem, problem_of};
 
 /// Why a connection could not be made, prepared or kept. `Display` is meant for
 /// operators; it carries neither password nor message content.
@@ -23,6 +24,20 @@ pub enum Trouble {
         target: String,
         /// What the operating system or TLS said.
         reason: String,
+    },
+    /// No TLS session came about, or it was ended at once.
+    #[error("no TLS with RabbitMQ at {target}: {problem}")]
+    Certificate {
+        /// The address without password.
+        target: String,
+        /// What is wrong with whose certificate.
+        problem: Problem,
+    },
+    /// Our own certificate, key or authorities cannot be used.
+    #[error("TLS cannot be used: {problem}")]
+    BadTlsFiles {
+        /// What is wrong with which file.
+        problem: Problem,
     },
     /// RabbitMQ refused user name or password.
     #[error(
@@ -103,6 +118,8 @@ impl Trouble {
     pub fn needs_operator(&self) -> bool {
         match self {
             Self::BadUri { .. }
+            | Self::Certificate { .. }
+            | Self::BadTlsFiles { .. }
             | Self::WrongCredentials { .. }
             | Self::VhostMissing { .. }
             | Self::VhostRefused { .. }
@@ -131,6 +148,11 @@ impl Trouble {
                 _ if refusal.get_id() == 403 => Self::WrongCredentials { target: shown, user },
                 _ => Self::Unreachable { target: shown, reason: text.to_owned() },
             };
+        }
+        if let ErrorKind::IOError(io) = error.kind()
+            && let Some(problem) = problem_of(io)
+        {
+            return Self::Certificate { target: shown, problem };
         }
         Self::Unreachable { target: shown, reason: reason_of(error) }
     }

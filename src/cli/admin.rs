@@ -1,8 +1,10 @@
 //! Calls of the admin API of a running broker.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
+use ureq::tls::{PemItem, RootCerts, TlsConfig};
 
 use super::args::Common;
 use super::exit::{Exit, Failure};
@@ -21,10 +23,14 @@ pub struct Admin {
 impl Admin {
     /// Returns the API at the address that the broker serves.
     pub fn new(common: &Common) -> Result<Self, Failure> {
-        let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(60))).http_status_as_error(false).build();
+        let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(60))).http_status_as_error(false);
+        let config = match &common.http_ca {
+            Some(file) => config.tls_config(trusting(file)?).build(),
+            None => config.build(),
+        };
         Ok(Self {
             agent: config.into(),
-            base: format!("http://{}/api/v1", common.http),
+            base: format!("{}://{}/api/v1", scheme(common), common.http),
             token: token_text()?.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()),
         })
     }
@@ -86,4 +92,25 @@ impl Admin {
             _ => Err(Failure::words(Exit::No, format!("{title}{detail}"))),
         }
     }
+}
+
+/// Returns `https` if this broker has a certificate, or a command knows whom to
+/// trust.
+pub fn scheme(common: &Common) -> &'static str {
+    if common.http_cert.is_some() || common.http_ca.is_some() { "https" } else { "http" }
+}
+
+fn trusting(file: &Path) -> Result<TlsConfig, Failure> {
+    let refuse = |why: &dyn std::fmt::Display| Failure::words(Exit::Usage, format!("WSB_HTTP_CA: cannot use {}: {why}", file.display()));
+    let text = std::fs::read(file).map_err(|error| refuse(&error))?;
+    let mut trusted = Vec::new();
+    for item in ureq::tls::parse_pem(&text) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| refuse(&error))? {
+            trusted.push(certificate);
+        }
+    }
+    if trusted.is_empty() {
+        return Err(refuse(&"it holds no certificate in PEM form"));
+    }
+    Ok(TlsConfig::builder().root_certs(RootCerts::from(trusted)).build())
 }

@@ -35,6 +35,15 @@ pub struct Common {
         hide_default_value = true
     )]
     pub amqp_uri: String,
+    /// The certificates of the authorities that RabbitMQ's must come from (PEM); default: the system's.
+    #[arg(long, global = true, env = "WSB_AMQP_CA", value_name = "FILE")]
+    pub amqp_ca: Option<PathBuf>,
+    /// The broker's certificate for RabbitMQ (PEM, with intermediates).
+    #[arg(long, global = true, env = "WSB_AMQP_CERT", value_name = "FILE")]
+    pub amqp_cert: Option<PathBuf>,
+    /// The private key of that certificate (PEM).
+    #[arg(long, global = true, env = "WSB_AMQP_KEY", value_name = "FILE")]
+    pub amqp_key: Option<PathBuf>,
     /// Where the broker keeps its state.
     #[arg(long, global = true, env = "WSB_DATA_DIR", default_value = "./data")]
     pub data_dir: PathBuf,
@@ -47,6 +56,16 @@ pub struct Common {
     /// Where the broker serves health, metrics and the admin API.
     #[arg(long, global = true, env = "WSB_HTTP", default_value = "127.0.0.1:9464")]
     pub http: SocketAddr,
+    /// The certificate that HTTP is served with (PEM, with intermediates); without one it is plain HTTP.
+    #[arg(long, global = true, env = "WSB_HTTP_CERT", value_name = "FILE")]
+    pub http_cert: Option<PathBuf>,
+    /// The private key of that certificate (PEM).
+    #[arg(long, global = true, env = "WSB_HTTP_KEY", value_name = "FILE")]
+    pub http_key: Option<PathBuf>,
+    /// The certificate of the authority that commands accept the broker's certificate from (PEM);
+    /// default: well-known ones.
+    #[arg(long, global = true, env = "WSB_HTTP_CA", value_name = "FILE")]
+    pub http_ca: Option<PathBuf>,
     /// The master key; default: the data directory's name with `.key` after it.
     #[arg(long, global = true, env = "WSB_KEY_FILE")]
     pub key_file: Option<PathBuf>,
@@ -84,8 +103,6 @@ pub enum Command {
     Recipients(RecipientsArguments),
     /// Shows everything that happened with an event, and why.
     Trace(TraceArguments),
-    /// Forgets a citizen, whose personnummer comes by standard input.
-    Erase(EraseArguments),
     /// Copies the store while the broker runs, or without it.
     Backup(BackupArguments),
     /// Makes a store of a backup, in an empty data directory.
@@ -96,8 +113,18 @@ pub enum Command {
     Audit(AuditArguments),
     /// Makes tokens of the admin API, and checks the file that names them.
     Token(TokenArguments),
+    /// Asks a running broker whether it is alive: exit code 0, or 3 when nobody answers.
+    Health(HealthArguments),
     /// Creates the master key file.
     InitKey,
+}
+
+/// `health`
+#[derive(Debug, Args)]
+pub struct HealthArguments {
+    /// Ask whether it works: exit code 1 when something is missing, which is printed.
+    #[arg(long)]
+    pub ready: bool,
 }
 
 /// `run`
@@ -116,29 +143,9 @@ pub struct RunArguments {
     /// The file of named tokens of the admin API, beside the one of WSB_ADMIN_TOKEN.
     #[arg(long, env = "WSB_TOKENS", value_name = "FILE")]
     pub tokens: Option<PathBuf>,
-    /// Whether a second person has to confirm the erasure of a citizen.
-    #[arg(long, env = "WSB_ERASE_TWO_PERSONS")]
-    pub erase_two_persons: bool,
     /// How long finishing what is under way may take at a shutdown, in seconds.
     #[arg(long, env = "WSB_SHUTDOWN_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(0..=3600))]
     pub shutdown_seconds: u64,
-}
-
-/// `erase`
-#[derive(Debug, Args)]
-pub struct EraseArguments {
-    /// Only say how much would go.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Confirm the request of somebody else, by its number.
-    #[arg(long, value_name = "ID", conflicts_with = "dry_run")]
-    pub confirm: Option<u64>,
-    /// Whether it takes two persons.
-    #[arg(long = "erase-two-persons", env = "WSB_ERASE_TWO_PERSONS")]
-    pub two_persons: bool,
-    /// How the answer is written.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub format: Format,
 }
 
 /// `backup`
@@ -182,13 +189,39 @@ pub struct ExplainArguments {
 
 /// `topology`
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct TopologyArguments {
+    /// What else to do.
+    #[command(subcommand)]
+    pub command: Option<TopologyCommand>,
     /// Declare it at RabbitMQ instead of showing it.
     #[arg(long)]
     pub apply: bool,
     /// How it is written.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
+}
+
+/// What else can be done with the topology.
+#[derive(Debug, Subcommand)]
+pub enum TopologyCommand {
+    /// Writes RabbitMQ definitions: virtual host, queues, users and their permissions.
+    Export(ExportArguments),
+}
+
+/// `topology export`
+#[derive(Debug, Args)]
+pub struct ExportArguments {
+    /// The virtual host; default: that of --amqp-uri.
+    #[arg(long)]
+    pub vhost: Option<String>,
+    /// A directory with a file for each user, named as the user, that holds the
+    /// password; a user without a file can log in with a certificate only.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub passwords: Option<PathBuf>,
+    /// Leave the users out, and with them their passwords: for users that exist.
+    #[arg(long, conflicts_with = "passwords")]
+    pub without_users: bool,
 }
 
 /// `events`

@@ -6,11 +6,12 @@ mod args;
 mod audit;
 mod backup;
 mod check;
+mod definitions;
 mod deliveries;
-mod erase;
 mod events;
 mod exit;
 mod explain;
+mod health;
 mod import;
 mod keys;
 mod open;
@@ -57,12 +58,12 @@ fn act(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Recipients(arguments) => deliveries::recipients(&common, &arguments),
         Command::Trace(arguments) => deliveries::trace(&common, &arguments),
         Command::Replays(arguments) => replays::replays(&common, &arguments),
-        Command::Erase(arguments) => erase::erase(&common, &arguments),
         Command::Backup(arguments) => backup::backup(&common, &arguments),
         Command::Restore(arguments) => backup::restore(&common, &arguments),
         Command::Verify => backup::verify(&common),
         Command::Audit(arguments) => audit::audit(&common, &arguments),
         Command::Token(arguments) => token::token(&arguments),
+        Command::Health(arguments) => health::health(&common, &arguments),
         Command::InitKey => keys::init_key(&common),
     }
 }

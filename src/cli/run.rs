@@ -12,8 +12,8 @@ use crate::amqp::Target;
 use crate::app::{self, RunError, Settings};
 use crate::config::{Tokens, load_routing};
 use crate::core::policy::{Horizons, Rules};
-use crate::http::Persons;
 use crate::telemetry::{self, Format};
+use crate::tls::{ClientFiles, ServerFiles};
 
 pub fn run(common: &Common, arguments: &RunArguments) -> Result<Exit, Failure> {
     start_log(common)?;
@@ -24,10 +24,10 @@ pub fn run(common: &Common, arguments: &RunArguments) -> Result<Exit, Failure> {
         store,
         routing: common.routing.clone(),
         http: common.http,
+        http_tls: http_tls(common)?,
         horizons: Horizons { duplicates_days: arguments.keep_duplicates_days, traces_days: arguments.keep_traces_days },
         admin: token_text()?.as_deref().map(Tokens::of_admin).unwrap_or_default(),
         tokens: arguments.tokens.clone(),
-        erasure: if arguments.erase_two_persons { Persons::Two } else { Persons::One },
         shutdown: Duration::from_secs(arguments.shutdown_seconds),
     };
     runtime()?.block_on(app::run(settings)).map_err(failure)?;
@@ -75,9 +75,17 @@ pub fn runtime() -> Result<Runtime, Failure> {
         .map_err(|error| Failure::words(Exit::Refused, format!("cannot start: {error}")))
 }
 
+fn http_tls(common: &Common) -> Result<Option<ServerFiles>, Failure> {
+    let files = ServerFiles::new(common.http_cert.clone(), common.http_key.clone());
+    files.map_err(|problem| Failure::words(Exit::Usage, format!("WSB_HTTP_CERT, WSB_HTTP_KEY: {problem}")))
+}
+
 /// Returns where RabbitMQ is.
 pub fn target(common: &Common) -> Result<Target, Failure> {
-    Target::parse(&common.amqp_uri).map_err(|trouble| Failure::new(Exit::Usage, trouble))
+    let usage = |trouble| Failure::new(Exit::Usage, trouble);
+    let files = ClientFiles::new(common.amqp_ca.clone(), common.amqp_cert.clone(), common.amqp_key.clone());
+    let files = files.map_err(|problem| Failure::words(Exit::Usage, format!("WSB_AMQP_CERT, WSB_AMQP_KEY: {problem}")))?;
+    Target::parse(&common.amqp_uri).and_then(|target| target.with_tls(files)).map_err(usage)
 }
 
 /// Returns the rules.

@@ -1,12 +1,15 @@
 //! `wsb-broker topology`
 
-use super::args::{Common, Format, TopologyArguments};
+use super::args::{Common, Format, TopologyArguments, TopologyCommand};
 use super::exit::{Exit, Failure};
 use super::run::{load_rules, target};
 use crate::amqp::{Topology, Trouble, client};
 use crate::app::topology_of;
 
 pub fn topology(common: &Common, arguments: &TopologyArguments) -> Result<Exit, Failure> {
+    if let Some(TopologyCommand::Export(export)) = &arguments.command {
+        return super::definitions::export(common, export);
+    }
     let topology = topology_of(&load_rules(common)?);
     if arguments.apply {
         let target = target(common)?;

@@ -9,7 +9,6 @@ mod audit;
 mod backup;
 mod calls;
 mod deliveries;
-mod erasures;
 mod extract;
 mod guesses;
 mod problem;
@@ -19,13 +18,14 @@ mod replays;
 mod status;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{ConnectInfo, DefaultBodyLimit};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -33,7 +33,6 @@ use tokio::sync::watch;
 pub use access::{Needs, Principal, Refused};
 pub use backup::Backups;
 pub use calls::Call;
-pub use erasures::{Erasures, Persons};
 pub use guesses::Guesses;
 pub use status::Health;
 
@@ -44,6 +43,7 @@ use crate::core::policy::Rules;
 use crate::ops::Replays;
 use crate::store::Store;
 use crate::telemetry::Metrics;
+use crate::tls::Identity;
 use crate::writer::WriterHandle;
 
 /// The largest body of a request: a batch of an import.
@@ -61,8 +61,6 @@ pub struct Server {
     pub health: Health,
     /// The replays that have been asked for.
     pub replays: Replays,
-    /// Erasures that wait for a second person.
-    pub erasures: Erasures,
     /// How the latest backup is.
     pub backups: Backups,
     /// What admits to the admin API; without any nothing does.
@@ -88,6 +86,27 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 pub async fn serve(listener: TcpListener, server: Server, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
     let router = router(server).into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, router).with_graceful_shutdown(stop).await
+}
+
+/// As [`serve`], over TLS with certificates that may be exchanged meanwhile.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve_tls(
+    listener: TcpListener,
+    identity: Identity,
+    server: Server,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    // The calls know a caller by its address, whatever the way it came.
+    let router = router(server).layer(axum::middleware::map_request(async |mut request: axum::extract::Request| {
+        if let Some(ConnectInfo(tls::Peer(from))) = request.extensions().get::<ConnectInfo<tls::Peer>>().copied() {
+            request.extensions_mut().insert(ConnectInfo(from));
+        }
+        request
+    }));
+    let service = router.into_make_service_with_connect_info::<tls::Peer>();
+    axum::serve(tls::TlsListener::start(listener, identity)?, service).with_graceful_shutdown(stop).await
 }
 
 fn router(server: Server) -> Router {
@@ -123,9 +142,6 @@ fn calls(server: &Shared) -> (Router<Shared>, Vec<Call>) {
         .get("/quarantine", Needs::Viewer, quarantine::list)
         .post("/quarantine/{id}/retry", Needs::Operator, quarantine::retry)
         .post("/quarantine/{id}/discard", Needs::Operator, quarantine::discard)
-        .get("/erasures", Needs::Operator, erasures::list)
-        .post("/erasures", Needs::Operator, erasures::order)
-        .post("/erasures/{id}/confirm", Needs::Operator, erasures::confirm)
         .get("/backup", Needs::Operator, backup::show)
         .post("/backup", Needs::Operator, backup::start)
         .post("/explain", Needs::Viewer, admin::explain)

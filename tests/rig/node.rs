@@ -35,11 +35,14 @@ pub struct NodeOptions {
     /// Erlang schedulers: one per core is what a server would have, and more
     /// than two only cost start time here.
     pub schedulers: u32,
+    /// A directory with `ca.pem`, `server.pem` and `server.key`: the node then
+    /// also listens for TLS, and wants client certificates of that authority.
+    pub tls: Option<PathBuf>,
 }
 
 impl Default for NodeOptions {
     fn default() -> Self {
-        Self { plugins: Vec::new(), memory_limit_bytes: 4 << 30, disk_free_limit_bytes: 50_000_000, schedulers: 2 }
+        Self { plugins: Vec::new(), memory_limit_bytes: 4 << 30, disk_free_limit_bytes: 50_000_000, schedulers: 2, tls: None }
     }
 }
 
@@ -59,6 +62,7 @@ struct Private {
     modules: PathBuf,
     name: String,
     amqp_port: u16,
+    tls_port: u16,
     dist_port: u16,
     epmd_port: u16,
     cookie: String,
@@ -118,6 +122,7 @@ impl Node {
             name: format!("wsb-{}-{epmd_port}@localhost", std::process::id()),
             cookie: format!("WSBRIG{}X{epmd_port}", std::process::id()),
             amqp_port: free_port(),
+            tls_port: free_port(),
             dist_port: free_port(),
             epmd_port,
             schedulers: options.schedulers,
@@ -147,6 +152,11 @@ impl Node {
     /// Returns the AMQP port.
     pub fn port(&self) -> u16 {
         self.private("port").amqp_port
+    }
+
+    /// Returns the port for TLS; nobody listens there without `NodeOptions::tls`.
+    pub fn tls_port(&self) -> u16 {
+        self.private("tls_port").tls_port
     }
 
     /// Creates a vhost and returns its URI: a RabbitMQ to itself for a test,
@@ -248,12 +258,22 @@ impl Private {
             .expect("the rig's directory is writable");
         // Erlang terms and not rabbitmq.conf: translating the latter costs a
         // second at every start.
+        let tls = options.tls.as_ref().map_or(String::new(), |files| {
+            format!(
+                ", {{ssl_listeners, [{{\"127.0.0.1\", {}}}]}}, {{auth_mechanisms, ['PLAIN', 'AMQPLAIN', 'EXTERNAL']}}, \
+                 {{ssl_cert_login_from, common_name}}, {{ssl_options, [{{cacertfile, \"{1}/ca.pem\"}}, {{certfile, \"{1}/server.pem\"}}, \
+                 {{keyfile, \"{1}/server.key\"}}, {{verify, verify_peer}}, {{fail_if_no_peer_cert, true}}]}}",
+                self.tls_port,
+                files.display()
+            )
+        });
         let configuration = format!(
             "[{{rabbit, [{{tcp_listeners, [{{\"127.0.0.1\", {}}}]}}, {{vm_memory_high_watermark, {{absolute, {}}}}}, {{disk_free_limit, {}}}, \
-             {{loopback_users, [<<\"guest\">>]}}]}},\n {{rabbitmq_management, [{{listener, [{{ip, \"127.0.0.1\"}}, {{port, {}}}]}}]}}].\n",
+             {{loopback_users, [<<\"guest\">>]}}{}]}},\n {{rabbitmq_management, [{{listener, [{{ip, \"127.0.0.1\"}}, {{port, {}}}]}}]}}].\n",
             self.amqp_port,
             options.memory_limit_bytes,
             options.disk_free_limit_bytes,
+            tls,
             free_port()
         );
         fs::write(directory.join("advanced.config"), configuration).expect("the rig's directory is writable");

@@ -3,7 +3,6 @@
 mod backups;
 mod both;
 mod crash;
-mod erasing;
 mod formats;
 mod pruning;
 mod random;

@@ -1,0 +1,389 @@
+//! Certificates and keys from PEM files: read anew whenever they change, and
+//! what is wrong with them in words. The only module that names rustls.
+//!
+//! Knows neither RabbitMQ nor HTTP. Deliberately absent: revocation lists, and
+//! any way to switch verification off.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore, ServerConfig};
+
+use crate::core::time::Moment;
+
+/// What is wrong with certificates, keys or a handshake, in words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Problem(String);
+
+/// The files of a client: whom it trusts, and who it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClientFiles {
+    ca: Option<PathBuf>,
+    identity: Option<(PathBuf, PathBuf)>,
+}
+
+impl ClientFiles {
+    /// Takes the files. Without `ca` the system's authorities are trusted, with
+    /// it those in it and no other.
+    ///
+    /// # Errors
+    /// A certificate without its key, or a key without its certificate.
+    pub fn new(ca: Option<PathBuf>, cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Self, Problem> {
+        Ok(Self { ca, identity: pair(cert, key)? })
+    }
+
+    /// Whether there is a client certificate.
+    #[must_use]
+    pub fn has_identity(&self) -> bool {
+        self.identity.is_some()
+    }
+
+    /// Returns a watch over these files.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        let identity = self.identity.iter().flat_map(|(cert, key)| [cert, key]);
+        Watch::new(self.ca.iter().chain(identity).cloned().collect())
+    }
+
+    /// Reads the files and makes a configuration of them.
+    ///
+    /// # Errors
+    /// What is wrong with which file.
+    pub fn config(&self) -> Result<Arc<ClientConfig>, Problem> {
+        self.config_of(rustls::DEFAULT_VERSIONS)
+    }
+
+    /// As [`ClientFiles::config`], for asking why a connection ended. In TLS 1.3 a
+    /// server says that it refuses a client only after the client believes the
+    /// handshake done, and the word is often lost; in TLS 1.2 it is part of it.
+    ///
+    /// # Errors
+    /// As [`ClientFiles::config`].
+    pub fn diagnostic_config(&self) -> Result<Arc<ClientConfig>, Problem> {
+        self.config_of(&[&rustls::version::TLS12])
+    }
+
+    fn config_of(&self, versions: &[&'static rustls::SupportedProtocolVersion]) -> Result<Arc<ClientConfig>, Problem> {
+        let provider = Arc::new(ring::default_provider());
+        let roots = Arc::new(self.roots()?);
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
+            .build()
+            .map_err(|error| Problem(format!("the trusted certificates cannot be used: {error}")))?;
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .map_err(|error| Problem(error.to_string()))?
+            .with_webpki_verifier(verifier);
+        let config = match &self.identity {
+            None => builder.with_no_client_auth(),
+            Some((cert, key)) => {
+                builder.with_client_auth_cert(read_chain(cert)?, read_key(key)?).map_err(|error| misfit(cert, key, &error))?
+            }
+        };
+        Ok(Arc::new(config))
+    }
+
+    fn roots(&self) -> Result<RootCertStore, Problem> {
+        let mut roots = RootCertStore::empty();
+        match &self.ca {
+            Some(file) => {
+                for certificate in read_chain(file)? {
+                    roots.add(certificate).map_err(|error| Problem(format!("{}: {error}", file.display())))?;
+                }
+            }
+            None => {
+                let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                if added == 0 {
+                    return Err(Problem(
+                        "this system has no trusted certificates; name a file with the authority's certificate in WSB_AMQP_CA".into(),
+                    ));
+                }
+            }
+        }
+        Ok(roots)
+    }
+}
+
+/// The files of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerFiles {
+    cert: PathBuf,
+    key: PathBuf,
+}
+
+impl ServerFiles {
+    /// Takes the files; `None` if there are none.
+    ///
+    /// # Errors
+    /// One without the other.
+    pub fn new(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Self>, Problem> {
+        Ok(pair(cert, key)?.map(|(cert, key)| Self { cert, key }))
+    }
+
+    /// Reads the files and makes a configuration of them that can be renewed.
+    ///
+    /// # Errors
+    /// What is wrong with which file.
+    pub fn open(self) -> Result<Identity, Problem> {
+        let provider = Arc::new(ring::default_provider());
+        let current = Arc::new(Current(RwLock::new(self.read(&provider)?)));
+        let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Problem(error.to_string()))?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
+        let watch = Watch::new(vec![self.cert.clone(), self.key.clone()]);
+        Ok(Identity { files: self, provider, current, config: Arc::new(config), watch })
+    }
+
+    fn read(&self, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, Problem> {
+        let made = CertifiedKey::from_der(read_chain(&self.cert)?, read_key(&self.key)?, provider);
+        made.map(Arc::new).map_err(|error| misfit(&self.cert, &self.key, &error))
+    }
+}
+
+/// Who a server is, as its files say now.
+pub struct Identity {
+    files: ServerFiles,
+    provider: Arc<CryptoProvider>,
+    current: Arc<Current>,
+    config: Arc<ServerConfig>,
+    watch: Watch,
+}
+
+impl Identity {
+    /// Returns the configuration; it stays the same when the files are renewed.
+    #[must_use]
+    pub fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
+    /// Looks at the files, and takes them over once they have changed and fit.
+    /// `None` if nothing has changed.
+    pub fn poll(&mut self) -> Option<Result<(), Problem>> {
+        if !self.watch.has_changed() {
+            return None;
+        }
+        Some(self.files.read(&self.provider).map(|read| {
+            *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = read;
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct Current(RwLock<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+/// Notices that files have changed. Has no clock: whoever owns it asks.
+#[derive(Debug)]
+pub struct Watch {
+    files: Vec<PathBuf>,
+    known: Vec<Stamp>,
+    /// What the poll before this one saw, if it differs from `known`.
+    candidate: Option<Vec<Stamp>>,
+}
+
+type Stamp = Option<(i64, i64, u64, u64)>;
+
+impl Watch {
+    fn new(files: Vec<PathBuf>) -> Self {
+        let known = stamps(&files);
+        Self { files, known, candidate: None }
+    }
+
+    /// Whether there is nothing to watch.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// Whether the files have changed since this last said so. A change is told
+    /// when two looks in a row find the same: certificate and key are written
+    /// one after the other.
+    pub fn has_changed(&mut self) -> bool {
+        let seen = stamps(&self.files);
+        if seen == self.known {
+            self.candidate = None;
+            return false;
+        }
+        if self.candidate.as_ref() != Some(&seen) {
+            self.candidate = Some(seen);
+            return false;
+        }
+        self.candidate = None;
+        self.known = seen;
+        true
+    }
+}
+
+fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
+    let stamp = |file: &PathBuf| fs::metadata(file).ok().map(|found| (found.mtime(), found.mtime_nsec(), found.size(), found.ino()));
+    files.iter().map(stamp).collect()
+}
+
+fn pair(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<(PathBuf, PathBuf)>, Problem> {
+    match (cert, key) {
+        (Some(cert), Some(key)) => Ok(Some((cert, key))),
+        (None, None) => Ok(None),
+        (Some(cert), None) => Err(Problem(format!("the certificate {} needs its private key beside it", cert.display()))),
+        (None, Some(key)) => Err(Problem(format!("the private key {} needs its certificate beside it", key.display()))),
+    }
+}
+
+fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    let text = read(file)?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    match chain {
+        Ok(chain) if !chain.is_empty() => Ok(chain),
+        _ => Err(Problem(format!("{} holds no certificate in PEM form", file.display()))),
+    }
+}
+
+fn read_key(file: &Path) -> Result<PrivateKeyDer<'static>, Problem> {
+    let text = read(file)?;
+    // The cause could quote the file; what it holds is nobody's business.
+    PrivateKeyDer::from_pem_slice(&text).map_err(|_| Problem(format!("{} holds no unencrypted private key in PEM form", file.display())))
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Problem> {
+    fs::read(file).map_err(|error| Problem(format!("cannot read {}: {error}", file.display())))
+}
+
+fn misfit(cert: &Path, key: &Path, error: &Error) -> Problem {
+    match error {
+        Error::InconsistentKeys(_) => {
+            Problem(format!("the certificate {} and the key {} do not belong together", cert.display(), key.display()))
+        }
+        other => Problem(format!("the certificate {} with the key {} cannot be used: {other}", cert.display(), key.display())),
+    }
+}
+
+impl Problem {
+    /// The server went away once the handshake was done, without a word.
+    #[must_use]
+    pub fn ended_without_a_word() -> Self {
+        let words = "it ended the connection right after the handshake, without a reason; most often it refuses the client certificate, and its log says why";
+        Self(words.to_owned())
+    }
+}
+
+/// Returns what went wrong with a handshake, if that is what the error is about:
+/// "its" is the server's, "our" the client's.
+#[must_use]
+pub fn problem_of(error: &io::Error) -> Option<Problem> {
+    let error = error.get_ref()?.downcast_ref::<Error>()?;
+    let words = match error {
+        Error::InvalidCertificate(error) => certificate_problem(error),
+        Error::AlertReceived(alert) => alert_problem(*alert),
+        Error::InvalidMessage(_) => "it does not speak TLS at this port; amqps usually is at 5671".to_owned(),
+        other => other.to_string(),
+    };
+    Some(Problem(words))
+}
+
+fn certificate_problem(error: &CertificateError) -> String {
+    let on = |time: &UnixTime| Moment(i64::try_from(time.as_secs()).unwrap_or(i64::MAX).saturating_mul(1_000_000));
+    match error {
+        CertificateError::Expired => "its certificate has expired".to_owned(),
+        CertificateError::ExpiredContext { not_after, .. } => format!("its certificate expired on {}", on(not_after)),
+        CertificateError::NotValidYet => "its certificate is not valid yet; compare the clocks of both machines".to_owned(),
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            format!("its certificate is not valid before {}; compare the clocks of both machines", on(not_before))
+        }
+        CertificateError::UnknownIssuer => {
+            "its certificate comes from an authority that is not trusted here; name a file with that authority's certificate in WSB_AMQP_CA"
+                .to_owned()
+        }
+        CertificateError::NotValidForName => "its certificate is for another name than the one in the address".to_owned(),
+        CertificateError::NotValidForNameContext { expected, presented } => format!(
+            "its certificate is for {}, and not for {}; connect by a name that it has, or have the certificate made anew",
+            if presented.is_empty() { "no name at all".to_owned() } else { presented.join(", ") },
+            expected.to_str()
+        ),
+        CertificateError::Revoked => "its certificate has been revoked".to_owned(),
+        CertificateError::BadSignature => "its certificate has a signature that is not its authority's".to_owned(),
+        other => format!("its certificate cannot be accepted: {other}"),
+    }
+}
+
+fn alert_problem(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::CertificateRequired => "it wants a client certificate; name one in WSB_AMQP_CERT and WSB_AMQP_KEY".to_owned(),
+        AlertDescription::UnknownCA => "it refuses our client certificate: it does not trust the authority that issued it".to_owned(),
+        AlertDescription::CertificateExpired => "it refuses our client certificate: it has expired".to_owned(),
+        AlertDescription::CertificateRevoked => "it refuses our client certificate: it has been revoked".to_owned(),
+        AlertDescription::BadCertificate | AlertDescription::CertificateUnknown | AlertDescription::UnsupportedCertificate => {
+            "it refuses our client certificate".to_owned()
+        }
+        AlertDescription::HandshakeFailure => {
+            "it ends the handshake: no common cipher, or it wants a client certificate (WSB_AMQP_CERT, WSB_AMQP_KEY)".to_owned()
+        }
+        other => format!("it ends the handshake: {other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_and_its_key_come_together() {
+        let file = |name: &str| Some(PathBuf::from(name));
+        assert!(ClientFiles::new(None, None, None).is_ok());
+        let check = |cert, key, expected: &str| {
+            assert_eq!(ServerFiles::new(cert, key).map_err(|problem| problem.to_string()), Err(expected.to_owned()));
+        };
+        check(file("c.pem"), None, "the certificate c.pem needs its private key beside it");
+        check(None, file("k.pem"), "the private key k.pem needs its certificate beside it");
+    }
+
+    #[test]
+    fn a_change_is_told_once_it_has_settled() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("cert.pem");
+        let mut watch = Watch::new(vec![file.clone()]);
+        assert!(!watch.has_changed());
+        fs::write(&file, "a").expect("the folder is writable");
+        assert!(!watch.has_changed(), "may still be being written");
+        assert!(watch.has_changed());
+        assert!(!watch.has_changed());
+        fs::write(&file, "ab").expect("the folder is writable");
+        assert!(!watch.has_changed());
+        fs::write(&file, "abc").expect("the folder is writable");
+        assert!(!watch.has_changed(), "still being written");
+        assert!(watch.has_changed());
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_refused_without_its_text() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("x.pem");
+        fs::write(&file, "hemmeligt").expect("the folder is writable");
+        for refused in [read_chain(&file).map(drop), read_key(&file).map(drop), read_key(&folder.path().join("gone")).map(drop)] {
+            let words = refused.expect_err("refused").to_string();
+            assert!(!words.contains("hemmeligt") && words.contains(&folder.path().display().to_string()), "{words}");
+        }
+    }
+
+    #[test]
+    fn certificate_errors_name_the_remedy() {
+        let words = |error: Error| problem_of(&io::Error::new(io::ErrorKind::InvalidData, error)).map(|problem| problem.to_string());
+        assert!(words(CertificateError::UnknownIssuer.into()).is_some_and(|words| words.contains("WSB_AMQP_CA")));
+        assert!(words(Error::AlertReceived(AlertDescription::CertificateRequired)).is_some_and(|words| words.contains("WSB_AMQP_CERT")));
+        assert_eq!(problem_of(&io::Error::other("something else")), None);
+    }
+}

@@ -13,8 +13,14 @@ EVENTS ?= 60000
 # Further arguments, such as BENCH="--targets 20 --only shovel,relay".
 BENCH ?=
 
+# make install: where to, and what.
+PREFIX ?= /usr/local
+DESTDIR ?=
+SYSCONFDIR ?= /etc
+BINARY ?= target/release/wsb-broker
+
 .DEFAULT_GOAL := help
-.PHONY: dashboards help setup setup-unless-uri build demo run test lint fmt bench simulate chaos
+.PHONY: dashboards install reproducible sbom help setup setup-unless-uri build demo run test lint fmt bench simulate chaos
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +52,28 @@ lint: ## Check formatting and lints
 
 fmt: ## Format
 	$(CARGO) fmt
+
+install: ## Install on this host: PREFIX=/usr/local DESTDIR= (after make build; keeps settings that are there)
+	@[ -x "$(BINARY)" ] || { echo "there is no $(BINARY): make build first" >&2; exit 1; }
+	install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/wsb-broker
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d
+	sed 's#/usr/local/#$(PREFIX)/#g; s#/etc/wsb-broker#$(SYSCONFDIR)/wsb-broker#g' deploy/systemd/wsb-broker.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/wsb-broker.service
+	install -m 0644 deploy/systemd/wsb-broker.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/wsb-broker.conf
+	install -d $(DESTDIR)$(SYSCONFDIR)/wsb-broker
+	install -d -m 0700 $(DESTDIR)$(SYSCONFDIR)/wsb-broker/credentials
+	for file in routing.toml $(wildcard retention.toml) deploy/systemd/settings; do \
+		there=$(DESTDIR)$(SYSCONFDIR)/wsb-broker/$$(basename $$file); [ -e $$there ] || install -m 0644 $$file $$there; done
+	install -d $(DESTDIR)$(PREFIX)/share/doc/wsb-broker $(DESTDIR)$(PREFIX)/share/wsb-broker/dashboards $(DESTDIR)$(PREFIX)/share/wsb-broker/prometheus
+	install -m 0644 README.md CHANGELOG.md LICENSE docs/*.md $(DESTDIR)$(PREFIX)/share/doc/wsb-broker/
+	install -m 0644 dashboards/*.json $(DESTDIR)$(PREFIX)/share/wsb-broker/dashboards/
+	install -m 0644 deploy/prometheus/*.yml $(DESTDIR)$(PREFIX)/share/wsb-broker/prometheus/
+	@echo "next: docs/runbook.md, section \"A plain host\""
+
+sbom: ## Write sbom.cdx.json anew from Cargo.lock
+	WSB_WRITE_SBOM=1 $(CARGO) test --quiet --test supply_chain the_bill
+
+reproducible: ## Build the release twice in different folders and compare
+	@deploy/reproducible
 
 dashboards: ## Write dashboards/ anew from tests/monitoring/dashboards.rs
 	WSB_WRITE_DASHBOARDS=1 $(CARGO) test --quiet --test monitoring the_files

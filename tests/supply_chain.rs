@@ -1,0 +1,177 @@
+//! What the broker is built of: the bill of materials agrees with the lock file,
+//! licenses and sources are those that `deny.toml` allows, and every exception
+//! there is still needed. Needs no network; advisories do, see `deny.toml`.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "in a test, a panic with a good message is how it fails")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use toml_edit::{DocumentMut, Item};
+
+fn read(file: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
+}
+
+fn toml(file: &str) -> DocumentMut {
+    read(file).parse().unwrap()
+}
+
+/// A package that ends up in the program, or builds it.
+struct Part {
+    name: String,
+    version: String,
+    license: String,
+    source: Option<String>,
+    needs: Vec<String>,
+}
+
+impl Part {
+    fn reference(&self) -> String {
+        reference(&self.name, &self.version)
+    }
+}
+
+fn reference(name: &str, version: &str) -> String {
+    format!("pkg:cargo/{name}@{version}")
+}
+
+/// What cargo resolves for a Linux server, without what only tests need.
+fn parts() -> Vec<Part> {
+    let arguments = ["metadata", "--locked", "--offline", "--format-version", "1", "--filter-platform", "x86_64-unknown-linux-gnu"];
+    let output = Command::new(env!("CARGO")).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let by_id = |list: &Value| -> BTreeMap<String, Value> {
+        list.as_array().unwrap().iter().map(|entry| (entry["id"].as_str().unwrap().to_owned(), entry.clone())).collect()
+    };
+    let (packages, nodes) = (by_id(&metadata["packages"]), by_id(&metadata["resolve"]["nodes"]));
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let needs = |id: &str| -> Vec<String> {
+        let all = nodes[id]["deps"].as_array().unwrap().iter();
+        let kept = all.filter(|one| one["dep_kinds"].as_array().unwrap().iter().any(|kind| kind["kind"] != "dev"));
+        kept.map(|one| text(&one["pkg"])).collect()
+    };
+    let mut open = vec![text(&metadata["resolve"]["root"])];
+    let mut seen = BTreeSet::new();
+    while let Some(id) = open.pop() {
+        if seen.insert(id.clone()) {
+            open.extend(needs(&id));
+        }
+    }
+    let mut parts: Vec<Part> = seen
+        .iter()
+        .map(|id| {
+            let package = &packages[id];
+            let mut needs: Vec<String> =
+                needs(id).iter().map(|id| reference(&text(&packages[id]["name"]), &text(&packages[id]["version"]))).collect();
+            needs.sort();
+            needs.dedup();
+            Part {
+                name: text(&package["name"]),
+                version: text(&package["version"]),
+                // The slash of old manifests means "or".
+                license: text(&package["license"]).replace(" / ", "/").replace('/', " OR "),
+                source: package["source"].as_str().map(ToOwned::to_owned),
+                needs,
+            }
+        })
+        .collect();
+    parts.sort_by_key(Part::reference);
+    parts
+}
+
+/// Checksums of the lock file, by reference.
+fn checksums() -> BTreeMap<String, String> {
+    let lock = toml("Cargo.lock");
+    let packages = lock["package"].as_array_of_tables().unwrap().iter();
+    let text = |item: Option<&Item>| item.and_then(Item::as_str).unwrap_or_default().to_owned();
+    packages
+        .map(|package| (reference(&text(package.get("name")), &text(package.get("version"))), text(package.get("checksum"))))
+        .filter(|(_, checksum)| !checksum.is_empty())
+        .collect()
+}
+
+fn bill_of_materials(parts: &[Part]) -> Value {
+    let checksums = checksums();
+    let (own, others): (Vec<&Part>, Vec<&Part>) = parts.iter().partition(|part| part.source.is_none());
+    assert_eq!(own.len(), 1, "the broker alone has no registry as its source");
+    let license = |part: &Part| json!([{ "expression": part.license }]);
+    let components: Vec<Value> = others
+        .iter()
+        .map(|part| {
+            let checksum = checksums.get(&part.reference()).unwrap_or_else(|| panic!("{} is not in Cargo.lock", part.reference()));
+            json!({
+                "type": "library", "bom-ref": part.reference(), "purl": part.reference(), "name": part.name, "version": part.version,
+                "licenses": license(part), "hashes": [{ "alg": "SHA-256", "content": checksum }],
+            })
+        })
+        .collect();
+    json!({
+        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
+        "bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1,
+        "metadata": { "component": {
+            "type": "application", "bom-ref": own[0].reference(), "name": own[0].name, "version": own[0].version, "licenses": license(own[0]),
+        } },
+        "components": components,
+        "dependencies": parts.iter().map(|part| json!({ "ref": part.reference(), "dependsOn": part.needs })).collect::<Vec<_>>(),
+    })
+}
+
+#[test]
+fn the_bill_of_materials_agrees_with_the_lock_file() {
+    let text = format!("{:#}\n", bill_of_materials(&parts()));
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("sbom.cdx.json");
+    if std::env::var_os("WSB_WRITE_SBOM").is_some() {
+        fs::write(&file, &text).unwrap();
+    }
+    assert!(fs::read_to_string(&file).unwrap_or_default() == text, "sbom.cdx.json differs from Cargo.lock: run `make sbom`");
+}
+
+fn texts(item: &Item) -> BTreeSet<String> {
+    item.as_array().unwrap().iter().map(|value| value.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn licenses_and_sources_are_allowed_ones() {
+    let deny = toml("deny.toml");
+    let allowed = texts(&deny["licenses"]["allow"]);
+    let registries = texts(&deny["sources"]["allow-registry"]);
+    let mut used = BTreeSet::new();
+    for part in parts() {
+        if let Some(source) = &part.source {
+            let registry = source.trim_start_matches("registry+");
+            assert!(registries.contains(registry), "{} comes from {source}", part.reference());
+        }
+        // A license expression holds if one of its alternatives consists of
+        // allowed ones. None here nests deeper than one pair of parentheses.
+        let every: Vec<Vec<&str>> = part.license.split(" AND ").map(|term| term.trim_matches(['(', ')']).split(" OR ").collect()).collect();
+        for alternatives in every {
+            let found: Vec<&&str> = alternatives.iter().filter(|license| allowed.contains(**license)).collect();
+            assert!(!found.is_empty(), "{}: deny.toml allows none of {alternatives:?}", part.reference());
+            used.extend(found.iter().map(|license| (**license).to_owned()));
+        }
+    }
+    assert_eq!(allowed.difference(&used).collect::<Vec<_>>(), Vec::<&String>::new(), "allowed in deny.toml, and used by nothing");
+}
+
+#[test]
+fn exceptions_are_explained_and_still_needed() {
+    let parts = parts();
+    let names: BTreeSet<&str> = parts.iter().map(|part| part.name.as_str()).collect();
+    let deny = toml("deny.toml");
+    let exceptions = deny["advisories"]["ignore"].as_array().unwrap();
+    for exception in exceptions {
+        let exception = exception.as_inline_table().unwrap();
+        let reason = exception.get("reason").and_then(|reason| reason.as_str()).unwrap();
+        let subject = reason.split(' ').next().unwrap();
+        assert!(names.contains(subject), "{subject} is not depended on any more: remove {:?} from deny.toml", exception.get("id"));
+    }
+    for banned in deny["bans"]["deny"].as_array().unwrap() {
+        let banned = banned.as_inline_table().unwrap().get("crate").unwrap().as_str().unwrap();
+        assert!(!names.contains(banned), "{banned} is depended on, and deny.toml bans it");
+    }
+}

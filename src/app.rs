@@ -18,7 +18,7 @@ use crate::core::audit::{Action, Deed};
 use crate::core::engine::{Engine, Fact, Limits, Outgoing};
 use crate::core::policy::{Domain, Horizons, Rules};
 use crate::core::time::Moment;
-use crate::http::{self, Backups, Guesses, Health, Server};
+use crate::http::{self, Backups, Erasures, Guesses, Health, Persons, Server};
 use crate::ops::{self, Replays};
 use crate::store::{self, Store};
 use crate::telemetry::Metrics;
@@ -45,6 +45,8 @@ pub struct Settings {
     pub admin: Tokens,
     /// The file of further tokens.
     pub tokens: Option<PathBuf>,
+    /// How many persons it takes to erase a citizen.
+    pub erasure: Persons,
     /// How long finishing what is under way may take at a shutdown.
     pub shutdown: Duration,
 }
@@ -138,6 +140,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         health,
         replays: Replays::default(),
         backups: Backups::default(),
+        erasures: Erasures::new(settings.erasure),
         tokens: tokens_rx,
         guesses: Guesses::default(),
     };

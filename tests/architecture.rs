@@ -68,7 +68,7 @@ const LAYERS: [&[&str]; 5] = [
     &["ids", "time"],
     &["audit", "event", "policy"],
     &["citizen", "outbox", "replay", "retry", "routing"],
-    &["records", "lanes"],
+    &["records", "lanes", "erasure"],
     &["engine", "invariants", "samples"],
 ];
 

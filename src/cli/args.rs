@@ -103,6 +103,8 @@ pub enum Command {
     Recipients(RecipientsArguments),
     /// Shows everything that happened with an event, and why.
     Trace(TraceArguments),
+    /// Forgets a citizen, whose personnummer comes by standard input.
+    Erase(EraseArguments),
     /// Copies the store while the broker runs, or without it.
     Backup(BackupArguments),
     /// Makes a store of a backup, in an empty data directory.
@@ -143,9 +145,29 @@ pub struct RunArguments {
     /// The file of named tokens of the admin API, beside the one of WSB_ADMIN_TOKEN.
     #[arg(long, env = "WSB_TOKENS", value_name = "FILE")]
     pub tokens: Option<PathBuf>,
+    /// Whether a second person has to confirm the erasure of a citizen.
+    #[arg(long, env = "WSB_ERASE_TWO_PERSONS")]
+    pub erase_two_persons: bool,
     /// How long finishing what is under way may take at a shutdown, in seconds.
     #[arg(long, env = "WSB_SHUTDOWN_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(0..=3600))]
     pub shutdown_seconds: u64,
+}
+
+/// `erase`
+#[derive(Debug, Args)]
+pub struct EraseArguments {
+    /// Only say how much would go.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Confirm the request of somebody else, by its number.
+    #[arg(long, value_name = "ID", conflicts_with = "dry_run")]
+    pub confirm: Option<u64>,
+    /// Whether it takes two persons.
+    #[arg(long = "erase-two-persons", env = "WSB_ERASE_TWO_PERSONS")]
+    pub two_persons: bool,
+    /// How the answer is written.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
 }
 
 /// `backup`

@@ -8,6 +8,7 @@ mod backup;
 mod check;
 mod definitions;
 mod deliveries;
+mod erase;
 mod events;
 mod exit;
 mod explain;
@@ -58,6 +59,7 @@ fn act(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Recipients(arguments) => deliveries::recipients(&common, &arguments),
         Command::Trace(arguments) => deliveries::trace(&common, &arguments),
         Command::Replays(arguments) => replays::replays(&common, &arguments),
+        Command::Erase(arguments) => erase::erase(&common, &arguments),
         Command::Backup(arguments) => backup::backup(&common, &arguments),
         Command::Restore(arguments) => backup::restore(&common, &arguments),
         Command::Verify => backup::verify(&common),

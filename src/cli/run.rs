@@ -12,6 +12,7 @@ use crate::amqp::Target;
 use crate::app::{self, RunError, Settings};
 use crate::config::{Tokens, load_routing};
 use crate::core::policy::{Horizons, Rules};
+use crate::http::Persons;
 use crate::telemetry::{self, Format};
 use crate::tls::{ClientFiles, ServerFiles};
 
@@ -28,6 +29,7 @@ pub fn run(common: &Common, arguments: &RunArguments) -> Result<Exit, Failure> {
         horizons: Horizons { duplicates_days: arguments.keep_duplicates_days, traces_days: arguments.keep_traces_days },
         admin: token_text()?.as_deref().map(Tokens::of_admin).unwrap_or_default(),
         tokens: arguments.tokens.clone(),
+        erasure: if arguments.erase_two_persons { Persons::Two } else { Persons::One },
         shutdown: Duration::from_secs(arguments.shutdown_seconds),
     };
     runtime()?.block_on(app::run(settings)).map_err(failure)?;

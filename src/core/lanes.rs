@@ -400,6 +400,12 @@ impl Queue {
             .filter(|seq| self.window.get(seq).is_some_and(|loaded| !loaded.withdrawn))
     }
 
+    /// Returns everything that is loaded about a citizen, whatever has become of it.
+    pub fn all_of(&self, citizen: CitizenId) -> Vec<EventSeq> {
+        let lines = Domain::ALL.into_iter().filter_map(|domain| self.lanes.get(&Lane { citizen, domain }));
+        lines.flatten().copied().collect()
+    }
+
     /// Pauses the queue after a failure that concerns all of it, for as long as
     /// `probe_ms` of the number of failures in a row says.
     pub fn pause(&mut self, failure: Failure, now: Moment, probe_ms: impl Fn(u32) -> u64) -> Option<Pause> {

@@ -9,6 +9,7 @@
 pub mod audit;
 pub mod citizen;
 pub mod engine;
+pub mod erasure;
 pub mod event;
 pub mod ids;
 pub mod invariants;

@@ -134,6 +134,11 @@ pub enum Change {
         /// What.
         deed: Deed,
     },
+    /// Nothing is kept about the citizen any more, whatever it is and under
+    /// whichever of the citizen's former ids, but that events which were taken in
+    /// are still recognized when they come again. Applied at once, together with
+    /// what has been staged before it.
+    Erase(CitizenId),
     /// Every delivery of an event before this one is finished or has a row:
     /// recovery need not look further back.
     SetLowWater(EventSeq),
@@ -293,6 +298,17 @@ pub struct Ended {
     pub delivered_before: Option<Moment>,
 }
 
+/// What is kept about a citizen besides records, deliveries and clocks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KeptBeside {
+    /// Numbers that lead to the citizen.
+    pub numbers: usize,
+    /// Entries of the ledger of who holds what, some of them twice.
+    pub ledger: u64,
+    /// Messages in quarantine.
+    pub quarantine: Vec<u64>,
+}
+
 /// What operators ask for besides: pages and look-ups, none of which the engine
 /// needs. Shows what has been committed.
 pub trait Archive: Records {
@@ -352,6 +368,24 @@ pub trait Archive: Records {
     /// # Errors
     /// When the store cannot be read.
     fn ended(&mut self, key: DeliveryKey) -> Result<Option<Ended>, Self::Error>;
+
+    /// Returns whether the WSB was about somebody who has been erased.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn was_about_erased(&mut self, id: WsbId, event_id: Option<&str>) -> Result<bool, Self::Error>;
+
+    /// Returns what the store keeps about a citizen without the engine's asking.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn kept_beside(&mut self, citizen: CitizenId) -> Result<KeptBeside, Self::Error>;
+
+    /// Returns the messages in quarantine that seem to be about the number.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn quarantined_about(&mut self, personnummer: &Personnummer) -> Result<Vec<u64>, Self::Error>;
 
     /// Returns the recalls and deletions of the record that the journal holds, of
     /// whatever type, in order.

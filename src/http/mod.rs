@@ -9,6 +9,7 @@ mod audit;
 mod backup;
 mod calls;
 mod deliveries;
+mod erasures;
 mod extract;
 mod guesses;
 mod problem;
@@ -33,6 +34,7 @@ use tokio::sync::watch;
 pub use access::{Needs, Principal, Refused};
 pub use backup::Backups;
 pub use calls::Call;
+pub use erasures::{Erasures, Persons};
 pub use guesses::Guesses;
 pub use status::Health;
 
@@ -61,6 +63,8 @@ pub struct Server {
     pub health: Health,
     /// The replays that have been asked for.
     pub replays: Replays,
+    /// Erasures that wait for a second person.
+    pub erasures: Erasures,
     /// How the latest backup is.
     pub backups: Backups,
     /// What admits to the admin API; without any nothing does.
@@ -142,6 +146,9 @@ fn calls(server: &Shared) -> (Router<Shared>, Vec<Call>) {
         .get("/quarantine", Needs::Viewer, quarantine::list)
         .post("/quarantine/{id}/retry", Needs::Operator, quarantine::retry)
         .post("/quarantine/{id}/discard", Needs::Operator, quarantine::discard)
+        .get("/erasures", Needs::Operator, erasures::list)
+        .post("/erasures", Needs::Operator, erasures::order)
+        .post("/erasures/{id}/confirm", Needs::Operator, erasures::confirm)
         .get("/backup", Needs::Operator, backup::show)
         .post("/backup", Needs::Operator, backup::start)
         .post("/explain", Needs::Viewer, admin::explain)

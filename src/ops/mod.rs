@@ -4,6 +4,7 @@
 
 mod audit;
 mod deliveries;
+mod erase;
 mod explain;
 mod import;
 mod quarantine;
@@ -11,6 +12,7 @@ mod replay;
 
 pub use audit::{AuditFilter, WhyRefused, audit_extent, audit_json, audit_page, inspect, note, reason, verify_audit};
 pub use deliveries::{Cursor, DiscardError, Filter, StateFilter, deliveries, delivery, discard_delivery, trace};
+pub use erase::{EraseError, Erasure, erase, erasure, parse_number};
 pub use explain::{ExplainError, Explained, explain, explained_json};
 pub use import::{ImportError, Imported, import};
 pub use quarantine::{QuarantineError, Retried, discard, page, quarantined_json, retry};

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use crate::core::audit::{Entry, Extent, Order};
-use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, ExternalId, Recipient, WsbId};
+use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use crate::core::outbox::Delivery;
-use crate::core::records::{Admission, Archive, Ended, Lookout, Quarantined};
+use crate::core::records::{Admission, Archive, Ended, KeptBeside, Lookout, Quarantined};
 
 use super::disk::{Store, indexed_seq};
 use super::error::StoreError;
+use super::vault::Taken;
 
 impl Archive for Store {
     fn quarantine_page(&mut self, after: u64, limit: usize) -> Result<Vec<Quarantined>, StoreError> {
@@ -57,6 +58,36 @@ impl Archive for Store {
 
     fn ended(&mut self, key: DeliveryKey) -> Result<Option<Ended>, StoreError> {
         Ok(self.finished(key)?.map(Ended::from))
+    }
+
+    fn was_about_erased(&mut self, id: WsbId, event_id: Option<&str>) -> Result<bool, StoreError> {
+        let fingerprints = [Some(id.as_bytes().as_slice()), event_id.map(str::as_bytes)];
+        for bytes in fingerprints.into_iter().flatten() {
+            let fingerprint = self.vault.keyring.events.of(bytes);
+            for key in self.index.find(&self.vault.tree, &fingerprint.to_be_bytes())? {
+                if matches!(self.vault.admission(indexed_seq(&key))?, Some(Taken::Erased { .. })) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn kept_beside(&mut self, citizen: CitizenId) -> Result<KeptBeside, StoreError> {
+        let mut kept = KeptBeside::default();
+        for slot in self.vault.slots_of(citizen) {
+            kept.ledger += self.ledger.count_from(&self.vault.tree, &slot.to_be_bytes())?;
+            let numbers = self.held(slot)?.map(|held| held.numbers.clone()).unwrap_or_default();
+            kept.numbers += numbers.len();
+            for digest in numbers {
+                kept.quarantine.extend(self.reader().quarantined_under(&digest)?);
+            }
+        }
+        Ok(kept)
+    }
+
+    fn quarantined_about(&mut self, personnummer: &Personnummer) -> Result<Vec<u64>, StoreError> {
+        self.reader().quarantined_about(personnummer)
     }
 
     fn deletions_of(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Arc<Admission>>, StoreError> {

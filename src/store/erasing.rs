@@ -140,7 +140,8 @@ impl Store {
     /// asked for it.
     pub(super) fn hash_anew(&mut self, slice: usize) -> Result<Pruned, StoreError> {
         let turnover = self.vault.keyring.numbering.turnover();
-        if !self.group.numbers.is_empty() {
+        let is_idle = turnover.stage == Stage::Steady && !turnover.is_wanted;
+        if !is_idle && !self.group.numbers.is_empty() {
             // Rows that are not committed yet would be passed over.
             return Ok(Pruned::More);
         }
@@ -234,6 +235,12 @@ impl Store {
         self.group.put(rows::ERASED_TO, encode_count(self.erased.len()));
         self.commit(Durability::Flush)?;
         self.commit(Durability::Flush)
+    }
+
+    /// Returns where the list of erased slots is.
+    #[must_use]
+    pub fn erased_list(&self) -> &std::path::Path {
+        self.erased.path()
     }
 
     /// Returns how many citizens opening has erased again, because the list of

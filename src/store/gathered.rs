@@ -37,6 +37,11 @@ impl<const KEY: usize, const PREFIX: usize> Gathered<KEY, PREFIX> {
         self.buckets[bucket(hash)].iter().filter(move |key| key.starts_with(prefix))
     }
 
+    /// Returns every key, in no particular order.
+    pub fn all(&self) -> impl Iterator<Item = &[u8; KEY]> {
+        self.buckets.iter().flatten()
+    }
+
     /// Takes everything, in order.
     pub fn take_sorted(&mut self) -> Vec<[u8; KEY]> {
         let mut keys: Vec<_> = Vec::with_capacity(self.len);

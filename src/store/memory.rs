@@ -73,6 +73,8 @@ struct Contents {
     finished: BTreeMap<DeliveryKey, Ended>,
     ledger: BTreeSet<(CitizenId, ExternalId, Recipient)>,
     quarantine: BTreeMap<u64, Quarantined>,
+    /// The WSBs about erased citizens.
+    erased_ids: BTreeSet<WsbId>,
     replays: BTreeMap<ReplayId, Arc<Replay>>,
     selected: BTreeMap<(ReplayId, u32), Arc<[DeliveryKey]>>,
     audit: AuditLog,
@@ -132,6 +134,12 @@ impl MemoryStore {
     #[must_use]
     pub fn finished(&self, key: DeliveryKey) -> Option<Ended> {
         self.working.finished.get(&key).cloned()
+    }
+
+    /// Returns whether the WSB was about somebody who has been erased.
+    #[must_use]
+    pub fn was_about_erased(&self, id: WsbId) -> bool {
+        self.working.erased_ids.contains(&id)
     }
 
     /// Returns the recalls and deletions of the record, in order.
@@ -304,6 +312,7 @@ impl Contents {
                     log.extent.before_first = oldest.hash;
                 }
             }
+            Change::Erase(citizen) => self.erase(citizen),
             Change::SetLowWater(seq) => self.low_water = seq.0,
             Change::Quarantine(quarantined) => {
                 // As on disk, where a message has a key of its own: so that the
@@ -315,6 +324,33 @@ impl Contents {
             Change::Release(id) => {
                 self.quarantine.remove(&id);
             }
+        }
+    }
+
+    /// Keeps the marks of events, how deliveries ended, and nothing else.
+    fn erase(&mut self, citizen: CitizenId) {
+        let ids = self.ids_of(citizen);
+        let numbers: Vec<Personnummer> = self.numbers.iter().filter(|(_, of)| ids.contains(of)).map(|(number, _)| *number).collect();
+        self.quarantine.retain(|_, message| message.personnummer.is_none_or(|number| !numbers.contains(&number)));
+        self.numbers.retain(|_, of| !ids.contains(of));
+        for id in &ids {
+            self.citizens.remove(id);
+        }
+        let rows: Vec<DeliveryKey> = self.rows.iter().filter(|(_, row)| ids.contains(&row.citizen)).map(|(key, _)| *key).collect();
+        for key in rows {
+            if let Some(row) = self.rows.get(&key) {
+                self.erased_ids.insert(row.id());
+            }
+            self.remove_row(key);
+        }
+        self.ledger.retain(|(of, _, _)| !ids.contains(of));
+        let seqs: Vec<EventSeq> = self.journal.iter().filter(|(_, of)| ids.contains(&of.citizen)).map(|(seq, _)| *seq).collect();
+        for seq in seqs {
+            let Some(admission) = self.journal.remove(&seq) else { continue };
+            let told = admission.deliveries.iter().map(|(recipient, _)| admission.event.mark.wsb_id(*recipient));
+            self.erased_ids.extend(told);
+            self.open.retain(|(open, _)| *open != seq);
+            self.wsb_ids.retain(|_, key| key.seq != seq);
         }
     }
 

@@ -9,6 +9,7 @@ use crate::core::time::Moment;
 
 use super::codec::Undecodable;
 use super::disk::{Store, cover};
+use super::erasing::HASHED_AT_ONCE;
 use super::error::StoreError;
 use super::journal;
 use super::rows;
@@ -67,7 +68,11 @@ impl Store {
             }
         }
         self.index.expire(&mut self.group.batch, cover(kept, 0));
-        Ok(pruned)
+        // What an erasure has left to do, some rows at a time.
+        match self.hash_anew(HASHED_AT_ONCE)? {
+            Pruned::More => Ok(Pruned::More),
+            Pruned::Done => Ok(pruned),
+        }
     }
 }
 

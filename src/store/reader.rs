@@ -110,6 +110,23 @@ impl Reader {
         Ok(self.0.held(self.0.remaining(id).0)?.and_then(|held| held.citizen))
     }
 
+    /// Returns how many events the journal holds about citizens: by going through
+    /// all of it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn events_about(&self, citizens: &[CitizenId]) -> Result<u64, StoreError> {
+        let mut count = 0;
+        for row in self.0.tree.scan_prefix(b"J") {
+            let (key, page) = row?;
+            let first = rows::first_u64(&key).ok_or(Undecodable { what: "the key of a row of the journal" })?;
+            for entry in super::journal::entries(first, &page) {
+                count += u64::from(citizens.contains(&CitizenId(entry?.slot)));
+            }
+        }
+        Ok(count)
+    }
+
     /// Returns a message in quarantine.
     ///
     /// # Errors

@@ -172,6 +172,7 @@ impl Records for Store {
                 self.finish(key, citizen, &event, had_row, ended)
             }
             Change::Audit { at, deed } => self.put_audit(at, deed),
+            Change::Erase(citizen) => self.stage_erasure(citizen),
             Change::SetLowWater(seq) => {
                 self.given_changed |= self.given.low_water != seq.0;
                 self.given.low_water = seq.0;

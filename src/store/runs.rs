@@ -167,6 +167,25 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
         Ok(wrong)
     }
 
+    /// Returns how many keys begin with `head`, those counted twice that are in
+    /// two runs.
+    pub fn count_from(&self, tree: &sled::Tree, head: &[u8]) -> Result<u64, StoreError> {
+        let mut count = self.gathered.all().filter(|key| key.starts_with(head)).count();
+        if let Some(writing) = &self.writing {
+            count += writing.frozen.iter().filter(|key| key.starts_with(head)).count();
+        }
+        let (first, mut beyond) = (leading(head) << (8 * (8 - head.len().min(8))), head.to_vec());
+        beyond.resize(8, 0xff);
+        for run in &self.runs {
+            let from = run.firsts.partition_point(|row| *row < first).saturating_sub(1);
+            for (at, _) in run.firsts.iter().enumerate().skip(from).take_while(|(_, row)| **row <= leading(&beyond)) {
+                let keys = self.row(tree, run.id, at as u32)?;
+                count += keys.as_chunks::<KEY>().0.iter().filter(|key| key.starts_with(head)).count();
+            }
+        }
+        Ok(count as u64)
+    }
+
     fn find_in(&self, tree: &sled::Tree, run: &Run, prefix: &[u8; PREFIX], found: &mut BTreeSet<[u8; KEY]>) -> Result<(), StoreError> {
         let first = leading(prefix);
         // The row before the first that begins with the prefix or after it may end with it.

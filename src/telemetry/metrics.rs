@@ -11,6 +11,7 @@ use prometheus::{
 use tracing::{debug, info, warn};
 
 use crate::core::engine::{Consumption, Fact, QueueView, Stage};
+use crate::core::erasure::Cause;
 use crate::core::ids::Recipient;
 use crate::core::lanes::PauseCause;
 use crate::core::outbox::Failure;
@@ -62,6 +63,7 @@ pub struct Metrics {
     notices: IntCounterVec,
     orders: IntCounterVec,
     orders_overdue: IntGauge,
+    erased: HashMap<&'static str, IntCounter>,
     store_bytes: IntGauge,
     reloads: HashMap<&'static str, IntCounter>,
     tokens_reloads: HashMap<&'static str, IntCounter>,
@@ -122,6 +124,7 @@ impl Metrics {
         let reloads = counters("routing_reload_total", "Reloads of routing.toml.", &["outcome"])?;
         let tokens_reloads = counters("tokens_reload_total", "Reloads of the file of tokens.", &["outcome"])?;
         let refusals = counters("http_refused_total", "Requests to the admin API that were refused.", &["why"])?;
+        let erased = counters("citizens_erased_total", "Citizens of whom nothing is kept any more, by why.", &["cause"])?;
         let oldest =
             GaugeVec::new(Opts::new("oldest_pending_seconds", "How long the oldest unfinished delivery has waited."), &["recipient"])?;
         registry.register(Box::new(oldest.clone()))?;
@@ -164,6 +167,7 @@ impl Metrics {
             notices: counters("gdpr_notices_total", "Deletion notices delivered, by data area.", &["area"])?,
             orders: counters("gdpr_orders_total", "Deletion orders published, by data area.", &["area"])?,
             orders_overdue: one("gdpr_orders_overdue", "Deletion orders that nobody has answered in time.")?,
+            erased: closed(&erased, &["order", "last_record"]),
             store_bytes: one("store_bytes", "What the store takes on disk.")?,
             reloads: closed(&reloads, &["accepted", "refused"]),
             tokens_reloads: closed(&tokens_reloads, &["accepted", "refused"]),
@@ -221,6 +225,11 @@ impl Metrics {
                 warn!(%recipient, cause = pause_cause(pause.cause), "queue paused; it is probed until it works again");
             }
             Fact::Paused(recipient, pause) => debug!(%recipient, failures = pause.failures, "queue still paused"),
+            Fact::Erased(cause) => {
+                // Nothing of whom: a log outlives the citizen.
+                info!(cause = erasure_cause(*cause), "citizen erased");
+                count(&self.erased, erasure_cause(*cause));
+            }
             Fact::Resumed(recipient) => info!(%recipient, "queue works again"),
         }
     }
@@ -327,6 +336,13 @@ fn consumption(outcome: Consumption) -> &'static str {
         Consumption::NoRecipient => "no_recipient",
         Consumption::Duplicate => "duplicate",
         Consumption::Quarantined => "quarantined",
+    }
+}
+
+fn erasure_cause(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Order => "order",
+        Cause::LastRecord => "last_record",
     }
 }
 

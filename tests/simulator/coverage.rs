@@ -39,6 +39,7 @@ impl Coverage {
             Fact::Paused(_, pause) if pause.failures == 1 => "paused".to_owned(),
             Fact::Paused(..) => "paused longer".to_owned(),
             Fact::Resumed(_) => "resumed".to_owned(),
+            Fact::Erased(cause) => format!("erased {cause:?}"),
         });
     }
 
@@ -63,6 +64,7 @@ impl Coverage {
             Change::Quarantine(_) => "quarantined".to_owned(),
             Change::Audit { .. } => "noted what somebody did".to_owned(),
             Change::Release(_) => "released".to_owned(),
+            Change::Erase(_) => "erased".to_owned(),
         });
     }
 
@@ -79,7 +81,9 @@ impl Coverage {
 
 /// What must have occurred, and how often at least, for the default seeds to
 /// prove anything: about a third of what was counted when this was written.
-pub const OCCURRED: [(&str, u64); 71] = [
+pub const OCCURRED: [(&str, u64); 73] = [
+    ("erased", 250),
+    ("withdrawn SupersededByErasure", 1800),
     ("Discarded: TooLate", 80),
     ("Discarded: Withdrawn", 326),
     ("Replayed: Revived", 314),

@@ -20,6 +20,8 @@ pub struct Known {
     node: usize,
     /// Whom that was known to be when it was taken in.
     pub person: usize,
+    /// Whether that person has been erased since.
+    pub forgotten: bool,
 }
 
 /// Everything ever taken in, and which numbers are one person's.
@@ -136,11 +138,39 @@ impl Past {
         }
         self.by_mark.insert(event.mark, self.known.len());
         let days = days(&event);
-        self.known.push(Known { event, seq, first_load, days, node, person });
+        self.known.push(Known { event, seq, first_load, days, node, person, forgotten: false });
+    }
+
+    /// Forgets a person: what was taken in is recognized when it comes again, and
+    /// counts for nothing; the numbers are nobody's. Returns how many events went.
+    pub fn forget(&mut self, person: usize) {
+        let nobody = self.became.len();
+        self.became.push(nobody);
+        // Whose number that was is never asked.
+        self.first_number.push(self.first_number[person]);
+        let numbers: Vec<Personnummer> =
+            self.numbers.iter().filter(|(_, node)| self.root(**node) == person).map(|(number, _)| *number).collect();
+        let known: Vec<usize> = (0..self.known.len()).filter(|at| self.root(self.known[*at].node) == person).collect();
+        for at in known {
+            self.known[at].node = nobody;
+            self.known[at].person = nobody;
+            self.known[at].forgotten = true;
+        }
+        for number in numbers {
+            self.numbers.remove(&number);
+        }
+    }
+
+    /// Whose number it is, if anybody's.
+    pub fn person_with(&self, number: &Personnummer) -> Option<usize> {
+        self.numbers.get(number).map(|node| self.root(*node))
     }
 
     /// Whose the event is, as known now.
     pub fn person_of(&self, event: &Event) -> usize {
+        if let Some(known) = self.by_mark(&event.mark) {
+            return self.root(known.node);
+        }
         self.root(self.numbers[&event.personnummer])
     }
 

@@ -114,6 +114,10 @@ pub struct Model {
     attempted: Vec<(usize, ExternalId, Recipient)>,
     paused: BTreeMap<Recipient, Pause>,
     resumed: BTreeMap<Recipient, Moment>,
+    /// Deliveries about whoever has been erased: nothing may be heard of them.
+    forgotten: BTreeSet<DeliveryKey>,
+    /// Who has been erased.
+    pub erased: BTreeSet<CitizenId>,
     last_seq: u64,
     recovered_to: u64,
     dispatch: u64,
@@ -169,9 +173,32 @@ impl Model {
 
     /// A message has arrived in a recipient's queue.
     pub fn arrive(&mut self, key: DeliveryKey) {
+        if self.forgotten.contains(&key) {
+            return;
+        }
         let tracked = &self.deliveries[&key];
         self.arrived.push((tracked.lane.0, tracked.event.external_id.clone(), key.recipient));
         self.in_queues.push(key);
+    }
+
+    /// A person has been erased: from now on nothing is known of them.
+    pub fn forget(&mut self, person: usize, citizens: impl IntoIterator<Item = CitizenId>) -> Verdict {
+        let keys: Vec<DeliveryKey> =
+            self.deliveries.iter().filter(|(_, of)| self.past.is_same(of.lane.0, person)).map(|(key, _)| *key).collect();
+        for key in keys {
+            let tracked = self.deliveries.remove(&key).expect("listed above");
+            demand!(!matches!(tracked.stand, Stand::Waiting | Stand::Dead), "{key:?} is {:?} and its citizen is erased", tracked.stand);
+            self.condemned.remove(&key);
+            self.in_queues.retain(|other| *other != key);
+            self.forgotten.insert(key);
+        }
+        let past = &self.past;
+        self.arrived.retain(|(of, ..)| !past.is_same(*of, person));
+        self.attempted.retain(|(of, ..)| !past.is_same(*of, person));
+        self.citizens.retain(|of, _| !past.is_same(*of, person));
+        self.past.forget(person);
+        self.erased.extend(citizens);
+        Ok(())
     }
 
     fn remember(&mut self, key: DeliveryKey) {
@@ -237,6 +264,8 @@ impl Model {
     pub fn judge(&mut self, group: &Group<'_>, rules: &Rules) -> Verdict {
         let mut vacated: Vec<(EventSeq, Audience)> = Vec::new();
         let mut demands: Vec<DeliveryKey> = Vec::new();
+        let of_somebody: Vec<_> = group.outcomes.iter().filter(|(key, _)| !self.forgotten.contains(key)).copied().collect();
+        let group = &Group { outcomes: &of_somebody, ..*group };
         for (key, _) in group.outcomes {
             let tracked = self.deliveries.get_mut(key).ok_or_else(|| format!("outcome of nothing: {key:?}"))?;
             demand!(tracked.under_way.take().is_some(), "{key:?} was not under way");
@@ -252,6 +281,7 @@ impl Model {
                 | Change::AssignNumber { .. }
                 | Change::MergeCitizens { .. }
                 | Change::SetLowWater(_)
+                | Change::Erase(_)
                 | Change::PutReplay(_)
                 | Change::PutSelected { .. }
                 | Change::DropSelected { .. }
@@ -492,9 +522,11 @@ impl Model {
         let deed = group.deeds.iter().find(|(of, _)| *of == key).map(|(_, deed)| *deed);
         let unfinished = matches!(tracked.stand, Stand::Waiting)
             || (tracked.stand == Stand::Dead
-                && (why == Withdrawal::RecordDeleted || matches!(deed, Some(Deed::Replayed | Deed::Discarded))));
+                && (matches!(why, Withdrawal::RecordDeleted | Withdrawal::SupersededByErasure)
+                    || matches!(deed, Some(Deed::Replayed | Deed::Discarded))));
         demand!(unfinished, "{key:?} is withdrawn after {:?}", tracked.stand);
-        demand!(tracked.under_way.is_none() || why == Withdrawal::RecordDeleted, "{key:?} is withdrawn under way");
+        let may_be_under_way = matches!(why, Withdrawal::RecordDeleted | Withdrawal::SupersededByErasure);
+        demand!(tracked.under_way.is_none() || may_be_under_way, "{key:?} is withdrawn under way");
         match why {
             Withdrawal::MembershipEnded => {
                 let (least, _) = self.bounds(&tracked.event, rules, group.now);
@@ -527,7 +559,11 @@ impl Model {
                 demand!(deed == Some(Deed::Discarded), "{key:?} is withdrawn by nobody");
                 Ok(())
             }
-            Withdrawal::SupersededByErasure => Err(format!("{key:?} is withdrawn by nobody")),
+            Withdrawal::SupersededByErasure => {
+                let is_erased = group.changes.iter().any(|change| matches!(change, Change::Erase(_)));
+                demand!(is_erased, "{key:?} is withdrawn by nobody");
+                Ok(())
+            }
         }
     }
 
@@ -554,6 +590,8 @@ impl Model {
 
     /// The facts of a group tell the same as its changes.
     fn facts(&mut self, group: &Group<'_>, rules: &Rules) -> Verdict {
+        let erased = group.changes.iter().filter(|change| matches!(change, Change::Erase(_))).count();
+        demand!(group.facts.iter().filter(|fact| matches!(fact, Fact::Erased(_))).count() == erased, "facts miss an erasure");
         let (mut delivered, mut withdrawn, mut died, mut admitted) = (0, 0, 0, 0);
         for change in group.changes {
             match change {
@@ -586,7 +624,8 @@ impl Model {
                 | Fact::Suppressed(..)
                 | Fact::WrongRecipientPrevented(_)
                 | Fact::Attempted(_)
-                | Fact::NoticeDelivered(_) => {}
+                | Fact::NoticeDelivered(_)
+                | Fact::Erased(_) => {}
             }
         }
         demand!((delivered, withdrawn, died, admitted) == (0, 0, 0, 0), "facts miss {delivered}, {withdrawn}, {died}, {admitted} changes");

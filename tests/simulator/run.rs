@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use wsb_broker::core::audit::{self, Action, Inspection, Order, Soundness};
 use wsb_broker::core::engine::{CameBack, Consumption, Engine, Limits, Manner, Output, TakenBack};
+use wsb_broker::core::erasure::Cause;
 use wsb_broker::core::event::Event;
 use wsb_broker::core::ids::{DeliveryKey, EventMark, Recipient};
 use wsb_broker::core::invariants::broken;
@@ -164,7 +165,7 @@ impl Run {
     }
 
     fn step(&mut self) -> Verdict {
-        let kind = self.dice.weighted(&[30, 3, 1, 34, 24, 12, 5, 2, 6, 2, 3, 4, 2, 1, 1, 2, 3]);
+        let kind = self.dice.weighted(&[30, 3, 1, 34, 24, 12, 5, 2, 6, 2, 3, 4, 2, 1, 1, 2, 3, 1]);
         self.mix(kind as u64);
         match kind {
             0 => {
@@ -219,7 +220,8 @@ impl Run {
             }
             14 => self.tell_stale_outcome()?,
             15 => self.come_back()?,
-            _ => self.operate()?,
+            16 => self.operate()?,
+            _ => self.erase_somebody()?,
         }
         Ok(())
     }
@@ -552,6 +554,24 @@ impl Run {
         self.check_counts()
     }
 
+    /// A citizen is erased: from then on nothing about them may appear.
+    fn erase_somebody(&mut self) -> Verdict {
+        let number = self.world.any_number(&mut self.dice);
+        let Some(person) = self.model.past.person_with(&number) else { return Ok(()) };
+        let Some(citizen) = infallible(self.store.find_citizen(&number)) else { return Ok(()) };
+        self.note(|| format!("citizen {} is erased", citizen.0));
+        let mut out = Output::default();
+        let plan = infallible(self.engine.plan_erasure(citizen, &mut self.store)).ok_or("nothing is known of a citizen with a number")?;
+        infallible(self.engine.erase(&plan, Cause::Order, &mut self.store, self.now, &mut out));
+        self.commit(&[], &[], &mut out, Durability::Flush)?;
+        self.model.forget(person, plan.citizens.iter().copied())?;
+        if infallible(self.store.find_citizen(&number)).is_some() {
+            return Err(format!("the number of citizen {} is still known", citizen.0));
+        }
+        self.check_counts()?;
+        self.check_invariants()
+    }
+
     /// An outcome of an attempt that is not under way changes nothing.
     fn tell_stale_outcome(&mut self) -> Verdict {
         let idle: Vec<DeliveryKey> = self.model.deliveries.iter().filter(|(_, of)| !of.is_under_way()).map(|(key, _)| *key).collect();
@@ -594,6 +614,12 @@ impl Run {
             if row.is_some() != tracked.has_row() || is_dead != (tracked.stand == Stand::Dead) {
                 return Err(format!("{key:?} is {:?}, its row is {row:?}", tracked.stand));
             }
+        }
+        let store = &self.store.inner;
+        let known = store.citizens().map(|citizen| citizen.id).chain(store.journal().map(|of| of.citizen));
+        let kept = known.chain(store.rows().map(|row| row.citizen)).find(|citizen| self.model.erased.contains(citizen));
+        if let Some(citizen) = kept {
+            return Err(format!("citizen {} was erased, and something is kept", citizen.0));
         }
         let rows: Vec<_> = self.store.inner.rows().map(|row| wsb_broker::core::outbox::Delivery::clone(row)).collect();
         let broken = infallible(broken(&mut self.store, rows));
@@ -661,7 +687,7 @@ impl Run {
         if let Soundness::Broken { at } = inspection.end() {
             return Err(format!("the audit log is broken at {at}"));
         }
-        if self.store.inner.journal().count() != self.model.past.known.len() {
+        if self.store.inner.journal().count() != self.model.past.known.iter().filter(|known| !known.forgotten).count() {
             return Err("the journal has other events".to_owned());
         }
         Ok(())
@@ -680,6 +706,7 @@ fn weight(change: &Change) -> u64 {
         Change::SetLowWater(seq) => 7 << 32 | seq.0,
         Change::Quarantine(message) => 8 << 32 | message.id,
         Change::Release(id) => 9 << 32 | id,
+        Change::Erase(citizen) => 12 << 32 | u64::from(citizen.0),
         Change::PutReplay(replay) => 10 << 32 | replay.id.0 << 16 | replay.done(),
         Change::PutSelected { replay, chunk, .. } => 11 << 32 | replay.0 << 16 | u64::from(*chunk),
         Change::DropSelected { replay, chunk } => 12 << 32 | replay.0 << 16 | u64::from(*chunk),

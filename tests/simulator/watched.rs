@@ -9,7 +9,7 @@ use wsb_broker::core::audit::{Entry, Extent, Order};
 use wsb_broker::core::citizen::Citizen;
 use wsb_broker::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use wsb_broker::core::outbox::{Delivery, State};
-use wsb_broker::core::records::{Admission, Archive, Change, Ended, Fate, Pruned, Quarantined, Records, RowCounts};
+use wsb_broker::core::records::{Admission, Archive, Change, Ended, Fate, KeptBeside, Pruned, Quarantined, Records, RowCounts};
 use wsb_broker::core::replay::{Replay, ReplayId};
 use wsb_broker::core::time::Moment;
 use wsb_broker::store::{Durability, MemoryStore};
@@ -148,6 +148,16 @@ impl Archive for Watched {
     }
     fn ended(&mut self, key: DeliveryKey) -> Result<Option<Ended>, Infallible> {
         Ok(self.inner.finished(key))
+    }
+    fn was_about_erased(&mut self, id: WsbId, _: Option<&str>) -> Result<bool, Infallible> {
+        Ok(self.inner.was_about_erased(id))
+    }
+    fn kept_beside(&mut self, _: CitizenId) -> Result<KeptBeside, Infallible> {
+        Ok(KeptBeside::default())
+    }
+    fn quarantined_about(&mut self, personnummer: &Personnummer) -> Result<Vec<u64>, Infallible> {
+        let about = self.inner.quarantine().filter(|message| message.personnummer == Some(*personnummer));
+        Ok(about.map(|message| message.id).collect())
     }
     fn deletions_of(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Arc<Admission>>, Infallible> {
         Ok(self.inner.deletions_of(citizen, record))

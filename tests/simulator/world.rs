@@ -144,6 +144,12 @@ impl World {
         Self { rules: rules(&settings), settings, numbered: vec![1; people.len()], people, records: Vec::new(), events: 0, externals: 0 }
     }
 
+    /// A number that somebody may have.
+    pub fn any_number(&self, dice: &mut Dice) -> Personnummer {
+        let person = dice.below(self.people.len());
+        *dice.pick(&self.people[person])
+    }
+
     /// Changes the rules as an operator may.
     pub fn change_rules(&mut self, dice: &mut Dice, now: Moment) -> String {
         let all = recipients();

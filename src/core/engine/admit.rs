@@ -184,7 +184,7 @@ impl Engine {
 
     /// Returns what is unfinished about a citizen, dead or under way included.
     /// Costs in proportion to that, not to all that waits.
-    fn unfinished_about<R: Records>(&self, citizen: &Citizen, records: &mut R) -> Result<Vec<Delivery>, R::Error> {
+    pub(super) fn unfinished_about<R: Records>(&self, citizen: &Citizen, records: &mut R) -> Result<Vec<Delivery>, R::Error> {
         let mut unfinished = Vec::new();
         // Each once, though a merged citizen is asked about under several ids.
         let mut unloaded = BTreeSet::new();

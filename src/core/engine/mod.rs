@@ -10,6 +10,7 @@
 
 mod admit;
 mod dispatch;
+mod erase;
 mod explain;
 mod operator;
 mod returned;
@@ -22,6 +23,7 @@ pub use explain::{Explanation, explain};
 pub use operator::{Discarded, Prospect, Replayed};
 pub use returned::{CameBack, TakenBack};
 
+use super::erasure::Cause;
 use super::event::Event;
 use super::ids::{DeliveryKey, EventSeq, Personnummer, Recipient, WsbId};
 use super::lanes::{Journal, Kept, Lanes, Pause, WINDOW};
@@ -102,6 +104,8 @@ pub enum Fact {
     Paused(Recipient, Pause),
     /// A queue works again.
     Resumed(Recipient),
+    /// A citizen was erased.
+    Erased(Cause),
 }
 
 /// What the engine wants done, besides the changes that it has staged.

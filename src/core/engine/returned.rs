@@ -42,7 +42,12 @@ impl Engine {
         now: Moment,
         out: &mut Output,
     ) -> Result<TakenBack, R::Error> {
-        let Some(key) = key_of(wsb, records)? else { return Ok(TakenBack::Unknown) };
+        let Some(key) = key_of(wsb, records)? else {
+            // About somebody erased: kept neither as a delivery nor as a message.
+            let event_id = wsb.told.as_ref().map(|(event_id, _)| &**event_id);
+            let is_over = records.was_about_erased(wsb.id, event_id)?;
+            return Ok(if is_over { TakenBack::Known } else { TakenBack::Unknown });
+        };
         if self.lanes.loaded(key).is_some() {
             // It came back before its confirm: that attempt has its own outcome,
             // and whatever it is, this one stands after it.

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 
-use super::{Backups, Call, Guesses, Health, Server, bind, calls, serve};
+use super::{Backups, Call, Erasures, Guesses, Health, Server, bind, calls, serve};
 use crate::amqp::{LinkState, Side};
 use crate::app::now;
 use crate::config::{Role, TokenHash};
@@ -154,6 +154,7 @@ impl World {
             },
             replays: Replays::default(),
             backups: Backups::default(),
+            erasures: Erasures::default(),
             tokens: self.tokens.subscribe(),
             guesses: Guesses::default(),
         }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Recipient};
-use crate::core::outbox::{Delivery, End, State};
-use crate::core::records::{Admission, Change, Fate, Pruned, Records, RowCounts};
+use crate::core::outbox::{Delivery, End, State, Withdrawal};
+use crate::core::records::{Admission, Change, Fate, Pruned, Quarantined, Records, RowCounts};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::time::Moment;
 
@@ -31,6 +31,7 @@ over_both!(
     what_nobody_finished_is_found_again,
     a_replayed_delivery_is_unfinished_again,
     what_is_older_than_the_horizon_goes,
+    nothing_is_known_of_an_erased_citizen,
     what_ends_twice_has_ended_as_it_did_last,
     a_selection_stays_until_it_is_dropped,
     the_end_of_a_record_is_found,
@@ -136,6 +137,68 @@ fn the_audit_log_is_whole<S: Stored>(store: S) {
     case.store.reopen();
     let (extent, soundness) = inspect(&mut case.store);
     assert_eq!((extent.first, extent.newest, soundness), (15, 21, Soundness::Sound { entries: 7 }));
+}
+
+fn nothing_is_known_of_an_erased_citizen<S: Stored>(store: S) {
+    let mut case = Case::new(store);
+    let [number, former, other] = [1, 2, 3].map(|seed| Dice::new(seed + 70).personnummer());
+    let citizen = case.store.enroll(&number).expect("enrolled");
+    let self_before = case.store.enroll(&former).expect("enrolled");
+    let bystander = case.store.enroll(&other).expect("enrolled");
+    // Something under the former self, then under the one who remains.
+    case.citizen = self_before;
+    let old = case.admit(&[fund()]);
+    case.finish(&old, fund(), false, End::Delivered);
+    case.stage(Change::MergeCitizens { from: self_before, into: citizen });
+    case.citizen = citizen;
+    let waits = case.admit(&[fund(), kommune()]);
+    case.row(&waits, fund(), State::Pending);
+    case.finish(&waits, kommune(), false, End::Delivered);
+    let died = case.admit(&[fund()]);
+    case.row(&died, fund(), dead());
+    let quarantined = |id, personnummer, case: &mut Case<S>| Quarantined { personnummer: Some(personnummer), ..case.dice.quarantined(id) };
+    for (id, personnummer) in [(1, former), (2, other), (3, number)] {
+        let message = quarantined(id, personnummer, &mut case);
+        case.stage(Change::Quarantine(message));
+    }
+    case.citizen = bystander;
+    let kept = case.admit(&[fund()]);
+    case.row(&kept, fund(), State::Pending);
+    case.store.commit_group(Durability::Flush);
+    case.finish(&waits, fund(), true, End::Withdrawn(Withdrawal::SupersededByErasure));
+    case.finish(&died, fund(), true, End::Withdrawn(Withdrawal::SupersededByErasure));
+    case.stage(Change::Erase(self_before));
+    case.store.commit_group(Durability::Flush);
+    for _ in 0..2 {
+        for number in [number, former] {
+            assert_eq!(case.store.find_citizen(&number).expect("readable"), None);
+        }
+        for id in [citizen, self_before] {
+            assert_eq!(case.store.citizen(id).expect("readable"), None);
+            assert_eq!(case.store.rows_of(id).expect("readable"), []);
+            for admission in [&old, &waits, &died] {
+                assert_eq!(case.store.holders(id, &admission.event.external_id).expect("readable"), []);
+            }
+        }
+        for admission in [&old, &waits, &died] {
+            assert_eq!(case.store.taken_in(admission.seq), None);
+            assert!(case.store.has_seen(&admission.event.mark).expect("readable"), "a repetition is still one");
+            assert_ne!(case.fate(admission, fund()), Some(Fate::Unfinished));
+        }
+        let left = [1, 2, 3].map(|id| case.store.quarantined(id).expect("readable").is_some());
+        assert_eq!(left, [false, true, false]);
+        assert_eq!(case.store.find_citizen(&other).expect("readable"), Some(bystander));
+        assert!(case.store.taken_in(kept.seq).is_some());
+        assert_eq!(case.fate(&kept, fund()), Some(Fate::Unfinished));
+        let waiting = case.store.waiting(fund(), None, 10).expect("readable");
+        assert_eq!(waiting.iter().map(|row| row.key.seq).collect::<Vec<_>>(), [kept.seq]);
+        case.store.reopen();
+    }
+    // Somebody new under the same number is somebody else.
+    let again = case.store.enroll(&number).expect("enrolled");
+    assert!(![citizen, self_before, bystander].contains(&again));
+    case.store.commit_group(Durability::Flush);
+    assert_eq!(case.store.find_citizen(&number).expect("readable"), Some(again));
 }
 
 /// A repeat within the horizon is one, outside of it not; and the journal stops

@@ -3,6 +3,7 @@
 mod backups;
 mod both;
 mod crash;
+mod erasing;
 mod formats;
 mod pruning;
 mod random;

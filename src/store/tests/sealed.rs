@@ -14,15 +14,15 @@ use super::super::{Durability, Store};
 use super::samples::Dice;
 use super::{OnDisk, Stored};
 
-const NUMBER: &str = "0101901234";
+pub(super) const NUMBER: &str = "0101901234";
 const FORMER: &str = "0202905678";
-const PLANTED: &str = "PLANTED-PAYLOAD-OF-THE-CITIZEN";
+pub(super) const PLANTED: &str = "PLANTED-PAYLOAD-OF-THE-CITIZEN";
 
-fn number(text: &str) -> Personnummer {
+pub(super) fn number(text: &str) -> Personnummer {
     Personnummer::parse(text).expect("a personnummer")
 }
 
-fn planted_event(dice: &mut Dice) -> Event {
+pub(super) fn planted_event(dice: &mut Dice) -> Event {
     let mut event = dice.event(number(NUMBER));
     event.body = Some(format!("{{\"Felt\":\"{PLANTED}\"}}").into());
     event.external_id = ExternalId::parse(PLANTED).expect("an id");
@@ -70,7 +70,7 @@ fn plant(disk: &mut OnDisk) -> Vec<DeliveryKey> {
 }
 
 /// Calls `visit` with every file below a directory.
-fn each_file(dir: &Path, visit: &mut impl FnMut(&Path, &[u8])) {
+pub(super) fn each_file(dir: &Path, visit: &mut impl FnMut(&Path, &[u8])) {
     for entry in std::fs::read_dir(dir).expect("a directory") {
         let path = entry.expect("an entry").path();
         match path.is_dir() {

@@ -1,0 +1,177 @@
+//! What the broker has about one citizen, and what has to be done for it to have
+//! nothing; and whether there is still a reason to know the citizen at all.
+//!
+//! Decides and names; what is named is removed by whoever stores it.
+
+use super::citizen::{Citizen, History};
+use super::ids::{CitizenId, DeliveryKey};
+use super::outbox::{Delivery, State};
+use super::records::Change;
+use super::time::Day;
+
+/// Everything that goes when a citizen is erased. What the store keeps under the
+/// citizen without the engine's asking goes with [`Change::Erase`]: numbers, the
+/// ledger, messages in quarantine that seem to be about one of the numbers, how
+/// deliveries ended, and what the journal says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The citizen, then the others that turned out to be this person.
+    pub citizens: Vec<CitizenId>,
+    /// What is unfinished, dead ones included: withdrawn.
+    pub withdraw: Vec<Delivery>,
+    /// Records whose deletion is waited for.
+    pub clocks: usize,
+    /// How much is known.
+    pub registrations: Registrations,
+}
+
+/// How many registrations of each kind are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Registrations {
+    /// Of membership of an a-kasse.
+    pub memberships: usize,
+    /// Of a jobcentre.
+    pub jobcentres: usize,
+    /// Of a residence.
+    pub residences: usize,
+    /// Of a contact group.
+    pub contact_groups: usize,
+    /// Of plans.
+    pub plans: usize,
+    /// Of a death.
+    pub deaths: usize,
+}
+
+/// Why a citizen was erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// An operator ordered it.
+    Order,
+    /// The last retained record has been deleted.
+    LastRecord,
+}
+
+/// What keeps a citizen from being forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Keeps {
+    /// Records that have not been deleted.
+    Records,
+    /// Deliveries that are unfinished, the notices of the deletion among them.
+    Deliveries,
+    /// A membership, jobcentre, residence, contact group or plan that holds or is
+    /// yet to begin: whoever is entitled would not be found any more.
+    Registrations,
+}
+
+/// Names everything to remove.
+#[must_use]
+pub fn plan(citizen: &Citizen, mut unfinished: Vec<Delivery>, clocks: usize) -> Plan {
+    unfinished.sort_by_key(|delivery| delivery.key);
+    Plan {
+        citizens: citizen.ids().collect(),
+        withdraw: unfinished,
+        clocks,
+        registrations: Registrations {
+            memberships: citizen.memberships.registrations().len(),
+            jobcentres: citizen.jobcentres.registrations().len(),
+            residences: citizen.residences.registrations().len(),
+            contact_groups: citizen.contact_groups.registrations().len(),
+            plans: citizen.plans.registrations().len(),
+            deaths: citizen.deaths.registrations().len(),
+        },
+    }
+}
+
+impl Plan {
+    /// Returns what is dead, and what is unfinished otherwise.
+    pub fn by_state(&self) -> (Vec<DeliveryKey>, Vec<DeliveryKey>) {
+        let is_dead = |delivery: &&Delivery| matches!(delivery.state, State::Dead { .. });
+        let (dead, waiting): (Vec<&Delivery>, Vec<&Delivery>) = self.withdraw.iter().partition(is_dead);
+        let keys = |of: Vec<&Delivery>| of.into_iter().map(|delivery| delivery.key).collect();
+        (keys(dead), keys(waiting))
+    }
+
+    /// Returns the change after which the store knows nothing of the citizen;
+    /// everything unfinished must have been withdrawn before.
+    #[must_use]
+    pub fn last_change(&self) -> Option<Change> {
+        self.citizens.first().map(|citizen| Change::Erase(*citizen))
+    }
+}
+
+/// Returns what keeps a citizen from being forgotten on `today`; nothing once
+/// there is no purpose left. Of the dead only records and notices are kept.
+#[must_use]
+pub fn kept_by(citizen: &Citizen, has_records: bool, has_unfinished: bool, today: Day) -> Option<Keeps> {
+    if has_records {
+        return Some(Keeps::Records);
+    }
+    if has_unfinished {
+        return Some(Keeps::Deliveries);
+    }
+    if citizen.died().is_some_and(|died| died <= today) {
+        return None;
+    }
+    let holds = still_holds(&citizen.memberships, today)
+        || still_holds(&citizen.jobcentres, today)
+        || still_holds(&citizen.residences, today)
+        || still_holds(&citizen.contact_groups, today)
+        || still_holds(&citizen.plans, today);
+    holds.then_some(Keeps::Registrations)
+}
+
+fn still_holds<T: Clone + PartialEq>(history: &History<T>, today: Day) -> bool {
+    history.standing().any(|(_, claim)| claim.period.end().is_none_or(|end| end >= today))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::event::Content;
+    use super::super::event::{Change as Happened, Event};
+    use super::super::ids::{Akassekode, Kommunekode, Personnummer};
+    use super::super::samples::{day, event};
+    use super::*;
+
+    fn citizen(events: &[Event]) -> Citizen {
+        let mut citizen = Citizen::new(CitizenId(1), Personnummer::parse("0101901234").expect("a number"));
+        for event in events {
+            let (super::super::citizen::Folded::Changed | super::super::citizen::Folded::Unchanged) = citizen.fold(event);
+        }
+        citizen
+    }
+
+    #[test]
+    fn a_citizen_is_kept_for_a_purpose_only() {
+        let check = |events: &[Event], on: &str, expected: Option<Keeps>| {
+            let citizen = citizen(events);
+            assert_eq!(kept_by(&citizen, false, false, day(on)), expected, "on {on}");
+            assert_eq!(kept_by(&citizen, true, true, day(on)), Some(Keeps::Records));
+            assert_eq!(kept_by(&citizen, false, true, day(on)), Some(Keeps::Deliveries));
+        };
+        let fund = || Content::Membership { fund: Some(Akassekode::parse("067").expect("a fund")) };
+        let lives = Content::Residence { kommune: Some(Kommunekode::parse("860").expect("a kommune")) };
+        let ended = event("a", 1, Happened::Created, "2026-01-01..2026-03-16", fund());
+        let open = event("b", 1, Happened::Created, "2026-01-01..", fund());
+        let recalled = event("b", 2, Happened::Deleted, "..", Content::Membership { fund: None });
+        let residence = event("c", 1, Happened::Created, "2020-01-01..", lives);
+        let death = event("d", 1, Happened::Created, "..", Content::Death { on: Some(day("2026-04-01")) });
+        check(&[], "2026-03-16", None);
+        check(std::slice::from_ref(&ended), "2026-03-16", Some(Keeps::Registrations));
+        check(std::slice::from_ref(&ended), "2026-03-17", None);
+        check(std::slice::from_ref(&open), "2036-03-17", Some(Keeps::Registrations));
+        check(&[open.clone(), recalled], "2026-03-17", None);
+        check(&[ended.clone(), residence.clone()], "2026-03-17", Some(Keeps::Registrations));
+        // Death ends the purpose of whatever is still open.
+        check(&[open.clone(), residence.clone(), death.clone()], "2026-03-31", Some(Keeps::Registrations));
+        check(&[open, residence, death], "2026-04-01", None);
+    }
+
+    #[test]
+    fn the_plan_names_former_selves() {
+        let mut one = citizen(&[]);
+        one.absorb(&Citizen::new(CitizenId(7), Personnummer::parse("0101901235").expect("a number")));
+        let plan = plan(&one, Vec::new(), 0);
+        assert_eq!(plan.citizens, [CitizenId(1), CitizenId(7)]);
+        assert_eq!(plan.last_change(), Some(Change::Erase(CitizenId(1))));
+    }
+}

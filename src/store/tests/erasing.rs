@@ -1,0 +1,289 @@
+//! An erasure leaves nothing that anybody could read, wherever it is cut short:
+//! marked values are planted, and every file is searched, raw and with every key
+//! that is left.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Personnummer};
+use crate::core::records::{Change, Quarantined, Records};
+
+use super::super::erasing::HASHED_AT_ONCE;
+use super::super::master::MasterKey;
+use super::super::numbering::Stage;
+use super::super::{Durability, Options, Store};
+use super::samples::Dice;
+use super::sealed::{NUMBER, PLANTED, each_file, number, planted_event};
+
+/// Where the child finds its store, and how often it may write a file.
+const DIR: &str = "WSB_TEST_ERASE_DIR";
+
+fn options(dir: &Path) -> Options {
+    Options { gathered_keys: 40, ..Options::new(dir.join("data")) }
+}
+
+/// A store with the marked citizen and others.
+fn plant(dir: &Path) -> (Store, CitizenId) {
+    let mut store = Store::open(&options(dir)).expect("a store");
+    let mut dice = Dice::new(6);
+    let citizen = store.enroll(&number(NUMBER)).expect("enrolled");
+    for seq in 1..=30 {
+        let is_marked = seq % 3 == 0;
+        let other = Dice::new(seq + 900).personnummer();
+        let (about, event) =
+            if is_marked { (citizen, planted_event(&mut dice)) } else { (store.enroll(&other).expect("enrolled"), dice.event(other)) };
+        let mut admission = dice.admission(seq, about, other);
+        admission.event = Arc::new(event);
+        let told = admission.deliveries.first().map(|(recipient, _)| *recipient);
+        let event = Arc::clone(&admission.event);
+        store.stage(Change::Admit(Arc::new(admission))).expect("staged");
+        if let Some(recipient) = told {
+            let key = DeliveryKey { recipient, seq: EventSeq(seq) };
+            store.stage(Change::PutDelivery(dice.delivery(key, about, event))).expect("staged");
+        }
+        if is_marked {
+            let body = Arc::from(format!("{{\"Personnummer\":\"{NUMBER}\",\"x\":\"{PLANTED}\"}}").as_bytes());
+            let id = store.next_quarantine_id();
+            store
+                .stage(Change::Quarantine(Quarantined { body, personnummer: Some(number(NUMBER)), ..dice.quarantined(id) }))
+                .expect("staged");
+        }
+        store.commit(Durability::Flush).expect("committed");
+    }
+    (store, citizen)
+}
+
+/// Searches every file of the directory: for the marked values as they stand, for
+/// what leads to the number with the keys that are left, and for anything that
+/// was sealed and that one of the keys that are left unseals.
+fn nothing_is_left(dir: &Path, master: &MasterKey, store: &Store, sealed: &[(Vec<u8>, Vec<u8>)], number_secrets: &[[u8; 32]]) {
+    let keyring = &store.vault.keyring;
+    let digest = keyring.number(&number(NUMBER));
+    let mut marks: Vec<Vec<u8>> = vec![NUMBER.as_bytes().to_vec(), PLANTED.as_bytes().to_vec(), digest.to_vec()];
+    // Whatever a hash of the number by a secret that is left would be.
+    let left: Vec<[u8; 17]> = [0, 1].map(|which| keyring.numbering.place_by(which, &digest)).to_vec();
+    marks.extend(left.iter().map(|place| place[1..].to_vec()));
+    marks.extend(number_secrets.iter().map(|secret| secret.to_vec()));
+    let mut searched = 0;
+    each_file(dir, &mut |path, bytes| {
+        searched += bytes.len();
+        for mark in &marks {
+            assert!(!bytes.windows(mark.len()).any(|window| window == &mark[..]), "{} holds a mark", path.display());
+        }
+    });
+    assert!(searched > 10_000);
+    // No key that is left opens anything of what there was.
+    let slots = keyring.slots();
+    for (bound_to, sealed) in sealed {
+        for slot in 0..slots.min(300) {
+            let key = store.vault.key(slot).expect("a key");
+            assert!(key.seal.open(bound_to, sealed).is_err(), "slot {slot} unseals what is gone");
+        }
+        assert!(keyring.store.open(bound_to, sealed).is_err());
+    }
+    let _ = master;
+}
+
+/// Everything that is sealed about the citizen, with what it is bound to.
+fn sealed_of(store: &Store, citizen: CitizenId) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut found = Vec::new();
+    for row in store.vault.tree.iter() {
+        let (key, value) = row.expect("readable");
+        let slot_at = |at: usize| value.get(at..at + 4).map(|slot| u32::from_be_bytes(slot.try_into().expect("four bytes")));
+        match key[0] {
+            b'C' if key[1..] == citizen.0.to_be_bytes() => found.push((key.to_vec(), value[1..].to_vec())),
+            b'W' | b'D' if slot_at(2) == Some(citizen.0) => found.push((key.to_vec(), value[6..].to_vec())),
+            b'J' => {
+                let first = super::super::rows::first_u64(&key).expect("a seq");
+                for entry in super::super::journal::entries(first, &value).map(|entry| entry.expect("an entry")) {
+                    if entry.slot == citizen.0 {
+                        found.push((super::super::rows::admission(entry.seq, entry.slot).as_ref().to_vec(), entry.sealed.to_vec()));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    assert!(found.len() > 10);
+    found
+}
+
+fn secrets(dir: &Path) -> [[u8; 32]; 2] {
+    let bytes = std::fs::read(dir.join("data/number-keys")).expect("the secrets");
+    [32, 64].map(|at| bytes[at..at + 32].try_into().expect("32 bytes"))
+}
+
+#[test]
+fn nothing_of_an_erased_citizen_can_be_read_with_any_key_that_is_left() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut store, citizen) = plant(dir.path());
+    let sealed = sealed_of(&store, citizen);
+    for (bound_to, sealed) in &sealed {
+        assert!(store.vault.key(citizen.0).expect("a key").seal.open(bound_to, sealed).is_ok(), "it can be read until then");
+    }
+    let before = secrets(dir.path());
+    store.erase(citizen).expect("erased");
+    assert_eq!(store.vault.keyring.numbering.turnover().stage, Stage::Steady);
+    let in_use = store.vault.keyring.numbering.turnover().current;
+    assert_eq!(in_use, 1, "all other numbers are hashed with the other secret");
+    let master = MasterKey::load(&options(dir.path()).key_file).expect("the key");
+    nothing_is_left(dir.path(), &master, &store, &sealed, &before[..1]);
+    for seq in (1..=30).filter(|seq| seq % 3 != 0) {
+        assert!(store.find_citizen(&Dice::new(seq + 900).personnummer()).expect("readable").is_some(), "{seq}");
+    }
+    let mut found = Vec::new();
+    let _ = store.verify(|why| found.push(why.to_owned()), |_| {}).expect("readable");
+    found.retain(|why| !why.contains("attempts and state"));
+    assert_eq!(found, [] as [&str; 0]);
+}
+
+/// More numbers than one erasure hashes anew: the rest follows while the store is
+/// tended, and every number is found all the while.
+#[test]
+fn many_numbers_are_hashed_anew_bit_by_bit() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut store = Store::open(&options(dir.path())).expect("a store");
+    let numbers: Vec<Personnummer> = (0..6 * HASHED_AT_ONCE as u64)
+        .map(|at| Personnummer::parse(&format!("{:02}{:02}{:06}", at % 28 + 1, at / 28 % 12 + 1, at)).expect("a number"))
+        .collect();
+    for number in &numbers {
+        store.enroll(number).expect("enrolled");
+    }
+    store.commit(Durability::Flush).expect("committed");
+    let gone = store.find_citizen(&numbers[7]).expect("readable").expect("known");
+    let before = secrets(dir.path());
+    store.erase(gone).expect("erased");
+    let mut slices = 0;
+    while store.vault.keyring.numbering.turnover().stage != Stage::Steady {
+        // The caches would answer for the rows.
+        store.numbers.clear();
+        for (at, number) in numbers.iter().enumerate().step_by(101) {
+            assert_eq!(store.find_citizen(number).expect("readable").is_some(), at != 7);
+        }
+        let newcomer = Personnummer::parse(&format!("3112{:06}", 900_000 + slices)).expect("a number");
+        store.enroll(&newcomer).expect("enrolled");
+        store.commit(Durability::Flush).expect("committed");
+        let _ = store.prune(crate::core::time::Moment(0), 1).expect("tended");
+        store.commit(Durability::Flush).expect("committed");
+        if slices == 1 {
+            drop(store);
+            store = Store::open(&options(dir.path())).expect("the store");
+        }
+        slices += 1;
+        assert!(slices < 50);
+    }
+    assert!(slices > 1);
+    store.commit(Durability::Flush).expect("committed");
+    assert_ne!(secrets(dir.path())[0], before[0]);
+    assert_eq!(secrets(dir.path())[1], before[1]);
+    for (at, number) in numbers.iter().enumerate() {
+        assert_eq!(store.find_citizen(number).expect("readable").is_some(), at != 7, "{at}");
+    }
+}
+
+/// Erases, until it is killed. Does nothing in an ordinary run of the tests.
+#[test]
+fn child() {
+    let Some(dir) = std::env::var_os(DIR) else { return };
+    let mut store = Store::open(&options(Path::new(&dir))).expect("the store");
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "\nopened").and_then(|()| out.flush()).expect("somebody listens");
+    if let Some(citizen) = store.find_citizen(&number(NUMBER)).expect("readable") {
+        store.erase(citizen).expect("erased");
+    }
+    writeln!(out, "\nerased").and_then(|()| out.flush()).expect("somebody listens");
+}
+
+/// Killed at moments all over the erasure; whatever the next opening finds, it
+/// either has the citizen whole, or nothing, and erasing goes on from there.
+#[test]
+fn an_erasure_that_is_killed_is_whole_or_nothing_and_can_be_finished() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (store, citizen) = plant(dir.path());
+    let sealed = sealed_of(&store, citizen);
+    let before = secrets(dir.path());
+    drop(store);
+    let mut dice = Dice::new(17);
+    let mut rounds = 0;
+    loop {
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "store::tests::erasing::child", "--nocapture"])
+            .env(DIR, dir.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a child");
+        let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines().map_while(Result::ok);
+        let _ = lines.find(|line| line == "opened");
+        // An erasure takes some milliseconds: somewhere in it.
+        let until = std::time::Instant::now() + std::time::Duration::from_micros(dice.below(4000 + 500 * rounds));
+        while std::time::Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        child.kill().expect("killed");
+        let is_over = lines.any(|line| line == "erased");
+        child.wait().expect("gone");
+        let mut store = Store::open(&options(dir.path())).expect("the store");
+        let known = store.find_citizen(&number(NUMBER)).expect("readable");
+        assert!(known.is_none() || !is_over, "what was said to be erased is");
+        match known {
+            Some(citizen) => {
+                assert!(store.citizen(citizen).expect("readable").is_some());
+                let rows = store.rows_of(citizen).expect("readable");
+                assert!(rows.iter().all(|key| store.delivery(*key).expect("readable").is_some()), "all of it is there");
+            }
+            None => {
+                assert_eq!(store.citizen(citizen).expect("readable"), None);
+                assert_eq!(store.rows_of(citizen).expect("readable"), []);
+                assert!((1..=30).filter(|seq| seq % 3 == 0).all(|seq| store.admission(EventSeq(seq)).expect("readable").is_none()));
+            }
+        }
+        rounds += 1;
+        if known.is_none() {
+            // What a crash has left of hashing numbers anew is done while tending.
+            for _ in 0..20 {
+                let _ = store.prune(crate::core::time::Moment(0), 1).expect("tended");
+                store.commit(Durability::Flush).expect("committed");
+            }
+            let master = MasterKey::load(&options(dir.path()).key_file).expect("the key");
+            nothing_is_left(dir.path(), &master, &store, &sealed, &before[..1]);
+            break;
+        }
+        assert!(rounds < 200, "it gets there some time");
+    }
+}
+
+/// Every state that a crash can leave between two steps, made by hand: after the
+/// rows, after the list, after the slots.
+#[test]
+fn each_step_is_taken_again_by_the_next_opening() {
+    for step in 0..3 {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut store, citizen) = plant(dir.path());
+        let sealed = sealed_of(&store, citizen);
+        let before = secrets(dir.path());
+        // As a commit with a flush of sled's alone leaves it: no key is gone yet.
+        store.keys_are_held = true;
+        store.erase(citizen).expect("erased");
+        let slot = citizen.0;
+        let seed = store.vault.keyring.seed(slot).expect("its bytes");
+        if step > 0 {
+            let entry = store.erased.entry(slot, &seed);
+            store.erased.add(&[entry]).expect("added");
+        }
+        if step > 1 {
+            store.vault.keyring.erase(&[slot]).expect("overwritten");
+        }
+        drop(store);
+        let mut store = Store::open(&options(dir.path())).expect("the store");
+        assert_ne!(store.vault.keyring.seed(slot).expect("bytes"), seed, "step {step}");
+        for _ in 0..20 {
+            let _ = store.prune(crate::core::time::Moment(0), 1).expect("tended");
+            store.commit(Durability::Flush).expect("committed");
+        }
+        let master = MasterKey::load(&options(dir.path()).key_file).expect("the key");
+        nothing_is_left(dir.path(), &master, &store, &sealed, &before[..1]);
+    }
+}

@@ -345,6 +345,12 @@ fn gdpr() -> Dashboard {
                         "topk(10, sum by (area) (increase(wsb_gdpr_notices_total[1d])))",
                         "Notices delivered, by data area.",
                     ),
+                    lines(
+                        "Citizens erased",
+                        "short",
+                        &[("sum by (cause) (increase(wsb_citizens_erased_total[$__rate_interval]))", "{{cause}}")],
+                        "On order, or with their last record; nothing about them can be read any more.",
+                    ),
                 ],
             },
             Row {

@@ -9,5 +9,5 @@ if ! command -v promtool >/dev/null; then
     [ "${WSB_REQUIRE_TOOLS:-0}" != 1 ]
     exit
 fi
-promtool check rules deploy/prometheus/*.yml
+promtool check rules deploy/prometheus/alerts.yml deploy/prometheus/recording.yml
 promtool test rules deploy/prometheus/tests/*.yml

@@ -465,6 +465,23 @@ fn internals() -> Dashboard {
                     list("Version", "short", "wsb_build_info", "Of each instance."),
                 ],
             },
+            Row {
+                title: "Admin API",
+                panels: vec![
+                    lines(
+                        "Requests refused",
+                        "short",
+                        &[("sum by (why) (increase(wsb_http_refused_total[$__rate_interval]))", "{{why}}")],
+                        "A wave of unknown tokens is somebody who guesses, or a program with an old one.",
+                    ),
+                    lines(
+                        "Reloads of the tokens",
+                        "short",
+                        &[("wsb_tokens_reload_total", "{{outcome}}")],
+                        "A refused one leaves the old tokens in force, withdrawn ones too.",
+                    ),
+                ],
+            },
         ],
     }
 }

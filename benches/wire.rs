@@ -44,6 +44,7 @@ fn rules() -> Rules {
         valid_from: None,
         valid_until: None,
         max_unfetched: 1000,
+        maintenance: Vec::new(),
     });
     Rules::new(types, recipients.collect(), RetryPolicy::default())
 }

@@ -66,12 +66,13 @@ fn outcome(answer: &amqp::Outcome) -> Outcome {
         amqp::Outcome::Nacked => failed(Failure::Nacked, 0),
         amqp::Outcome::Returned { code, .. } => failed(Failure::Returned, *code),
         amqp::Outcome::TimedOut => failed(Failure::Timeout, 0),
-        amqp::Outcome::ChannelClosed { code, .. } => failed(Failure::Connection, *code),
+        amqp::Outcome::ChannelClosed { code, .. } => failed(Failure::ChannelClosed, *code),
         amqp::Outcome::AccessRefused { .. } => failed(Failure::Refused, 403),
         // A field that AMQP cannot carry is refused by `wire` at intake; should
         // one get this far it must not be lost, and an operator must see it.
-        amqp::Outcome::Unsendable { .. } => failed(Failure::Refused, 0),
-        amqp::Outcome::ConnectionLost | amqp::Outcome::Blocked => failed(Failure::Connection, 0),
+        amqp::Outcome::Unsendable { .. } => failed(Failure::Unsendable, 0),
+        amqp::Outcome::ConnectionLost => failed(Failure::Connection, 0),
+        amqp::Outcome::Blocked => failed(Failure::Blocked, 0),
     }
 }
 

@@ -9,9 +9,9 @@ use tokio::sync::{mpsc, watch};
 use crate::amqp::{Delivery, Intake};
 use crate::core::engine::CameBack;
 use crate::core::ids::{Recipient, WsbId};
-use crate::core::outbox::Death;
 use crate::core::policy::Rules;
 use crate::core::records::Quarantined;
+use crate::core::retry;
 use crate::core::time::Moment;
 use crate::wire::{self, Refusal};
 use crate::writer::{Commit, Input, Received, Ticket, WriterHandle};
@@ -90,13 +90,7 @@ pub async fn read_returned<C: Commit>(mut deliveries: mpsc::Receiver<Vec<Deliver
 fn returned(delivery: Delivery) -> Received {
     let ticket = Ticket { queue: ticket_queue(delivery.intake), epoch: delivery.epoch, tag: delivery.tag };
     let id = delivery.message_id.as_deref().and_then(|id| WsbId::parse(id).ok());
-    let why = delivery.rejection.as_ref().and_then(|rejection| match rejection.reason.as_str() {
-        "rejected" => Some(Death::RejectedByRecipient),
-        "delivery_limit" => Some(Death::DeliveryLimit),
-        "expired" => Some(Death::Expired),
-        // `maxlen` cannot happen to a queue that rejects publishes instead.
-        _ => None,
-    });
+    let why = delivery.rejection.as_ref().and_then(|rejection| retry::death_of(&rejection.reason));
     let recipient = delivery.recipient.as_deref().and_then(|text| Recipient::parse(text).ok());
     let told = delivery.correlation_id.map(String::into_boxed_str).zip(recipient);
     let otherwise = Box::new(unrecognized(delivery.body.into()));

@@ -67,7 +67,7 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
 const LAYERS: [&[&str]; 5] = [
     &["ids", "time"],
     &["audit", "event", "policy"],
-    &["citizen", "outbox", "replay", "retry", "routing"],
+    &["causes", "citizen", "holds", "outbox", "replay", "retry", "routing"],
     &["records", "lanes", "erasure"],
     &["engine", "invariants", "samples"],
 ];

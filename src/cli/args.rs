@@ -99,8 +99,10 @@ pub enum Command {
     Deliveries(DeliveriesArguments),
     /// Sends dead deliveries again, each decided anew.
     Replays(ReplaysArguments),
-    /// Shows the recipients' queues.
+    /// Shows the recipients' queues; pauses and resumes them.
     Recipients(RecipientsArguments),
+    /// Shows lanes that are stuck; parks and releases them.
+    Lanes(LanesArguments),
     /// Shows everything that happened with an event, and why.
     Trace(TraceArguments),
     /// Forgets a citizen, whose personnummer comes by standard input.
@@ -357,6 +359,15 @@ pub enum DeliveriesCommand {
         /// The delivery's id, which is the WSB's message_id.
         id: String,
     },
+    /// Shows the dead ones by cause: a hundred thousand failures in a few lines.
+    Groups {
+        /// To this recipient only: akasse:067.
+        #[arg(long)]
+        recipient: Option<String>,
+        /// How the groups are written.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
     /// Withdraws a delivery for good.
     Discard {
         /// The delivery's id.
@@ -424,6 +435,73 @@ pub enum RecipientsCommand {
         /// How the list is written.
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
+    },
+    /// Leaves a recipient's queue alone for a time: nothing is attempted, nothing dies of it.
+    Pause {
+        /// Whose: akasse:067.
+        recipient: String,
+        /// Until this time (RFC 3339); default: until resumed.
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+        /// Why, without naming anybody.
+        #[arg(long)]
+        why: String,
+        /// Only say what would be held.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Lets a recipient's queue go on; probes at once one that does not work.
+    Resume {
+        /// Whose: akasse:067.
+        recipient: String,
+        /// Only say how it is.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// `lanes`
+#[derive(Debug, Args)]
+pub struct LanesArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: LanesCommand,
+}
+
+/// What can be done with lanes: what is in one is about one citizen in one domain,
+/// and in order. A lane is named by the id of a delivery in it.
+#[derive(Debug, Subcommand)]
+pub enum LanesCommand {
+    /// Lists lanes that wait behind a delivery that is retried, and parked ones.
+    List {
+        /// To this recipient only: akasse:067.
+        #[arg(long)]
+        recipient: Option<String>,
+        /// How many at the most.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        /// How the list is written.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Parks a lane: nothing of it is attempted until it is released.
+    Park {
+        /// The id of a delivery that waits in it.
+        id: String,
+        /// Why, without naming anybody.
+        #[arg(long)]
+        why: String,
+        /// Only say what would be held.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Releases a parked lane.
+    Release {
+        /// The id of a delivery that waits in it, or by which it was parked.
+        id: String,
+        /// Only say what would go on.
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 

@@ -1,11 +1,9 @@
-//! `wsb-broker deliveries`, `recipients` and `trace`: what a running broker knows.
+//! `wsb-broker deliveries` and `trace`: what a running broker knows.
 
 use serde_json::{Value, json};
 
 use super::admin::Admin;
-use super::args::{
-    Common, DeliveriesArguments, DeliveriesCommand, Format, RecipientsArguments, RecipientsCommand, Selecting, TraceArguments,
-};
+use super::args::{Common, DeliveriesArguments, DeliveriesCommand, Format, Selecting, TraceArguments};
 use super::exit::{Exit, Failure};
 use super::terminal::{cell, table};
 
@@ -15,6 +13,20 @@ pub fn deliveries(common: &Common, arguments: &DeliveriesArguments) -> Result<Ex
         DeliveriesCommand::List { selecting, limit, format } => list(&admin, selecting, *limit, *format),
         DeliveriesCommand::Show { id } => {
             println!("{:#}", admin.get(&format!("/deliveries/{}", escaped(id)))?);
+            Ok(Exit::Ok)
+        }
+        DeliveriesCommand::Groups { recipient, format } => {
+            let query = recipient.as_deref().map(|recipient| format!("?recipient={}", escaped(recipient))).unwrap_or_default();
+            let answer = admin.get(&format!("/deliveries/groups{query}"))?;
+            let items = answer["items"].as_array().cloned().unwrap_or_default();
+            match format {
+                Format::Json => println!("{}", json!(items)),
+                Format::Table if items.is_empty() => println!("nothing is dead"),
+                Format::Table => {
+                    let names = ["count", "recipient", "reason", "code", "entity", "attempts", "replays", "first_at", "last_at"];
+                    print!("{}", columns(&items, &names));
+                }
+            }
             Ok(Exit::Ok)
         }
         DeliveriesCommand::Discard { id, why } => {
@@ -52,7 +64,7 @@ fn list(admin: &Admin, selecting: &Selecting, limit: usize, format: Format) -> R
     Ok(Exit::Ok)
 }
 
-fn columns(items: &[Value], names: &[&str]) -> String {
+pub fn columns(items: &[Value], names: &[&str]) -> String {
     let mut rows = vec![names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()];
     rows.extend(items.iter().map(|item| names.iter().map(|name| cell(&item[*name])).collect()));
     table(&rows)
@@ -90,27 +102,6 @@ impl Selecting {
             .collect::<serde_json::Map<_, _>>()
             .into()
     }
-}
-
-pub fn recipients(common: &Common, arguments: &RecipientsArguments) -> Result<Exit, Failure> {
-    let RecipientsCommand::List { all, format } = &arguments.command;
-    let answer = Admin::new(common)?.get("/recipients")?;
-    let items: Vec<Value> = answer["items"].as_array().cloned().unwrap_or_default();
-    let quiet = |item: &Value| item["state"] == "open" && ["pending", "retrying", "dead"].iter().all(|name| item[*name] == 0);
-    match format {
-        Format::Json => println!("{}", json!(items)),
-        Format::Table => {
-            let shown: Vec<Value> = items.iter().filter(|item| *all || !quiet(item)).cloned().collect();
-            if !shown.is_empty() {
-                let names = ["recipient", "name", "state", "why", "pending", "retrying", "dead", "oldest_pending_seconds", "paused_until"];
-                print!("{}", columns(&shown, &names));
-            }
-            if shown.len() < items.len() {
-                println!("{} recipients are open, with nothing waiting (--all shows them)", items.len() - shown.len());
-            }
-        }
-    }
-    Ok(Exit::Ok)
 }
 
 pub fn trace(common: &Common, arguments: &TraceArguments) -> Result<Exit, Failure> {

@@ -15,6 +15,7 @@ mod explain;
 mod health;
 mod import;
 mod keys;
+mod lanes;
 mod open;
 mod quarantine;
 mod replays;
@@ -56,7 +57,8 @@ fn act(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Import(import) => import::import(&common, &import),
         Command::Quarantine(quarantine) => quarantine::quarantine(&common, &quarantine),
         Command::Deliveries(arguments) => deliveries::deliveries(&common, &arguments),
-        Command::Recipients(arguments) => deliveries::recipients(&common, &arguments),
+        Command::Recipients(arguments) => lanes::recipients(&common, &arguments),
+        Command::Lanes(arguments) => lanes::lanes(&common, &arguments),
         Command::Trace(arguments) => deliveries::trace(&common, &arguments),
         Command::Replays(arguments) => replays::replays(&common, &arguments),
         Command::Erase(arguments) => erase::erase(&common, &arguments),

@@ -6,6 +6,7 @@
 
 mod amqp_target;
 mod load;
+mod maintenance;
 mod mistake;
 mod reader;
 mod recipients;

@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::maintenance;
 use super::mistake::nearest;
 use super::reader::{Entry, Firsts, Reader, Section, Span};
 use crate::core::ids::Recipient;
 use crate::core::policy::{RecipientRule, Subscriptions};
 
-const KEYS: [&str; 8] = ["authority", "name", "queue", "vendor", "subscriptions", "valid-from", "valid-until", "max-unfetched"];
+const KEYS: [&str; 9] =
+    ["authority", "name", "queue", "vendor", "subscriptions", "valid-from", "valid-until", "max-unfetched", "maintenance"];
 
 /// What the broker declares for itself; see the topology of `amqp`.
 const OWN_NAMES: [&str; 6] =
@@ -102,6 +104,7 @@ fn read_recipient(
         reader.report(span, message, Some("both days count: valid-until may be the same day as valid-from or later".to_owned()));
     }
     let max_unfetched = read_max_unfetched(reader, &section);
+    let maintenance = section.get("maintenance").map(|entry| maintenance::read(reader, &entry)).unwrap_or_default();
     let (recipient, queue) = queue?;
     Some(RecipientRule {
         recipient,
@@ -112,6 +115,7 @@ fn read_recipient(
         valid_from: valid_from.map(|(day, _)| day),
         valid_until: valid_until.map(|(day, _)| day),
         max_unfetched: max_unfetched.unwrap_or(defaults.max_unfetched),
+        maintenance,
     })
 }
 

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::causes::{Cause, Causes};
 use super::ids::{DeliveryKey, Recipient};
 use super::outbox::{Delivery, REMEMBERED_ATTEMPTS, State};
 use super::records::{Fate, Records, RowCounts};
@@ -42,6 +43,8 @@ pub enum Breach {
     Twice,
     /// What waits for a recipient is not in order of intake.
     OutOfOrder(Recipient),
+    /// What is kept of the dead of a cause is not what its rows say.
+    Cause(Cause),
     /// The numbers of a recipient's rows are not those of its rows.
     Counts {
         /// Whose.
@@ -68,6 +71,16 @@ impl fmt::Display for Broken {
             Breach::Attempts => f.write_str("attempts and state contradict one another"),
             Breach::Twice => f.write_str("has a row and is waiting in the journal too"),
             Breach::OutOfOrder(recipient) => write!(f, "what waits for {recipient} is not in order of intake"),
+            Breach::Cause(cause) => {
+                write!(
+                    f,
+                    "the dead of {} to {} ({}, {}) are not counted right",
+                    cause.entity,
+                    cause.recipient,
+                    cause.why.name(),
+                    cause.code
+                )
+            }
             Breach::Counts { recipient, kept, counted } => {
                 write!(
                     f,
@@ -89,7 +102,9 @@ pub fn broken<R: Records>(records: &mut R, rows: impl IntoIterator<Item = Delive
     let mut counted: BTreeMap<Recipient, RowCounts> = BTreeMap::new();
     let mut waiting: BTreeMap<Recipient, Vec<DeliveryKey>> = BTreeMap::new();
     let mut keys = BTreeSet::new();
+    let mut causes = Causes::default();
     for row in rows {
+        causes.add(&row);
         keys.insert(row.key);
         let counts = counted.entry(row.key.recipient).or_default();
         match row.state {
@@ -112,12 +127,31 @@ pub fn broken<R: Records>(records: &mut R, rows: impl IntoIterator<Item = Delive
         }
         broken.extend(queue(recipient, waiting.remove(&recipient).unwrap_or_default(), records)?);
     }
+    broken.extend(miscounted(&causes, records)?);
     for delivery in records.unfinished_in_journal()? {
         if keys.contains(&delivery.key) {
             broken.push(Broken { key: Some(delivery.key), what: Breach::Twice });
         }
     }
     Ok(broken)
+}
+
+/// Checks the dead by cause. When the first and the latest died is kept beyond
+/// their going.
+fn miscounted<R: Records>(counted: &Causes, records: &mut R) -> Result<Vec<Broken>, R::Error> {
+    let mut kept = Causes::default();
+    records.causes()?.into_iter().for_each(|(cause, tally)| kept.put(cause, tally));
+    let causes: BTreeSet<&Cause> = kept.iter().chain(counted.iter()).map(|(cause, _)| cause).collect();
+    let agree = |cause: &Cause| match (kept.get(cause), counted.get(cause)) {
+        (Some(kept), Some(counted)) => {
+            (kept.count, kept.attempts, kept.replays) == (counted.count, counted.attempts, counted.replays)
+                && kept.first <= counted.first
+                && kept.last >= counted.last
+        }
+        (Some(_), None) | (None, Some(_)) | (None, None) => false,
+    };
+    let wrong = causes.into_iter().filter(|cause| !agree(cause));
+    Ok(wrong.map(|cause| Broken { key: None, what: Breach::Cause(cause.clone()) }).collect())
 }
 
 /// Checks one row by itself.

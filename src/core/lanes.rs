@@ -8,7 +8,7 @@
 //!
 //! Nothing here decides who is entitled; that is asked when a delivery is taken.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::ids::{CitizenId, DeliveryKey, EventSeq, Recipient};
 use super::outbox::{Delivery, Failure, Lane};
@@ -34,26 +34,33 @@ pub enum Journal {
     IsFull,
 }
 
-/// Why a queue is paused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PauseCause {
-    /// An attempt failed in a way that concerns the whole queue.
-    Failure(Failure),
-    /// An operator, or the vendor's maintenance window.
-    Ordered,
-}
-
-/// A queue at rest.
+/// A queue that does not work: an attempt failed in a way that concerns all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pause {
-    /// Why.
-    pub cause: PauseCause,
+    /// How.
+    pub cause: Failure,
     /// Since when.
     pub since: Moment,
-    /// When it is probed, or ends.
+    /// When it is probed.
     pub until: Moment,
     /// How many probes have failed, the first failure included.
     pub failures: u32,
+}
+
+/// A queue that is left alone by order, or for the vendor's maintenance window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rest {
+    /// When it ends of itself, if it does.
+    pub until: Option<Moment>,
+}
+
+/// Whether a recipient may be sent to at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// It may.
+    Open,
+    /// It is closed, or gone: what waits is withdrawn, whatever state it is in.
+    Closed,
 }
 
 /// Where the content of a loaded delivery is stored.
@@ -109,6 +116,14 @@ pub struct Queue {
     /// When the latest pause ended.
     resumed_at: Option<Moment>,
     pause: Option<Pause>,
+    rest: Option<Rest>,
+    gate: Gate,
+    /// Lanes that are not attempted and not loaded, by order.
+    parked: HashSet<Lane>,
+    /// From when the time allowed for retries counts at the earliest.
+    excused: Option<Moment>,
+    /// Likewise, of lanes that have been parked.
+    excused_lanes: HashMap<Lane, Moment>,
     in_flight: u32,
     allowance: u32,
     counts: RowCounts,
@@ -131,6 +146,11 @@ impl Queue {
             fresh: Vec::new(),
             resumed_at: None,
             pause: None,
+            rest: None,
+            gate: Gate::Open,
+            parked: HashSet::new(),
+            excused: None,
+            excused_lanes: HashMap::new(),
             in_flight: 0,
             allowance: MOST_IN_FLIGHT,
             counts: RowCounts::default(),
@@ -149,15 +169,20 @@ pub enum Place {
     Held,
     /// In the store only, with a row: the window is full.
     Later,
+    /// In the store only, with a row: its lane is parked.
+    Parked,
 }
 
 impl Queue {
     /// Returns where a new delivery belongs, before it is added.
     #[must_use]
     pub fn place(&self, seq: EventSeq, lane: Lane, journal: Journal) -> Place {
+        if self.parked.contains(&lane) && self.gate == Gate::Open {
+            return Place::Parked;
+        }
         let held_up = |head: &EventSeq| self.window.get(head).is_some_and(|loaded| loaded.kept == Kept::InRow);
         let lane_held = self.lanes.get(&lane).and_then(VecDeque::front).is_some_and(held_up);
-        let held = self.pause.is_some() || lane_held;
+        let held = self.pause.is_some() || self.rest.is_some() || self.gate == Gate::Closed || lane_held;
         // A burst to one queue may exceed the window while the journal bears it: a
         // row for each would cost more than all else together.
         let is_full = self.window.len() >= self.most_loaded && (held || journal == Journal::IsFull);
@@ -218,12 +243,14 @@ impl Queue {
             self.ready.retain(|other| *other != second);
             self.delayed.retain(|(_, other)| *other != second);
         }
-        self.offer(seq, due);
+        self.offer(seq, lane, due);
     }
 
     /// Makes the head of a lane available, now or when it is due.
-    fn offer(&mut self, seq: EventSeq, due: Option<Moment>) {
+    fn offer(&mut self, seq: EventSeq, lane: Lane, due: Option<Moment>) {
         match due {
+            // Only one that was under way when its lane was parked.
+            _ if self.parked.contains(&lane) => {}
             Some(due) => {
                 self.delayed.insert((due, seq));
             }
@@ -237,7 +264,7 @@ impl Queue {
         // Rows that cannot be seen yet would be passed over, and never loaded.
         (self.more
             && self.fresh.is_empty()
-            && self.pause.is_none_or(|_| self.window.is_empty())
+            && (self.pause.is_none() || self.window.is_empty() || self.gate == Gate::Closed)
             && self.window.len() <= self.most_loaded / 2)
             .then(|| (self.loaded_to, self.most_loaded - self.window.len()))
     }
@@ -246,6 +273,11 @@ impl Queue {
     pub fn refill(&mut self, rows: Vec<Delivery>, asked: usize, now: Moment) {
         self.more = rows.len() >= asked;
         for mut row in rows {
+            // Passed, though it may be loaded already or be left where it is.
+            self.loaded_to = self.loaded_to.max(row.key.seq);
+            if self.parked.contains(&row.lane()) && self.gate == Gate::Open {
+                continue;
+            }
             let failed_before = |resumed| row.failures.last().is_some_and(|last| last.at <= resumed);
             if self.pause.is_none() && self.resumed_at.is_some_and(failed_before) {
                 // The queue works again; what failed with it need not wait longer.
@@ -260,7 +292,8 @@ impl Queue {
     #[must_use]
     pub fn next(&mut self, now: Moment) -> Option<EventSeq> {
         let limit = match self.pause {
-            Some(pause) if pause.cause == PauseCause::Ordered || now < pause.until => 0,
+            _ if self.rest.is_some() || self.gate == Gate::Closed => 0,
+            Some(pause) if now < pause.until => 0,
             Some(_) => 1, // a probe
             None => self.allowance,
         };
@@ -327,7 +360,7 @@ impl Queue {
             Some(next) if was_first => {
                 let due = self.window.get(&next).filter(|next| !next.in_flight).map(|next| next.delivery.not_before());
                 if let Some(due) = due {
-                    self.offer(next, due);
+                    self.offer(next, lane, due);
                 }
             }
             Some(_) => {}
@@ -347,7 +380,7 @@ impl Queue {
         self.in_journal -= usize::from(loaded.kept == Kept::InJournal);
         *loaded = Loaded { delivery, kept: Kept::InRow, in_flight: false, withdrawn: false };
         if self.lanes.get(&lane).and_then(VecDeque::front) == Some(&seq) {
-            self.offer(seq, due);
+            self.offer(seq, lane, due);
         }
     }
 
@@ -411,7 +444,6 @@ impl Queue {
     pub fn pause(&mut self, failure: Failure, now: Moment, probe_ms: impl Fn(u32) -> u64) -> Option<Pause> {
         self.allowance = 1;
         let failures = match self.pause {
-            Some(Pause { cause: PauseCause::Ordered, .. }) => return None,
             // Only a probe makes the pause longer; stragglers of the same
             // trouble, under way when it began, do not.
             Some(pause) if now < pause.until => return None,
@@ -419,7 +451,7 @@ impl Queue {
             None => 1,
         };
         let since = self.pause.map_or(now, |pause| pause.since);
-        let pause = Pause { cause: PauseCause::Failure(failure), since, until: now.plus_millis(probe_ms(failures)), failures };
+        let pause = Pause { cause: failure, since, until: now.plus_millis(probe_ms(failures)), failures };
         self.pause = Some(pause);
         Some(pause)
     }
@@ -428,10 +460,7 @@ impl Queue {
     /// deliveries be under way at once. Returns the pause that ended.
     pub fn succeeded(&mut self, now: Moment) -> Option<Pause> {
         self.allowance = self.allowance.saturating_add(self.allowance.clamp(1, 16)).min(MOST_IN_FLIGHT);
-        if !matches!(self.pause, Some(Pause { cause: PauseCause::Failure(_), .. })) {
-            return None;
-        }
-        let ended = self.pause.take();
+        let ended = Some(self.pause.take()?);
         self.resumed_at = Some(now);
         // What failed with the queue need not wait for its own next attempt, nor
         // need what is behind something that has come in front of it since.
@@ -441,10 +470,14 @@ impl Queue {
     }
 
     /// Returns the first loaded delivery that is not under way and for which
-    /// `is_over` holds.
+    /// `is_over` holds of the moment from which its time counts. None while the
+    /// queue is left alone.
     pub fn first_over(&self, is_over: impl Fn(Moment) -> bool) -> Option<EventSeq> {
+        if self.rest.is_some() {
+            return None;
+        }
         // Older ones come first but for replays, whose time begins anew.
-        self.window.iter().find(|(_, loaded)| !loaded.in_flight && is_over(loaded.delivery.first_at)).map(|(seq, _)| *seq)
+        self.window.iter().find(|(_, loaded)| !loaded.in_flight && is_over(self.counts_from(&loaded.delivery))).map(|(seq, _)| *seq)
     }
 
     /// Returns the next instant at which something may become possible without
@@ -452,8 +485,14 @@ impl Queue {
     #[must_use]
     pub fn next_wake(&self) -> Option<Moment> {
         const NOW: Moment = Moment(i64::MIN);
+        if self.gate == Gate::Closed {
+            let idle = self.window.values().any(|loaded| !loaded.in_flight);
+            return (idle || self.wants().is_some() || !self.fresh.is_empty()).then_some(NOW);
+        }
+        if let Some(rest) = self.rest {
+            return rest.until.filter(|_| !self.is_empty());
+        }
         match self.pause {
-            Some(Pause { cause: PauseCause::Ordered, .. }) => None,
             // The outcome of what is under way comes first: to wake before it
             // would be to wake for nothing, again and again.
             Some(_) if self.in_flight > 0 => None,
@@ -466,16 +505,171 @@ impl Queue {
         }
     }
 
+    /// Has a queue that does not work probed at `now` instead of when it is due.
+    /// Returns whether it is paused.
+    pub fn probe_at(&mut self, now: Moment) -> bool {
+        if let Some(pause) = &mut self.pause {
+            pause.until = pause.until.min(now);
+        }
+        self.pause.is_some()
+    }
+
     /// Returns the pause, if the queue is paused.
     #[must_use]
     pub fn paused(&self) -> Option<Pause> {
         self.pause
     }
 
-    /// Returns how many lanes wait behind a delivery that is being retried.
+    /// Returns how many lanes wait behind a delivery that is being retried, or
+    /// are parked.
     #[must_use]
     pub fn lanes_blocked(&self) -> usize {
-        self.delayed.len()
+        self.delayed.len() + self.parked.len()
+    }
+
+    /// Returns the heads of the lanes that wait behind a delivery that is being
+    /// retried, the longest wait last, each with how many of it are loaded.
+    pub fn blocked(&self) -> impl Iterator<Item = (&Delivery, usize)> {
+        let head = |(_, seq): &(Moment, EventSeq)| {
+            let delivery = &self.window.get(seq)?.delivery;
+            Some((delivery, self.lanes.get(&delivery.lane()).map_or(0, VecDeque::len)))
+        };
+        self.delayed.iter().filter_map(head)
+    }
+
+    /// Has the queue left alone.
+    pub fn rest(&mut self, rest: Rest) {
+        self.rest = Some(rest);
+    }
+
+    /// Ends a rest: the time allowed for retries begins anew.
+    pub fn wake(&mut self, at: Moment) {
+        self.rest = None;
+        self.excuse(at);
+    }
+
+    /// Returns the rest, if the queue is left alone.
+    #[must_use]
+    pub fn resting(&self) -> Option<Rest> {
+        self.rest
+    }
+
+    /// Has the time allowed for retries count from `at` at the earliest.
+    pub fn excuse(&mut self, at: Moment) {
+        self.excused = self.excused.max(Some(at));
+    }
+
+    /// As [`Queue::excuse`], for one lane.
+    pub fn excuse_lane(&mut self, lane: Lane, at: Moment) {
+        self.excused_lanes.insert(lane, at);
+    }
+
+    /// Forgets what was ordered about the lanes of a citizen.
+    pub fn forget_lanes_of(&mut self, citizen: CitizenId) {
+        self.parked.retain(|lane| lane.citizen != citizen);
+        self.excused_lanes.retain(|lane, _| lane.citizen != citizen);
+    }
+
+    /// Forgets that the queue was left alone once.
+    pub fn forget_excuse(&mut self) {
+        self.excused = None;
+    }
+
+    /// Forgets that a lane was parked once.
+    pub fn forget_lane(&mut self, lane: Lane) {
+        self.excused_lanes.remove(&lane);
+    }
+
+    /// Returns from when the time allowed for the delivery counts.
+    #[must_use]
+    pub fn counts_from(&self, delivery: &Delivery) -> Moment {
+        let of_lane = self.excused_lanes.get(&delivery.lane()).copied();
+        self.excused.max(of_lane).map_or(delivery.first_at, |excused| excused.max(delivery.first_at))
+    }
+
+    /// Says whether the recipient may be sent to. Of one that may not, parked
+    /// lanes are loaded like all others: to be withdrawn. Returns what needs a row.
+    #[must_use]
+    pub fn set_gate(&mut self, gate: Gate) -> Vec<Delivery> {
+        let closes = self.gate != gate && gate == Gate::Closed;
+        self.gate = gate;
+        if closes && !self.parked.is_empty() { self.rewind(EventSeq(1)) } else { Vec::new() }
+    }
+
+    /// Returns whether the recipient is closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.gate == Gate::Closed
+    }
+
+    /// Returns what is loaded and not under way, at most `limit`.
+    #[must_use]
+    pub fn idle(&self, limit: usize) -> Vec<EventSeq> {
+        self.window.iter().filter(|(_, loaded)| !loaded.in_flight).map(|(seq, _)| *seq).take(limit).collect()
+    }
+
+    /// Returns whether a lane is parked.
+    #[must_use]
+    pub fn is_parked(&self, lane: &Lane) -> bool {
+        self.parked.contains(lane)
+    }
+
+    /// Parks a lane: takes all of it out of the window but what is under way.
+    /// Returns what it took out, to be given rows; those have none yet that were
+    /// in the journal only.
+    #[must_use]
+    pub fn park(&mut self, lane: Lane) -> Vec<Loaded> {
+        self.parked.insert(lane);
+        let line: Vec<EventSeq> = self.lanes.get(&lane).into_iter().flatten().copied().collect();
+        let idle = line.into_iter().filter(|seq| self.window.get(seq).is_some_and(|loaded| !loaded.in_flight));
+        let idle: Vec<EventSeq> = idle.collect();
+        idle.into_iter()
+            .filter_map(|seq| {
+                // It may be offered as the head of its lane.
+                self.ready.retain(|other| *other != seq);
+                self.delayed.retain(|(_, other)| *other != seq);
+                let loaded = self.remove(seq)?;
+                self.note_fresh(lane.citizen, seq);
+                Some(loaded)
+            })
+            .collect()
+    }
+
+    /// Releases a parked lane, of which nothing lies before `first`. Returns what
+    /// needs a row.
+    #[must_use]
+    pub fn release(&mut self, lane: Lane, first: Option<EventSeq>) -> Vec<Delivery> {
+        self.parked.remove(&lane);
+        // What is loaded of it is under way since before it was parked.
+        first.map(|first| self.rewind(first)).unwrap_or_default()
+    }
+
+    /// Has everything from `first` on loaded again, in its order: what is loaded
+    /// and not under way goes, since whatever comes in front of it now must be
+    /// loaded before it. Returns what needs a row.
+    fn rewind(&mut self, first: EventSeq) -> Vec<Delivery> {
+        let idle: Vec<EventSeq> = self.window.range(first..).filter(|(_, loaded)| !loaded.in_flight).map(|(seq, _)| *seq).collect();
+        self.ready.retain(|seq| *seq < first);
+        self.delayed.retain(|(_, seq)| *seq < first);
+        let mut rowless = Vec::new();
+        // The last first: none of them becomes the head of its lane on the way.
+        for seq in idle.into_iter().rev() {
+            let Some(loaded) = self.remove(seq) else { continue };
+            if loaded.kept == Kept::InJournal {
+                self.note_fresh(loaded.delivery.citizen, seq);
+                rowless.push(loaded.delivery);
+            }
+        }
+        self.loaded_to = self.loaded_to.min(EventSeq(first.0.saturating_sub(1)));
+        self.more = true;
+        rowless
+    }
+
+    /// Returns whether a delivery that was under way lies beyond what is loaded:
+    /// it is loaded again in its turn.
+    #[must_use]
+    pub fn is_beyond(&self, seq: EventSeq) -> bool {
+        seq > self.loaded_to
     }
 
     /// Returns since when the oldest loaded delivery has been waiting.
@@ -562,6 +756,11 @@ impl Lanes {
             busy.rotate_left(self.turn);
         }
         busy
+    }
+
+    /// Returns every queue, in order of recipients.
+    pub fn queues_mut(&mut self) -> impl Iterator<Item = (Recipient, &mut Queue)> {
+        self.queues.iter_mut().map(|(recipient, queue)| (*recipient, queue))
     }
 
     /// Returns a loaded delivery.

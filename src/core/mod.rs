@@ -2,15 +2,17 @@
 //! throws dice, so that the simulator can live years of it in seconds.
 //!
 //! Layers, from the bottom; a module imports lower layers only:
-//! 0 `ids`, `time`; 1 `event`, `policy`; 2 `citizen`, `outbox`, `replay`,
-//! `retry`, `routing`, `lanes`; 3 `records` (the port to what is stored), `engine`,
+//! 0 `ids`, `time`; 1 `event`, `policy`; 2 `citizen`, `outbox`, `causes`, `holds`,
+//! `replay`, `retry`, `routing`, `lanes`; 3 `records` (the port to what is stored), `engine`,
 //! `invariants`.
 
 pub mod audit;
+pub mod causes;
 pub mod citizen;
 pub mod engine;
 pub mod erasure;
 pub mod event;
+pub mod holds;
 pub mod ids;
 pub mod invariants;
 pub mod lanes;

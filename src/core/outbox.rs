@@ -118,11 +118,27 @@ pub enum Failure {
     Connection,
     /// RabbitMQ refused access.
     Refused,
+    /// RabbitMQ closed the channel over it: the exchange is missing (404) or the
+    /// like.
+    ChannelClosed,
+    /// RabbitMQ takes nothing in: its memory or its disk is full.
+    Blocked,
+    /// A field of the message is longer than AMQP can carry.
+    Unsendable,
 }
 
 impl Failure {
     /// Every failure, in the order of their numbers in stored rows.
-    pub const ALL: [Self; 5] = [Self::Nacked, Self::Returned, Self::Timeout, Self::Connection, Self::Refused];
+    pub const ALL: [Self; 8] = [
+        Self::Nacked,
+        Self::Returned,
+        Self::Timeout,
+        Self::Connection,
+        Self::Refused,
+        Self::ChannelClosed,
+        Self::Blocked,
+        Self::Unsendable,
+    ];
 
     /// Returns the failure's name in the API.
     #[must_use]
@@ -133,6 +149,9 @@ impl Failure {
             Self::Timeout => "timeout",
             Self::Connection => "connection",
             Self::Refused => "refused",
+            Self::ChannelClosed => "channel-closed",
+            Self::Blocked => "blocked",
+            Self::Unsendable => "unsendable",
         }
     }
 }
@@ -150,6 +169,8 @@ pub enum Death {
     DeliveryLimit,
     /// It expired in the recipient's queue.
     Expired,
+    /// The recipient's queue dropped it to make room, by a policy of its operator.
+    Overflow,
 }
 
 impl Death {
@@ -162,6 +183,7 @@ impl Death {
             Self::RejectedByRecipient => "rejected-by-recipient",
             Self::DeliveryLimit => "delivery-limit",
             Self::Expired => "expired",
+            Self::Overflow => "overflow",
         }
     }
 }

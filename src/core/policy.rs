@@ -179,6 +179,8 @@ pub struct RecipientRule {
     pub valid_until: Option<Day>,
     /// `x-max-length` of its queue: how many WSBs may lie unfetched.
     pub max_unfetched: u32,
+    /// When its vendor's system is known to be away: nothing is attempted then.
+    pub maintenance: Vec<Window>,
 }
 
 impl RecipientRule {
@@ -186,6 +188,46 @@ impl RecipientRule {
     #[must_use]
     pub fn is_open(&self, day: Day) -> bool {
         self.valid_from.is_none_or(|from| from <= day) && self.valid_until.is_none_or(|until| day <= until)
+    }
+}
+
+/// A maintenance window, in Copenhagen time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Window {
+    /// Once, from the first instant until before the second.
+    Once {
+        /// When it begins.
+        from: Moment,
+        /// When it is over.
+        until: Moment,
+    },
+    /// Every week on one day.
+    Weekly {
+        /// On which, Monday being 1 and Sunday 7.
+        weekday: u8,
+        /// When it begins, in minutes after midnight by the clock on the wall.
+        from: u16,
+        /// When it is over, likewise; 1440 at the end of the day.
+        until: u16,
+    },
+}
+
+impl Window {
+    /// Returns when the window that `now` is in began and when it is over; `None`
+    /// when it is in none.
+    #[must_use]
+    pub fn around(&self, now: Moment) -> Option<(Moment, Moment)> {
+        let (from, until) = match *self {
+            Self::Once { from, until } => (from, until),
+            Self::Weekly { weekday, from, until } => {
+                let day = Day::in_copenhagen(now);
+                if day.weekday() != weekday {
+                    return None;
+                }
+                (day.at_minute(from), day.at_minute(until))
+            }
+        };
+        (from <= now && now < until).then_some((from, until))
     }
 }
 

@@ -7,8 +7,10 @@
 use std::sync::Arc;
 
 use super::audit::{Deed, Entry, Extent, Order};
+use super::causes::{Cause, Tally};
 use super::citizen::Citizen;
 use super::event::Event;
+use super::holds::{Held, Hold};
 use super::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use super::outbox::{Because, Delivery, End};
 use super::policy::Domain;
@@ -142,6 +144,10 @@ pub enum Change {
     /// Every delivery of an event before this one is finished or has a row:
     /// recovery need not look further back.
     SetLowWater(EventSeq),
+    /// Something is left alone, or is not any longer.
+    PutHold(Held, Hold),
+    /// Nothing of a hold is left to be known.
+    ForgetHold(Held),
     /// A message was put into quarantine. Its id is given by [`Records::next_quarantine_id`].
     Quarantine(Quarantined),
     /// A message left quarantine.
@@ -219,6 +225,18 @@ pub trait Records {
     /// # Errors
     /// When the store cannot be read.
     fn row_counts(&mut self) -> Result<Vec<(Recipient, RowCounts)>, Self::Error>;
+
+    /// Returns the dead rows grouped by cause.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn causes(&mut self) -> Result<Vec<(Cause, Tally)>, Self::Error>;
+
+    /// Returns every hold, those that are over included.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or a reason not unsealed.
+    fn holds(&mut self) -> Result<Vec<(Held, Hold)>, Self::Error>;
 
     /// Returns whoever was ever sent something about the record, in order.
     ///

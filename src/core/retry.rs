@@ -10,7 +10,7 @@ use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff;
 
 use super::ids::WsbId;
-use super::outbox::Failure;
+use super::outbox::{Death, Failure};
 use super::policy::RetryPolicy;
 use super::time::Moment;
 
@@ -28,31 +28,160 @@ pub enum Outcome {
     },
 }
 
-/// Whom a failure concerns.
+/// What follows from a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// The whole queue: it is paused, and probed with one delivery at a time.
-    Queue,
-    /// The connection: every delivery under way has failed alike, and each is
-    /// tried again on its own schedule once there is a connection.
-    Connection,
+pub enum Consequence {
+    /// The whole queue is paused, and probed with one delivery at a time; the
+    /// delivery is tried again.
+    Pause,
+    /// Every delivery under way has failed alike, and each is tried again on its
+    /// own schedule once there is a connection.
+    Retry,
+    /// The delivery is dead at once: it can never succeed.
+    Dead,
 }
 
-/// Returns whom a failure concerns. The table of the runbook:
-///
-/// | failure | RabbitMQ said | reach |
-/// | --- | --- | --- |
-/// | nacked | `basic.nack`: queue full (`reject-publish`), or an internal error | queue |
-/// | returned | `basic.return` 312 `NO_ROUTE` and the like: no such queue or binding | queue |
-/// | timeout | no confirm in time: the queue has no leader, or an alarm | queue |
-/// | refused | 403 `ACCESS_REFUSED` | queue |
-/// | connection | channel or connection closed, for whatever reason | connection |
-#[must_use]
-pub fn reach(failure: Failure) -> Reach {
-    match failure {
-        Failure::Nacked | Failure::Returned | Failure::Timeout | Failure::Refused => Reach::Queue,
-        Failure::Connection => Reach::Connection,
+impl Consequence {
+    /// Returns the words for it in the documentation.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pause => "pause of the queue",
+            Self::Retry => "retry",
+            Self::Dead => "dead",
+        }
     }
+}
+
+/// Whether a delivery of a failed attempt may lie in the recipient's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// It does not.
+    No,
+    /// Nobody knows: the next attempt may be a repeat, with the same id.
+    Unknown,
+}
+
+impl Arrival {
+    /// Returns the word for it in the documentation.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// One class of failed attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Class {
+    /// Which.
+    pub failure: Failure,
+    /// What RabbitMQ said, or did not.
+    pub said: &'static str,
+    /// Whether it may have arrived.
+    pub arrived: Arrival,
+    /// What follows. Whatever is tried again is dead when its time is over.
+    pub then: Consequence,
+    /// As which outcome `wsb_delivery_attempts_total` counts it. The metric has
+    /// five; the finer class stands with each delivery.
+    pub counted_as: &'static str,
+}
+
+/// Every way in which an attempt fails, in the order of [`Failure::ALL`]; shared
+/// with `docs/architecture.md`, which a test compares with it, and with the tests
+/// that make RabbitMQ say each of them.
+pub const TABLE: [Class; 8] = [
+    Class {
+        failure: Failure::Nacked,
+        said: "`basic.nack`: the queue is full (`reject-publish`), or an internal error",
+        arrived: Arrival::No,
+        then: Consequence::Pause,
+        counted_as: "nacked",
+    },
+    Class {
+        failure: Failure::Returned,
+        said: "`basic.return` with its code, such as 312 NO_ROUTE: no such queue or binding",
+        arrived: Arrival::No,
+        then: Consequence::Pause,
+        counted_as: "returned",
+    },
+    Class {
+        failure: Failure::Timeout,
+        said: "no confirm in time: the queue has no leader, or an alarm",
+        arrived: Arrival::Unknown,
+        then: Consequence::Pause,
+        counted_as: "timeout",
+    },
+    Class {
+        failure: Failure::Connection,
+        said: "the connection closed, or there is none",
+        arrived: Arrival::Unknown,
+        then: Consequence::Retry,
+        counted_as: "connection",
+    },
+    Class {
+        failure: Failure::Refused,
+        said: "the channel closed with 403 ACCESS_REFUSED: no permission to write",
+        arrived: Arrival::Unknown,
+        then: Consequence::Pause,
+        counted_as: "connection",
+    },
+    Class {
+        failure: Failure::ChannelClosed,
+        said: "the channel closed with another code, such as 404 NOT_FOUND: no such exchange",
+        arrived: Arrival::Unknown,
+        then: Consequence::Pause,
+        counted_as: "connection",
+    },
+    Class {
+        failure: Failure::Blocked,
+        said: "`connection.blocked`: an alarm over memory or disk; nothing was sent",
+        arrived: Arrival::No,
+        then: Consequence::Retry,
+        counted_as: "connection",
+    },
+    Class {
+        failure: Failure::Unsendable,
+        said: "nothing: a field is longer than AMQP can carry, and nothing was sent",
+        arrived: Arrival::No,
+        then: Consequence::Dead,
+        counted_as: "connection",
+    },
+];
+
+/// Returns the class of a failure.
+#[must_use]
+pub fn class_of(failure: Failure) -> &'static Class {
+    let at = match failure {
+        Failure::Nacked => 0,
+        Failure::Returned => 1,
+        Failure::Timeout => 2,
+        Failure::Connection => 3,
+        Failure::Refused => 4,
+        Failure::ChannelClosed => 5,
+        Failure::Blocked => 6,
+        Failure::Unsendable => 7,
+    };
+    &TABLE[at]
+}
+
+/// What RabbitMQ says in `x-death` of a message that comes back through
+/// `wsb.returned`, and why its delivery is dead then. Whatever comes back with
+/// another reason goes to quarantine.
+pub const COMES_BACK: [(&str, Death); 4] = [
+    ("rejected", Death::RejectedByRecipient),
+    ("delivery_limit", Death::DeliveryLimit),
+    ("expired", Death::Expired),
+    // Only by a policy that overrides `reject-publish`.
+    ("maxlen", Death::Overflow),
+];
+
+/// Returns why a delivery is dead that came back with this reason.
+#[must_use]
+pub fn death_of(reason: &str) -> Option<Death> {
+    COMES_BACK.iter().find(|(said, _)| *said == reason).map(|(_, why)| *why)
 }
 
 /// The longest time between two probes of a paused queue. Shorter than the
@@ -138,6 +267,37 @@ mod tests {
 
     fn id(n: u32) -> WsbId {
         EventMark::of("urn:test", &n.to_string()).wsb_id(Recipient::parse("akasse:067").expect("a recipient"))
+    }
+
+    #[test]
+    fn the_table_has_every_failure_in_order() {
+        for (class, failure) in TABLE.iter().zip(Failure::ALL) {
+            assert_eq!(class.failure, failure);
+            assert_eq!(class_of(failure), class);
+        }
+        assert_eq!(death_of("expired"), Some(Death::Expired));
+        assert_eq!(death_of("rejected "), None);
+    }
+
+    /// The table that people read says what the code does.
+    #[test]
+    fn the_documentation_has_the_table() {
+        let text = include_str!("../../docs/architecture.md");
+        for class in &TABLE {
+            let line = format!(
+                "| `{}` | {} | {} | {} | `{}` |",
+                class.failure.name(),
+                class.said,
+                class.arrived.name(),
+                class.then.name(),
+                class.counted_as
+            );
+            assert!(text.contains(&line), "docs/architecture.md lacks the line\n{line}");
+        }
+        for (said, why) in COMES_BACK {
+            let line = format!("| `{said}` | `{}` |", why.name());
+            assert!(text.contains(&line), "docs/architecture.md lacks the line\n{line}");
+        }
     }
 
     #[test]

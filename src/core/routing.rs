@@ -403,6 +403,7 @@ mod tests {
             valid_from: None,
             valid_until: closed.iter().find(|(closed, _)| closed == name).map(|(_, until)| day(until)),
             max_unfetched: 1000,
+            maintenance: Vec::new(),
         });
         Rules::new(Vec::new(), recipients.collect(), RetryPolicy::default())
     }

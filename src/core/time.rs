@@ -89,6 +89,24 @@ impl Day {
         Moment(copenhagen().to_timestamp(self.0.at(0, 0, 0, 0)).map_or(0, |t| t.as_microsecond()))
     }
 
+    /// Returns the instant at which clocks in Copenhagen show so many minutes after
+    /// midnight on that day; 1440 is the end of it. A time that the clocks skip
+    /// is an hour later, one that they show twice is the first of the two.
+    #[must_use]
+    pub fn at_minute(self, minute: u16) -> Moment {
+        if minute >= 1440 {
+            return self.next().begins();
+        }
+        let (hour, minute) = ((minute / 60) as i8, (minute % 60) as i8);
+        Moment(copenhagen().to_timestamp(self.0.at(hour, minute, 0, 0)).map_or(0, |t| t.as_microsecond()))
+    }
+
+    /// Returns the day of the week, Monday being 1 and Sunday 7.
+    #[must_use]
+    pub fn weekday(self) -> u8 {
+        self.0.weekday().to_monday_one_offset().unsigned_abs()
+    }
+
     /// Returns the day after.
     #[must_use]
     pub fn next(self) -> Self {
@@ -225,6 +243,16 @@ mod tests {
             assert_eq!(Day::in_copenhagen(day(text).begins()), day(text));
             assert_eq!(Day::in_copenhagen(Moment(day(text).begins().0 - 1)), day(text).previous());
         }
+    }
+
+    #[test]
+    fn the_clock_on_the_wall_is_copenhagen_s() {
+        let check = |text: &str, minute, expected: &str| assert_eq!(day(text).at_minute(minute).to_string(), expected, "{text} {minute}");
+        check("2026-03-28", 120, "2026-03-28T01:00:00Z");
+        check("2026-03-29", 150, "2026-03-29T01:30:00Z"); // skipped: 03:30 in summer
+        check("2026-10-25", 150, "2026-10-25T00:30:00Z"); // twice: the first
+        check("2026-10-25", 1440, "2026-10-25T23:00:00Z");
+        assert_eq!((day("2026-03-16").weekday(), day("2026-03-22").weekday()), (1, 7));
     }
 
     #[test]

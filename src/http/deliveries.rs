@@ -112,6 +112,25 @@ pub async fn show(State(server): State<Shared>, principal: Principal, Path(id): 
     shown.map(Json).ok_or_else(|| Problem::new(404, "no delivery has that id"))
 }
 
+/// What can be asked of the groups.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct AskedGroups {
+    recipient: Option<String>,
+}
+
+/// `GET /api/v1/deliveries/groups`: the dead by cause.
+pub async fn groups(State(server): State<Shared>, Query(asked): Query<AskedGroups>) -> Result<Json<Value>, Problem> {
+    let recipient = match asked.recipient.as_deref().filter(|text| !text.is_empty()) {
+        None => None,
+        Some(text) => {
+            Some(Recipient::parse(text).map_err(|malformed| Problem::new(400, "recipient: not understood").detail(malformed.expected))?)
+        }
+    };
+    let groups = server.writer.ask(move |access| ops::delivery_groups(access.records, recipient)).await?;
+    groups.map(Json).map_err(|error| store_failed(&error))
+}
+
 /// The body of a discard.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

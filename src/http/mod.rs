@@ -12,6 +12,7 @@ mod deliveries;
 mod erasures;
 mod extract;
 mod guesses;
+mod lanes;
 mod problem;
 mod quarantine;
 mod recipients;
@@ -133,6 +134,12 @@ fn calls(server: &Shared) -> (Router<Shared>, Vec<Call>) {
     Calls::new(server)
         .get("/who", Needs::Token, status::who)
         .get("/recipients", Needs::Token, recipients::list)
+        .post("/recipients/{recipient}/pause", Needs::Operator, recipients::pause)
+        .post("/recipients/{recipient}/resume", Needs::Operator, recipients::resume)
+        .get("/lanes", Needs::Viewer, lanes::list)
+        .post("/lanes/{id}/park", Needs::Operator, lanes::park)
+        .post("/lanes/{id}/release", Needs::Operator, lanes::release)
+        .get("/deliveries/groups", Needs::Viewer, deliveries::groups)
         .get("/deliveries", Needs::Token, deliveries::list)
         .get("/deliveries/{id}", Needs::Token, deliveries::show)
         .post("/deliveries/{id}/discard", Needs::Operator, deliveries::discard)

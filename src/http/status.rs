@@ -83,7 +83,7 @@ pub async fn who(principal: Principal) -> Json<Value> {
 
 /// `GET /metrics`
 pub async fn metrics(State(server): State<Shared>) -> Result<Response, Problem> {
-    let asked = server.writer.ask(|access| (access.engine.view(), access.records.size_on_disk()));
+    let asked = server.writer.ask(|access| (access.engine.view(access.now), access.records.size_on_disk()));
     let (queues, store_bytes) = match tokio::time::timeout(Duration::from_secs(5), asked).await {
         Ok(answer) => {
             let (queues, store_bytes) = answer?;

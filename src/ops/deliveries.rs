@@ -337,7 +337,7 @@ pub fn delivery<R: Archive>(records: &mut R, id: WsbId) -> Result<Option<Value>,
 /// Returns the delivery that an id stands for. One that took over from another
 /// is not among those that were decided with its event, and is looked for where
 /// unfinished ones are listed, as far as one call may look.
-fn key_of<R: Archive>(records: &mut R, id: WsbId) -> Result<Option<DeliveryKey>, R::Error> {
+pub(super) fn key_of<R: Archive>(records: &mut R, id: WsbId) -> Result<Option<DeliveryKey>, R::Error> {
     if let Some(key) = records.delivery_by_id(id)? {
         return Ok(Some(key));
     }

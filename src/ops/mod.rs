@@ -7,6 +7,7 @@ mod deliveries;
 mod erase;
 mod explain;
 mod import;
+mod lanes;
 mod quarantine;
 mod replay;
 
@@ -15,6 +16,7 @@ pub use deliveries::{Cursor, DiscardError, Filter, StateFilter, deliveries, deli
 pub use erase::{EraseError, Erasure, erase, erasure, parse_number};
 pub use explain::{ExplainError, Explained, explain, explained_json};
 pub use import::{ImportError, Imported, import};
+pub use lanes::{LaneError, delivery_groups, park_lane, release_lane, would_park, would_release};
 pub use quarantine::{QuarantineError, Retried, discard, page, quarantined_json, retry};
 pub use replay::{Replays, Selection, Stage as ReplayStage, replay, select};
 

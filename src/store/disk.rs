@@ -17,6 +17,7 @@ use super::durability::Durability;
 use super::erased::ErasedList;
 use super::error::StoreError;
 use super::group::{Group, IsEmpty};
+use super::orders::Orders;
 use super::reader::Reader;
 use super::rows;
 use super::runs::{Cover, Runs};
@@ -46,6 +47,7 @@ pub struct Store {
     /// Admitted, not finished, without a row.
     pub(super) open: HashSet<DeliveryKey>,
     pub(super) counts: BTreeMap<Recipient, RowCounts>,
+    pub(super) orders: Orders,
     pub(super) index: EventIndex,
     pub(super) ledger: Ledger,
     pub(super) given: Given,
@@ -118,6 +120,7 @@ impl Store {
             self.given_changed = false;
             self.group.put(rows::NUMBERS, self.given.encode());
         }
+        self.stage_causes();
         let group = std::mem::take(&mut self.group);
         for (slot, held) in &group.citizens {
             match held {
@@ -173,7 +176,7 @@ impl Store {
     /// Returns whether anything has been staged since the last commit.
     #[must_use]
     pub fn has_staged(&self) -> bool {
-        self.given_changed || self.group.has_any()
+        self.given_changed || self.has_changed_causes() || self.group.has_any()
     }
 
     /// Returns the bytes that sled takes on disk.

@@ -74,6 +74,7 @@ impl Store {
                 }
             }
             self.group.citizens.insert(slot, None);
+            self.forget_holds_of(slot);
             self.condemn(Condemned::Citizen(slot));
         }
         self.numbers.clear();

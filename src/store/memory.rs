@@ -9,7 +9,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::core::audit::{Entry, Extent, Order};
+use crate::core::causes::{Cause, Causes, Tally};
 use crate::core::citizen::Citizen;
+use crate::core::holds::{Held, Hold};
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use crate::core::outbox::{Because, Delivery, End, State};
 use crate::core::records::{Admission, Change, Ended, Fate, Pruned, Quarantined, Records, RowCounts};
@@ -71,6 +73,8 @@ struct Contents {
     rows: BTreeMap<DeliveryKey, Arc<Delivery>>,
     rows_by_citizen: BTreeSet<(CitizenId, DeliveryKey)>,
     finished: BTreeMap<DeliveryKey, Ended>,
+    causes: Causes,
+    holds: BTreeMap<Held, Hold>,
     ledger: BTreeSet<(CitizenId, ExternalId, Recipient)>,
     quarantine: BTreeMap<u64, Quarantined>,
     /// The WSBs about erased citizens.
@@ -271,6 +275,7 @@ impl Contents {
                 self.remove_row(key);
                 self.open.remove(&(key.seq, key.recipient));
                 self.rows_by_citizen.insert((delivery.citizen, key));
+                self.causes.add(&delivery);
                 self.rows.insert(key, Arc::new(delivery));
             }
             Change::Finish { key, citizen, event, had_row, end, attempts, at } => {
@@ -314,6 +319,12 @@ impl Contents {
             }
             Change::Erase(citizen) => self.erase(citizen),
             Change::SetLowWater(seq) => self.low_water = seq.0,
+            Change::PutHold(held, hold) => {
+                self.holds.insert(held, hold);
+            }
+            Change::ForgetHold(held) => {
+                self.holds.remove(&held);
+            }
             Change::Quarantine(quarantined) => {
                 // As on disk, where a message has a key of its own: so that the
                 // same changes give the same ids in both.
@@ -330,6 +341,7 @@ impl Contents {
     /// Keeps the marks of events, how deliveries ended, and nothing else.
     fn erase(&mut self, citizen: CitizenId) {
         let ids = self.ids_of(citizen);
+        self.holds.retain(|held, _| !matches!(held, Held::Lane(_, lane) if ids.contains(&lane.citizen)));
         let numbers: Vec<Personnummer> = self.numbers.iter().filter(|(_, of)| ids.contains(of)).map(|(number, _)| *number).collect();
         self.quarantine.retain(|_, message| message.personnummer.is_none_or(|number| !numbers.contains(&number)));
         self.numbers.retain(|_, of| !ids.contains(of));
@@ -357,6 +369,7 @@ impl Contents {
     fn remove_row(&mut self, key: DeliveryKey) -> Option<Arc<Delivery>> {
         let old = self.rows.remove(&key)?;
         self.rows_by_citizen.remove(&(old.citizen, key));
+        self.causes.remove(&old);
         Some(old)
     }
 }
@@ -453,6 +466,14 @@ impl Records for MemoryStore {
             }
         }
         Ok(counts.into_iter().collect())
+    }
+
+    fn causes(&mut self) -> Result<Vec<(Cause, Tally)>, Infallible> {
+        Ok(self.working.causes.iter().map(|(cause, tally)| (cause.clone(), *tally)).collect())
+    }
+
+    fn holds(&mut self) -> Result<Vec<(Held, Hold)>, Infallible> {
+        Ok(self.working.holds.iter().map(|(held, hold)| (*held, hold.clone())).collect())
     }
 
     fn holders(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Recipient>, Infallible> {

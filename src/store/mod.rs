@@ -38,6 +38,7 @@ mod witness;
 pub mod durability;
 pub mod master;
 pub mod memory;
+mod orders;
 pub mod watchdog;
 
 pub use backup::{BackupError, Copying, Manifest, ManifestError, Noted};

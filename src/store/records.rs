@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::core::causes::{Cause, Tally};
 use crate::core::citizen::Citizen;
 use crate::core::event::Event;
+use crate::core::holds::{Held, Hold};
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient};
 use crate::core::outbox::{Delivery, End};
 use crate::core::records::{Admission, Change, Fate, Pruned, Quarantined, Records, RowCounts};
@@ -16,7 +18,7 @@ use super::error::StoreError;
 use super::group::{StagedRow, label_of};
 use super::memory::untouched;
 use super::rows::{self, Shelf};
-use super::vault::{Held, Taken, unsealable};
+use super::vault::{self, StateByte, Taken, unsealable};
 
 impl Records for Store {
     type Error = StoreError;
@@ -113,6 +115,14 @@ impl Records for Store {
         Ok(self.counts.iter().map(|(recipient, counts)| (*recipient, *counts)).collect())
     }
 
+    fn causes(&mut self) -> Result<Vec<(Cause, Tally)>, StoreError> {
+        Ok(self.orders.causes.iter().map(|(cause, tally)| (cause.clone(), *tally)).collect())
+    }
+
+    fn holds(&mut self) -> Result<Vec<(Held, Hold)>, StoreError> {
+        Ok(self.orders.holds.iter().map(|(held, hold)| (*held, hold.clone())).collect())
+    }
+
     fn holders(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Recipient>, StoreError> {
         let mut holders = Vec::new();
         for slot in self.vault.slots_of(citizen) {
@@ -192,6 +202,11 @@ impl Records for Store {
                 Ok(())
             }
             Change::DropReplay(replay) => self.drop_replay(replay),
+            Change::PutHold(held, hold) => self.put_hold(held, hold),
+            Change::ForgetHold(held) => {
+                self.forget_hold(held);
+                Ok(())
+            }
             Change::Quarantine(quarantined) => self.quarantine(quarantined),
             Change::Release(id) => self.release(id),
         }
@@ -208,7 +223,7 @@ impl Store {
     }
 
     /// Returns what is known of a slot, whatever it has become.
-    pub(super) fn held(&mut self, slot: u32) -> Result<Option<Arc<Held>>, StoreError> {
+    pub(super) fn held(&mut self, slot: u32) -> Result<Option<Arc<vault::Held>>, StoreError> {
         if let Some(staged) = self.group.citizens.get(&slot) {
             return Ok(staged.clone());
         }
@@ -224,7 +239,7 @@ impl Store {
                 bytes
             }
         };
-        let held = Arc::new(Held::decode(slot, &bytes)?);
+        let held = Arc::new(vault::Held::decode(slot, &bytes)?);
         self.citizens.insert(slot, Arc::clone(&held));
         Ok(Some(held))
     }
@@ -232,13 +247,14 @@ impl Store {
     fn put_citizen(&mut self, citizen: Arc<Citizen>) -> Result<(), StoreError> {
         let slot = citizen.id.0;
         let numbers = self.held(slot)?.map(|held| held.numbers.clone()).unwrap_or_default();
-        self.group.citizens.insert(slot, Some(Arc::new(Held { citizen: Some(citizen), numbers })));
+        self.group.citizens.insert(slot, Some(Arc::new(vault::Held { citizen: Some(citizen), numbers })));
         Ok(())
     }
 
     fn assign(&mut self, personnummer: &Personnummer, citizen: CitizenId) -> Result<(), StoreError> {
         let hash = self.vault.keyring.number(personnummer);
-        let mut held = self.held(citizen.0)?.map_or_else(|| Held { citizen: None, numbers: Vec::new() }, |held| Held::clone(&held));
+        let mut held =
+            self.held(citizen.0)?.map_or_else(|| vault::Held { citizen: None, numbers: Vec::new() }, |held| vault::Held::clone(&held));
         if !held.numbers.contains(&hash) {
             held.numbers.push(hash);
             self.group.citizens.insert(citizen.0, Some(Arc::new(held)));
@@ -262,7 +278,7 @@ impl Store {
         let remaining = self.vault.remaining(into).0;
         let former = self.held(from.0)?.map(|held| held.numbers.clone()).unwrap_or_default();
         if let Some(held) = self.held(remaining)? {
-            let mut held = Held::clone(&held);
+            let mut held = vault::Held::clone(&held);
             held.numbers.extend(former.into_iter().filter(|hash| !held.numbers.contains(hash)).collect::<Vec<_>>());
             self.group.citizens.insert(remaining, Some(Arc::new(held)));
         }
@@ -294,14 +310,23 @@ impl Store {
         let key = delivery.key;
         let never_had_one = self.open.remove(&key);
         let now = label_of(&delivery).state;
-        let known = match self.group.rows.get_mut(&key) {
-            Some(staged) => {
-                let known = staged.now.as_ref().map(|known| label_of(known).state);
-                staged.now = Some(delivery);
-                known
+        let staged = self.group.rows.get(&key).map(|staged| staged.now.clone());
+        let known = match staged {
+            Some(known) => {
+                self.count_causes(known.as_ref(), Some(&delivery));
+                if let Some(staged) = self.group.rows.get_mut(&key) {
+                    staged.now = Some(delivery);
+                }
+                known.map(|known| label_of(&known).state)
             }
             None => {
                 let before = if never_had_one { None } else { self.vault.label(key)? };
+                // A dead one that is to be sent again; rare enough to be read.
+                let dead = match before {
+                    Some(before) if before.state == StateByte::Dead => self.vault.delivery(key)?,
+                    Some(_) | None => None,
+                };
+                self.count_causes(dead.as_ref(), Some(&delivery));
                 self.group.rows.insert(key, StagedRow { before, now: Some(delivery) });
                 before.map(|before| before.state)
             }
@@ -319,9 +344,11 @@ impl Store {
                 let taken = self.vault.delivery(key)?;
                 self.group.rows.insert(key, StagedRow { before: Some(before), now: None });
                 self.count(key.recipient, Some(before.state), None);
+                self.count_causes(taken.as_ref(), None);
                 return Ok(taken);
             }
         };
+        self.count_causes(taken.as_ref(), None);
         if let Some(taken) = &taken {
             self.count(key.recipient, Some(label_of(taken).state), None);
         }

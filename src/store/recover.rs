@@ -15,6 +15,7 @@ use super::erased::ErasedList;
 use super::error::StoreError;
 use super::group::Group;
 use super::journal;
+use super::orders::Orders;
 use super::rows;
 use super::runs::{Cover, Runs};
 use super::seal::Sealer;
@@ -50,6 +51,7 @@ pub(super) fn recover(
         numbers: Generations::new(tuning.cached_citizens),
         open: HashSet::new(),
         counts: BTreeMap::new(),
+        orders: Orders::default(),
         index,
         ledger,
         given,
@@ -69,6 +71,7 @@ pub(super) fn recover(
     store.replay_journal()?;
     store.replay_finishes()?;
     store.count_rows()?;
+    store.load_orders()?;
     Ok(store)
 }
 

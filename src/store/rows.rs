@@ -19,6 +19,9 @@
 //! | `Q` id (8) | a message in quarantine |
 //! | `K` place of a personnummer (17) id (8) | that the message seems to be about this number |
 //! | `Z` | how much of the list of erased slots the store has seen |
+//! | `V` recipient (2) | that the recipient's queue is left alone, or was |
+//! | `L` citizen (4) recipient (2) domain (1) | that the lane is parked, or was |
+//! | `G` recipient (2) cause | how many deliveries are dead of this cause |
 //! | `H`, `B`, `R` which (1) run (4) | sorted runs: heading, filter, keys; see `runs` |
 
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Recipient};
@@ -132,6 +135,14 @@ pub(super) fn all_selected(replay: u64) -> Row<9> {
 
 pub(super) fn audit(seq: u64) -> Row<9> {
     join(b'A', &[&seq.to_be_bytes()])
+}
+
+pub(super) fn held_queue(recipient: Recipient) -> Row<3> {
+    join(b'V', &[&recipient.to_number().to_be_bytes()])
+}
+
+pub(super) fn held_lane(slot: u32, recipient: Recipient, domain: u8) -> Row<8> {
+    join(b'L', &[&slot.to_be_bytes(), &recipient.to_number().to_be_bytes(), &[domain]])
 }
 
 pub(super) fn quarantined(id: u64) -> Row<9> {

@@ -13,9 +13,8 @@ use tracing::{debug, info, warn};
 use crate::core::engine::{Consumption, Fact, QueueView, Stage};
 use crate::core::erasure::Cause;
 use crate::core::ids::Recipient;
-use crate::core::lanes::PauseCause;
 use crate::core::outbox::Failure;
-use crate::core::retry::Outcome;
+use crate::core::retry::{self, Outcome};
 use crate::core::routing::Suppression;
 use crate::core::time::Moment;
 
@@ -57,6 +56,7 @@ pub struct Metrics {
     oldest: GaugeVec,
     blocked: IntGaugeVec,
     paused: IntGaugeVec,
+    resting: IntGaugeVec,
     event_to_delivery: Histogram,
     commit_seconds: Histogram,
     commit_batch: Histogram,
@@ -140,15 +140,16 @@ impl Metrics {
         Ok(Self {
             consumed: counters("events_consumed_total", "Events taken in, by what became of them.", &["entity", "outcome"])?,
             deliveries: counters("deliveries_total", "Deliveries that ended or were given up.", &["entity", "recipient_type", "outcome"])?,
-            attempts: closed(&attempts, &["confirmed", "nacked", "returned", "timeout", "connection", "refused"]),
+            attempts: closed(&attempts, &["confirmed", "nacked", "returned", "timeout", "connection"]),
             suppressed: counters("deliveries_suppressed_total", "Recipients left out at intake.", &["entity", "reason"])?,
             prevented: closed(&prevented, &["decision", "attempt", "replay"]),
             pending: gauges("pending", "Deliveries never attempted yet.")?,
             retrying: gauges("retrying", "Deliveries to be tried again.")?,
             dead: gauges("dead", "Deliveries given up, waiting for an operator.")?,
             oldest,
-            blocked: gauges("lanes_blocked", "Lanes that wait behind a delivery that is being retried.")?,
-            paused: gauges("queue_paused", "1 while the queue is paused.")?,
+            blocked: gauges("lanes_blocked", "Lanes that wait behind a delivery that is being retried, or are parked.")?,
+            paused: gauges("queue_paused", "1 while the queue is paused, for whatever reason.")?,
+            resting: gauges("queue_maintenance", "1 while the queue is paused by order, or for a maintenance window: no cause for alarm.")?,
             event_to_delivery: histogram(
                 "event_to_delivery_seconds",
                 "From an event's intake to the confirmed delivery.",
@@ -205,7 +206,7 @@ impl Metrics {
                 &self.attempts,
                 match outcome {
                     Outcome::Confirmed => "confirmed",
-                    Outcome::Failed { failure, .. } => failure.name(),
+                    Outcome::Failed { failure, .. } => retry::class_of(*failure).counted_as,
                 },
             ),
             Fact::Delivered(entity, recipient, micros) => {
@@ -231,6 +232,9 @@ impl Metrics {
                 count(&self.erased, erasure_cause(*cause));
             }
             Fact::Resumed(recipient) => info!(%recipient, "queue works again"),
+            Fact::RestBegan(recipient, Some(until)) => info!(%recipient, %until, "queue is left alone"),
+            Fact::RestBegan(recipient, None) => info!(%recipient, "queue is left alone until further notice"),
+            Fact::RestEnded(recipient) => info!(%recipient, "queue goes on"),
         }
     }
 
@@ -309,12 +313,14 @@ impl Metrics {
                 .with_label_values(&label)
                 .set(view.and_then(|view| view.oldest).map_or(0.0, |oldest| gauges.now.seconds_since(oldest)));
             self.blocked.with_label_values(&label).set(view.map_or(0, |view| number(view.lanes_blocked as u64)));
-            self.paused.with_label_values(&label).set(i64::from(view.is_some_and(|view| view.pause.is_some())));
+            let rests = view.is_some_and(|view| view.resting.is_some());
+            self.paused.with_label_values(&label).set(i64::from(rests || view.is_some_and(|view| view.pause.is_some())));
+            self.resting.with_label_values(&label).set(i64::from(rests));
         }
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         for gone in cache.shown.difference(&shown) {
             let label = gone.to_string();
-            for vec in [&self.pending, &self.retrying, &self.dead, &self.blocked, &self.paused] {
+            for vec in [&self.pending, &self.retrying, &self.dead, &self.blocked, &self.paused, &self.resting] {
                 // A series that is gone already is what is wanted.
                 let _ = vec.remove_label_values(&[label.as_str()]);
             }
@@ -354,13 +360,15 @@ fn stage_name(stage: Stage) -> &'static str {
     }
 }
 
-fn pause_cause(cause: PauseCause) -> &'static str {
+fn pause_cause(cause: Failure) -> &'static str {
     match cause {
-        PauseCause::Failure(Failure::Nacked) => "the queue is full, or RabbitMQ refuses messages for it",
-        PauseCause::Failure(Failure::Returned) => "the queue or its binding is missing",
-        PauseCause::Failure(Failure::Timeout) => "RabbitMQ does not confirm in time",
-        PauseCause::Failure(Failure::Connection) => "the connection was lost",
-        PauseCause::Failure(Failure::Refused) => "RabbitMQ refuses access",
-        PauseCause::Ordered => "ordered",
+        Failure::Nacked => "the queue is full, or RabbitMQ refuses messages for it",
+        Failure::Returned => "the queue or its binding is missing",
+        Failure::Timeout => "RabbitMQ does not confirm in time",
+        Failure::Connection => "the connection was lost",
+        Failure::Refused => "RabbitMQ refuses access",
+        Failure::ChannelClosed => "RabbitMQ closes the channel: the exchange is missing, or refuses messages for it",
+        Failure::Blocked => "RabbitMQ is out of memory or disk",
+        Failure::Unsendable => "a message cannot be written",
     }
 }

@@ -90,6 +90,7 @@ pub(super) fn rules() -> Rules {
             valid_from: None,
             valid_until: None,
             max_unfetched: 1000,
+            maintenance: Vec::new(),
         }
     });
     Rules::new(types, recipients.into(), RetryPolicy::default())

@@ -53,6 +53,7 @@ fn rules() -> Arc<Rules> {
         valid_from: None,
         valid_until: None,
         max_unfetched: 1000,
+        maintenance: Vec::new(),
     });
     Arc::new(Rules::new(types, recipients.collect(), RetryPolicy::default()))
 }
@@ -264,7 +265,7 @@ fn merged_citizens_are_reconsidered_once() {
     broker.take_in(events);
     let withdrawn = broker.facts.iter().filter(|fact| matches!(fact, Fact::Withdrawn(..))).count();
     assert_eq!(withdrawn, 2);
-    let view = broker.engine.view();
+    let view = broker.engine.view(broker.now);
     let pending = |name: &str| view.iter().find(|view| view.recipient == recipient(name)).map_or(0, |view| view.counts.pending);
     assert_eq!((pending("akasse:007"), pending("akasse:067")), (0, 2));
 }
@@ -327,9 +328,9 @@ fn a_probe_that_loses_its_connection_is_not_repeated_at_once() {
 fn an_outcome_of_a_former_life_changes_nothing() {
     let (mut broker, key) = Broker::with_joblog_under_way(Limits::default());
     broker.restart();
-    let before = broker.engine.view();
+    let before = broker.engine.view(broker.now);
     broker.settle(key, Outcome::Confirmed);
-    assert_eq!(broker.engine.view(), before);
+    assert_eq!(broker.engine.view(broker.now), before);
     assert_eq!(broker.fate(key), Some(Fate::Unfinished));
     assert_eq!(broker.dispatch().len(), 1);
 }

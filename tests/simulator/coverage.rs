@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use wsb_broker::core::engine::{Fact, Outgoing};
+use wsb_broker::core::holds::{Held, Hold};
 use wsb_broker::core::outbox::{Delivery, End, State};
 use wsb_broker::core::records::Change;
 use wsb_broker::core::retry::Outcome;
@@ -40,6 +41,8 @@ impl Coverage {
             Fact::Paused(..) => "paused longer".to_owned(),
             Fact::Resumed(_) => "resumed".to_owned(),
             Fact::Erased(cause) => format!("erased {cause:?}"),
+            Fact::RestBegan(..) => "rest began".to_owned(),
+            Fact::RestEnded(_) => "rest ended".to_owned(),
         });
     }
 
@@ -61,6 +64,11 @@ impl Coverage {
             Change::DropSelected { .. } => "selection done".to_owned(),
             Change::DropReplay(_) => "replay forgotten".to_owned(),
             Change::SetLowWater(_) => "low water".to_owned(),
+            Change::PutHold(Held::Queue(_), Hold::Active { .. }) => "queue held".to_owned(),
+            Change::PutHold(Held::Queue(_), Hold::Over { .. }) => "queue let go".to_owned(),
+            Change::PutHold(Held::Lane(..), Hold::Active { .. }) => "lane parked".to_owned(),
+            Change::PutHold(Held::Lane(..), Hold::Over { .. }) => "lane released".to_owned(),
+            Change::ForgetHold(_) => "hold forgotten".to_owned(),
             Change::Quarantine(_) => "quarantined".to_owned(),
             Change::Audit { .. } => "noted what somebody did".to_owned(),
             Change::Release(_) => "released".to_owned(),

@@ -160,7 +160,7 @@ impl RabbitMq {
             Mood::Refuses => (failed(Failure::Refused, 403), false),
             Mood::Nacks => (failed(Failure::Nacked, 0), false),
             Mood::Silent => (failed(Failure::Timeout, 0), dice.chance(50)),
-            Mood::Closes => (failed(Failure::Connection, 404), false),
+            Mood::Closes => (failed(Failure::ChannelClosed, 404), false),
         };
         queue.unfetched += usize::from(arrived);
         Some(Resolved { key, outcome, arrived })

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wsb_broker::core::audit::{self, Action, Inspection, Order, Soundness};
-use wsb_broker::core::engine::{CameBack, Consumption, Engine, Limits, Manner, Output, TakenBack};
+use wsb_broker::core::engine::{CameBack, Consumption, Engine, LaneOrder, Limits, Manner, Output, Resumed, TakenBack};
 use wsb_broker::core::erasure::Cause;
 use wsb_broker::core::event::Event;
+use wsb_broker::core::holds::Why;
 use wsb_broker::core::ids::{DeliveryKey, EventMark, Recipient};
 use wsb_broker::core::invariants::broken;
 use wsb_broker::core::outbox::{Death, End, State};
@@ -165,7 +166,7 @@ impl Run {
     }
 
     fn step(&mut self) -> Verdict {
-        let kind = self.dice.weighted(&[30, 3, 1, 34, 24, 12, 5, 2, 6, 2, 3, 4, 2, 1, 1, 2, 3, 1]);
+        let kind = self.dice.weighted(&[30, 3, 1, 34, 24, 12, 5, 2, 6, 2, 3, 4, 2, 1, 1, 2, 3, 4, 1]);
         self.mix(kind as u64);
         match kind {
             0 => {
@@ -221,6 +222,7 @@ impl Run {
             14 => self.tell_stale_outcome()?,
             15 => self.come_back()?,
             16 => self.operate()?,
+            17 => self.order()?,
             _ => self.erase_somebody()?,
         }
         Ok(())
@@ -269,6 +271,9 @@ impl Run {
         }
         self.dispatch(crash)?;
         let has_room = self.limits.window > 32 && self.model.waiting() <= 32 && self.model.under_way() < self.limits.in_flight;
+        if crash.is_none() {
+            self.model.nothing_waits_for_the_closed(&self.world.rules, self.now)?;
+        }
         if crash.is_none() && self.rabbit.up && has_room {
             self.model.no_lane_waits_for_another(self.now)?;
         }
@@ -369,7 +374,7 @@ impl Run {
                 self.crash()?;
                 return Ok(());
             }
-            if self.store.has_staged() {
+            if self.store.has_staged() || !out.facts.is_empty() {
                 self.commit(&[], &[], &mut out, Durability::Flush)?;
             }
             for attempt in &attempts {
@@ -396,7 +401,8 @@ impl Run {
             if !busy {
                 break;
             }
-            if round > 60 {
+            // A window of one goes past what is parked a row at a time.
+            if round > 400 {
                 return Err(format!("never comes to rest: wakes at {:?}", self.engine.next_wake()));
             }
         }
@@ -464,6 +470,8 @@ impl Run {
         }
         self.rabbit.requeue_unacked(&mut self.dice);
         self.engine = Engine::new(Arc::clone(&self.world.rules), self.limits);
+        let holds = infallible(self.store.holds());
+        self.model.recover_holds(&holds)?;
         infallible(self.engine.recover(&mut self.store));
         self.commit(&[], &[], &mut Output::default(), Durability::Flush)?;
         self.engine.set_connected(self.rabbit.up);
@@ -514,7 +522,7 @@ impl Run {
         }
         // Before its own confirm, perhaps, which then never matters.
         self.rabbit.forget(key);
-        let why = *self.dice.pick(&[Death::RejectedByRecipient, Death::DeliveryLimit]);
+        let why = *self.dice.pick(&[Death::RejectedByRecipient, Death::DeliveryLimit, Death::Expired, Death::Overflow]);
         let event = self.model.deliveries[&key].event();
         let wsb = CameBack { id: event.mark.wsb_id(key.recipient), told: Some((event.id.clone(), key.recipient)) };
         self.note(|| format!("{key:?} comes back: {why:?}"));
@@ -572,6 +580,77 @@ impl Run {
         self.check_invariants()
     }
 
+    /// An operator has something left alone, or lets it go on.
+    fn order(&mut self) -> Verdict {
+        let why = Why::parse("made up").expect("a reason");
+        let recipient = self.any_recipient();
+        let mut out = Output::default();
+        let what = match self.dice.below(4) {
+            0 => {
+                let until = self.dice.chance(60).then(|| self.now.plus_seconds(1 + *self.dice.pick(&[60, 7200, 400_000])));
+                infallible(self.engine.pause(recipient, until, why, &mut self.store, self.now, &mut out));
+                format!("{recipient} is paused until {until:?}")
+            }
+            1 => {
+                let resumed = infallible(self.engine.resume(recipient, &mut self.store, self.now, &mut out));
+                if matches!(resumed, Resumed::Probed | Resumed::GoesOn) {
+                    self.model.probed(recipient, self.now);
+                }
+                self.coverage.count(|| format!("resume: {}", format!("{resumed:?}").split('(').next().unwrap_or_default()));
+                format!("{recipient} is resumed: {resumed:?}")
+            }
+            2 => {
+                let waits = |tracked: &Tracked| tracked.stand == Stand::Waiting;
+                let keys: Vec<DeliveryKey> = self.model.deliveries.iter().filter(|(_, of)| waits(of)).map(|(key, _)| *key).collect();
+                if keys.is_empty() {
+                    return Ok(());
+                }
+                let key = *self.dice.pick(&keys);
+                let order = infallible(self.engine.park(key, why, &mut self.store, self.now));
+                self.coverage.count(|| format!("park: {order:?}"));
+                if matches!(order, LaneOrder::NotWaiting | LaneOrder::TooMany) {
+                    return Err(format!("the lane of {key:?} is not parked: {order:?}"));
+                }
+                format!("the lane of {key:?} is parked: {order:?}")
+            }
+            _ => {
+                let parked = infallible(self.engine.lane_views(None, usize::MAX, &mut self.store));
+                let named: Vec<_> = parked.iter().filter_map(|view| view.parked.as_ref()?.named).collect();
+                if named.is_empty() {
+                    return Ok(());
+                }
+                let id = *self.dice.pick(&named);
+                let order = infallible(self.engine.release_named(id, &mut self.store, self.now));
+                if order != LaneOrder::Done {
+                    return Err(format!("the lane of {id} is not released: {order:?}"));
+                }
+                format!("the lane of {id} is released")
+            }
+        };
+        self.note(|| what);
+        self.commit(&[], &[], &mut out, Durability::Flush)?;
+        self.check_counts()
+    }
+
+    /// Lets everything go on that is left alone.
+    fn end_holds(&mut self) -> Verdict {
+        let mut out = Output::default();
+        for recipient in self.world.rules.recipients().map(|rule| rule.recipient) {
+            // Whatever there was to end has ended.
+            let _ = infallible(self.engine.resume(recipient, &mut self.store, self.now, &mut out));
+            self.model.probed(recipient, self.now);
+        }
+        loop {
+            let views = infallible(self.engine.lane_views(None, usize::MAX, &mut self.store));
+            let Some(id) = views.iter().find_map(|view| view.parked.as_ref()?.named) else { break };
+            let order = infallible(self.engine.release_named(id, &mut self.store, self.now));
+            if order != LaneOrder::Done {
+                return Err(format!("the lane of {id} is not released: {order:?}"));
+            }
+        }
+        self.commit(&[], &[], &mut out, Durability::Flush)
+    }
+
     /// An outcome of an attempt that is not under way changes nothing.
     fn tell_stale_outcome(&mut self) -> Verdict {
         let idle: Vec<DeliveryKey> = self.model.deliveries.iter().filter(|(_, of)| !of.is_under_way()).map(|(key, _)| *key).collect();
@@ -592,7 +671,7 @@ impl Run {
 
     fn check_counts(&self) -> Verdict {
         self.model.held_up_has_rows()?;
-        let mut seen: BTreeMap<_, _> = self.engine.view().into_iter().map(|view| (view.recipient, view.counts)).collect();
+        let mut seen: BTreeMap<_, _> = self.engine.view(self.now).into_iter().map(|view| (view.recipient, view.counts)).collect();
         seen.retain(|_, counts| *counts != wsb_broker::core::records::RowCounts::default());
         let expected = self.model.counts();
         if seen == expected { Ok(()) } else { Err(format!("counts {seen:?}, expected {expected:?}")) }
@@ -641,6 +720,7 @@ impl Run {
         self.rabbit.everything_works();
         self.world.restore_rules();
         self.engine.set_rules(Arc::clone(&self.world.rules));
+        self.end_holds()?;
         let deadline = self.now.plus_seconds(73 * 3600);
         loop {
             let recipients: Vec<Recipient> = self.world.rules.recipients().map(|rule| rule.recipient).collect();
@@ -704,6 +784,8 @@ fn weight(change: &Change) -> u64 {
         Change::PutDelivery(delivery) => 5 << 32 | delivery.key.seq.0 << 16 | u64::from(delivery.key.recipient.to_number()),
         Change::Finish { key, .. } => 6 << 32 | key.seq.0 << 16 | u64::from(key.recipient.to_number()),
         Change::SetLowWater(seq) => 7 << 32 | seq.0,
+        Change::PutHold(..) => 10 << 32,
+        Change::ForgetHold(_) => 11 << 32,
         Change::Quarantine(message) => 8 << 32 | message.id,
         Change::Release(id) => 9 << 32 | id,
         Change::Erase(citizen) => 12 << 32 | u64::from(citizen.0),

@@ -6,7 +6,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use wsb_broker::core::audit::{Entry, Extent, Order};
+use wsb_broker::core::causes::{Cause, Tally};
 use wsb_broker::core::citizen::Citizen;
+use wsb_broker::core::holds::{Held, Hold};
 use wsb_broker::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use wsb_broker::core::outbox::{Delivery, State};
 use wsb_broker::core::records::{Admission, Archive, Change, Ended, Fate, KeptBeside, Pruned, Quarantined, Records, RowCounts};
@@ -74,6 +76,12 @@ impl Records for Watched {
     }
     fn row_counts(&mut self) -> Result<Vec<(Recipient, RowCounts)>, Infallible> {
         self.inner.row_counts()
+    }
+    fn causes(&mut self) -> Result<Vec<(Cause, Tally)>, Infallible> {
+        self.inner.causes()
+    }
+    fn holds(&mut self) -> Result<Vec<(Held, Hold)>, Infallible> {
+        self.inner.holds()
     }
     fn holders(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Recipient>, Infallible> {
         self.inner.holders(citizen, record)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use wsb_broker::core::event::{Change, Content, Event, PlanKind, Registered, Registrar};
 use wsb_broker::core::ids::{Akassekode, EventMark, ExternalId, Jobcenterkode, Kommunekode, Personnummer, Recipient};
 use wsb_broker::core::policy::{
-    Audience, AudienceRule, Condition, Domain, MessageType, Payload, RecipientRule, RetryPolicy, Rules, Subscriptions,
+    Audience, AudienceRule, Condition, Domain, MessageType, Payload, RecipientRule, RetryPolicy, Rules, Subscriptions, Window,
 };
 use wsb_broker::core::time::{Day, Moment};
 
@@ -23,6 +23,7 @@ const GROUPS: [i64; 5] = [1, 2, 13, 25, 26];
 #[derive(Clone)]
 struct Settings {
     closed: Vec<(Recipient, Day)>,
+    windows: Vec<(Recipient, Window)>,
     unsubscribed: Vec<Recipient>,
     /// Types that are not declared for the time being.
     dropped: BTreeSet<&'static str>,
@@ -121,6 +122,7 @@ fn rules(settings: &Settings) -> Arc<Rules> {
             valid_from: None,
             valid_until: settings.closed.iter().find(|(closed, _)| *closed == recipient).map(|(_, until)| *until),
             max_unfetched: 8,
+            maintenance: settings.windows.iter().filter(|(of, _)| *of == recipient).map(|(_, window)| *window).collect(),
         })
         .collect();
     Arc::new(Rules::new(message_types(settings), recipients, settings.retry.clone()))
@@ -137,7 +139,14 @@ impl World {
             1 => RetryPolicy { initial_ms: 200, multiplier: 3.0, max_ms: 600_000, give_up_after_s: 7200 },
             _ => RetryPolicy { initial_ms: 30_000, multiplier: 1.5, max_ms: 3_600_000, give_up_after_s: 86_400 },
         };
-        let settings = Settings { closed: Vec::new(), unsubscribed: Vec::new(), dropped: BTreeSet::new(), jobplan_only: false, retry };
+        let settings = Settings {
+            closed: Vec::new(),
+            windows: Vec::new(),
+            unsubscribed: Vec::new(),
+            dropped: BTreeSet::new(),
+            jobplan_only: false,
+            retry,
+        };
         let people: Vec<Vec<Personnummer>> = (0..=dice.below(3))
             .map(|person| (0..3).map(|n| Personnummer::parse(&format!("010101{:04}", 9000 + person * 10 + n)).expect("a number")).collect())
             .collect();
@@ -153,7 +162,7 @@ impl World {
     /// Changes the rules as an operator may.
     pub fn change_rules(&mut self, dice: &mut Dice, now: Moment) -> String {
         let all = recipients();
-        let what = match dice.below(6) {
+        let what = match dice.below(8) {
             0 => {
                 let recipient = *dice.pick(&all);
                 let until = day_from(now, [-1, 0, 1][dice.below(3)]);
@@ -163,6 +172,21 @@ impl World {
             1 => {
                 self.settings.closed.clear();
                 "all open".to_owned()
+            }
+            5 => {
+                let recipient = *dice.pick(&all);
+                let from = now.plus_seconds(dice.below(7200) as i64);
+                let until = from.plus_seconds(60 + *dice.pick(&[60, 7200, 300_000]));
+                let window = match dice.chance(80) {
+                    true => Window::Once { from, until },
+                    false => Window::Weekly { weekday: Day::in_copenhagen(now).weekday(), from: 60, until: 1440 },
+                };
+                self.settings.windows.push((recipient, window));
+                format!("{recipient} is away in {window:?}")
+            }
+            6 => {
+                self.settings.windows.clear();
+                "nobody is away".to_owned()
             }
             2 => {
                 let recipient = *dice.pick(&all);
@@ -194,6 +218,7 @@ impl World {
     /// Undoes whatever keeps recipients closed, for the end of a run.
     pub fn restore_rules(&mut self) {
         self.settings.dropped.clear();
+        self.settings.windows.clear();
         self.rules = rules(&self.settings);
     }
 

@@ -95,6 +95,9 @@ impl Engine {
             }
         }
         if folded == Folded::Changed {
+            if matches!(event.content, Content::NumberChange { .. }) {
+                self.merge_holds(&citizen, records)?;
+            }
             self.reconsider_waiting(&citizen, records, now, out)?;
         }
         out.facts.push(Fact::Consumed(Some(Arc::clone(&event.entity)), consumption));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Engine, Fact, Outgoing, Output, Stage};
 use crate::core::ids::{DeliveryKey, EventSeq, Recipient};
+use crate::core::lanes::Gate;
 use crate::core::outbox::{Because, Death, Delivery, End, State, Withdrawal};
 use crate::core::policy::MessageType;
 use crate::core::records::{Change, Fate, Pruned, Records};
@@ -37,7 +38,8 @@ const PRUNED_AT_ONCE: usize = 128;
 
 impl Engine {
     /// Returns through `out` the attempts to perform now, as many as may be
-    /// under way; withdraws what nobody is entitled to any more. Everything
+    /// under way; withdraws what nobody is entitled to any more, and what waits for
+    /// a recipient that is closed. Everything
     /// staged before must have been committed and flushed; the caller commits
     /// what this stages.
     ///
@@ -46,13 +48,26 @@ impl Engine {
     pub fn dispatch<R: Records>(&mut self, records: &mut R, now: Moment, out: &mut Output) -> Result<(), R::Error> {
         self.lanes.committed();
         self.journal = self.journal();
-        if !self.connected {
-            return Ok(());
+        self.keep_holds(records, now, out)?;
+        let day = Day::in_copenhagen(now);
+        for (recipient, queue) in self.lanes.queues_mut() {
+            let is_open = self.rules.recipient(recipient).is_some_and(|rule| rule.is_open(day));
+            for delivery in queue.set_gate(if is_open { Gate::Open } else { Gate::Closed }) {
+                records.stage(Change::PutDelivery(delivery))?;
+            }
         }
         for recipient in self.lanes.in_turn() {
+            let is_open = self.lanes.queue(recipient).is_some_and(|queue| !queue.is_closed());
+            if is_open && !self.connected {
+                continue;
+            }
             if let Some((after, limit)) = self.lanes.queue_mut(recipient).wants() {
                 let rows = records.waiting(recipient, Some(after), limit)?;
                 self.lanes.queue_mut(recipient).refill(rows, limit, now);
+            }
+            if !is_open {
+                self.clear(recipient, records, now, out)?;
+                continue;
             }
             while self.in_flight < self.limits.in_flight {
                 let Some(seq) = self.lanes.queue_mut(recipient).next(now) else { break };
@@ -146,9 +161,7 @@ impl Engine {
     pub(super) fn judge<R: Records>(&self, delivery: &Delivery, records: &mut R, now: Moment) -> Result<Verdict, R::Error> {
         let withdraw = |why| Ok(Verdict::Withdraw { why, lost: false, instead: Vec::new() });
         let recipient = delivery.key.recipient;
-        if !self.rules.recipient(recipient).is_some_and(|rule| rule.is_open(Day::in_copenhagen(now))) {
-            return withdraw(Withdrawal::RecipientClosed);
-        }
+        let is_open = self.rules.recipient(recipient).is_some_and(|rule| rule.is_open(Day::in_copenhagen(now)));
         let Some(kind) = told_as(&delivery.event, &self.rules) else {
             return withdraw(Withdrawal::RecipientClosed);
         };
@@ -170,7 +183,11 @@ impl Engine {
             .filter(|chosen| chosen.because.audience == delivery.because.audience)
             .map(|chosen| (chosen.recipient, chosen.because))
             .collect();
-        Ok(Verdict::Withdraw { why: Withdrawal::MembershipEnded, lost, instead })
+        Ok(match is_open {
+            true => Verdict::Withdraw { why: Withdrawal::MembershipEnded, lost, instead },
+            // Nobody asked for it wrongly; whoever is responsible now is told.
+            false => Verdict::Withdraw { why: Withdrawal::RecipientClosed, lost: false, instead },
+        })
     }
 
     /// Gives up what has waited too long without an attempt of its own, moves
@@ -180,6 +197,8 @@ impl Engine {
     /// # Errors
     /// When the store cannot be read or the changes not staged.
     pub fn tend<R: Records>(&mut self, records: &mut R, now: Moment, out: &mut Output) -> Result<(), R::Error> {
+        self.keep_holds(records, now, out)?;
+        self.forget_holds(records, now)?;
         for recipient in self.lanes.in_turn() {
             // Bounded: what is left over is for the next time.
             for _ in 0..crate::core::lanes::WINDOW {

@@ -3,6 +3,7 @@
 
 use super::{Engine, Fact, Output};
 use crate::core::erasure::{Cause, Plan, plan};
+use crate::core::holds::Held;
 use crate::core::ids::CitizenId;
 use crate::core::outbox::Withdrawal;
 use crate::core::records::Records;
@@ -34,6 +35,7 @@ impl Engine {
         let recipients: Vec<_> = self.lanes.queues().map(|(recipient, _)| recipient).collect();
         for recipient in recipients {
             let queue = self.lanes.queue_mut(recipient);
+            plan.citizens.iter().for_each(|citizen| queue.forget_lanes_of(*citizen));
             let under_way: Vec<_> = plan.citizens.iter().flat_map(|citizen| queue.all_of(*citizen)).collect();
             for seq in under_way {
                 if queue.remove(seq).is_some_and(|loaded| loaded.is_in_flight()) {
@@ -41,6 +43,8 @@ impl Engine {
                 }
             }
         }
+        // The store forgets them with the rest.
+        self.holds.retain(|held, _| !matches!(held, Held::Lane(_, lane) if plan.citizens.contains(&lane.citizen)));
         if let Some(change) = plan.last_change() {
             records.stage(change)?;
             out.facts.push(Fact::Erased(cause));

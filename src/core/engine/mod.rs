@@ -12,19 +12,23 @@ mod admit;
 mod dispatch;
 mod erase;
 mod explain;
+mod hold;
 mod operator;
 mod returned;
 mod settle;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use admit::Manner;
 pub use explain::{Explanation, explain};
+pub use hold::{LaneOrder, LaneView, Parked, RestCause, Resting, Resumed};
 pub use operator::{Discarded, Prospect, Replayed};
 pub use returned::{CameBack, TakenBack};
 
 use super::erasure::Cause;
 use super::event::Event;
+use super::holds::{Held, Hold};
 use super::ids::{DeliveryKey, EventSeq, Personnummer, Recipient, WsbId};
 use super::lanes::{Journal, Kept, Lanes, Pause, WINDOW};
 use super::outbox::{Death, Delivery, End, State, Withdrawal};
@@ -106,6 +110,10 @@ pub enum Fact {
     Resumed(Recipient),
     /// A citizen was erased.
     Erased(Cause),
+    /// A queue is left alone by order, or for a maintenance window; until then.
+    RestBegan(Recipient, Option<Moment>),
+    /// A queue is not left alone any longer.
+    RestEnded(Recipient),
 }
 
 /// What the engine wants done, besides the changes that it has staged.
@@ -142,13 +150,15 @@ impl Default for Limits {
 pub struct QueueView {
     /// Whose.
     pub recipient: Recipient,
-    /// Whether and why it is paused.
+    /// Whether it does not work, and is paused for that.
     pub pause: Option<Pause>,
+    /// Whether it is left alone by order, or for a maintenance window.
+    pub resting: Option<Resting>,
     /// Unfinished deliveries by state.
     pub counts: RowCounts,
     /// Since when the oldest one waits.
     pub oldest: Option<Moment>,
-    /// How many lanes wait behind a delivery that is being retried.
+    /// How many lanes wait behind a delivery that is being retried, or are parked.
     pub lanes_blocked: usize,
 }
 
@@ -159,6 +169,7 @@ pub struct Engine {
     curve: Curve,
     limits: Limits,
     lanes: Lanes,
+    holds: BTreeMap<Held, Hold>,
     last_seq: EventSeq,
     low_water: EventSeq,
     /// The newest event of a former life: what waited about it, and about those
@@ -181,6 +192,7 @@ impl Engine {
             curve,
             limits,
             lanes: Lanes::new(limits.window),
+            holds: BTreeMap::new(),
             last_seq: EventSeq(0),
             low_water: EventSeq(0),
             recovered_to: EventSeq(0),
@@ -200,6 +212,7 @@ impl Engine {
     pub fn recover<R: Records>(&mut self, records: &mut R) -> Result<(), R::Error> {
         self.last_seq = records.last_seq();
         self.recovered_to = self.last_seq;
+        self.recover_holds(records)?;
         for (recipient, counts) in records.row_counts()? {
             let queue = self.lanes.queue_mut(recipient);
             *queue.counts_mut() = counts;
@@ -267,20 +280,20 @@ impl Engine {
     /// [`Engine::tend`] may have something to do of its own accord.
     #[must_use]
     pub fn next_wake(&self) -> Option<Moment> {
-        if !self.connected || self.in_flight >= self.limits.in_flight {
-            return None;
-        }
-        self.lanes.queues().filter_map(|(_, queue)| queue.next_wake()).min()
+        // What is to be withdrawn needs no connection.
+        let can_send = self.connected && self.in_flight < self.limits.in_flight;
+        self.lanes.queues().filter(|(_, queue)| can_send || queue.is_closed()).filter_map(|(_, queue)| queue.next_wake()).min()
     }
 
-    /// Returns every queue as operators and metrics see it.
+    /// Returns every queue as operators and metrics see it at `now`.
     #[must_use]
-    pub fn view(&self) -> Vec<QueueView> {
+    pub fn view(&self, now: Moment) -> Vec<QueueView> {
         self.lanes
             .queues()
             .map(|(recipient, queue)| QueueView {
                 recipient,
                 pause: queue.paused(),
+                resting: self.resting(recipient, now),
                 counts: queue.counts(),
                 oldest: queue.oldest(),
                 lanes_blocked: queue.lanes_blocked(),
@@ -308,6 +321,10 @@ impl Engine {
             Place::Soon | Place::Held => {
                 records.stage(Change::PutDelivery(delivery.clone()))?;
                 queue.load(delivery, Kept::InRow);
+            }
+            Place::Parked => {
+                queue.note_fresh(delivery.citizen, delivery.key.seq);
+                records.stage(Change::PutDelivery(delivery))?;
             }
             Place::Later => {
                 queue.put_for_later(delivery.citizen, delivery.key.seq);

@@ -8,7 +8,7 @@ use crate::core::ids::DeliveryKey;
 use crate::core::lanes::Kept;
 use crate::core::outbox::{Attempt, Death, End, State};
 use crate::core::records::{Change, Records};
-use crate::core::retry::{Outcome, Reach, reach};
+use crate::core::retry::{Consequence, Outcome, class_of};
 use crate::core::time::Moment;
 
 impl Engine {
@@ -57,12 +57,14 @@ impl Engine {
             Outcome::Failed { failure, code } => (failure, code),
         };
         let curve = &self.curve;
-        let pause = match reach(failure) {
-            Reach::Queue => queue.pause(failure, now, |failures| curve.probe_ms(failures)),
+        let then = class_of(failure).then;
+        let pause = match then {
+            Consequence::Pause => queue.pause(failure, now, |failures| curve.probe_ms(failures)),
             // A probe that fails for whatever reason leaves the queue paused, or
             // the next one would follow at once.
-            Reach::Connection if queue.paused().is_some() => queue.pause(failure, now, |failures| curve.probe_ms(failures)),
-            Reach::Connection => None,
+            Consequence::Retry if queue.paused().is_some() => queue.pause(failure, now, |failures| curve.probe_ms(failures)),
+            // Says nothing about the queue.
+            Consequence::Retry | Consequence::Dead => None,
         };
         if let Some(pause) = pause {
             out.facts.push(Fact::Paused(key.recipient, pause));
@@ -71,9 +73,11 @@ impl Engine {
         let delivery = loaded.delivery.clone();
         let attempt = Attempt { at: now, failure, code };
         let lane = delivery.lane();
+        // While it is left alone no time passes.
+        let is_over = queue.resting().is_none() && !queue.is_parked(&lane) && self.curve.is_over(queue.counts_from(&delivery), now);
         if withdrawn {
             queue.remove(key.seq);
-        } else if self.curve.is_over(delivery.first_at, now) {
+        } else if then == Consequence::Dead || is_over {
             queue.remove(key.seq);
             uncount(queue.counts_mut(), &delivery.state);
             queue.counts_mut().dead += 1;
@@ -89,7 +93,12 @@ impl Engine {
             let next_at = now.plus_millis(self.curve.delay_ms(delivery.attempts.saturating_add(1), &delivery.id()));
             let delivery = delivery.failed(attempt, next_at);
             records.stage(Change::PutDelivery(delivery.clone()))?;
-            queue.put_back(delivery);
+            if queue.is_parked(&lane) || queue.is_beyond(key.seq) {
+                queue.remove(key.seq);
+                queue.note_fresh(lane.citizen, key.seq);
+            } else {
+                queue.put_back(delivery);
+            }
         }
         // Whatever this holds up must not rely on the journal for long: the rest
         // of the lane, or of the queue when it has just been paused.

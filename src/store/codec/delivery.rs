@@ -62,7 +62,7 @@ pub(in crate::store) fn decode_delivery(key: DeliveryKey, citizen: CitizenId, by
     Ok(Delivery { key, citizen, event, domain, because, first_at, attempts, failures, replays, delivered_before, state })
 }
 
-fn put_death(out: &mut Vec<u8>, why: Death) {
+pub(super) fn put_death(out: &mut Vec<u8>, why: Death) {
     match why {
         Death::GaveUp(failure) => {
             out.u8(0);
@@ -72,16 +72,18 @@ fn put_death(out: &mut Vec<u8>, why: Death) {
         Death::RejectedByRecipient => out.u8(2),
         Death::DeliveryLimit => out.u8(3),
         Death::Expired => out.u8(4),
+        Death::Overflow => out.u8(5),
     }
 }
 
-fn death(input: &mut Input<'_>) -> Result<Death, Undecodable> {
+pub(super) fn death(input: &mut Input<'_>) -> Result<Death, Undecodable> {
     Ok(match input.u8()? {
         0 => Death::GaveUp(parts::failure(input)?),
         1 => Death::NeverAttempted,
         2 => Death::RejectedByRecipient,
         3 => Death::DeliveryLimit,
         4 => Death::Expired,
+        5 => Death::Overflow,
         _ => return input.fail(),
     })
 }

@@ -160,6 +160,9 @@ pub(super) fn put_failure(out: &mut Vec<u8>, failure: Failure) {
         Failure::Timeout => 2,
         Failure::Connection => 3,
         Failure::Refused => 4,
+        Failure::ChannelClosed => 5,
+        Failure::Blocked => 6,
+        Failure::Unsendable => 7,
     });
 }
 

@@ -14,7 +14,9 @@ mod sealed;
 use std::sync::Arc;
 
 use crate::core::audit::{Entry, Extent, Order};
+use crate::core::causes::{Cause, Tally};
 use crate::core::citizen::Citizen;
+use crate::core::holds::{Held, Hold};
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use crate::core::outbox::{Delivery, End};
 use crate::core::records::{Admission, Archive, Change, Fate, Pruned, Quarantined, Records, RowCounts};
@@ -145,6 +147,14 @@ impl Records for OnDisk {
 
     fn fate(&mut self, key: DeliveryKey) -> Result<Option<Fate>, Self::Error> {
         self.store().fate(key)
+    }
+
+    fn causes(&mut self) -> Result<Vec<(Cause, Tally)>, Self::Error> {
+        self.store().causes()
+    }
+
+    fn holds(&mut self) -> Result<Vec<(Held, Hold)>, Self::Error> {
+        self.store().holds()
     }
 
     fn unfinished_in_journal(&mut self) -> Result<Vec<Delivery>, Self::Error> {

@@ -193,6 +193,7 @@ impl Dice {
                     Death::RejectedByRecipient,
                     Death::DeliveryLimit,
                     Death::Expired,
+                    Death::Overflow,
                 ]),
             },
             _ => State::Retrying { next_at: self.moment(), last },

@@ -1,0 +1,154 @@
+//! `/api/v1/lanes`: lanes that are stuck or parked. A lane is addressed by the id
+//! of a delivery that waits in it: its own name would hold a citizen.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Shared;
+use super::access::Principal;
+use super::audit::audit;
+use super::extract::{Body, Path, Query};
+use super::problem::{Problem, store_failed};
+use super::recipients::why;
+use crate::core::audit::{Action, Deed};
+use crate::core::engine::{LaneOrder, LaneView};
+use crate::core::ids::{Recipient, WsbId};
+use crate::core::outbox::State as Stand;
+use crate::ops::{self, LaneError};
+use crate::store::{Store, StoreError};
+use crate::writer::Access;
+
+/// What can be asked of a list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Asked {
+    recipient: Option<String>,
+    limit: Option<usize>,
+}
+
+/// `GET /api/v1/lanes`
+pub async fn list(State(server): State<Shared>, Query(asked): Query<Asked>) -> Result<Json<Value>, Problem> {
+    let recipient = match asked.recipient.as_deref().filter(|text| !text.is_empty()) {
+        None => None,
+        Some(text) => {
+            Some(Recipient::parse(text).map_err(|malformed| Problem::new(400, "recipient: not understood").detail(malformed.expected))?)
+        }
+    };
+    let limit = asked.limit.unwrap_or(100).clamp(1, ops::PAGE);
+    let views = server.writer.ask(move |access| access.engine.lane_views(recipient, limit, access.records)).await?;
+    let views = views.map_err(|error| store_failed(&error))?;
+    Ok(Json(json!({ "items": views.iter().map(item).collect::<Vec<_>>() })))
+}
+
+fn item(view: &LaneView) -> Value {
+    let head = view.head.as_ref();
+    let next_at = head.and_then(|head| match &head.state {
+        Stand::Retrying { next_at, .. } => Some(next_at.to_string()),
+        Stand::Pending | Stand::Dead { .. } => None,
+    });
+    let failure = head.and_then(|head| head.failures.last());
+    json!({
+        "head": head.map(|head| head.id().to_string()),
+        "recipient": view.recipient.to_string(),
+        "domain": view.lane.domain.name(),
+        "state": if view.parked.is_some() { "parked" } else { "blocked" },
+        "waiting": view.waiting,
+        "entity": head.map(|head| head.event.entity.to_string()),
+        "attempts": head.map(|head| head.attempts),
+        "reason": failure.map(|attempt| attempt.failure.name()),
+        "code": failure.map(|attempt| attempt.code),
+        "first_at": head.map(|head| head.first_at.to_string()),
+        "next_at": next_at,
+        "parked_since": view.parked.as_ref().map(|parked| parked.since.to_string()),
+        "parked_by": view.parked.as_ref().and_then(|parked| parked.named).map(|id| id.to_string()),
+        "why": view.parked.as_ref().map(|parked| parked.why.as_str()),
+    })
+}
+
+/// The body of an order to park.
+#[derive(Debug, Deserialize)]
+pub struct Park {
+    why: String,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// The body of an order to release; none is needed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Release {
+    dry_run: bool,
+}
+
+/// `POST /api/v1/lanes/{id}/park`
+pub async fn park(
+    State(server): State<Shared>,
+    principal: Principal,
+    Path(id): Path<String>,
+    Body(body): Body<Park>,
+) -> Result<Json<Value>, Problem> {
+    let id = wsb_id(&id)?;
+    let why = why(&body.why)?;
+    let dry_run = body.dry_run;
+    let deed = principal.does(Action::LaneParked, &id.to_string()).because(why.as_str()).tried(dry_run);
+    let order = server
+        .writer
+        .ask(move |access| {
+            let order = match dry_run {
+                true => ops::would_park(access.engine, access.records, id),
+                false => ops::park_lane(access.engine, access.records, id, why, access.now),
+            };
+            noted(access, order, deed)
+        })
+        .await?;
+    answer(order, if dry_run { "would be parked" } else { "parked" })
+}
+
+/// `POST /api/v1/lanes/{id}/release`
+pub async fn release(
+    State(server): State<Shared>,
+    principal: Principal,
+    Path(id): Path<String>,
+    body: Option<Json<Release>>,
+) -> Result<Json<Value>, Problem> {
+    let id = wsb_id(&id)?;
+    let dry_run = body.is_some_and(|Json(body)| body.dry_run);
+    let deed = principal.does(Action::LaneReleased, &id.to_string()).tried(dry_run);
+    let order = server
+        .writer
+        .ask(move |access| {
+            let order = match dry_run {
+                true => ops::would_release(access.engine, access.records, id),
+                false => ops::release_lane(access.engine, access.records, id, access.now),
+            };
+            noted(access, order, deed)
+        })
+        .await?;
+    answer(order, if dry_run { "would be released" } else { "released" })
+}
+
+type Ordered = Result<LaneOrder, LaneError<StoreError>>;
+
+/// Notes an order that is carried out.
+fn noted(access: &mut Access<'_, Store>, order: Ordered, deed: Deed) -> Ordered {
+    if matches!(order, Ok(LaneOrder::Done)) {
+        audit(access, deed).map_err(LaneError::Store)?;
+    }
+    order
+}
+
+fn wsb_id(text: &str) -> Result<WsbId, Problem> {
+    WsbId::parse(text).map_err(|malformed| Problem::new(400, "id: not understood").detail(malformed.expected))
+}
+
+fn answer<E: std::error::Error + 'static>(order: Result<LaneOrder, LaneError<E>>, state: &str) -> Result<Json<Value>, Problem> {
+    match order {
+        Ok(LaneOrder::Done | LaneOrder::AlreadySo) => Ok(Json(json!({ "state": state }))),
+        Ok(LaneOrder::NotWaiting) => Err(Problem::new(409, "this delivery does not wait: it is dead or has ended")),
+        Ok(LaneOrder::TooMany) => Err(Problem::new(409, "too many lanes are parked: pause the recipient instead")),
+        Err(error @ LaneError::Unknown) => Err(Problem::new(404, error.to_string())),
+        Err(LaneError::Store(error)) => Err(store_failed(&error)),
+    }
+}

@@ -142,6 +142,7 @@ fn event(at: u64, numbers: &[Personnummer]) -> Option<Event> {
         start: Day::parse("2026-09-21").ok(),
         end: None,
         content: Content::Other,
+        details: None,
         body: None,
     })
 }

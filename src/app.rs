@@ -13,9 +13,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::amqp::{self, Acks, Link, LinkState, Plan, RecipientQueue, Side, Target, Topology, Trouble};
-use crate::config::{LoadError, RoutingWatch, Tokens, TokensError, TokensWatch};
+use crate::config::{LoadError, RulesWatch, Sources, Tokens, TokensError, TokensWatch};
 use crate::core::audit::{Action, Deed};
-use crate::core::engine::{Engine, Fact, Limits, Outgoing};
+use crate::core::engine::{Engine, Fact, Limits, Outgoing, OutgoingOrder};
 use crate::core::policy::{Domain, Horizons, Rules};
 use crate::core::time::Moment;
 use crate::http::{self, Backups, Erasures, Guesses, Health, Persons, Server};
@@ -34,7 +34,7 @@ pub struct Settings {
     /// Where and how to store.
     pub store: store::Options,
     /// The rules.
-    pub routing: PathBuf,
+    pub sources: Sources,
     /// Where to serve HTTP.
     pub http: SocketAddr,
     /// With which certificate; without one HTTP is plain.
@@ -54,7 +54,7 @@ pub struct Settings {
 /// Why a run did not begin, or did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// `routing.toml` gives no rules.
+    /// `routing.toml` or `retention.toml` gives no rules.
     #[error("{}", .0.rendered().trim_end())]
     Routing(#[from] LoadError),
     /// The file of tokens gives none.
@@ -92,7 +92,7 @@ pub fn topology_of(rules: &Rules) -> Topology {
 /// # Errors
 /// When it cannot begin, or the store fails on the way.
 pub async fn run(settings: Settings) -> Result<(), RunError> {
-    let (routing, rules) = RoutingWatch::start(&settings.routing)?;
+    let (routing, rules) = RulesWatch::start(settings.sources.clone())?;
     let rules = Arc::new(rules);
     let (tokens, tokens_watch) = start_tokens(&settings)?;
     let (store, engine) = open(&settings, Arc::clone(&rules)).await?;
@@ -113,14 +113,23 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let writer = WriterHandle::new(&inbox);
     let writer_seen = Arc::new(AtomicI64::new(now().0));
     let (attempts_tx, attempts) = mpsc::channel(Limits::default().in_flight);
-    let outlet = Outlet { acks: endpoints.acks, attempts: attempts_tx, metrics: Arc::clone(&metrics), seen: Arc::clone(&writer_seen) };
+    // As with attempts: room for all that may be under way, one to a group.
+    let (orders_tx, orders) = mpsc::channel(Limits::default().in_flight);
+    let outlet = Outlet {
+        acks: endpoints.acks,
+        attempts: attempts_tx,
+        orders: orders_tx,
+        metrics: Arc::clone(&metrics),
+        seen: Arc::clone(&writer_seen),
+    };
     let mut ended = start_writer(engine, store, &inbox, outlet)?;
 
     let amqp::Deliveries { tilknytning, events, returned } = endpoints.deliveries;
     tokio::spawn(intake::read_events(tilknytning, writer.clone(), rules_rx.clone()));
     tokio::spawn(intake::read_events(events, writer.clone(), rules_rx.clone()));
     tokio::spawn(intake::read_returned(returned, writer.clone()));
-    tokio::spawn(dispatch::publish(attempts, endpoints.publish, writer.clone()));
+    tokio::spawn(dispatch::publish(attempts, endpoints.publish.clone(), writer.clone()));
+    tokio::spawn(dispatch::publish_orders(orders, endpoints.publish, writer.clone()));
     tokio::spawn(dispatch::report(endpoints.outcomes, writer.clone()));
     tokio::spawn(follow_link(link.state(), writer.clone()));
     let (reload, reloads) = mpsc::channel(1);
@@ -282,10 +291,10 @@ async fn follow_link(mut state: watch::Receiver<LinkState>, writer: WriterHandle
     }
 }
 
-/// Takes over a changed `routing.toml`; keeps the old rules when the new file
-/// has mistakes, or asks for something that RabbitMQ refuses.
+/// Takes over a changed `routing.toml` or `retention.toml`; keeps the old rules
+/// when the new file has mistakes, or asks for something that RabbitMQ refuses.
 async fn follow_routing(
-    mut routing: RoutingWatch,
+    mut routing: RulesWatch,
     mut asked: mpsc::Receiver<()>,
     rules: watch::Sender<Arc<Rules>>,
     writer: WriterHandle<Store>,
@@ -305,7 +314,7 @@ async fn follow_routing(
             None => continue,
             Some(Ok(new)) => Arc::new(new),
             Some(Err(mistakes)) => {
-                error!("routing.toml is refused, the rules stay as they were:\n{}", mistakes.rendered());
+                error!("{} is refused, the rules stay as they were:\n{}", mistakes.file_name(), mistakes.rendered());
                 metrics.reloaded(false);
                 continue;
             }
@@ -328,7 +337,8 @@ async fn follow_routing(
         if !matches!(taken_over.await, Ok(Ok(()))) {
             return;
         }
-        info!(types = new.message_types().count(), recipients = new.recipients().count(), "routing.toml taken over");
+        let (types, recipients) = (new.message_types().count(), new.recipients().count());
+        info!(types, recipients, deletion_rules = new.schedule().rules().count(), "routing.toml and retention.toml taken over");
         rules.send_replace(new);
         metrics.reloaded(true);
     }
@@ -426,6 +436,7 @@ pub fn now() -> Moment {
 struct Outlet {
     acks: Acks,
     attempts: mpsc::Sender<Vec<Outgoing>>,
+    orders: mpsc::Sender<Vec<OutgoingOrder>>,
     metrics: Arc<Metrics>,
     seen: Arc<AtomicI64>,
 }
@@ -442,6 +453,10 @@ impl Effects for Outlet {
         // each in a group of its own; only a shutdown closes the channel, and
         // then the attempt is made again after the next start.
         drop(self.attempts.try_send(attempts));
+    }
+
+    fn order(&mut self, orders: Vec<OutgoingOrder>) {
+        drop(self.orders.try_send(orders));
     }
 
     fn report(&mut self, facts: &[Fact]) {

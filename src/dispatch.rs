@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::amqp;
-use crate::core::engine::Outgoing;
+use crate::core::engine::{Outgoing, OutgoingOrder};
 use crate::core::ids::{DeliveryKey, EventSeq, Recipient};
 use crate::core::outbox::Failure;
 use crate::core::retry::Outcome;
@@ -15,6 +15,13 @@ use crate::writer::{Commit, WriterHandle};
 
 /// The exchange through which recipients' queues are reached.
 pub const DELIVERY_EXCHANGE: &str = "wsb.delivery";
+
+/// The exchange that deletion orders are published to.
+pub const DELETIONS_EXCHANGE: &str = "dfdg.deletions";
+
+/// The bit of a token that says it is that of an order; no recipient's number
+/// is so large.
+const IS_ORDER: u64 = 1 << 63;
 
 /// The bits of a token that hold the place of the event; the rest holds the recipient.
 const SEQ_BITS: u32 = 48;
@@ -58,6 +65,21 @@ fn message(attempt: &Outgoing, exchange: &Arc<str>) -> amqp::Outgoing {
     }
 }
 
+/// Writes one deletion order as a message.
+fn order_message(order: &OutgoingOrder, exchange: &Arc<str>) -> amqp::Outgoing {
+    amqp::Outgoing {
+        token: IS_ORDER | order.token,
+        exchange: Arc::clone(exchange),
+        routing_key: Arc::clone(&order.area),
+        message_id: order.id.to_string(),
+        correlation_id: None,
+        kind: Some(wire::ORDER_KIND.into()),
+        timestamp: u64::try_from(order.at.0.div_euclid(1_000_000)).unwrap_or(0),
+        headers: None,
+        body: wire::write_order(order),
+    }
+}
+
 /// Turns RabbitMQ's answer into the outcome of an attempt.
 fn outcome(answer: &amqp::Outcome) -> Outcome {
     let failed = |failure, code| Outcome::Failed { failure, code };
@@ -94,9 +116,27 @@ pub async fn publish<C: Commit>(
     }
 }
 
+/// Publishes deletion orders until the writer ends. As with attempts, what
+/// cannot be handed over fails.
+pub async fn publish_orders<C: Commit>(
+    mut orders: mpsc::Receiver<Vec<OutgoingOrder>>,
+    publish: mpsc::Sender<Vec<amqp::Outgoing>>,
+    writer: WriterHandle<C>,
+) {
+    let exchange: Arc<str> = DELETIONS_EXCHANGE.into();
+    while let Some(batch) = orders.recv().await {
+        let messages = batch.iter().map(|order| order_message(order, &exchange)).collect();
+        if publish.send(messages).await.is_err() {
+            writer.report_orders(batch.iter().map(|order| (order.token, Outcome::Failed { failure: Failure::Connection, code: 0 })));
+        }
+    }
+}
+
 /// Reports outcomes to the writer until the publisher ends.
 pub async fn report<C: Commit>(mut outcomes: mpsc::Receiver<Vec<(u64, amqp::Outcome)>>, writer: WriterHandle<C>) {
     while let Some(batch) = outcomes.recv().await {
+        let of_orders = batch.iter().filter(|(token, _)| token & IS_ORDER != 0);
+        writer.report_orders(of_orders.map(|(token, answer)| (token & !IS_ORDER, outcome(answer))));
         writer.report(batch.iter().filter_map(|(token, answer)| Some((key_of(*token)?, outcome(answer)))));
     }
 }
@@ -112,5 +152,6 @@ mod tests {
             assert_eq!(key_of(token(key)), Some(key));
         }
         assert_eq!(key_of(u64::MAX), None);
+        assert_eq!(key_of(IS_ORDER | 1), None, "an order is no delivery");
     }
 }

@@ -66,8 +66,8 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
 /// The layers of the core; a module imports its own layer and those below.
 const LAYERS: [&[&str]; 5] = [
     &["ids", "time"],
-    &["audit", "event", "policy"],
-    &["causes", "citizen", "holds", "outbox", "replay", "retry", "routing"],
+    &["audit", "event", "policy", "schedule"],
+    &["causes", "citizen", "holds", "outbox", "replay", "retention", "retry", "routing"],
     &["records", "lanes", "erasure"],
     &["engine", "invariants", "samples"],
 ];

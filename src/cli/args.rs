@@ -83,7 +83,7 @@ pub struct Common {
 pub enum Command {
     /// Runs the broker until SIGTERM or SIGINT.
     Run(RunArguments),
-    /// Checks routing.toml; names every mistake with its line and column.
+    /// Checks routing.toml and retention.toml; names every mistake with its line and column.
     Check,
     /// Says for an event who would be told and why, and who not and why; sends nothing.
     Explain(ExplainArguments),
@@ -99,6 +99,8 @@ pub enum Command {
     Deliveries(DeliveriesArguments),
     /// Sends dead deliveries again, each decided anew.
     Replays(ReplaysArguments),
+    /// Shows what falls due for deletion, and what is blocked by what.
+    Retention(RetentionArguments),
     /// Shows the recipients' queues; pauses and resumes them.
     Recipients(RecipientsArguments),
     /// Shows lanes that are stuck; parks and releases them.
@@ -414,6 +416,39 @@ pub enum ReplaysCommand {
         /// The replay's number.
         id: String,
     },
+}
+
+/// `retention`
+#[derive(Debug, Args)]
+pub struct RetentionArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: RetentionCommand,
+}
+
+/// What can be asked about retention.
+#[derive(Debug, Subcommand)]
+pub enum RetentionCommand {
+    /// Lists the records that would be due on a day, by what is known now.
+    Due {
+        /// The day, YYYY-MM-DD; default: today in Copenhagen.
+        #[arg(long, value_name = "DAY")]
+        as_of: Option<String>,
+        /// How the list is written.
+        #[arg(long, value_enum, default_value_t = DueFormat::Table)]
+        format: DueFormat,
+    },
+}
+
+/// How what is due is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DueFormat {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+    /// Counts by month and area.
+    Calendar,
 }
 
 /// `recipients`

@@ -19,6 +19,7 @@ mod lanes;
 mod open;
 mod quarantine;
 mod replays;
+mod retention;
 mod run;
 mod terminal;
 mod token;
@@ -60,6 +61,7 @@ fn act(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Recipients(arguments) => lanes::recipients(&common, &arguments),
         Command::Lanes(arguments) => lanes::lanes(&common, &arguments),
         Command::Trace(arguments) => deliveries::trace(&common, &arguments),
+        Command::Retention(arguments) => retention::retention(&common, &arguments),
         Command::Replays(arguments) => replays::replays(&common, &arguments),
         Command::Erase(arguments) => erase::erase(&common, &arguments),
         Command::Backup(arguments) => backup::backup(&common, &arguments),

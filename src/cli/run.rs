@@ -10,7 +10,7 @@ use super::exit::{Exit, Failure};
 use super::open::store_options;
 use crate::amqp::Target;
 use crate::app::{self, RunError, Settings};
-use crate::config::{Tokens, load_routing};
+use crate::config::{self, Sources, Tokens};
 use crate::core::policy::{Horizons, Rules};
 use crate::http::Persons;
 use crate::telemetry::{self, Format};
@@ -23,7 +23,7 @@ pub fn run(common: &Common, arguments: &RunArguments) -> Result<Exit, Failure> {
     let settings = Settings {
         target: target(common)?,
         store,
-        routing: common.routing.clone(),
+        sources: sources(common),
         http: common.http,
         http_tls: http_tls(common)?,
         horizons: Horizons { duplicates_days: arguments.keep_duplicates_days, traces_days: arguments.keep_traces_days },
@@ -90,7 +90,12 @@ pub fn target(common: &Common) -> Result<Target, Failure> {
     Target::parse(&common.amqp_uri).and_then(|target| target.with_tls(files)).map_err(usage)
 }
 
+/// Returns where the rules are.
+pub fn sources(common: &Common) -> Sources {
+    Sources { routing: common.routing.clone(), retention: common.retention.clone() }
+}
+
 /// Returns the rules.
 pub fn load_rules(common: &Common) -> Result<Rules, Failure> {
-    load_routing(&common.routing).map_err(|error| Failure::words(Exit::No, error.rendered().trim_end()))
+    config::load_rules(&sources(common)).map_err(|error| Failure::words(Exit::No, error.rendered().trim_end()))
 }

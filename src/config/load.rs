@@ -1,19 +1,73 @@
-//! `routing.toml` from its file.
+//! `routing.toml` and `retention.toml` from their files.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::mistake::{Mistake, Places, render};
+use super::retention::{self, parse_retention};
 use super::routing::parse_routing;
 use crate::core::policy::Rules;
+use crate::core::schedule::Schedule;
 
-/// Why a `routing.toml` gives no rules. None of these passes by itself: somebody
+/// Where the files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sources {
+    /// `routing.toml`
+    pub routing: PathBuf,
+    /// `retention.toml`; by default the one beside `routing.toml`, and without
+    /// one the rules that are built in.
+    pub retention: Option<PathBuf>,
+}
+
+impl Sources {
+    /// Returns where `retention.toml` is looked for.
+    #[must_use]
+    pub fn retention_path(&self) -> PathBuf {
+        self.retention.clone().unwrap_or_else(|| self.routing.with_file_name(retention::FILE))
+    }
+
+    /// Returns whether it must be there.
+    fn needs_retention(&self) -> bool {
+        self.retention.is_some()
+    }
+}
+
+/// One of the two files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum File {
+    /// `routing.toml`
+    Routing,
+    /// `retention.toml`
+    Retention,
+}
+
+impl File {
+    /// Returns what the file is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Routing => "routing.toml",
+            Self::Retention => retention::FILE,
+        }
+    }
+
+    fn option(self) -> &'static str {
+        match self {
+            Self::Routing => "--routing or WSB_ROUTING",
+            Self::Retention => "--retention or WSB_RETENTION",
+        }
+    }
+}
+
+/// Why a file gives no rules. None of these passes by itself: somebody
 /// must mend the file.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// There is no such file.
-    #[error("there is no file {}; give the path with --routing or WSB_ROUTING, or start from the routing.toml that came with the broker", .path.display())]
+    #[error("there is no file {}; give the path with {}, or start from the {} that came with the broker", .path.display(), .file.option(), .file.name())]
     Missing {
+        /// Which of the two it was to be.
+        file: File,
         /// The file.
         path: PathBuf,
     },
@@ -38,6 +92,13 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// Returns the name of the file, without its folder.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        let (Self::Missing { path, .. } | Self::Unreadable { path, .. } | Self::Invalid { path, .. }) = self;
+        path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
     /// Returns the mistakes; none unless the file could be read.
     #[must_use]
     pub fn mistakes(&self) -> &[Mistake] {
@@ -59,7 +120,7 @@ impl LoadError {
     }
 }
 
-/// Reads rules from a file.
+/// Reads the routing rules from their file, without deletion rules.
 ///
 /// # Errors
 /// When the file is missing, unreadable or has mistakes.
@@ -67,28 +128,66 @@ pub fn load_routing(path: &Path) -> Result<Rules, LoadError> {
     parse_read(path, std::fs::read(path))
 }
 
+/// Reads the deletion rules from their file; those that are built in where
+/// there is none and none was asked for.
+///
+/// # Errors
+/// When the file is unreadable or has mistakes, or is missing though asked for.
+pub fn load_retention(sources: &Sources) -> Result<Schedule, LoadError> {
+    let path = sources.retention_path();
+    let read = std::fs::read(&path);
+    if sources.needs_retention() { parse_read_retention(&path, read) } else { parse_read_retention_or_built_in(&path, read) }
+}
+
+/// Reads both files.
+///
+/// # Errors
+/// When either is missing, unreadable or has mistakes; those of `routing.toml` first.
+pub fn load_rules(sources: &Sources) -> Result<Rules, LoadError> {
+    Ok(load_routing(&sources.routing)?.with_schedule(load_retention(sources)?.into()))
+}
+
 /// Makes rules of what reading the file gave.
 pub(super) fn parse_read(path: &Path, read: io::Result<Vec<u8>>) -> Result<Rules, LoadError> {
-    let path = path.to_owned();
-    let bytes = match read {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(LoadError::Missing { path }),
-        Err(source) => return Err(LoadError::Unreadable { path, source }),
-    };
-    let text = match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => return Err(not_utf8(path, &error)),
-    };
+    let (path, text) = text_of(File::Routing, path, read)?;
     parse_routing(&text).map_err(|mistakes| LoadError::Invalid { path, text, mistakes })
 }
 
-fn not_utf8(path: PathBuf, error: &std::string::FromUtf8Error) -> LoadError {
+/// Makes a schedule of what reading the file gave.
+pub(super) fn parse_read_retention(path: &Path, read: io::Result<Vec<u8>>) -> Result<Schedule, LoadError> {
+    let (path, text) = text_of(File::Retention, path, read)?;
+    parse_retention(&text).map_err(|mistakes| LoadError::Invalid { path, text, mistakes })
+}
+
+/// As [`parse_read_retention`], for a file that need not be there.
+pub(super) fn parse_read_retention_or_built_in(path: &Path, read: io::Result<Vec<u8>>) -> Result<Schedule, LoadError> {
+    let read = match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(retention::BUILT_IN.as_bytes().to_vec()),
+        read => read,
+    };
+    parse_read_retention(path, read)
+}
+
+fn text_of(file: File, path: &Path, read: io::Result<Vec<u8>>) -> Result<(PathBuf, String), LoadError> {
+    let path = path.to_owned();
+    let bytes = match read {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(LoadError::Missing { file, path }),
+        Err(source) => return Err(LoadError::Unreadable { path, source }),
+    };
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok((path, text)),
+        Err(error) => Err(not_utf8(file, path, &error)),
+    }
+}
+
+fn not_utf8(file: File, path: PathBuf, error: &std::string::FromUtf8Error) -> LoadError {
     let valid = error.utf8_error().valid_up_to();
     let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
     // What comes before the first bad byte is the same in both.
     let place = Places::new(&text).place(valid);
     let mistake = Mistake {
-        file: "routing.toml",
+        file: file.name(),
         line: place.line,
         column: place.column,
         width: 1,

@@ -10,6 +10,7 @@ mod maintenance;
 mod mistake;
 mod reader;
 mod recipients;
+mod retention;
 mod routing;
 mod secret;
 mod tokens;
@@ -17,14 +18,17 @@ mod types;
 mod watch;
 
 #[cfg(test)]
+mod retention_tests;
+#[cfg(test)]
 mod routing_tests;
 
 pub use amqp_target::AmqpTarget;
-pub use load::{LoadError, load_routing};
+pub use load::{LoadError, Sources, load_retention, load_routing, load_rules};
 pub use mistake::{Mistake, render};
+pub use retention::parse_retention;
 pub use routing::parse_routing;
 pub use secret::Secret;
 pub use tokens::{
     ADMIN, Role, Token, TokenHash, Tokens, TokensError, TokensWatch, check_token_name, load_tokens, new_token, parse_tokens, token_lines,
 };
-pub use watch::RoutingWatch;
+pub use watch::RulesWatch;

@@ -1,29 +1,98 @@
-//! Notices that `routing.toml` has changed.
+//! Notices that `routing.toml` or `retention.toml` has changed.
 //!
 //! Has no thread and no clock: whoever owns it asks from time to time. Asking is
 //! one `stat` as long as nothing happens.
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::load::{LoadError, parse_read};
+use super::load::{LoadError, Sources, parse_read, parse_read_retention, parse_read_retention_or_built_in};
 use crate::core::policy::Rules;
+use crate::core::schedule::Schedule;
 
-/// Follows one `routing.toml`.
+/// Follows both files. What one says is kept while the other changes.
+#[derive(Debug)]
+pub struct RulesWatch {
+    sources: Sources,
+    routing: FileWatch<Rules>,
+    retention: FileWatch<Schedule>,
+    /// The latest of each that had no mistake.
+    rules: Rules,
+    schedule: Arc<Schedule>,
+}
+
+impl RulesWatch {
+    /// Loads the files and follows them from then on.
+    ///
+    /// # Errors
+    /// As [`load_rules`](super::load_rules).
+    pub fn start(sources: Sources) -> Result<(Self, Rules), LoadError> {
+        let (routing, rules) = FileWatch::start_with(&sources.routing, parse_read)?;
+        let parse = if sources.retention.is_some() { parse_read_retention } else { parse_read_retention_or_built_in };
+        let (retention, schedule) = FileWatch::start_with(sources.retention_path(), parse)?;
+        let watch = Self { sources, routing, retention, rules, schedule: schedule.into() };
+        let rules = watch.together();
+        Ok((watch, rules))
+    }
+
+    /// Returns what the files say now, if one of them says something else than
+    /// when it was last reported; the other one is reported by a later poll.
+    pub fn poll(&mut self) -> Option<Result<Rules, LoadError>> {
+        if let Some(polled) = self.routing.poll() {
+            return Some(polled.map(|rules| {
+                self.rules = rules;
+                self.together()
+            }));
+        }
+        let polled = self.retention.poll()?;
+        Some(polled.map(|schedule| {
+            self.schedule = schedule.into();
+            self.together()
+        }))
+    }
+
+    /// Reads both files at once, changed or not: for an operator who asks for it.
+    ///
+    /// # Errors
+    /// As [`load_rules`](super::load_rules).
+    pub fn reload(&mut self) -> Result<Rules, LoadError> {
+        // Both are noted as reported, whichever has mistakes.
+        let (rules, schedule) = (self.routing.reload(), self.retention.reload());
+        (self.rules, self.schedule) = (rules?, schedule?.into());
+        Ok(self.together())
+    }
+
+    /// Returns where the files are.
+    #[must_use]
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    fn together(&self) -> Rules {
+        self.rules.clone().with_schedule(Arc::clone(&self.schedule))
+    }
+}
+
+/// Follows one file.
 ///
 /// A change is reported once it has been seen the same by two polls in a row: an
 /// editor that writes in pieces would otherwise have the broker take over the
 /// first half of a file, and half of a list of types is a valid file.
 #[derive(Debug)]
-pub struct RoutingWatch {
+struct FileWatch<T> {
     path: PathBuf,
+    /// Makes something of what reading the file gave.
+    parse: Parse<T>,
     /// What was last reported to the owner.
     reported: Content,
     /// What the poll before this one saw, if it differs from `reported`.
     candidate: Option<Content>,
     stamp: Option<Stamp>,
 }
+
+type Parse<T> = fn(&Path, io::Result<Vec<u8>>) -> Result<T, LoadError>;
 
 /// What reading the file gave, as far as it can be compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,25 +124,22 @@ impl Stamp {
     }
 }
 
-impl RoutingWatch {
+impl<T> FileWatch<T> {
     /// Loads the file and follows it from then on.
-    ///
-    /// # Errors
-    /// As [`load_routing`](super::load_routing).
-    pub fn start(path: impl Into<PathBuf>) -> Result<(Self, Rules), LoadError> {
+    fn start_with(path: impl Into<PathBuf>, parse: Parse<T>) -> Result<(Self, T), LoadError> {
         let path = path.into();
         let read = std::fs::read(&path);
         let reported = Content::of(&read);
-        let rules = parse_read(&path, read)?;
+        let rules = parse(&path, read)?;
         // Without a stamp the next poll reads once more: a change between the
         // read above and a stamp taken here would never be noticed.
-        Ok((Self { path, reported, candidate: None, stamp: None }, rules))
+        Ok((Self { path, parse, reported, candidate: None, stamp: None }, rules))
     }
 
     /// Returns what the file says now, if that is something else than what was
     /// last reported. A file that stays invalid, or away, is reported once; one
     /// that is put back as it was is reported as valid again.
-    pub fn poll(&mut self) -> Option<Result<Rules, LoadError>> {
+    fn poll(&mut self) -> Option<Result<T, LoadError>> {
         let stamp = Stamp::of(&self.path);
         if stamp.is_some() && stamp == self.stamp && self.candidate.is_none() {
             return None;
@@ -95,19 +161,16 @@ impl RoutingWatch {
         }
         self.candidate = None;
         self.reported = content;
-        Some(parse_read(&self.path, read))
+        Some((self.parse)(&self.path, read))
     }
 
-    /// Reads the file at once, changed or not: for an operator who asks for it.
-    ///
-    /// # Errors
-    /// As [`load_routing`](super::load_routing).
-    pub fn reload(&mut self) -> Result<Rules, LoadError> {
+    /// Reads the file at once, changed or not.
+    fn reload(&mut self) -> Result<T, LoadError> {
         let read = std::fs::read(&self.path);
         self.reported = Content::of(&read);
         self.candidate = None;
         self.stamp = None;
-        parse_read(&self.path, read)
+        (self.parse)(&self.path, read)
     }
 }
 
@@ -118,7 +181,7 @@ mod tests {
     const VALID: &str = "[[type]]\nname = \"A\"\nentity-id = 1\ndomain = \"plan\"\n[[recipient]]\nauthority = \"akasse:001\"\n";
 
     /// What a poll said: nothing, the number of types, or `None` for a mistake.
-    fn poll(watch: &mut RoutingWatch) -> Option<Option<usize>> {
+    fn poll(watch: &mut FileWatch<Rules>) -> Option<Option<usize>> {
         watch.poll().map(|result| result.ok().map(|rules| rules.message_types().count()))
     }
 
@@ -128,7 +191,7 @@ mod tests {
         let path = folder.path().join("routing.toml");
         let write = |text: &str| std::fs::write(&path, text).expect("the temporary folder can be written to");
         write(VALID);
-        let (mut watch, rules) = RoutingWatch::start(&path).expect("the file is valid");
+        let (mut watch, rules) = FileWatch::start_with(&path, parse_read).expect("the file is valid");
         assert_eq!(rules.message_types().count(), 1);
         assert_eq!(poll(&mut watch), None);
 
@@ -159,7 +222,7 @@ mod tests {
         let path = folder.path().join("routing.toml");
         let write = |text: &str| std::fs::write(&path, text).expect("the temporary folder can be written to");
         write(VALID);
-        let (mut watch, _) = RoutingWatch::start(&path).expect("the file is valid");
+        let (mut watch, _) = FileWatch::start_with(&path, parse_read).expect("the file is valid");
         for end in [10, 20, 30] {
             write(&VALID[..end]);
             assert_eq!(poll(&mut watch), None, "the first {end} bytes");
@@ -174,7 +237,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("routing.toml");
         std::fs::write(&path, VALID).expect("the temporary folder can be written to");
-        let (mut watch, _) = RoutingWatch::start(&path).expect("the file is valid");
+        let (mut watch, _) = FileWatch::start_with(&path, parse_read).expect("the file is valid");
         std::fs::write(&path, VALID.replace("\"A\"", "\"C\"")).expect("the temporary folder can be written to");
         let rules = watch.reload().expect("the file is valid");
         assert!(rules.message_type("C").is_some());

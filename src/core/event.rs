@@ -180,6 +180,51 @@ impl Content {
     }
 }
 
+/// Who owns a persongruppemarkering.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Owner {
+    /// `kommunal`
+    Municipal,
+    /// `statslig`
+    State,
+}
+
+impl Owner {
+    /// Both, with their names on the wire.
+    pub const ALL: [(&'static str, Self); 2] = [("kommunal", Self::Municipal), ("statslig", Self::State)];
+
+    /// Parses the name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, owner)| *owner)
+    }
+}
+
+/// What of `Indhold` deletion rules depend on. Read for the types that have a
+/// rule; a member that is absent is not known. Not kept with the event: what is
+/// needed of it is kept with the clock of the record.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Details {
+    /// `Ejer`
+    pub owner: Option<Owner>,
+    /// `FravaerTypeId`
+    pub absence: Option<i64>,
+    /// `Virksomhedsrettet`
+    pub with_company: Option<bool>,
+    /// `Besvaret`
+    pub answered: Option<Day>,
+    /// `Afsendt`
+    pub sent: Option<Day>,
+    /// `SenestOpdateret`
+    pub updated: Option<Day>,
+    /// `SagAfsluttet`
+    pub case_closed: Option<Day>,
+    /// The last day of `Maaned`.
+    pub month_end: Option<Day>,
+    /// `Elementer`
+    pub elements: Option<Vec<ExternalId>>,
+}
+
 /// One domain event, valid by construction of `wire`: the type is declared, the
 /// codes are in use, and no period ends before it begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -210,6 +255,8 @@ pub struct Event {
     pub end: Option<Day>,
     /// What the broker acts on.
     pub content: Content,
+    /// What deletion rules depend on; taken out when the event is taken in.
+    pub details: Option<Box<Details>>,
     /// `Indhold` as compact JSON, kept only for types whose payload is `body`.
     pub body: Option<Box<str>>,
 }

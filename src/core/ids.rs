@@ -4,6 +4,8 @@ use std::fmt;
 
 use uuid::Uuid;
 
+use super::time::Day;
+
 /// A text that is not the identifier it was taken for. Carries no part of the
 /// text, so that it can be shown and logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -279,6 +281,28 @@ impl WsbId {
 }
 
 impl fmt::Display for WsbId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+/// The id of a deletion order: the same whenever it is repeated, and made of
+/// nothing that says whose record it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OrderId(Uuid);
+
+impl OrderId {
+    /// The name space of orders. Part of the wire format.
+    const NAMESPACE: Uuid = Uuid::from_u128(0x6f1c_3d52_8f0a_5b7e_9a44_7c1e_57b0_0002);
+
+    /// Returns the id of the order to delete a record that fell due on `due`.
+    #[must_use]
+    pub fn of(entity: &str, external_id: &ExternalId, due: Day) -> Self {
+        Self(Uuid::new_v5(&Self::NAMESPACE, format!("{entity}\0{}\0{due}", external_id.as_str()).as_bytes()))
+    }
+}
+
+impl fmt::Display for OrderId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.hyphenated().fmt(f)
     }

@@ -20,8 +20,10 @@ pub mod outbox;
 pub mod policy;
 pub mod records;
 pub mod replay;
+pub mod retention;
 pub mod retry;
 pub mod routing;
 #[cfg(test)]
 pub(crate) mod samples;
+pub mod schedule;
 pub mod time;

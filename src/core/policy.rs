@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::event::PlanKind;
 use super::ids::{Akassekode, Kommunekode, Recipient};
+use super::schedule::Schedule;
 use super::time::{Day, Moment};
 
 /// A business domain of DFDG: the first word of a routing key, and a part of
@@ -295,13 +296,14 @@ impl Horizons {
     }
 }
 
-/// Everything `routing.toml` says.
+/// Everything `routing.toml` says, and `retention.toml` beside it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
     types: HashMap<Arc<str>, Arc<MessageType>>,
     notices: HashMap<Box<str>, Arc<MessageType>>,
     recipients: BTreeMap<Recipient, Arc<RecipientRule>>,
     retry: RetryPolicy,
+    schedule: Arc<Schedule>,
 }
 
 impl Rules {
@@ -314,7 +316,20 @@ impl Rules {
         by_name.sort_by(|a, b| a.name.cmp(&b.name));
         let notices = by_name.iter().flat_map(|t| t.notice_for.iter().map(|area| (area.clone(), Arc::clone(t)))).collect();
         let recipients = recipients.into_iter().map(|r| (r.recipient, Arc::new(r))).collect();
-        Self { types, notices, recipients, retry }
+        Self { types, notices, recipients, retry, schedule: Arc::default() }
+    }
+
+    /// Adds the deletion rules; without them nothing ever falls due.
+    #[must_use]
+    pub fn with_schedule(mut self, schedule: Arc<Schedule>) -> Self {
+        self.schedule = schedule;
+        self
+    }
+
+    /// Returns the deletion rules.
+    #[must_use]
+    pub fn schedule(&self) -> &Arc<Schedule> {
+        &self.schedule
     }
 
     /// Returns the type of that EntitetNavn.

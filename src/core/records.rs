@@ -15,8 +15,10 @@ use super::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Person
 use super::outbox::{Because, Delivery, End};
 use super::policy::Domain;
 use super::replay::{Replay, ReplayId};
+
+use super::retention::Clocks;
 use super::routing::LeftOut;
-use super::time::Moment;
+use super::time::{Day, Moment};
 
 /// An event as it was taken in, with everything that was decided about it. Goes
 /// to the journal: the duplicate horizon, the trace, and the deliveries that
@@ -84,6 +86,13 @@ pub enum Change {
         /// The one that remains.
         into: CitizenId,
     },
+    /// What is kept of the citizen's records is now this.
+    PutClocks(Arc<Clocks>),
+    /// Nothing is kept of the citizen's records any more.
+    DropClocks(CitizenId),
+    /// [`Clocks::next`] of every citizen was computed by the schedule with this
+    /// fingerprint.
+    SetIndexed(u64),
     /// An event was taken in.
     Admit(Arc<Admission>),
     /// A delivery has a row of its own, and this is its content. Deliveries that
@@ -255,6 +264,42 @@ pub trait Records {
     /// # Errors
     /// When the store cannot be read.
     fn selected(&mut self, replay: ReplayId, chunk: u32) -> Result<Vec<DeliveryKey>, Self::Error>;
+
+    /// Returns what is kept of the citizen's records; after a merge, of the one
+    /// who remains.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or the row not unsealed.
+    fn clocks(&mut self, citizen: CitizenId) -> Result<Option<Arc<Clocks>>, Self::Error>;
+
+    /// Returns the citizens whose committed [`Clocks::next`] is `by` or before and
+    /// comes after `after`, in order of day and citizen, at most `limit`. Costs in
+    /// proportion to what it returns, not to what is stored.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn clocks_next(&mut self, by: Day, after: Option<(Day, CitizenId)>, limit: usize) -> Result<Vec<(Day, CitizenId)>, Self::Error>;
+
+    /// Returns the citizens after `after` of whose records something is committed,
+    /// in order, at most `limit`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn clocks_page(&mut self, after: Option<CitizenId>, limit: usize) -> Result<Vec<CitizenId>, Self::Error>;
+
+    /// Returns how many deletion orders are not answered, by the day on which
+    /// they were first given.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn order_counts(&mut self) -> Result<Vec<(Day, u64)>, Self::Error>;
+
+    /// Returns the fingerprint of the schedule that every [`Clocks::next`] was
+    /// computed by; `None` in a new store.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn indexed_by(&mut self) -> Result<Option<u64>, Self::Error>;
 
     /// Returns the number of the next message put into quarantine.
     fn next_quarantine_id(&mut self) -> u64;

@@ -63,6 +63,7 @@ pub(crate) fn event(record: &str, hour: u32, change: Change, period: &str, conte
         start: bound(start),
         end: bound(end),
         content,
+        details: None,
         body: None,
     }
 }

@@ -107,6 +107,12 @@ impl Day {
         self.0.weekday().to_monday_one_offset().unsigned_abs()
     }
 
+    /// Returns 1970-01-01.
+    #[must_use]
+    pub fn epoch() -> Self {
+        Self(jiff::civil::date(1970, 1, 1))
+    }
+
     /// Returns the day after.
     #[must_use]
     pub fn next(self) -> Self {
@@ -117,6 +123,40 @@ impl Day {
     #[must_use]
     pub fn previous(self) -> Self {
         Self(self.0.yesterday().unwrap_or(self.0))
+    }
+
+    /// Returns the day so many months later. Month ends clip: a month after 31
+    /// January is the last of February. Never beyond the last day of 2499.
+    #[must_use]
+    pub fn plus_months(self, months: u32) -> Self {
+        let month0 = u32::try_from(self.0.month() - 1).unwrap_or(0).saturating_add(months);
+        let year = i64::from(self.0.year()) + i64::from(month0 / 12);
+        let date = i16::try_from(year).ok().filter(|year| *year < 2500).and_then(|year| {
+            let first = Date::new(year, i8::try_from(month0 % 12 + 1).ok()?, 1).ok()?;
+            Date::new(year, first.month(), self.0.day().min(first.days_in_month())).ok()
+        });
+        Self(date.unwrap_or_else(Self::last))
+    }
+
+    /// Returns the day so many days later. Never beyond the last day of 2499.
+    #[must_use]
+    pub fn plus_days(self, days: u32) -> Self {
+        if days == 0 {
+            return self;
+        }
+        let number = i64::from(self.number()) + i64::from(days);
+        i32::try_from(number).ok().and_then(Self::from_number).unwrap_or_else(|| Self(Self::last()))
+    }
+
+    /// Returns the last day of the month.
+    #[must_use]
+    pub fn month_end(self) -> Self {
+        Self(self.0.last_of_month())
+    }
+
+    /// The last day that [`Day::parse`] takes.
+    fn last() -> Date {
+        jiff::civil::date(2499, 12, 31)
     }
 
     /// Returns days since 1970-01-01, for storing.

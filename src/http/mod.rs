@@ -17,6 +17,7 @@ mod problem;
 mod quarantine;
 mod recipients;
 mod replays;
+mod retention;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -158,6 +159,7 @@ fn calls(server: &Shared) -> (Router<Shared>, Vec<Call>) {
         .post("/erasures/{id}/confirm", Needs::Operator, erasures::confirm)
         .get("/backup", Needs::Operator, backup::show)
         .post("/backup", Needs::Operator, backup::start)
+        .get("/retention/due", Needs::Viewer, retention::due)
         .post("/explain", Needs::Viewer, admin::explain)
         .post("/import", Needs::Operator, admin::import)
         .finish()

@@ -10,6 +10,7 @@ mod import;
 mod lanes;
 mod quarantine;
 mod replay;
+mod retention;
 
 pub use audit::{AuditFilter, WhyRefused, audit_extent, audit_json, audit_page, inspect, note, reason, verify_audit};
 pub use deliveries::{Cursor, DiscardError, Filter, StateFilter, deliveries, delivery, discard_delivery, trace};
@@ -19,6 +20,7 @@ pub use import::{ImportError, Imported, import};
 pub use lanes::{LaneError, delivery_groups, park_lane, release_lane, would_park, would_release};
 pub use quarantine::{QuarantineError, Retried, discard, page, quarantined_json, retry};
 pub use replay::{Replays, Selection, Stage as ReplayStage, replay, select};
+pub use retention::{Calendar, DUE_CITIZENS, Due, DuePage, Month, due_json, due_page};
 
 /// The most that one page may hold.
 pub const PAGE: usize = 500;

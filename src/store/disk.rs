@@ -8,6 +8,8 @@ use std::sync::Arc;
 use crate::core::audit::Extent;
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Personnummer, Recipient, WsbId};
 use crate::core::records::{Admission, RowCounts};
+use crate::core::retention::Clocks;
+use crate::core::time::Day;
 
 use super::backup::Noting;
 use super::batch::Batch;
@@ -44,6 +46,12 @@ pub struct Store {
     /// less than finding and unsealing the row.
     pub(super) packed_citizens: Generations<u32, Arc<[u8]>>,
     pub(super) numbers: Generations<Personnummer, u32>,
+    /// The retention clocks of the moment: few, whatever there are.
+    pub(super) clocks: Generations<u32, Arc<Clocks>>,
+    /// Unanswered deletion orders by the day on which they were first given, and
+    /// the same as it is committed.
+    pub(super) order_counts: BTreeMap<Day, u64>,
+    pub(super) stored_order_counts: BTreeMap<Day, u64>,
     /// Admitted, not finished, without a row.
     pub(super) open: HashSet<DeliveryKey>,
     pub(super) counts: BTreeMap<Recipient, RowCounts>,
@@ -121,7 +129,14 @@ impl Store {
             self.group.put(rows::NUMBERS, self.given.encode());
         }
         self.stage_causes();
-        let group = std::mem::take(&mut self.group);
+        let mut group = std::mem::take(&mut self.group);
+        self.stage_order_counts(&mut group);
+        for (slot, staged) in &group.clocks {
+            match &staged.now {
+                Some(clocks) => self.clocks.insert(*slot, Arc::clone(clocks)),
+                None => self.clocks.remove(slot),
+            }
+        }
         for (slot, held) in &group.citizens {
             match held {
                 Some(held) => {

@@ -75,6 +75,7 @@ impl Store {
             }
             self.group.citizens.insert(slot, None);
             self.forget_holds_of(slot);
+            self.put_clocks(slot, None)?;
             self.condemn(Condemned::Citizen(slot));
         }
         self.numbers.clear();

@@ -10,6 +10,7 @@ use crate::core::records::{Admission, Quarantined};
 use crate::core::replay::ReplayId;
 
 use super::batch::Batch;
+use super::clocks::{self, StagedClocks};
 use super::codec::{self, Ended, FinishRecord, Output};
 use super::error::StoreError;
 use super::journal::{Entry, Pages};
@@ -36,6 +37,9 @@ pub(super) struct Group {
     pub numbers: HashMap<Personnummer, u32>,
     /// `None` for a chunk that goes.
     pub selected: BTreeMap<(ReplayId, u32), Option<Vec<DeliveryKey>>>,
+    pub clocks: BTreeMap<u32, StagedClocks>,
+    /// Whether counts of unanswered orders may have changed.
+    pub orders_changed: bool,
     /// `None` for a message that goes.
     pub quarantine: HashMap<u64, Option<Quarantined>>,
     /// What needs no reading back, or is read back from the above.
@@ -75,6 +79,7 @@ impl Group {
                 && self.finishes.is_empty()
                 && self.rows.is_empty()
                 && self.citizens.is_empty()
+                && self.clocks.is_empty()
                 && self.quarantine.is_empty())
     }
 
@@ -127,9 +132,10 @@ impl Group {
         sealer: &mut Sealer,
         mut position: impl FnMut() -> (u64, u32),
     ) -> Result<(Batch, IsEmpty), StoreError> {
-        let Self { mut journal, finishes, rows: staged_rows, citizens, quarantine, mut batch, mut is_empty, .. } = self;
+        let Self { mut journal, finishes, rows: staged_rows, citizens, clocks, quarantine, mut batch, mut is_empty, .. } = self;
         let pages = journal.take();
-        if !(pages.is_empty() && finishes.is_empty() && staged_rows.is_empty() && citizens.is_empty() && quarantine.is_empty()) {
+        let rows_are_empty = staged_rows.is_empty() && citizens.is_empty() && clocks.is_empty() && quarantine.is_empty();
+        if !(pages.is_empty() && finishes.is_empty() && rows_are_empty) {
             is_empty = IsEmpty::No;
         }
         for (first, page) in pages {
@@ -145,6 +151,9 @@ impl Group {
         }
         for (key, row) in staged_rows {
             put_row(vault, sealer, &mut batch, key, &row)?;
+        }
+        for (slot, staged) in clocks {
+            clocks::put(vault, sealer, &mut batch, slot, &staged)?;
         }
         for (slot, held) in citizens {
             let key = rows::citizen(slot);

@@ -16,7 +16,8 @@ use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, 
 use crate::core::outbox::{Because, Delivery, End, State};
 use crate::core::records::{Admission, Change, Ended, Fate, Pruned, Quarantined, Records, RowCounts};
 use crate::core::replay::{Replay, ReplayId};
-use crate::core::time::Moment;
+use crate::core::retention::Clocks;
+use crate::core::time::{Day, Moment};
 
 use super::durability::Durability;
 
@@ -82,6 +83,8 @@ struct Contents {
     replays: BTreeMap<ReplayId, Arc<Replay>>,
     selected: BTreeMap<(ReplayId, u32), Arc<[DeliveryKey]>>,
     audit: AuditLog,
+    clocks: BTreeMap<CitizenId, Arc<Clocks>>,
+    indexed_by: Option<u64>,
 }
 
 impl MemoryStore {
@@ -260,6 +263,13 @@ impl Contents {
                     self.merged.insert(from, into);
                 }
             }
+            Change::PutClocks(clocks) => {
+                self.clocks.insert(clocks.citizen, clocks);
+            }
+            Change::DropClocks(citizen) => {
+                self.clocks.remove(&citizen);
+            }
+            Change::SetIndexed(fingerprint) => self.indexed_by = Some(fingerprint),
             Change::Admit(admission) => {
                 let Admission { seq, event, deliveries, .. } = &*admission;
                 self.last_seq = self.last_seq.max(seq.0);
@@ -347,6 +357,7 @@ impl Contents {
         self.numbers.retain(|_, of| !ids.contains(of));
         for id in &ids {
             self.citizens.remove(id);
+            self.clocks.remove(id);
         }
         let rows: Vec<DeliveryKey> = self.rows.iter().filter(|(_, row)| ids.contains(&row.citizen)).map(|(key, _)| *key).collect();
         for key in rows {
@@ -492,6 +503,35 @@ impl Records for MemoryStore {
 
     fn selected(&mut self, replay: ReplayId, chunk: u32) -> Result<Vec<DeliveryKey>, Infallible> {
         Ok(self.working.selected.get(&(replay, chunk)).map(|keys| keys.to_vec()).unwrap_or_default())
+    }
+
+    fn clocks(&mut self, citizen: CitizenId) -> Result<Option<Arc<Clocks>>, Infallible> {
+        Ok(self.working.clocks.get(&self.working.remaining(citizen)).cloned())
+    }
+
+    fn clocks_next(&mut self, by: Day, after: Option<(Day, CitizenId)>, limit: usize) -> Result<Vec<(Day, CitizenId)>, Infallible> {
+        let days = self.committed.clocks.values().filter_map(|clocks| Some((clocks.next?, clocks.citizen)));
+        let mut found: Vec<_> = days.filter(|(day, id)| *day <= by && after.is_none_or(|after| after < (*day, *id))).collect();
+        found.sort_unstable();
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    fn clocks_page(&mut self, after: Option<CitizenId>, limit: usize) -> Result<Vec<CitizenId>, Infallible> {
+        let citizens = self.committed.clocks.keys().copied();
+        Ok(citizens.filter(|id| after.is_none_or(|after| after < *id)).take(limit).collect())
+    }
+
+    fn order_counts(&mut self) -> Result<Vec<(Day, u64)>, Infallible> {
+        let mut counts: BTreeMap<Day, u64> = BTreeMap::new();
+        for day in self.working.clocks.values().flat_map(|clocks| clocks.ordered_on()) {
+            *counts.entry(day).or_default() += 1;
+        }
+        Ok(counts.into_iter().collect())
+    }
+
+    fn indexed_by(&mut self) -> Result<Option<u64>, Infallible> {
+        Ok(self.committed.indexed_by)
     }
 
     fn next_quarantine_id(&mut self) -> u64 {

@@ -8,6 +8,7 @@ mod audit;
 mod backup;
 mod batch;
 mod cache;
+mod clocks;
 mod codec;
 mod disk;
 mod erased;

@@ -10,9 +10,10 @@ use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, 
 use crate::core::outbox::{Delivery, End};
 use crate::core::records::{Admission, Change, Fate, Pruned, Quarantined, Records, RowCounts};
 use crate::core::replay::{Replay, ReplayId};
-use crate::core::time::Moment;
+use crate::core::retention::Clocks;
+use crate::core::time::{Day, Moment};
 
-use super::codec::{self, Ended, FinishRecord, Output};
+use super::codec::{self, Ended, FinishRecord, Input, Output};
 use super::disk::{Condemned, Store, index_key, indexed_seq, ledger_key, ledger_prefix};
 use super::error::StoreError;
 use super::group::{StagedRow, label_of};
@@ -155,6 +156,28 @@ impl Records for Store {
         }
     }
 
+    fn clocks(&mut self, citizen: CitizenId) -> Result<Option<Arc<Clocks>>, StoreError> {
+        let slot = self.vault.remaining(citizen).0;
+        self.clocks_of(slot)
+    }
+
+    fn clocks_next(&mut self, by: Day, after: Option<(Day, CitizenId)>, limit: usize) -> Result<Vec<(Day, CitizenId)>, StoreError> {
+        self.vault.clocks_next(by, after, limit)
+    }
+
+    fn clocks_page(&mut self, after: Option<CitizenId>, limit: usize) -> Result<Vec<CitizenId>, StoreError> {
+        self.vault.clocks_page(after, limit)
+    }
+
+    fn order_counts(&mut self) -> Result<Vec<(Day, u64)>, StoreError> {
+        Ok(self.order_counts.iter().map(|(day, orders)| (*day, *orders)).collect())
+    }
+
+    fn indexed_by(&mut self) -> Result<Option<u64>, StoreError> {
+        let row = self.vault.tree.get(rows::SCHEDULE)?;
+        Ok(row.map(|row| Input::versioned(&row, "the fingerprint of a schedule")?.u64()).transpose()?)
+    }
+
     fn next_quarantine_id(&mut self) -> u64 {
         self.given.next_quarantine
     }
@@ -175,6 +198,14 @@ impl Records for Store {
             Change::PutCitizen(citizen) => self.put_citizen(citizen),
             Change::AssignNumber { personnummer, citizen } => self.assign(&personnummer, citizen),
             Change::MergeCitizens { from, into } => self.merge(from, into),
+            Change::PutClocks(clocks) => self.put_clocks(clocks.citizen.0, Some(clocks)),
+            Change::DropClocks(citizen) => self.put_clocks(citizen.0, None),
+            Change::SetIndexed(fingerprint) => {
+                let mut value = vec![1];
+                value.u64(fingerprint);
+                self.group.put(rows::SCHEDULE, value);
+                Ok(())
+            }
             Change::Admit(admission) => self.admit(admission),
             Change::PutDelivery(delivery) => self.put_delivery(delivery),
             Change::Finish { key, citizen, event, had_row, end, attempts, at } => {

@@ -49,6 +49,9 @@ pub(super) fn recover(
         citizens: Generations::new(tuning.cached_citizens / 16),
         packed_citizens: Generations::new(tuning.cached_citizens),
         numbers: Generations::new(tuning.cached_citizens),
+        clocks: Generations::new(tuning.cached_citizens / 32),
+        order_counts: BTreeMap::new(),
+        stored_order_counts: BTreeMap::new(),
         open: HashSet::new(),
         counts: BTreeMap::new(),
         orders: Orders::default(),
@@ -72,6 +75,7 @@ pub(super) fn recover(
     store.replay_finishes()?;
     store.count_rows()?;
     store.load_orders()?;
+    store.read_order_counts()?;
     Ok(store)
 }
 

@@ -16,6 +16,9 @@
 //! | `F` seq (8) recipient (2) | how a delivery ended that had a row |
 //! | `P` id (8) | a replay |
 //! | `p` id of the replay (8) chunk (4) | a part of what it selected |
+//! | `T` citizen (4) page (2) | what is kept of the citizen's records, for the deletion rules |
+//! | `U` day (4) citizen (4) | that there may be something to do about them on that day |
+//! | `O` day (4) | how many deletion orders first given on that day are not answered |
 //! | `Q` id (8) | a message in quarantine |
 //! | `K` place of a personnummer (17) id (8) | that the message seems to be about this number |
 //! | `Z` | how much of the list of erased slots the store has seen |
@@ -25,6 +28,7 @@
 //! | `H`, `B`, `R` which (1) run (4) | sorted runs: heading, filter, keys; see `runs` |
 
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Recipient};
+use crate::core::time::Day;
 
 use super::numbering::NumberPlace;
 
@@ -36,6 +40,8 @@ pub(super) const NUMBER_KEY: &[u8] = b"mnumberkey";
 /// How much of the list of erased slots the store has seen.
 pub(super) const ERASED_TO: &[u8] = b"Z";
 pub(super) const AUDIT: &[u8] = b"maudit";
+/// By which schedule the rows `U` were computed.
+pub(super) const SCHEDULE: &[u8] = b"mschedule";
 
 /// A row key on the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -143,6 +149,39 @@ pub(super) fn held_queue(recipient: Recipient) -> Row<3> {
 
 pub(super) fn held_lane(slot: u32, recipient: Recipient, domain: u8) -> Row<8> {
     join(b'L', &[&slot.to_be_bytes(), &recipient.to_number().to_be_bytes(), &[domain]])
+}
+
+pub(super) fn clocks(slot: u32, page: u16) -> Row<7> {
+    join(b'T', &[&slot.to_be_bytes(), &page.to_be_bytes()])
+}
+
+pub(super) fn all_clocks(slot: u32) -> Row<5> {
+    join(b'T', &[&slot.to_be_bytes()])
+}
+
+pub(super) fn look(day: Day, slot: u32) -> Row<9> {
+    join(b'U', &[&day_bytes(day), &slot.to_be_bytes()])
+}
+
+pub(super) fn orders(day: Day) -> Row<5> {
+    join(b'O', &[&day_bytes(day)])
+}
+
+/// A day in order: the sign bit turned, so that days before 1970 come first.
+fn day_bytes(day: Day) -> [u8; 4] {
+    (day.number() as u32 ^ 1 << 31).to_be_bytes()
+}
+
+/// Reads the day that four bytes begin with.
+pub(super) fn day_of(bytes: &[u8]) -> Option<Day> {
+    let number = u32::from_be_bytes(*bytes.first_chunk::<4>()?);
+    Day::from_number((number ^ 1 << 31) as i32)
+}
+
+/// Reads the key of a row `U`.
+pub(super) fn looked_up(key: &[u8]) -> Option<(Day, CitizenId)> {
+    let day = day_of(key.get(1..)?)?;
+    key.get(5..)?.first_chunk::<4>().map(|slot| (day, CitizenId(u32::from_be_bytes(*slot))))
 }
 
 pub(super) fn quarantined(id: u64) -> Row<9> {

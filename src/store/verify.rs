@@ -197,6 +197,22 @@ impl Store {
                 }
                 Ok(())
             }
+            Some(b'T') => {
+                let slot = slot()?;
+                demand(!vault.tree.contains_key(rows::erased(slot))?, "is kept though the citizen was erased")?;
+                let Some(clocks) = vault.clocks(slot)? else { return demand(false, "its key is gone, and it is kept") };
+                let is_indexed = clocks.next.is_none_or(|day| vault.tree.contains_key(rows::look(day, slot)).unwrap_or(false));
+                demand(is_indexed, "has no row of the day on which to look: what is due would not be found")
+            }
+            Some(b'U') => {
+                let (day, citizen) = rows::looked_up(key).ok_or(Undecodable { what: "the key of a day to look at" })?;
+                let clocks = vault.clocks(citizen.0)?;
+                demand(clocks.is_some_and(|clocks| clocks.next == Some(day)), "leads to no clocks of that day")
+            }
+            Some(b'O') => {
+                demand(key.get(1..).and_then(rows::day_of).is_some(), "is of no day")?;
+                Ok(Input::versioned(value, "a count of deletion orders")?.u64().map(drop)?)
+            }
             Some(b'Q') => {
                 let id = rows::first_u64(key).ok_or(Undecodable { what: "the key of a message in quarantine" })?;
                 let found = vault.unseal_quarantined(id, key, value)?;

@@ -14,6 +14,7 @@ use crate::core::engine::{Consumption, Fact, QueueView, Stage};
 use crate::core::erasure::Cause;
 use crate::core::ids::Recipient;
 use crate::core::outbox::Failure;
+use crate::core::retention::DeletionTold;
 use crate::core::retry::{self, Outcome};
 use crate::core::routing::Suppression;
 use crate::core::time::Moment;
@@ -38,6 +39,8 @@ pub struct Gauges<'a> {
     pub waiting: &'a [(String, u32)],
     /// What the store takes on disk.
     pub store_bytes: u64,
+    /// Deletion orders that nobody has answered in time.
+    pub orders_overdue: u64,
     /// Now.
     pub now: Moment,
 }
@@ -80,6 +83,7 @@ struct Cache {
     consumed: HashMap<(Option<Arc<str>>, Consumption), IntCounter>,
     suppressed: HashMap<(Arc<str>, Suppression), IntCounter>,
     ended: HashMap<(Arc<str>, &'static str, &'static str), IntCounter>,
+    orders: HashMap<Arc<str>, IntCounter>,
     shown: BTreeSet<Recipient>,
 }
 
@@ -235,6 +239,18 @@ impl Metrics {
             Fact::RestBegan(recipient, Some(until)) => info!(%recipient, %until, "queue is left alone"),
             Fact::RestBegan(recipient, None) => info!(%recipient, "queue is left alone until further notice"),
             Fact::RestEnded(recipient) => info!(%recipient, "queue goes on"),
+            Fact::DeletionOrdered(area) => {
+                cache.orders.entry(Arc::clone(area)).or_insert_with(|| self.orders.with_label_values(&[&**area])).inc()
+            }
+            Fact::UnexpectedDeletion(area, told) => {
+                let why = match told {
+                    DeletionTold::Expected => return,
+                    DeletionTold::Early(_) => "it was not due",
+                    DeletionTold::Blocked(_) => "something blocked it",
+                    DeletionTold::UnknownRecord => "no such record is known",
+                };
+                debug!(%area, why, "a deletion that the rules did not expect");
+            }
         }
     }
 
@@ -269,12 +285,6 @@ impl Metrics {
         count(&self.refusals, why);
     }
 
-    /// Counts a published deletion order, and says how many are overdue.
-    pub fn orders(&self, area: &str, overdue: i64) {
-        self.orders.with_label_values(&[area]).inc();
-        self.orders_overdue.set(overdue);
-    }
-
     /// Writes every metric as Prometheus text.
     ///
     /// # Errors
@@ -294,6 +304,7 @@ impl Metrics {
         for (queue, messages) in gauges.waiting {
             self.waiting.with_label_values(&[queue.as_str()]).set(i64::from(*messages));
         }
+        self.orders_overdue.set(i64::try_from(gauges.orders_overdue).unwrap_or(i64::MAX));
         self.store_bytes.set(i64::try_from(gauges.store_bytes).unwrap_or(i64::MAX));
         let views: HashMap<Recipient, &QueueView> = gauges.queues.iter().map(|view| (view.recipient, view)).collect();
         // A recipient that has left routing.toml keeps its series while

@@ -99,8 +99,9 @@ impl Subject<'_> {
     fn deletion(&self, json: &str) -> Result<Content, Refusal> {
         let [area, entity, ground] = read(json, &["data.Indhold.Dataomraade", "data.Indhold.SlettetEntitet", "data.Indhold.Grundlag"])?;
         let name = self.always(&area, area.parsed(Reason::MalformedField, word)?)?;
-        if self.rules.notice(&name).is_none() {
-            return Err(area.refuse(Reason::UnknownDataArea, "unknown data area, expected one that a notice of routing.toml covers"));
+        if self.rules.notice(&name).is_none() && self.rules.schedule().rule(&name).is_none() {
+            let expected = "unknown data area, expected one that a notice of routing.toml or a rule of retention.toml covers";
+            return Err(area.refuse(Reason::UnknownDataArea, expected));
         }
         let entity = self.always(&entity, entity.parsed(Reason::MalformedField, word)?)?;
         let after_death = ground.parsed(Reason::MalformedCode, |text| match text {
@@ -138,7 +139,7 @@ impl Subject<'_> {
     }
 }
 
-fn read<'a, const N: usize>(json: &'a str, paths: &[&'static str; N]) -> Result<[Field<'a>; N], Refusal> {
+pub(super) fn read<'a, const N: usize>(json: &'a str, paths: &[&'static str; N]) -> Result<[Field<'a>; N], Refusal> {
     members(json, PREFIX, paths).map_err(|unreadable| match unreadable {
         Unreadable::Json(_) => Refusal::new(Reason::MalformedField, PATH, "expected an object"),
         Unreadable::Repeated(path) => Refusal::new(Reason::MalformedField, path, "expected once, stands there more than once"),

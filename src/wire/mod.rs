@@ -5,8 +5,10 @@
 //! puts a part of a message into a refusal: those are logged and listed.
 
 mod content;
+mod details;
 mod hint;
 mod object;
+mod order;
 mod parse;
 mod refusal;
 mod rfc3339;
@@ -21,6 +23,7 @@ mod samples;
 mod schema_tests;
 
 pub use hint::personnummer_hint;
+pub use order::{ORDER_KIND, write_order};
 pub use parse::{MAX_BYTES, parse_event};
 pub use refusal::{Reason, Refusal};
 pub use stored::{DecodeError, decode_event, encode_event};

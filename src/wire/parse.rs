@@ -83,6 +83,7 @@ pub fn parse_event(bytes: &[u8], rules: &Rules) -> Result<Event, Refusal> {
     let subject = Subject { message_type, change, rules };
     subject.check_start(&start, start_day)?;
     let content = subject.content(&indhold)?;
+    let details = subject.details(&indhold)?.map(Box::new);
     let body = subject.body(&indhold, &content)?;
 
     Ok(Event {
@@ -99,6 +100,7 @@ pub fn parse_event(bytes: &[u8], rules: &Rules) -> Result<Event, Refusal> {
         start: start_day,
         end: end_day,
         content,
+        details,
         body,
     })
 }

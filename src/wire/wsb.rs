@@ -187,7 +187,7 @@ fn authority(out: &mut Vec<u8>, kind: &str, code: u16) {
 }
 
 /// Writes one JSON string of several parts, escaping what JSON demands.
-fn text(out: &mut Vec<u8>, parts: &[&str]) {
+pub(super) fn text(out: &mut Vec<u8>, parts: &[&str]) {
     const HEX: [u8; 16] = *b"0123456789abcdef";
     out.push(b'"');
     for part in parts {

@@ -70,6 +70,7 @@ struct Waiting<C: Commit> {
     urgent: VecDeque<Received>,
     ordinary: VecDeque<Received>,
     outcomes: Vec<(DeliveryKey, Outcome)>,
+    order_outcomes: Vec<(u64, Outcome)>,
     requests: VecDeque<Request<C>>,
     connected: Option<bool>,
     poked: bool,
@@ -88,6 +89,7 @@ pub(super) struct Group<C: Commit> {
     pub(super) urgent: Vec<Received>,
     pub(super) ordinary: Vec<Received>,
     pub(super) outcomes: Vec<(DeliveryKey, Outcome)>,
+    pub(super) order_outcomes: Vec<(u64, Outcome)>,
     pub(super) requests: Vec<Request<C>>,
     pub(super) connected: Option<bool>,
     pub(super) closed: bool,
@@ -102,6 +104,7 @@ impl<C: Commit> Inbox<C> {
                 urgent: VecDeque::new(),
                 ordinary: VecDeque::new(),
                 outcomes: Vec::new(),
+                order_outcomes: Vec::new(),
                 requests: VecDeque::new(),
                 connected: None,
                 poked: false,
@@ -131,6 +134,7 @@ impl<C: Commit> Inbox<C> {
             let something = !waiting.urgent.is_empty()
                 || (room && !waiting.ordinary.is_empty())
                 || !waiting.outcomes.is_empty()
+                || !waiting.order_outcomes.is_empty()
                 || !waiting.requests.is_empty()
                 || waiting.connected.is_some()
                 || waiting.poked
@@ -148,6 +152,7 @@ impl<C: Commit> Inbox<C> {
             urgent: waiting.urgent.drain(..urgent).collect(),
             ordinary: waiting.ordinary.drain(..ordinary).collect(),
             outcomes: std::mem::take(&mut waiting.outcomes),
+            order_outcomes: std::mem::take(&mut waiting.order_outcomes),
             requests: waiting.requests.drain(..).collect(),
             connected: waiting.connected.take(),
             closed: waiting.closed,
@@ -216,6 +221,11 @@ impl<C: Commit> WriterHandle<C> {
     /// Reports outcomes of attempts. Bounded by what the engine lets be under way.
     pub fn report(&self, outcomes: impl IntoIterator<Item = (DeliveryKey, Outcome)>) {
         self.0.tell(|waiting| waiting.outcomes.extend(outcomes));
+    }
+
+    /// Reports outcomes of deletion orders, by their tokens. Bounded likewise.
+    pub fn report_orders(&self, outcomes: impl IntoIterator<Item = (u64, Outcome)>) {
+        self.0.tell(|waiting| waiting.order_outcomes.extend(outcomes));
     }
 
     /// Says whether attempts can be performed.

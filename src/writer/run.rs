@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::inbox::{Group, Inbox, Input, Received, Ticket};
-use crate::core::engine::{Engine, Fact, Manner, Outgoing, Output, TakenBack};
+use crate::core::engine::{Engine, Fact, Manner, Outgoing, OutgoingOrder, Output, TakenBack};
 use crate::core::records::{Archive, Quarantined};
 use crate::core::time::Moment;
 use crate::store::Watchdog;
@@ -31,6 +31,8 @@ pub trait Effects: Send + 'static {
     fn acknowledge(&mut self, through: Ticket);
     /// Performs attempts; their outcomes come back through the inbox.
     fn attempt(&mut self, attempts: Vec<Outgoing>);
+    /// Publishes deletion orders; their outcomes come back through the inbox.
+    fn order(&mut self, orders: Vec<OutgoingOrder>);
     /// Counts and tells what happened.
     fn report(&mut self, facts: &[Fact]);
     /// Counts a commit.
@@ -119,15 +121,20 @@ pub fn run<C: Commit>(
             return Ok(records);
         }
         engine.dispatch(&mut records, outlet.now(), &mut turn.out)?;
+        engine.clockwork(&mut records, outlet.now(), &mut turn.out)?;
         if records.has_staged() {
             // Withdrawals, and deliveries in their place: those are attempted by
-            // this very dispatch, so they must be durable before it goes out.
+            // this very dispatch, so they must be durable before it goes out. So
+            // must deletion orders be.
             records.commit(true)?;
             dirty_since = None;
         }
         outlet.report(&turn.out.facts);
         if !turn.out.attempts.is_empty() {
             outlet.attempt(turn.out.attempts);
+        }
+        if !turn.out.orders.is_empty() {
+            outlet.order(turn.out.orders);
         }
     }
 }
@@ -137,7 +144,7 @@ fn deadline(engine: &Engine, now: Moment, dirty_since: Option<Instant>, tended: 
     if let Some(since) = dirty_since {
         deadline = deadline.min(since + settings.linger);
     }
-    if let Some(wake) = engine.next_wake() {
+    for wake in engine.next_wake().into_iter().chain(engine.clockwork_wake()) {
         deadline = deadline.min(Instant::now() + Duration::from_secs_f64(wake.seconds_since(now)));
     }
     deadline
@@ -159,6 +166,9 @@ impl Turn {
         }
         for (key, outcome) in group.outcomes {
             engine.settle(key, outcome, records, now, &mut self.out)?;
+        }
+        for (token, outcome) in group.order_outcomes {
+            engine.settle_order(token, outcome, records, now, &mut self.out)?;
         }
         for request in group.requests {
             let reply = request(&mut Access { engine: &mut *engine, records: &mut *records, out: &mut self.out, now });

@@ -98,6 +98,7 @@ impl Broker {
             start: None,
             end: None,
             content,
+            details: None,
             body: None,
         }
     }

@@ -7,7 +7,17 @@ use wsb_broker::core::engine::{Fact, Outgoing};
 use wsb_broker::core::holds::{Held, Hold};
 use wsb_broker::core::outbox::{Delivery, End, State};
 use wsb_broker::core::records::Change;
+use wsb_broker::core::retention::DeletionTold;
 use wsb_broker::core::retry::Outcome;
+
+fn unexpected(told: &DeletionTold) -> &'static str {
+    match told {
+        DeletionTold::Expected => "expected",
+        DeletionTold::Early(_) => "early",
+        DeletionTold::Blocked(_) => "of a blocked record",
+        DeletionTold::UnknownRecord => "of an unknown record",
+    }
+}
 
 #[derive(Default)]
 pub struct Coverage(pub BTreeMap<String, u64>);
@@ -43,6 +53,8 @@ impl Coverage {
             Fact::Erased(cause) => format!("erased {cause:?}"),
             Fact::RestBegan(..) => "rest began".to_owned(),
             Fact::RestEnded(_) => "rest ended".to_owned(),
+            Fact::DeletionOrdered(_) => "deletion ordered".to_owned(),
+            Fact::UnexpectedDeletion(_, told) => format!("deletion {}", unexpected(told)),
         });
     }
 
@@ -51,6 +63,9 @@ impl Coverage {
             Change::PutCitizen(_) => "citizen changed".to_owned(),
             Change::AssignNumber { .. } => "new number".to_owned(),
             Change::MergeCitizens { .. } => "merged".to_owned(),
+            Change::PutClocks(_) => "clocks changed".to_owned(),
+            Change::DropClocks(_) => "clocks dropped".to_owned(),
+            Change::SetIndexed(_) => "clocks indexed".to_owned(),
             Change::Admit(_) => "admitted".to_owned(),
             Change::PutDelivery(Delivery { state: State::Pending, .. }) => "row of a pending delivery".to_owned(),
             Change::PutDelivery(Delivery { state: State::Retrying { .. }, .. }) => "row of a retried delivery".to_owned(),
@@ -89,7 +104,7 @@ impl Coverage {
 
 /// What must have occurred, and how often at least, for the default seeds to
 /// prove anything: about a third of what was counted when this was written.
-pub const OCCURRED: [(&str, u64); 73] = [
+pub const OCCURRED: [(&str, u64); 82] = [
     ("erased", 250),
     ("withdrawn SupersededByErasure", 1800),
     ("Discarded: TooLate", 80),
@@ -120,6 +135,15 @@ pub const OCCURRED: [(&str, u64); 73] = [
     ("crash BeforeCommit", 157),
     ("crash BeforePublish", 155),
     ("crash BeforeSecondCommit", 153),
+    ("clocks changed", 34000),
+    ("clocks dropped", 440),
+    ("clocks indexed", 1900),
+    ("deletion early", 540),
+    ("deletion of a blocked record", 30),
+    ("deletion of an unknown record", 1700),
+    ("deletion ordered", 3500),
+    ("order published", 4200),
+    ("order repeated", 590),
     ("delivered", 25691),
     ("delivered from a row", 18149),
     ("delivered without a row", 7541),

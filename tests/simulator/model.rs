@@ -364,6 +364,9 @@ impl Model {
                 Change::PutCitizen(_)
                 | Change::AssignNumber { .. }
                 | Change::MergeCitizens { .. }
+                | Change::PutClocks(_)
+                | Change::DropClocks(_)
+                | Change::SetIndexed(_)
                 | Change::SetLowWater(_)
                 | Change::Erase(_)
                 | Change::PutReplay(_)
@@ -719,8 +722,10 @@ impl Model {
                 | Fact::Suppressed(..)
                 | Fact::WrongRecipientPrevented(_)
                 | Fact::Attempted(_)
-                | Fact::NoticeDelivered(_)
-                | Fact::Erased(_) => {}
+                | Fact::Erased(_)
+                | Fact::DeletionOrdered(_)
+                | Fact::UnexpectedDeletion(..)
+                | Fact::NoticeDelivered(_) => {}
             }
         }
         demand!((delivered, withdrawn, died, admitted) == (0, 0, 0, 0), "facts miss {delivered}, {withdrawn}, {died}, {admitted} changes");

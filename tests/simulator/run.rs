@@ -1,18 +1,19 @@
 //! One life of the broker: the real writer's order of things, with crashes
 //! between any two of them, under a clock that jumps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use wsb_broker::core::audit::{self, Action, Inspection, Order, Soundness};
-use wsb_broker::core::engine::{CameBack, Consumption, Engine, LaneOrder, Limits, Manner, Output, Resumed, TakenBack};
+use wsb_broker::core::engine::{CameBack, Consumption, Engine, LaneOrder, Limits, Manner, OutgoingOrder, Output, Resumed, TakenBack};
 use wsb_broker::core::erasure::Cause;
 use wsb_broker::core::event::Event;
 use wsb_broker::core::holds::Why;
-use wsb_broker::core::ids::{DeliveryKey, EventMark, Recipient};
+use wsb_broker::core::ids::{DeliveryKey, EventMark, OrderId, Personnummer, Recipient};
 use wsb_broker::core::invariants::broken;
-use wsb_broker::core::outbox::{Death, End, State};
+use wsb_broker::core::outbox::{Death, End, Failure, State};
 use wsb_broker::core::records::{Change, Fate, Quarantined, Records};
+use wsb_broker::core::retention::{Clock, Standing, View};
 use wsb_broker::core::retry::Outcome;
 use wsb_broker::core::time::{Day, Moment};
 use wsb_broker::store::Durability;
@@ -49,6 +50,15 @@ pub struct Run {
     model: Model,
     /// Answered by RabbitMQ, and not yet told to the engine.
     outcomes: Vec<(DeliveryKey, Outcome)>,
+    /// Deletion orders that RabbitMQ has not answered.
+    orders: Vec<OutgoingOrder>,
+    /// Answered, and not yet told to the engine.
+    order_outcomes: Vec<(OutgoingOrder, Outcome)>,
+    /// When RabbitMQ last confirmed an order and that was durable: not to be
+    /// published again on that day.
+    confirmed_orders: BTreeMap<(OrderId, Personnummer), Day>,
+    /// What DFDG has deleted as ordered; it does so once.
+    deleted: BTreeSet<OrderId>,
     /// Every event ever published, in order.
     published: Vec<Arc<Event>>,
     acked: Vec<Parcel>,
@@ -99,6 +109,10 @@ impl Run {
             world,
             model: Model::default(),
             outcomes: Vec::new(),
+            orders: Vec::new(),
+            order_outcomes: Vec::new(),
+            confirmed_orders: BTreeMap::new(),
+            deleted: BTreeSet::new(),
             published: Vec::new(),
             acked: Vec::new(),
             curable: BTreeMap::new(),
@@ -194,6 +208,11 @@ impl Run {
             4 => {
                 let most = 1 + self.dice.below(6);
                 self.answer(most);
+                self.answer_orders(most);
+                if self.dice.chance(4) {
+                    let event = self.world.hand_over(&mut self.dice, self.now);
+                    self.publish(event);
+                }
             }
             5 => self.pass_time(),
             6 => {
@@ -243,6 +262,7 @@ impl Run {
             self.note(|| format!("outcome of {key:?}: {outcome:?}"));
             infallible(self.engine.settle(*key, *outcome, &mut self.store, self.now, &mut out));
         }
+        let confirmed = self.settle_orders(&mut out);
         let most = 1 + self.dice.below(5);
         let mut parcels = if self.rabbit.up { self.rabbit.tilknytning.take(most) } else { Vec::new() };
         if self.rabbit.up && self.engine.has_room() {
@@ -260,6 +280,11 @@ impl Run {
         }
         let durability = if events > 0 || self.dice.chance(30) { Durability::Flush } else { Durability::Lazy };
         self.commit(&outcomes, &[], &mut out, durability)?;
+        if durability == Durability::Flush {
+            self.confirmed_orders.extend(confirmed);
+            // What came in the same group may have ended the order.
+            self.forget_orders();
+        }
         if crash == Some(Crash::BeforeAck) {
             return self.crash();
         }
@@ -320,6 +345,13 @@ impl Run {
         durability: Durability,
     ) -> Verdict {
         let changes = self.store.commit(durability);
+        if changes.iter().any(|change| matches!(change, Change::PutClocks(_) | Change::DropClocks(_))) {
+            self.forget_orders();
+        }
+        // Under which of the two numbers something was ordered does not matter any more.
+        if changes.iter().any(|change| matches!(change, Change::MergeCitizens { .. })) {
+            self.confirmed_orders.clear();
+        }
         for change in &changes {
             self.mix(weight(change));
             self.coverage.change(change);
@@ -369,7 +401,9 @@ impl Run {
             let mut out = Output::default();
             self.model.dispatching();
             infallible(self.engine.dispatch(&mut self.store, self.now, &mut out));
+            infallible(self.engine.clockwork(&mut self.store, self.now, &mut out));
             let attempts = std::mem::take(&mut out.attempts);
+            let orders = std::mem::take(&mut out.orders);
             if crash == Some(Crash::BeforeSecondCommit) {
                 self.crash()?;
                 return Ok(());
@@ -387,6 +421,7 @@ impl Run {
                 self.crash()?;
                 return Ok(());
             }
+            self.publish_orders(orders)?;
             for attempt in &attempts {
                 self.rabbit.publish(attempt);
             }
@@ -407,6 +442,94 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// Deletion orders go out: each about a record that is due and not blocked,
+    /// durable before, and not again on the day on which it was confirmed.
+    fn publish_orders(&mut self, orders: Vec<OutgoingOrder>) -> Verdict {
+        if orders.is_empty() {
+            return Ok(());
+        }
+        if !self.rabbit.up {
+            return Err("orders without a connection".to_owned());
+        }
+        let mut survivor = self.store.inner.clone();
+        survivor.crash();
+        let today = Day::in_copenhagen(self.now);
+        for order in orders {
+            self.note(|| format!("orders {} {} of {}", order.entity, order.external_id.as_str(), order.due));
+            self.mix(order.token);
+            let found = infallible(survivor.find_citizen(&order.personnummer));
+            let citizen = found.and_then(|id| infallible(survivor.citizen(id))).ok_or("an order about nobody")?;
+            let clocks = infallible(survivor.clocks(citizen.id)).ok_or("an order about no record")?;
+            let view = View { clocks: &clocks, citizen: &citizen, schedule: self.world.rules.schedule() };
+            let item =
+                view.due(today).into_iter().find(|item| item.clock.external_id == order.external_id && item.clock.entity == order.entity);
+            let standing = item.map(|item| (item.due, item.standing));
+            let durable =
+                matches!(&standing, Some((due, Standing::Ordered(of))) if of.due == order.due && *due == order.due && !of.confirmed);
+            if !durable {
+                return Err(format!("ordered {:?} of {}, which is {standing:?}", order.external_id, order.due));
+            }
+            // A record is told of under two numbers that are not known to be one person.
+            let is_same = |other: &OutgoingOrder| (other.id, other.personnummer) == (order.id, order.personnummer);
+            if self.orders.iter().any(is_same) {
+                return Err(format!("{:?} is ordered while it is under way", order.external_id));
+            }
+            let again = self.confirmed_orders.get(&(order.id, order.personnummer));
+            if again == Some(&today) {
+                return Err(format!("{:?} is ordered twice on {today}", order.external_id));
+            }
+            self.coverage.count(|| if again.is_some() { "order repeated".to_owned() } else { "order published".to_owned() });
+            self.orders.push(order);
+        }
+        Ok(())
+    }
+
+    /// An order that does not stand any more, since its record is gone, not due
+    /// or blocked, may be given again on the same day.
+    fn forget_orders(&mut self) {
+        let store = &mut self.store;
+        self.confirmed_orders.retain(|(id, number), _| {
+            let citizen = infallible(store.find_citizen(number));
+            let clocks = citizen.and_then(|citizen| infallible(store.clocks(citizen)));
+            clocks.is_some_and(|clocks| {
+                let stands =
+                    |clock: &Clock| clock.order.is_some_and(|order| OrderId::of(&clock.entity, &clock.external_id, order.due) == *id);
+                clocks.records.iter().any(stands)
+            })
+        });
+    }
+
+    /// Tells the engine what RabbitMQ has answered; returns what it confirmed.
+    fn settle_orders(&mut self, out: &mut Output) -> Vec<((OrderId, Personnummer), Day)> {
+        let mut confirmed = Vec::new();
+        for (order, outcome) in std::mem::take(&mut self.order_outcomes) {
+            self.note(|| format!("outcome of the order of {}: {outcome:?}", order.external_id.as_str()));
+            infallible(self.engine.settle_order(order.token, outcome, &mut self.store, self.now, out));
+            let citizen = infallible(self.store.find_citizen(&order.personnummer));
+            let clocks = citizen.and_then(|id| infallible(self.store.clocks(id)));
+            let standing = clocks.and_then(|clocks| clocks.of_record(&order.entity, &order.external_id).and_then(|clock| clock.order));
+            if outcome == Outcome::Confirmed && standing.is_some_and(|standing| standing.confirmed && standing.due == order.due) {
+                confirmed.extend(standing.map(|standing| ((order.id, order.personnummer), standing.asked)));
+            }
+        }
+        confirmed
+    }
+
+    /// RabbitMQ answers an order; DFDG does what it says, perhaps, and tells so.
+    fn answer_orders(&mut self, most: usize) {
+        for _ in 0..most.min(self.orders.len()) {
+            let order = self.orders.remove(self.dice.below(self.orders.len()));
+            let fails = !self.rabbit.up || (self.faults && self.dice.chance(12));
+            let outcome = if fails { Outcome::Failed { failure: Failure::Timeout, code: 0 } } else { Outcome::Confirmed };
+            let arrives = !fails || self.dice.chance(50);
+            if arrives && self.dice.chance(55) && self.deleted.insert(order.id) {
+                let event = self.world.answer(&order, &mut self.dice, self.now);
+                self.publish(event);
+            }
+            self.order_outcomes.push((order, outcome));
+        }
     }
 
     fn received(&mut self, resolved: Resolved) {
@@ -463,6 +586,8 @@ impl Run {
         self.store.crash();
         self.model.crash();
         self.outcomes.clear();
+        self.orders.clear();
+        self.order_outcomes.clear();
         for resolved in self.rabbit.disconnect(&mut self.dice) {
             if resolved.arrived {
                 self.model.arrive(resolved.key);
@@ -728,8 +853,10 @@ impl Run {
                 self.rabbit.drain(recipient);
             }
             self.answer(usize::MAX);
+            self.answer_orders(usize::MAX);
             self.turn()?;
-            let idle = self.rabbit.under_way() == 0 && self.outcomes.is_empty();
+            let of_orders = self.orders.is_empty() && self.order_outcomes.is_empty();
+            let idle = self.rabbit.under_way() == 0 && self.outcomes.is_empty() && of_orders;
             let consumed = self.rabbit.tilknytning.is_empty() && self.rabbit.events.is_empty();
             if idle && consumed && self.model.waiting() == 0 {
                 break;
@@ -747,7 +874,43 @@ impl Run {
         }
         self.check_counts()?;
         self.check_invariants()?;
+        self.everything_due_is_ordered()?;
         self.nothing_is_lost()
+    }
+
+    /// What is due and not blocked gets its order, and the index leads to it.
+    fn everything_due_is_ordered(&mut self) -> Verdict {
+        // Whatever is still paused or paced is over by then.
+        self.now = self.now.plus_seconds(3700);
+        for _ in 0..20 {
+            self.turn()?;
+            // Confirmed, and not answered: that would be news again.
+            let orders = std::mem::take(&mut self.orders);
+            self.order_outcomes.extend(orders.into_iter().map(|order| (order, Outcome::Confirmed)));
+            self.now = self.now.plus_seconds(1);
+        }
+        self.turn()?;
+        let today = Day::in_copenhagen(self.now);
+        for id in infallible(self.store.clocks_page(None, usize::MAX)) {
+            let clocks = infallible(self.store.clocks(id)).ok_or("listed clocks are not there")?;
+            let citizen = infallible(self.store.citizen(id)).ok_or("clocks of nobody")?;
+            let view = View { clocks: &clocks, citizen: &citizen, schedule: self.world.rules.schedule() };
+            for item in view.due(today) {
+                let is_settled = match &item.standing {
+                    Standing::Due => false,
+                    Standing::Ordered(order) => order.confirmed && order.asked == today,
+                    Standing::Blocked(_) => true,
+                };
+                if !is_settled {
+                    return Err(format!("{:?} is due and not ordered: {:?}", item.clock.external_id, item.standing));
+                }
+            }
+            let next = view.next(today);
+            if clocks.next != next {
+                return Err(format!("the clocks of {} are looked at on {:?}, expected {next:?}", id.0, clocks.next));
+            }
+        }
+        Ok(())
     }
 
     /// Every event that was acknowledged has been taken in, or is in quarantine.
@@ -794,6 +957,9 @@ fn weight(change: &Change) -> u64 {
         Change::DropSelected { replay, chunk } => 12 << 32 | replay.0 << 16 | u64::from(*chunk),
         Change::DropReplay(replay) => 13 << 32 | replay.0,
         Change::Audit { deed, .. } => 14 << 32 | deed.action as u64,
+        Change::PutClocks(clocks) => 15 << 32 | u64::from(clocks.citizen.0) << 8 | clocks.records.len() as u64,
+        Change::DropClocks(citizen) => 16 << 32 | u64::from(citizen.0),
+        Change::SetIndexed(fingerprint) => *fingerprint,
     }
 }
 

@@ -13,7 +13,8 @@ use wsb_broker::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, Externa
 use wsb_broker::core::outbox::{Delivery, State};
 use wsb_broker::core::records::{Admission, Archive, Change, Ended, Fate, KeptBeside, Pruned, Quarantined, Records, RowCounts};
 use wsb_broker::core::replay::{Replay, ReplayId};
-use wsb_broker::core::time::Moment;
+use wsb_broker::core::retention::Clocks;
+use wsb_broker::core::time::{Day, Moment};
 use wsb_broker::store::{Durability, MemoryStore};
 
 #[derive(Default)]
@@ -91,6 +92,21 @@ impl Records for Watched {
     }
     fn selected(&mut self, replay: ReplayId, chunk: u32) -> Result<Vec<DeliveryKey>, Infallible> {
         self.inner.selected(replay, chunk)
+    }
+    fn clocks(&mut self, citizen: CitizenId) -> Result<Option<Arc<Clocks>>, Infallible> {
+        self.inner.clocks(citizen)
+    }
+    fn clocks_next(&mut self, by: Day, after: Option<(Day, CitizenId)>, limit: usize) -> Result<Vec<(Day, CitizenId)>, Infallible> {
+        self.inner.clocks_next(by, after, limit)
+    }
+    fn clocks_page(&mut self, after: Option<CitizenId>, limit: usize) -> Result<Vec<CitizenId>, Infallible> {
+        self.inner.clocks_page(after, limit)
+    }
+    fn order_counts(&mut self) -> Result<Vec<(Day, u64)>, Infallible> {
+        self.inner.order_counts()
+    }
+    fn indexed_by(&mut self) -> Result<Option<u64>, Infallible> {
+        self.inner.indexed_by()
     }
     fn next_quarantine_id(&mut self) -> u64 {
         self.inner.next_quarantine_id()

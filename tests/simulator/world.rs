@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use wsb_broker::core::engine::OutgoingOrder;
 use wsb_broker::core::event::{Change, Content, Event, PlanKind, Registered, Registrar};
 use wsb_broker::core::ids::{Akassekode, EventMark, ExternalId, Jobcenterkode, Kommunekode, Personnummer, Recipient};
 use wsb_broker::core::policy::{
     Audience, AudienceRule, Condition, Domain, MessageType, Payload, RecipientRule, RetryPolicy, Rules, Subscriptions, Window,
 };
+use wsb_broker::core::schedule::{self as deletion, Pace, PensionAges, Schedule, Start};
 use wsb_broker::core::time::{Day, Moment};
 
 use crate::dice::Dice;
@@ -29,6 +31,9 @@ struct Settings {
     dropped: BTreeSet<&'static str>,
     jobplan_only: bool,
     retry: RetryPolicy,
+    /// How many days records are kept, and which area must be handed over.
+    kept_days: u16,
+    handover: Option<&'static str>,
 }
 
 /// A record of DFDG that some event was about.
@@ -87,6 +92,7 @@ fn message_types(settings: &Settings) -> Vec<MessageType> {
         ("GdprSletCv", Domain::Gdpr, vec![plain(JobcentersEver), plain(AkasseSinceFirstPlacement)]),
         ("GdprSletAfdoed", Domain::Gdpr, vec![plain(Holders)]),
         ("GdprSletning", Domain::Gdpr, Vec::new()),
+        ("RigsarkivAflevering", Domain::Gdpr, Vec::new()),
     ];
     let notices = [("GdprSletJoblog", "joblog"), ("GdprSletCv", "cv"), ("GdprSletAfdoed", "afdoed")];
     table
@@ -125,7 +131,34 @@ fn rules(settings: &Settings) -> Arc<Rules> {
             maintenance: settings.windows.iter().filter(|(of, _)| *of == recipient).map(|(_, window)| *window).collect(),
         })
         .collect();
-    Arc::new(Rules::new(message_types(settings), recipients, settings.retry.clone()))
+    Arc::new(Rules::new(message_types(settings), recipients, settings.retry.clone()).with_schedule(Arc::new(schedule(settings))))
+}
+
+/// Deletion rules of every kind, with periods short enough to run out.
+fn schedule(settings: &Settings) -> Schedule {
+    let rule = |id: &str, entity: &str, from, days| deletion::Rule {
+        id: id.into(),
+        area: "made up".into(),
+        entities: if entity.is_empty() { Vec::new() } else { vec![entity.into()] },
+        when: Vec::new(),
+        from,
+        period: deletion::Span { years: 0, months: 0, days },
+        overlapping: Vec::new(),
+        latest_waits_for_group: false,
+        oldest_first: false,
+        handover: settings.handover == Some(id),
+        notice: None,
+        source: "made up".into(),
+    };
+    let rules = vec![
+        rule("joblog", "Joblog", Start::Updated, settings.kept_days),
+        rule("fravaer", "Fravaer", Start::End, 0),
+        deletion::Rule { overlapping: vec!["Fravaer".into()], ..rule("kontaktgruppe", "Kontaktgruppe", Start::End, settings.kept_days) },
+        deletion::Rule { latest_waits_for_group: true, ..rule("plan", "Plan", Start::Registered, settings.kept_days) },
+        deletion::Rule { oldest_first: true, ..rule("aktivitet", "Aktivitet", Start::Registered, 2) },
+        rule("afdoed", "", Start::Death, 0),
+    ];
+    Schedule::new(rules, PensionAges::default(), Pace::default())
 }
 
 fn day_from(now: Moment, days: i32) -> Day {
@@ -146,6 +179,8 @@ impl World {
             dropped: BTreeSet::new(),
             jobplan_only: false,
             retry,
+            kept_days: *dice.pick(&[1, 1, 3, 40]),
+            handover: None,
         };
         let people: Vec<Vec<Personnummer>> = (0..=dice.below(3))
             .map(|person| (0..3).map(|n| Personnummer::parse(&format!("010101{:04}", 9000 + person * 10 + n)).expect("a number")).collect())
@@ -162,7 +197,7 @@ impl World {
     /// Changes the rules as an operator may.
     pub fn change_rules(&mut self, dice: &mut Dice, now: Moment) -> String {
         let all = recipients();
-        let what = match dice.below(8) {
+        let what = match dice.below(10) {
             0 => {
                 let recipient = *dice.pick(&all);
                 let until = day_from(now, [-1, 0, 1][dice.below(3)]);
@@ -203,6 +238,14 @@ impl World {
                     self.settings.dropped.insert(name);
                 }
                 format!("type {name} dropped: {}", self.settings.dropped.contains(name))
+            }
+            7 => {
+                self.settings.kept_days = *dice.pick(&[0, 1, 5]);
+                format!("records are kept for {} days", self.settings.kept_days)
+            }
+            8 => {
+                self.settings.handover = *dice.pick(&[None, Some("joblog"), Some("plan")]);
+                format!("to be handed over: {:?}", self.settings.handover)
             }
             _ => {
                 let give_up_after_s = *dice.pick(&[3600, 86_400, 259_200]);
@@ -325,6 +368,30 @@ impl World {
         vec![event]
     }
 
+    /// DFDG has done what an order asked for.
+    pub fn answer(&mut self, order: &OutgoingOrder, dice: &mut Dice, now: Moment) -> Event {
+        let person = self.people.iter().position(|numbers| numbers.contains(&order.personnummer)).expect("an order about somebody");
+        let mut event = self.about("GdprSletning", person, dice, now);
+        // Not a record of its own.
+        self.records.retain(|record| record.entity != "GdprSletning");
+        event.external_id = order.external_id.clone();
+        event.change = Change::Created;
+        event.registered = registered(now);
+        event.details = None;
+        let entity = (*order.entity).into();
+        event.content = Content::Deletion { area: (*order.area).into(), entity, after_death: dice.chance(20) };
+        event
+    }
+
+    /// An area is handed over to Rigsarkivet, or was not after all.
+    pub fn hand_over(&mut self, dice: &mut Dice, now: Moment) -> Event {
+        let person = dice.below(self.people.len());
+        let mut event = self.about("RigsarkivAflevering", person, dice, now);
+        self.records.retain(|record| record.entity != "RigsarkivAflevering");
+        event.content = Content::HandedOver { area: (*dice.pick(&["joblog", "plan"])).into() };
+        event
+    }
+
     fn new_record(&mut self, entity: &'static str, person: usize) -> ExternalId {
         self.externals += 1;
         let external_id = ExternalId::parse(&format!("record-{}", self.externals)).expect("an external id");
@@ -398,6 +465,7 @@ impl World {
             start,
             end,
             content,
+            details: self.rules.schedule().rules_of(entity).first().map(|_| Box::default()),
             body: None,
         }
     }

@@ -31,7 +31,7 @@ impl Engine {
     /// When the store cannot be read or the changes not staged.
     pub fn take_in<R: Records>(
         &mut self,
-        event: Event,
+        mut event: Event,
         manner: Manner,
         records: &mut R,
         now: Moment,
@@ -41,8 +41,11 @@ impl Engine {
             out.facts.push(Fact::Consumed(Some(event.entity), Consumption::Duplicate));
             return Ok(Consumption::Duplicate);
         }
+        // Not kept with the event: the journal would grow by it.
+        let details = event.details.take();
         let event = Arc::new(event);
         let (citizen, folded) = self.fold(&event, records)?;
+        self.keep_time(&event, details, &citizen, folded, records, now, out)?;
         let seq = EventSeq(self.last_seq.0 + 1);
         self.last_seq = seq;
 
@@ -240,6 +243,7 @@ fn renumber<R: Records>(event: &Event, new: Option<Personnummer>, records: &mut 
             Some(other) => {
                 let other = record_of(other, &new, records)?;
                 if other.id != id {
+                    super::clockwork::merge_clocks(other.id, id, records)?;
                     Arc::make_mut(&mut citizen).absorb(&other);
                     records.stage(Change::MergeCitizens { from: other.id, into: id })?;
                 }

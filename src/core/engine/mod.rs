@@ -9,6 +9,7 @@
 //! Does no I/O, and never asks what time it is.
 
 mod admit;
+mod clockwork;
 mod dispatch;
 mod erase;
 mod explain;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use admit::Manner;
+pub use clockwork::OutgoingOrder;
 pub use explain::{Explanation, explain};
 pub use hold::{LaneOrder, LaneView, Parked, RestCause, Resting, Resumed};
 pub use operator::{Discarded, Prospect, Replayed};
@@ -34,6 +36,7 @@ use super::lanes::{Journal, Kept, Lanes, Pause, WINDOW};
 use super::outbox::{Death, Delivery, End, State, Withdrawal};
 use super::policy::{Horizons, MessageType, Rules};
 use super::records::{Change, Quarantined, Records, RowCounts};
+use super::retention::DeletionTold;
 use super::retry::{Curve, Outcome};
 use super::routing::Suppression;
 use super::time::Moment;
@@ -114,6 +117,11 @@ pub enum Fact {
     RestBegan(Recipient, Option<Moment>),
     /// A queue is not left alone any longer.
     RestEnded(Recipient),
+    /// The order to delete a record of this data area was confirmed.
+    DeletionOrdered(Arc<str>),
+    /// DFDG says that it has deleted a record of this data area which the rules
+    /// did not expect: never [`DeletionTold::Expected`].
+    UnexpectedDeletion(Box<str>, DeletionTold),
 }
 
 /// What the engine wants done, besides the changes that it has staged.
@@ -121,6 +129,8 @@ pub enum Fact {
 pub struct Output {
     /// Attempts to perform, in order.
     pub attempts: Vec<Outgoing>,
+    /// Deletion orders to publish, in order.
+    pub orders: Vec<OutgoingOrder>,
     /// What happened.
     pub facts: Vec<Fact>,
 }
@@ -180,6 +190,7 @@ pub struct Engine {
     horizons: Horizons,
     /// As of the latest dispatch.
     journal: Journal,
+    clockwork: clockwork::Clockwork,
 }
 
 impl Engine {
@@ -200,6 +211,7 @@ impl Engine {
             connected: false,
             horizons: Horizons::default(),
             journal: Journal::HasRoom,
+            clockwork: clockwork::Clockwork::default(),
         }
     }
 
@@ -226,6 +238,7 @@ impl Engine {
             queue.leave_for_later();
             records.stage(Change::PutDelivery(delivery))?;
         }
+        self.recover_clocks(records)?;
         self.low_water = EventSeq(self.last_seq.0 + 1);
         records.stage(Change::SetLowWater(self.low_water))
     }
@@ -238,7 +251,8 @@ impl Engine {
     /// Takes over other rules. What waits is decided by them from now on.
     pub fn set_rules(&mut self, rules: Arc<Rules>) {
         self.curve = Curve::new(rules.retry());
-        self.rules = rules;
+        let former = std::mem::replace(&mut self.rules, rules);
+        self.reindex_unless(former.schedule());
     }
 
     /// Returns the rules in force.

@@ -23,7 +23,7 @@ use crate::amqp::{LinkState, Side};
 use crate::app::now;
 use crate::config::{Role, TokenHash};
 use crate::config::{Tokens, load_routing, parse_tokens, token_lines};
-use crate::core::engine::{Engine, Fact, Limits, Manner, Outgoing};
+use crate::core::engine::{Engine, Fact, Limits, Manner, Outgoing, OutgoingOrder};
 use crate::core::outbox::Failure;
 use crate::core::policy::Rules;
 use crate::core::records::Quarantined;
@@ -275,6 +275,7 @@ struct Outlet {
 impl Effects for Outlet {
     fn acknowledge(&mut self, _: Ticket) {}
 
+    fn order(&mut self, _: Vec<OutgoingOrder>) {}
     fn attempt(&mut self, attempts: Vec<Outgoing>) {
         let ends = self.ends;
         self.writer.report(attempts.iter().map(|outgoing| (outgoing.key, ends(outgoing))));

@@ -92,6 +92,7 @@ pub(super) fn decode_event(input: &mut Input<'_>) -> Result<Event, Undecodable> 
         start: has(has::START).then(|| parts::day(input)).transpose()?,
         end: has(has::END).then(|| parts::day(input)).transpose()?,
         content: content(input)?,
+        details: None,
         body: has(has::BODY).then(|| input.text()).transpose()?,
     })
 }

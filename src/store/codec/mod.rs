@@ -7,6 +7,7 @@ mod admission;
 mod audit;
 mod bytes;
 mod citizen;
+mod clocks;
 mod delivery;
 mod event;
 mod finish;
@@ -20,6 +21,7 @@ pub(super) use audit::{decode_audit, decode_extent, encode_audit, encode_extent,
 pub use bytes::Undecodable;
 pub(super) use bytes::{Input, Output};
 pub(super) use citizen::{decode_citizen, encode_citizen};
+pub(super) use clocks::{Rest, decode_clocks, decode_rest, encode_clocks, encode_rest};
 pub(super) use delivery::{decode_delivery, encode_delivery};
 pub use finish::Ended;
 pub(super) use finish::{FinishRecord, decode_ended, decode_finishes, encode_ended, encode_finish};

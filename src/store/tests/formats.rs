@@ -11,6 +11,7 @@ use crate::core::ids::{CitizenId, DeliveryKey, EventSeq};
 use crate::core::outbox::Delivery;
 use crate::core::records::{Admission, Quarantined};
 use crate::core::replay::ReplayId;
+use crate::core::retention::Clock;
 use crate::core::time::Moment;
 
 use super::super::codec::{self, Ended, FinishRecord, Undecodable};
@@ -155,6 +156,24 @@ fn replays() {
     // Any bytes of the right length are keys; that they were written here only the place tells.
     let decode = |bytes: &[u8]| if bytes.len() > 70 { Err(Undecodable { what: "a short one" }) } else { codec::decode_chunk(bytes) };
     check("selected", &sample, written(|keys: &Vec<DeliveryKey>, out: &mut Vec<u8>| codec::encode_chunk(keys, out)), decode);
+}
+
+#[test]
+fn retention_clocks() {
+    let mut dice = Dice::new(25);
+    for at in 0..4 {
+        let sample = dice.clocks(CITIZEN, 6);
+        let encode = |clocks: &Vec<Clock>| {
+            let mut out = Vec::new();
+            codec::encode_clocks(clocks, &mut out);
+            out
+        };
+        check(&format!("clocks-{at:02}"), &sample.records, encode, codec::decode_clocks);
+        let rest = codec::Rest { tombstones: sample.tombstones, handovers: sample.handovers };
+        if !rest.tombstones.is_empty() && !rest.handovers.is_empty() {
+            check(&format!("clocks-rest-{at:02}"), &rest, written(codec::encode_rest), codec::decode_rest);
+        }
+    }
 }
 
 #[test]

@@ -21,7 +21,8 @@ use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, 
 use crate::core::outbox::{Delivery, End};
 use crate::core::records::{Admission, Archive, Change, Fate, Pruned, Quarantined, Records, RowCounts};
 use crate::core::replay::{Replay, ReplayId};
-use crate::core::time::Moment;
+use crate::core::retention::Clocks;
+use crate::core::time::{Day, Moment};
 
 use super::{Durability, MemoryStore, Options, Store, StoreError};
 
@@ -175,6 +176,26 @@ impl Records for OnDisk {
 
     fn selected(&mut self, replay: ReplayId, chunk: u32) -> Result<Vec<DeliveryKey>, Self::Error> {
         self.store().selected(replay, chunk)
+    }
+
+    fn clocks(&mut self, citizen: CitizenId) -> Result<Option<Arc<Clocks>>, Self::Error> {
+        self.store().clocks(citizen)
+    }
+
+    fn clocks_next(&mut self, by: Day, after: Option<(Day, CitizenId)>, limit: usize) -> Result<Vec<(Day, CitizenId)>, Self::Error> {
+        self.store().clocks_next(by, after, limit)
+    }
+
+    fn clocks_page(&mut self, after: Option<CitizenId>, limit: usize) -> Result<Vec<CitizenId>, Self::Error> {
+        self.store().clocks_page(after, limit)
+    }
+
+    fn order_counts(&mut self) -> Result<Vec<(Day, u64)>, Self::Error> {
+        self.store().order_counts()
+    }
+
+    fn indexed_by(&mut self) -> Result<Option<u64>, Self::Error> {
+        self.store().indexed_by()
     }
 
     fn next_quarantine_id(&mut self) -> u64 {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, Personnummer, Recipient};
 use crate::core::outbox::{Delivery, State};
 use crate::core::records::{Admission, Change, Fate, Records};
+use crate::core::retention::Clocks;
+use crate::core::time::Day;
 
 use super::super::{Durability, MemoryStore};
 use super::samples::Dice;
@@ -60,7 +62,8 @@ impl Both {
             70..=72 => self.set_low_water(),
             73..=75 => self.quarantine(),
             76..=77 => self.release(),
-            78..=93 => {
+            78..=81 => self.change_clocks(),
+            82..=93 => {
                 let durability = self.dice.one_of(&[Durability::Flush, Durability::Lazy]);
                 self.commit(durability);
                 self.compare_committed();
@@ -165,6 +168,59 @@ impl Both {
         }
     }
 
+    /// A citizen's records change a little, or go, or are handed over by a merge.
+    fn change_clocks(&mut self) {
+        let citizen = self.some_citizen();
+        let known = self.memory.clocks(citizen).expect("readable").filter(|known| known.citizen == citizen);
+        let change = match known {
+            Some(_) if self.dice.once_in(8) => Change::DropClocks(citizen),
+            Some(known) if !self.dice.once_in(4) => {
+                let mut clocks = Clocks::clone(&known);
+                let fresh = self.dice.clocks(citizen, 2);
+                match self.dice.below(4) {
+                    0 => clocks.records.extend(fresh.records),
+                    1 if !clocks.records.is_empty() => {
+                        let at = self.dice.below(clocks.records.len() as u64) as usize;
+                        clocks.records.swap_remove(at);
+                    }
+                    2 => clocks.tombstones = fresh.tombstones,
+                    _ => clocks.next = fresh.next,
+                }
+                Change::PutClocks(Arc::new(clocks))
+            }
+            Some(_) | None => {
+                // Several pages, sometimes.
+                let records = if self.dice.once_in(3) { self.dice.below(200) } else { self.dice.below(5) };
+                Change::PutClocks(Arc::new(self.dice.clocks(citizen, records)))
+            }
+        };
+        self.stage(change);
+    }
+
+    fn compare_clocks(&mut self) {
+        for citizen in self.citizens.clone() {
+            assert_eq!(self.disk.clocks(citizen).expect("readable"), self.memory.clocks(citizen).expect("readable"));
+        }
+        assert_eq!(self.disk.order_counts().expect("readable"), self.memory.order_counts().expect("readable"));
+    }
+
+    /// The index of days, in pages, and the list of all.
+    fn compare_days(&mut self) {
+        let (by, limit) = (Day::from_number(20_000 + self.dice.below(32) as i32).expect("a day"), 1 + self.dice.below(5) as usize);
+        let mut after = None;
+        loop {
+            let page = self.memory.clocks_next(by, after, limit).expect("readable");
+            assert_eq!(self.disk.clocks_next(by, after, limit).expect("readable"), page);
+            after = page.last().copied();
+            if after.is_none() {
+                break;
+            }
+        }
+        let after = self.dice.maybe(|dice| CitizenId(dice.below(20) as u32));
+        assert_eq!(self.disk.clocks_page(after, limit).expect("readable"), self.memory.clocks_page(after, limit).expect("readable"));
+        assert_eq!(self.disk.indexed_by().expect("readable"), self.memory.indexed_by().expect("readable"));
+    }
+
     fn set_low_water(&mut self) {
         let open = self.memory.unfinished_in_journal().expect("readable");
         let low = open.first().map_or(EventSeq(self.memory.last_seq().0 + 1), |delivery| delivery.key.seq);
@@ -190,6 +246,7 @@ impl Both {
         assert_eq!(self.disk.row_counts().expect("readable"), self.memory.row_counts().expect("readable"));
         let unknown = EventMark::of("nowhere", "never");
         assert!(!self.disk.has_seen(&unknown).expect("readable"));
+        self.compare_clocks();
         for _ in 0..4 {
             let number = self.dice.one_of(&self.numbers);
             self.compare_number(number);
@@ -253,6 +310,7 @@ impl Both {
         let page = reader.quarantine(self.messages / 2, 5).expect("readable");
         let expected = self.memory.quarantine().filter(|quarantined| quarantined.id > self.messages / 2).take(5);
         assert!(page.iter().eq(expected));
+        self.compare_days();
         self.compare_some();
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::core::citizen::{Citizen, Folded};
-use crate::core::event::{Change as Happened, Content, Event, PlanKind, Registered, Registrar};
+use crate::core::event::{Change as Happened, Content, Details, Event, Owner, PlanKind, Registered, Registrar};
 use crate::core::ids::{
     Akassekode, CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Jobcenterkode, Kommunekode, Personnummer, Recipient,
 };
@@ -11,8 +11,9 @@ use crate::core::outbox::{Attempt, Because, Death, Delivery, End, Failure, State
 use crate::core::policy::{Audience, Domain};
 use crate::core::records::{Admission, Quarantined};
 use crate::core::replay::{Filter, Lot, Order, Progress, Replay, ReplayId, Source, Stage, StateFilter};
+use crate::core::retention::{Clock, Clocks, Element, Handover, Order as DeletionOrder, Stamp, Tombstone};
 use crate::core::routing::{LeftOut, Suppression};
-use crate::core::time::{Day, Moment};
+use crate::core::time::{Day, Moment, Period};
 
 /// A small generator of numbers (xorshift64*).
 #[derive(Debug, Clone)]
@@ -134,6 +135,7 @@ impl Dice {
             start,
             end: start.and_then(|start| self.maybe(|dice| Day::from_number(start.number() + dice.below(1000) as i32)).flatten()),
             content: self.content(),
+            details: None,
             body: self.maybe(|dice| format!("{{\"Felt\":\"{}\"}}", dice.text()).into()),
         }
     }
@@ -277,6 +279,57 @@ impl Dice {
             body: (0..self.below(500)).map(|_| self.next() as u8).collect::<Vec<_>>().into(),
             personnummer: self.maybe(Self::personnummer),
         }
+    }
+
+    /// What is kept of so many records.
+    pub fn clocks(&mut self, citizen: CitizenId, records: u64) -> Clocks {
+        let stamp = |dice: &mut Self| Stamp { at: dice.moment(), change: 1 + dice.below(3) as u8, mark: EventMark::of("s", &dice.uuid()) };
+        let mut clocks = Clocks::new(citizen);
+        for _ in 0..records {
+            let elements = if self.once_in(4) { self.below(5) } else { 0 };
+            let start = self.day();
+            let end = self.maybe(|dice| Day::from_number(start.number() + dice.below(900) as i32)).flatten();
+            clocks.records.push(Clock {
+                entity: self.one_of(&["Joblog", "Fravaer", "Feriedagpenge", "EtNytOmraade"]).into(),
+                external_id: self.external_id(),
+                first_at: self.moment(),
+                newest: stamp(self),
+                period: Period::new(start, end).expect("a period"),
+                details: Details {
+                    owner: self.maybe(|dice| dice.one_of(&[Owner::Municipal, Owner::State])),
+                    absence: self.maybe(|dice| dice.next() as i64),
+                    with_company: self.maybe(|dice| dice.once_in(2)),
+                    answered: self.maybe(Self::day),
+                    sent: self.maybe(Self::day),
+                    updated: self.maybe(Self::day),
+                    case_closed: self.maybe(Self::day),
+                    month_end: self.maybe(Self::day),
+                    elements: None,
+                },
+                has_later_version: self.once_in(2),
+                elements: (0..elements).map(|_| Element { external_id: self.external_id(), deleted: self.maybe(Self::day) }).collect(),
+                element_gone: self.maybe(Self::day),
+                order: self.maybe(|dice| DeletionOrder {
+                    due: dice.day(),
+                    first: Day::from_number(20_000 + dice.below(3) as i32).expect("a day"),
+                    asked: dice.day(),
+                    confirmed: dice.once_in(2),
+                }),
+            });
+        }
+        let tombstone = |dice: &mut Self| Tombstone {
+            entity: "Joblog".into(),
+            external_id: dice.external_id(),
+            first_at: dice.moment(),
+            newest: stamp(dice),
+            deleted: dice.day(),
+            noted: dice.moment(),
+        };
+        clocks.tombstones = (0..self.below(3)).map(|_| tombstone(self)).collect();
+        let handover = |dice: &mut Self| Handover { area: dice.text().into(), newest: stamp(dice), holds: dice.once_in(2) };
+        clocks.handovers = (0..self.below(3)).map(|_| handover(self)).collect();
+        clocks.next = self.maybe(|dice| Day::from_number(20_000 + dice.below(30) as i32)).flatten();
+        clocks
     }
 
     /// The citizen after some more events.

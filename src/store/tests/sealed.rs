@@ -58,6 +58,12 @@ fn plant(disk: &mut OnDisk) -> Vec<DeliveryKey> {
                 store.stage(Change::Finish { key, citizen, event, had_row, end, attempts: 1, at }).expect("staged");
             }
         }
+        let mut clocks = dice.clocks(citizen, 3);
+        clocks.records[0].external_id = ExternalId::parse(PLANTED).expect("an id");
+        clocks.tombstones.truncate(1);
+        clocks.tombstones.iter_mut().for_each(|stone| stone.external_id = ExternalId::parse(PLANTED).expect("an id"));
+        clocks.next = Some(crate::core::time::Day::epoch());
+        store.stage(Change::PutClocks(Arc::new(clocks))).expect("staged");
         let body = Arc::from(format!("{{\"Personnummer\":\"{NUMBER}\",\"x\":\"{PLANTED}\"}}").as_bytes());
         let (id, personnummer) = (store.next_quarantine_id(), Some(number(NUMBER)));
         let quarantined = Quarantined { id, body, personnummer, ..dice.quarantined(id) };
@@ -126,6 +132,10 @@ fn an_erased_citizen_is_gone_for_every_question() {
         assert!(disk.has_seen(&mark).expect("readable"), "a repetition is still one");
         assert_eq!(disk.rows_of(citizen).expect("readable"), []);
         assert_eq!(disk.row_counts().expect("readable"), []);
+        assert_eq!(disk.clocks(citizen).expect("readable"), None);
+        assert_eq!(disk.clocks_page(None, 9).expect("readable"), []);
+        assert_eq!(disk.clocks_next(crate::core::time::Day::epoch(), None, 9).expect("readable"), []);
+        assert_eq!(disk.order_counts().expect("readable"), []);
         assert!(keys.iter().all(|key| disk.delivery(*key).expect("readable").is_none()));
         let kept = disk.store().reader().quarantine(0, usize::MAX).expect("readable");
         assert_eq!(kept, []);

@@ -267,7 +267,7 @@ fn refuses_content_that_the_broker_cannot_act_on() {
         &deletion,
         "joblog",
         "fravaer",
-        "unknown-data-area: data.Indhold.Dataomraade: unknown data area, expected one that a notice of routing.toml covers",
+        "unknown-data-area: data.Indhold.Dataomraade: unknown data area, expected one that a notice of routing.toml or a rule of retention.toml covers",
     );
     check_in(&deletion, "\"Dataomraade\": \"joblog\",", "", "missing-field: data.Indhold.Dataomraade: required for GdprSletning");
     check_in(&deletion, "\"SlettetEntitet\": \"Joblog\",", "", "missing-field: data.Indhold.SlettetEntitet: required for GdprSletning");

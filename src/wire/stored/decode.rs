@@ -74,6 +74,7 @@ pub fn decode_event(bytes: &[u8]) -> Result<Event, DecodeError> {
         start,
         end,
         content,
+        details: None,
         body,
     })
 }

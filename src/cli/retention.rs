@@ -1,0 +1,88 @@
+//! `wsb-broker retention`
+
+use serde_json::Value;
+
+use super::admin::Admin;
+use super::args::{Common, DueFormat, RetentionArguments, RetentionCommand};
+use super::exit::{Exit, Failure};
+use super::open::{Opened, open};
+use super::run::load_rules;
+use super::terminal::{cell, table};
+use crate::app::now;
+use crate::core::time::Day;
+use crate::ops::{self, Calendar};
+use crate::store::Create;
+
+pub fn retention(common: &Common, arguments: &RetentionArguments) -> Result<Exit, Failure> {
+    let RetentionCommand::Due { as_of, format } = &arguments.command;
+    let as_of = match as_of {
+        None => Day::in_copenhagen(now()),
+        Some(text) => Day::parse(text).map_err(|malformed| Failure::words(Exit::Usage, format!("--as-of: {malformed}")))?,
+    };
+    let mut found = match open(common, Create::Never)? {
+        Opened::Here(mut store) => {
+            let rules = load_rules(common)?;
+            let mut found = Vec::new();
+            let mut after = None;
+            loop {
+                let page =
+                    ops::due_page(&mut *store, rules.schedule(), as_of, after).map_err(|error| Failure::new(Exit::Refused, error))?;
+                found.extend(page.items.iter().map(ops::due_json));
+                after = page.next;
+                if after.is_none() {
+                    break found;
+                }
+            }
+        }
+        Opened::There(admin) => by_api(&admin, as_of)?,
+    };
+    let key = |item: &Value| ["due", "rule", "external_id"].map(|name| cell(&item[name]));
+    found.sort_by_cached_key(key);
+    match format {
+        DueFormat::Json => println!("{}", Value::Array(found)),
+        DueFormat::Table => print!("{}", listed(&found)),
+        DueFormat::Calendar => print!("{}", by_month(&found)),
+    }
+    Ok(Exit::Ok)
+}
+
+/// Asks the running broker, page by page.
+fn by_api(admin: &Admin, as_of: Day) -> Result<Vec<Value>, Failure> {
+    let mut found = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let mut answer = admin.get(&format!("/retention/due?as_of={as_of}&cursor={cursor}"))?;
+        if let Value::Array(items) = answer["items"].take() {
+            found.extend(items);
+        }
+        match answer["next_cursor"].as_str() {
+            Some(next) => next.clone_into(&mut cursor),
+            None => return Ok(found),
+        }
+    }
+}
+
+fn listed(found: &[Value]) -> String {
+    let mut rows = vec![["due", "state", "rule", "entity", "external id", "blocked by"].map(str::to_owned).to_vec()];
+    rows.extend(found.iter().map(|item| {
+        let blockers = item["blocked_by"].as_array().map(|blockers| blockers.iter().map(cell).collect::<Vec<_>>().join(" "));
+        let mut row = ["due", "state", "rule", "entity", "external_id"].map(|name| cell(&item[name])).to_vec();
+        row.push(blockers.unwrap_or_default());
+        row
+    }));
+    table(&rows)
+}
+
+fn by_month(found: &[Value]) -> String {
+    let mut calendar = Calendar::default();
+    for item in found {
+        calendar.add(&cell(&item["due"]), &cell(&item["rule"]), &cell(&item["state"]));
+    }
+    let mut rows = vec![["month", "area", "due", "blocked", "ordered"].map(str::to_owned).to_vec()];
+    rows.extend(
+        calendar.0.into_iter().map(|((month, rule), counts)| {
+            vec![month, rule, counts.due.to_string(), counts.blocked.to_string(), counts.ordered.to_string()]
+        }),
+    );
+    table(&rows)
+}

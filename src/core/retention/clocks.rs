@@ -1,0 +1,377 @@
+//! What is kept of each record that a rule may cover, and how events change it.
+//!
+//! For one record the newest registration counts, in whatever order they arrive.
+//! A record that was deleted or recalled leaves a tombstone for a while, so that
+//! an older event that comes late does not bring it back.
+
+use std::sync::Arc;
+
+use crate::core::event::{Change, Content, Details, Event};
+use crate::core::ids::{CitizenId, EventMark, ExternalId};
+use crate::core::time::{Day, Moment, Period};
+
+/// How many tombstones one citizen has at the most; the oldest go.
+const TOMBSTONES: usize = 64;
+/// How many days a tombstone stays: twice the default duplicate horizon.
+const TOMBSTONE_DAYS: u32 = 28;
+/// How many handed-over areas one citizen may have: there are some thirty.
+const HANDOVERS: usize = 64;
+
+/// What orders the registrations of one record: the instant, and where that is
+/// the same, first what happened (a recall is later than what it recalls), then
+/// the event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Stamp {
+    /// When it was registered.
+    pub at: Moment,
+    /// Aendringstype.
+    pub change: u8,
+    /// By which event.
+    pub mark: EventMark,
+}
+
+impl Stamp {
+    fn of(event: &Event) -> Self {
+        Self { at: event.registered.at, change: event.change.number(), mark: event.mark }
+    }
+}
+
+/// An element of a Min plan-version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Element {
+    /// The record.
+    pub external_id: ExternalId,
+    /// The day on which it was deleted, if it was.
+    pub deleted: Option<Day>,
+}
+
+/// A deletion order that is not answered yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Order {
+    /// The day on which the record fell due.
+    pub due: Day,
+    /// The day on which it was first ordered.
+    pub first: Day,
+    /// The day on which it was last ordered.
+    pub asked: Day,
+    /// Whether RabbitMQ has confirmed the order of that day.
+    pub confirmed: bool,
+}
+
+/// What is kept of one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clock {
+    /// EntitetNavn.
+    pub entity: Arc<str>,
+    /// EksternIdentifier.
+    pub external_id: ExternalId,
+    /// The earliest registration known.
+    pub first_at: Moment,
+    /// The registration that counts.
+    pub newest: Stamp,
+    /// Its period; open without Slutdato.
+    pub period: Period,
+    /// What it told besides.
+    pub details: Details,
+    /// Whether a later version of this plan exists.
+    pub has_later_version: bool,
+    /// The elements of a Min plan-version, which have left `details`.
+    pub elements: Vec<Element>,
+    /// The latest deletion of an element that is not listed any more.
+    pub element_gone: Option<Day>,
+    /// The order to delete it, if there is one.
+    pub order: Option<Order>,
+}
+
+/// What is left of a record that was deleted or recalled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tombstone {
+    /// EntitetNavn.
+    pub entity: Arc<str>,
+    /// EksternIdentifier.
+    pub external_id: ExternalId,
+    /// The earliest registration known.
+    pub first_at: Moment,
+    /// What is not newer than this brings nothing back.
+    pub newest: Stamp,
+    /// The day on which it was deleted.
+    pub deleted: Day,
+    /// When the broker learned of it.
+    pub noted: Moment,
+}
+
+/// That an area of the citizen's was handed over to Rigsarkivet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handover {
+    /// The data area.
+    pub area: Box<str>,
+    /// The registration that counts.
+    pub newest: Stamp,
+    /// Whether it holds, or was recalled.
+    pub holds: bool,
+}
+
+/// Everything kept of one citizen's records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clocks {
+    /// Whose.
+    pub citizen: CitizenId,
+    /// The records, in order of first arrival while none is removed.
+    pub records: Vec<Clock>,
+    /// What is gone.
+    pub tombstones: Vec<Tombstone>,
+    /// What was handed over.
+    pub handovers: Vec<Handover>,
+    /// The next day on which there may be something to do.
+    pub next: Option<Day>,
+}
+
+impl Clocks {
+    /// Returns the clocks of a citizen who has none.
+    #[must_use]
+    pub fn new(citizen: CitizenId) -> Self {
+        Self { citizen, records: Vec::new(), tombstones: Vec::new(), handovers: Vec::new(), next: None }
+    }
+
+    /// Returns whether DFDG still has a record of the citizen, as far as is known.
+    #[must_use]
+    pub fn has_retained(&self) -> bool {
+        !self.records.is_empty()
+    }
+
+    /// Returns whether there is nothing to keep.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.tombstones.is_empty() && self.handovers.is_empty()
+    }
+
+    /// Returns the clock of a record.
+    #[must_use]
+    pub fn of_record(&self, entity: &str, external_id: &ExternalId) -> Option<&Clock> {
+        self.records.iter().find(|clock| clock.external_id == *external_id && &*clock.entity == entity)
+    }
+
+    /// Returns the days on which unanswered orders were first given.
+    pub fn ordered_on(&self) -> impl Iterator<Item = Day> + '_ {
+        self.records.iter().filter_map(|clock| clock.order.map(|order| order.first))
+    }
+
+    /// Takes in an event about a record that a rule may cover.
+    pub fn record(&mut self, event: &Event, details: Details, now: Moment) {
+        let stamp = Stamp::of(event);
+        let first_at = stamp.at;
+        let at = self.place(&event.entity, &event.external_id);
+        let buried = self.buried(&event.entity, &event.external_id);
+        if let Some(tombstone) = buried {
+            let tombstone = &mut self.tombstones[tombstone];
+            tombstone.first_at = tombstone.first_at.min(first_at);
+            if stamp <= tombstone.newest {
+                return;
+            }
+        }
+        if let Some(at) = at {
+            let clock = &mut self.records[at];
+            clock.first_at = clock.first_at.min(first_at);
+            if stamp <= clock.newest {
+                return;
+            }
+        }
+        match event.change {
+            Change::Deleted => {
+                let deleted = Day::in_copenhagen(event.registered.at);
+                self.bury(&event.entity, &event.external_id, first_at, stamp, deleted, now);
+            }
+            Change::Created | Change::Updated => {
+                let first_at = match buried {
+                    Some(tombstone) => self.tombstones.remove(tombstone).first_at.min(first_at),
+                    None => first_at,
+                };
+                self.register(at, event, details, stamp, first_at);
+            }
+        }
+    }
+
+    fn register(&mut self, at: Option<usize>, event: &Event, mut details: Details, stamp: Stamp, first_at: Moment) {
+        let listed = details.elements.take();
+        let former = at.map(|at| &self.records[at]);
+        let mut element_gone = former.and_then(|clock| clock.element_gone);
+        let was_deleted = |external_id: &ExternalId| {
+            let known = former.and_then(|clock| clock.elements.iter().find(|element| element.external_id == *external_id));
+            known.and_then(|element| element.deleted).or_else(|| self.gone(external_id))
+        };
+        let elements: Vec<Element> =
+            listed.unwrap_or_default().into_iter().map(|external_id| Element { deleted: was_deleted(&external_id), external_id }).collect();
+        if let Some(former) = former {
+            let left_out = former.elements.iter().filter(|element| !elements.iter().any(|kept| kept.external_id == element.external_id));
+            element_gone = left_out.filter_map(|element| element.deleted).chain(element_gone).max();
+        }
+        let clock = Clock {
+            entity: Arc::clone(&event.entity),
+            external_id: event.external_id.clone(),
+            first_at: former.map_or(first_at, |former| former.first_at),
+            newest: stamp,
+            period: event.period(),
+            details,
+            has_later_version: matches!(&event.content, Content::Plan { later_version: Some(_), .. }),
+            elements,
+            element_gone,
+            order: former.and_then(|former| former.order),
+        };
+        match at {
+            Some(at) => self.records[at] = clock,
+            None => {
+                self.mark_elements(&event.external_id, None);
+                self.records.push(clock);
+            }
+        }
+    }
+
+    /// Takes in that DFDG has deleted a record: the end of its clock, whenever
+    /// the clock's newest registration was.
+    pub fn delete(&mut self, event: &Event, entity: &str, now: Moment) {
+        let mut stamp = Stamp { change: Change::Deleted.number(), ..Stamp::of(event) };
+        let first_at = stamp.at;
+        if let Some(at) = self.place(entity, &event.external_id) {
+            stamp = stamp.max(self.records[at].newest);
+        }
+        self.bury(&entity.into(), &event.external_id, first_at, stamp, Day::in_copenhagen(event.registered.at), now);
+    }
+
+    /// Takes in that an area was handed over to Rigsarkivet, or was not after all.
+    pub fn hand_over(&mut self, event: &Event, area: &str) {
+        let newest = Stamp::of(event);
+        let holds = event.change != Change::Deleted;
+        let handover = Handover { area: area.into(), newest, holds };
+        let has_room = self.handovers.len() < HANDOVERS;
+        match self.handovers.iter_mut().find(|known| &*known.area == area) {
+            Some(known) if known.newest >= newest => {}
+            Some(known) => *known = handover,
+            None if has_room => self.handovers.push(handover),
+            None => {}
+        }
+    }
+
+    /// Returns whether an area was handed over.
+    #[must_use]
+    pub fn was_handed_over(&self, area: &str) -> bool {
+        self.handovers.iter().any(|handover| &*handover.area == area && handover.holds)
+    }
+
+    /// Takes over everything known under another number of the same person.
+    pub fn absorb(&mut self, other: &Self) {
+        for theirs in &other.tombstones {
+            match self.buried(&theirs.entity, &theirs.external_id) {
+                Some(at) if self.tombstones[at].newest >= theirs.newest => {}
+                Some(at) => self.tombstones[at] = theirs.clone(),
+                None => self.tombstones.push(theirs.clone()),
+            }
+        }
+        for theirs in &other.records {
+            match self.place(&theirs.entity, &theirs.external_id) {
+                Some(at) => {
+                    let ours = &mut self.records[at];
+                    let first_at = ours.first_at.min(theirs.first_at);
+                    // Ordered under both numbers: the latest, and once is enough.
+                    let order = ours.order.into_iter().chain(theirs.order).max_by_key(|order| (order.asked, order.confirmed));
+                    if ours.newest < theirs.newest {
+                        *ours = theirs.clone();
+                    }
+                    (ours.first_at, ours.order) = (first_at, order);
+                }
+                None => self.records.push(theirs.clone()),
+            }
+        }
+        for theirs in &other.handovers {
+            match self.handovers.iter_mut().find(|ours| ours.area == theirs.area) {
+                Some(ours) if ours.newest >= theirs.newest => {}
+                Some(ours) => *ours = theirs.clone(),
+                None => self.handovers.push(theirs.clone()),
+            }
+        }
+        // Deleted under one number, registered under the other.
+        let tombstones = std::mem::take(&mut self.tombstones);
+        for tombstone in tombstones {
+            match self.place(&tombstone.entity, &tombstone.external_id) {
+                Some(at) if self.records[at].newest > tombstone.newest => {
+                    let clock = &mut self.records[at];
+                    clock.first_at = clock.first_at.min(tombstone.first_at);
+                }
+                Some(at) => {
+                    self.records.swap_remove(at);
+                    self.mark_elements(&tombstone.external_id, Some(tombstone.deleted));
+                    self.tombstones.push(tombstone);
+                }
+                None => {
+                    self.mark_elements(&tombstone.external_id, Some(tombstone.deleted));
+                    self.tombstones.push(tombstone);
+                }
+            }
+        }
+        self.limit_tombstones();
+    }
+
+    /// Forgets tombstones that have stood long enough.
+    pub fn expire(&mut self, today: Day) {
+        self.tombstones.retain(|tombstone| tombstone.expires() > today);
+    }
+
+    /// Returns the first day on which a tombstone may go.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Day> {
+        self.tombstones.iter().map(Tombstone::expires).min()
+    }
+
+    fn place(&self, entity: &str, external_id: &ExternalId) -> Option<usize> {
+        self.records.iter().position(|clock| clock.external_id == *external_id && &*clock.entity == entity)
+    }
+
+    fn buried(&self, entity: &str, external_id: &ExternalId) -> Option<usize> {
+        self.tombstones.iter().position(|tombstone| tombstone.external_id == *external_id && &*tombstone.entity == entity)
+    }
+
+    /// Returns the day on which a record was deleted that may have been of any type.
+    fn gone(&self, external_id: &ExternalId) -> Option<Day> {
+        self.tombstones.iter().find(|tombstone| tombstone.external_id == *external_id).map(|tombstone| tombstone.deleted)
+    }
+
+    fn bury(&mut self, entity: &Arc<str>, external_id: &ExternalId, first_at: Moment, newest: Stamp, deleted: Day, now: Moment) {
+        let mut first_at = first_at;
+        if let Some(at) = self.place(entity, external_id) {
+            // Another record takes its place: two pages change in the store, not all.
+            first_at = first_at.min(self.records.swap_remove(at).first_at);
+        }
+        let tombstone = Tombstone { entity: Arc::clone(entity), external_id: external_id.clone(), first_at, newest, deleted, noted: now };
+        match self.buried(entity, external_id) {
+            Some(at) => {
+                let known = &mut self.tombstones[at];
+                let (newest, first_at) = (known.newest.max(newest), known.first_at.min(first_at));
+                *known = Tombstone { newest, first_at, ..tombstone };
+            }
+            None => self.tombstones.push(tombstone),
+        }
+        self.mark_elements(external_id, Some(deleted));
+        self.limit_tombstones();
+    }
+
+    /// Notes in every Min plan-version that lists the record that it is gone, or
+    /// there again.
+    fn mark_elements(&mut self, external_id: &ExternalId, deleted: Option<Day>) {
+        let elements = self.records.iter_mut().flat_map(|clock| clock.elements.iter_mut());
+        elements.filter(|element| element.external_id == *external_id).for_each(|element| element.deleted = deleted);
+    }
+
+    fn limit_tombstones(&mut self) {
+        while self.tombstones.len() > TOMBSTONES {
+            let oldest = self.tombstones.iter().enumerate().min_by_key(|(_, tombstone)| tombstone.noted);
+            let Some((oldest, _)) = oldest else { return };
+            self.tombstones.remove(oldest);
+        }
+    }
+}
+
+impl Tombstone {
+    /// Returns the day on which it may go.
+    fn expires(&self) -> Day {
+        Day::in_copenhagen(self.noted).plus_days(TOMBSTONE_DAYS)
+    }
+}

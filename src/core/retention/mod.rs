@@ -1,0 +1,19 @@
+//! Which record may live how long, what blocks its deletion, and what is due on
+//! a day.
+//!
+//! [`Clocks`] keeps, for one citizen, what the events told about each record that
+//! a rule may cover: facts and no computed days, so that a rule that changes
+//! takes effect for records already known. [`View`] asks the rules about them.
+//! Deletes nothing, and publishes nothing.
+
+mod birth;
+mod clocks;
+mod due;
+#[cfg(test)]
+mod oracle_tests;
+#[cfg(test)]
+mod rules_tests;
+
+pub use birth::born;
+pub use clocks::{Clock, Clocks, Element, Handover, Order, Stamp, Tombstone};
+pub use due::{Blocker, DeletionTold, Item, Standing, View};

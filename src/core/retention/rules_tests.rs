@@ -1,0 +1,606 @@
+//! Every rule on both sides of its day, written from the two source documents:
+//! N is the newsletter on release 2025-4, R the release note of March 2026.
+//!
+//! The rules are those of the shipped `retention.toml`, read once here by a
+//! reader of the tests' own: what `config` makes of the file is its business.
+
+use std::sync::Arc;
+
+use super::super::citizen::{Citizen, Folded};
+use super::super::event::{Change, Content, Details, Event, Owner, PlanKind};
+use super::super::ids::CitizenId;
+use super::super::samples::{day, event, external, group, moment, number};
+use super::super::schedule::{Condition, Pace, PensionAges, Rule, Schedule, Span, Start};
+use super::super::time::{Day, Moment};
+use super::{Blocker, Clocks, DeletionTold, Item, Order, Standing, View};
+
+/// Rules as the sources have them.
+pub(super) fn schedule() -> Schedule {
+    Schedule::new(rules(), ages(), Pace::default())
+}
+
+fn ages() -> PensionAges {
+    let age = |years, months| Span { years, months, days: 0 };
+    let until = [
+        ("1953-12-31", age(65, 0)),
+        ("1954-06-30", age(65, 6)),
+        ("1954-12-31", age(66, 0)),
+        ("1955-06-30", age(66, 6)),
+        ("1962-12-31", age(67, 0)),
+        ("1966-12-31", age(68, 0)),
+        ("1970-12-31", age(69, 0)),
+    ];
+    PensionAges::new(until.map(|(until, age)| (day(until), age)).to_vec(), age(70, 0))
+}
+
+fn rule(id: &str, entity: &str, from: Start, (years, months): (u16, u16), when: Vec<Condition>) -> Rule {
+    Rule {
+        id: id.into(),
+        area: id.into(),
+        entities: if entity.is_empty() { Vec::new() } else { vec![entity.into()] },
+        when,
+        from,
+        period: Span { years, months, days: 0 },
+        overlapping: Vec::new(),
+        latest_waits_for_group: false,
+        oldest_first: false,
+        handover: false,
+        notice: None,
+        source: "made for the tests".into(),
+    }
+}
+
+pub(super) fn rules() -> Vec<Rule> {
+    let six = (6, 0);
+    let ten = (10, 0);
+    let overlapping: Vec<Arc<str>> = ["Fravaer", "MinPlanVersion", "Tilmelding"].map(Arc::from).to_vec();
+    let absences = || vec![68, 69];
+    vec![
+        rule("joblog-dokument", "JoblogDokument", Start::Updated, (4, 0), vec![]),
+        rule("joblog", "Joblog", Start::Updated, six, vec![]),
+        rule("anden-log", "AndenLog", Start::Updated, six, vec![]),
+        rule("persongruppemarkering-kommunal", "Persongruppemarkering", Start::End, (0, 6), vec![Condition::OwnedBy(Owner::Municipal)]),
+        rule("persongruppemarkering-statslig", "Persongruppemarkering", Start::End, six, vec![Condition::OwnedBy(Owner::State)]),
+        rule("helbredsbegraensning", "Helbredsbegraensning", Start::End, six, vec![]),
+        rule("afdoed", "", Start::Death, (0, 0), vec![]),
+        rule("tilmelding", "Tilmelding", Start::End, six, vec![]),
+        rule("efterloensbevis", "Efterloensbevis", Start::PensionAge, six, vec![]),
+        rule("dialogbesked-besvaret", "Dialogbesked", Start::Answered, six, vec![Condition::Answered(true)]),
+        rule("dialogbesked-ubesvaret", "Dialogbesked", Start::Sent, six, vec![Condition::Answered(false)]),
+        rule("ky-afgoerelse", "BevillingAfYdelse", Start::CaseClosed, six, vec![]),
+        rule("fravaer", "Fravaer", Start::End, six, vec![Condition::AbsenceNotIn(absences())]),
+        rule("fravaer-integration", "Fravaer", Start::End, ten, vec![Condition::AbsenceIn(absences())]),
+        Rule { overlapping: overlapping.clone(), ..rule("kontaktgruppe", "Kontaktgruppe", Start::End, six, vec![]) },
+        Rule { overlapping, ..rule("personkategori", "Personkategori", Start::End, six, vec![]) },
+        rule("samtale", "Samtale", Start::Updated, six, vec![]),
+        rule("jobsoegningskrav", "Jobsoegningskrav", Start::Registered, six, vec![]),
+        rule("aktivitet-virksomhedsrettet", "Aktivitet", Start::End, ten, vec![Condition::WithCompany(true)]),
+        rule("aktivitet-oevrig", "Aktivitet", Start::End, six, vec![Condition::WithCompany(false)]),
+        Rule { latest_waits_for_group: true, ..rule("plan", "Plan", Start::Registered, six, vec![]) },
+        rule("integrationskontrakt", "Integrationskontrakt", Start::End, six, vec![]),
+        rule("min-plan-version", "MinPlanVersion", Start::LastElement, (0, 0), vec![]),
+        rule("huskeservice", "HuskeserviceAbonnement", Start::End, six, vec![]),
+        Rule { oldest_first: true, ..rule("dagpengetaeller", "Dagpengetaeller", Start::Registered, ten, vec![]) },
+        rule("ydelseskort", "Ydelseskort", Start::MonthEnd, ten, vec![]),
+        rule("eoes-dagpenge", "EoesDagpenge", Start::End, ten, vec![]),
+        rule("feriedagpenge", "Feriedagpenge", Start::End, ten, vec![]),
+    ]
+}
+
+/// A citizen whose records events tell of.
+struct Life {
+    citizen: Citizen,
+    clocks: Clocks,
+    schedule: Schedule,
+}
+
+impl Life {
+    fn of(events: &[Event]) -> Self {
+        let mut life =
+            Self { citizen: Citizen::new(CitizenId(1), number("0101901234")), clocks: Clocks::new(CitizenId(1)), schedule: schedule() };
+        events.iter().for_each(|event| life.take_in(event));
+        life
+    }
+
+    fn take_in(&mut self, event: &Event) {
+        match self.citizen.fold(event) {
+            Folded::Changed | Folded::Unchanged => {}
+        }
+        match &event.content {
+            Content::Deletion { entity, .. } => self.clocks.delete(event, entity, event.registered.at),
+            Content::HandedOver { area } => self.clocks.hand_over(event, area),
+            Content::Death { .. } => {}
+            Content::Membership { .. }
+            | Content::Jobcentre { .. }
+            | Content::Residence { .. }
+            | Content::NumberChange { .. }
+            | Content::ContactGroup { .. }
+            | Content::Plan { .. }
+            | Content::Other => {
+                let details = event.details.as_deref().cloned().unwrap_or_default();
+                self.clocks.record(event, details, event.registered.at);
+            }
+        }
+    }
+
+    fn view(&self) -> View<'_> {
+        View { clocks: &self.clocks, citizen: &self.citizen, schedule: &self.schedule }
+    }
+
+    /// What is due, one word for each: rule and record, and what it waits for.
+    fn due(&self, on: &str) -> Vec<String> {
+        self.view().due(day(on)).iter().map(told).collect()
+    }
+}
+
+fn told(item: &Item<'_>) -> String {
+    let waits = match &item.standing {
+        Standing::Due => String::new(),
+        Standing::Ordered(_) => " ordered".to_owned(),
+        Standing::Blocked(blockers) => blockers.iter().map(|blocker| format!(" <{}", blocker.as_str())).collect(),
+    };
+    format!("{} {}{waits}", item.rule.id, item.clock.external_id.as_str())
+}
+
+fn of(entity: &str, event: Event) -> Event {
+    Event { entity: entity.into(), ..event }
+}
+
+fn with(details: Details, event: Event) -> Event {
+    Event { details: Some(Box::new(details)), ..event }
+}
+
+fn at(time: &str, event: Event) -> Event {
+    let at = moment(time);
+    Event { registered: super::super::event::Registered { at, text: time.into() }, ..event }
+}
+
+/// A record of a type with that period, registered on 16 March 2026.
+fn record(entity: &str, id: &str, period: &str) -> Event {
+    of(entity, event(id, 8, Change::Created, period, Content::Other))
+}
+
+fn plan(id: &str, later: Option<&str>) -> Event {
+    let content = Content::Plan { kind: Some(PlanKind::Jobplan), later_version: later.map(external) };
+    event(id, 8, Change::Created, "2026-01-01..", content)
+}
+
+fn deletion(entity: &str, id: &str, time: &str) -> Event {
+    let content = Content::Deletion { area: "joblog".into(), entity: entity.into(), after_death: false };
+    at(time, event(id, 9, Change::Created, "..", content))
+}
+
+fn died(on: &str) -> Event {
+    event("death", 9, Change::Created, "..", Content::Death { on: Some(day(on)) })
+}
+
+/// Nothing is due the day before, and the rule makes the record due on its day.
+#[track_caller]
+fn check(events: &[Event], rule: &str, due: &str) {
+    let mut life = Life::of(events);
+    life.clocks.tombstones.clear();
+    assert_eq!(life.view().due(day(due).previous()), [], "the day before {due}");
+    let items = life.view().due(day(due));
+    let found: Vec<(&str, Day)> = items.iter().map(|item| (&*item.rule.id, item.due)).collect();
+    assert_eq!(found, [(rule, day(due))]);
+    assert_eq!(items[0].standing, Standing::Due, "of {rule}");
+    let next = life.view().next(day(due).previous());
+    assert_eq!(next, Some(day(due)), "the day to look at");
+}
+
+#[track_caller]
+fn never(events: &[Event]) {
+    assert_eq!(Life::of(events).due("2499-12-30"), [""; 0]);
+}
+
+/// N, Joblog: documents and optional data "4 år efter seneste opdatering",
+/// joblog and anden log "6 år efter seneste opdatering".
+#[test]
+fn joblog() {
+    let told = |updated: &str| Details { updated: Some(day(updated)), ..Details::default() };
+    for (entity, rule, due) in
+        [("JoblogDokument", "joblog-dokument", "2030-03-17"), ("Joblog", "joblog", "2032-03-17"), ("AndenLog", "anden-log", "2032-03-17")]
+    {
+        check(&[record(entity, "a", "..")], rule, due);
+        check(&[record(entity, "a", "2020-01-01..2020-02-01")], rule, due);
+        // What it says of itself goes before when it came.
+        let due = due.replace("03-17", "02-06");
+        check(&[with(told("2026-02-05"), record(entity, "a", ".."))], rule, &due);
+    }
+    // The newest event counts, in whatever order they come.
+    let later = of("Joblog", event("a", 20, Change::Updated, "..", Content::Other));
+    let later = at("2026-03-20T08:00:00Z", later);
+    check(&[record("Joblog", "a", ".."), later.clone()], "joblog", "2032-03-21");
+    check(&[later, record("Joblog", "a", "..")], "joblog", "2032-03-21");
+    // A time counts as its day in Copenhagen.
+    check(&[at("2026-03-16T22:59:59Z", record("Joblog", "a", ".."))], "joblog", "2032-03-17");
+    check(&[at("2026-03-16T23:00:00Z", record("Joblog", "a", ".."))], "joblog", "2032-03-18");
+    check(&[at("2026-07-16T22:00:00Z", record("Joblog", "a", ".."))], "joblog", "2032-07-18");
+    check(&[at("2024-02-29T12:00:00Z", record("JoblogDokument", "a", ".."))], "joblog-dokument", "2028-03-01");
+    check(&[at("2024-02-29T12:00:00Z", record("Joblog", "a", ".."))], "joblog", "2030-03-01");
+}
+
+/// N, Persongruppemarkeringer: kommunale "6 måneder efter deres slutdato",
+/// statslige "6 år efter deres slutdato".
+#[test]
+fn persongruppemarkering() {
+    let owned = |owner| Details { owner: Some(owner), ..Details::default() };
+    let marked = |period: &str, owner| with(owned(owner), record("Persongruppemarkering", "a", period));
+    check(&[marked("2020-01-01..2026-03-16", Owner::Municipal)], "persongruppemarkering-kommunal", "2026-09-17");
+    check(&[marked("2020-01-01..2024-08-31", Owner::Municipal)], "persongruppemarkering-kommunal", "2025-03-01");
+    check(&[marked("2020-01-01..2023-08-31", Owner::Municipal)], "persongruppemarkering-kommunal", "2024-03-01");
+    check(&[marked("2020-01-01..2026-03-16", Owner::State)], "persongruppemarkering-statslig", "2032-03-17");
+    never(&[marked("2020-01-01..", Owner::State)]);
+    never(&[record("Persongruppemarkering", "a", "2020-01-01..2026-03-16")]);
+}
+
+/// What ends, and is kept so long after its Slutdato. N, Helbredsmæssige
+/// begrænsninger and Til- og afmelding: 6 years. R 8.1: kontaktgruppe,
+/// personkategori, integrationskontrakt, huskeservice 6 years; EØS-dagpenge and
+/// feriedagpenge 10.
+#[test]
+fn after_the_end() {
+    for (entity, rule, due) in [
+        ("Helbredsbegraensning", "helbredsbegraensning", "2032-03-17"),
+        ("Tilmelding", "tilmelding", "2032-03-17"),
+        ("Kontaktgruppe", "kontaktgruppe", "2032-03-17"),
+        ("Personkategori", "personkategori", "2032-03-17"),
+        ("Integrationskontrakt", "integrationskontrakt", "2032-03-17"),
+        ("HuskeserviceAbonnement", "huskeservice", "2032-03-17"),
+        ("EoesDagpenge", "eoes-dagpenge", "2036-03-17"),
+        ("Feriedagpenge", "feriedagpenge", "2036-03-17"),
+    ] {
+        check(&[record(entity, "a", "2020-01-01..2026-03-16")], rule, due);
+        never(&[record(entity, "a", "2020-01-01..")]);
+        // The end is corrected.
+        let mut corrected = record(entity, "a", "2020-01-01..2026-03-26");
+        corrected = at("2026-03-30T08:00:00Z", corrected);
+        check(&[record(entity, "a", "2020-01-01..2026-03-16"), corrected.clone()], rule, &due.replace("-17", "-27"));
+        check(&[corrected, record(entity, "a", "2020-01-01..2026-03-16")], rule, &due.replace("-17", "-27"));
+    }
+    check(&[record("Tilmelding", "a", "2020-01-01..2024-02-29")], "tilmelding", "2030-03-01");
+}
+
+/// N, Efterlønsbevis: "6 år efter den enkelte persons individuelle
+/// folkepensionsalder".
+#[test]
+fn efterloensbevis() {
+    let check = |digits: &str, due: &str| {
+        let mut life = Life::of(&[record("Efterloensbevis", "a", "..")]);
+        life.citizen.personnummer = number(digits);
+        assert_eq!(life.due(&day(due).previous().to_string()), [""; 0], "{digits}, the day before {due}");
+        assert_eq!(life.due(due), ["efterloensbevis a"], "{digits} on {due}");
+    };
+    check("3112531234", "2025-01-01"); // 65 on 31 December 2018
+    check("0101541234", "2025-07-02"); // 65½ on 1 July 2019
+    check("3006541234", "2025-12-31"); // 65½ on 30 December 2019
+    check("0107541234", "2026-07-02"); // 66
+    check("3112541234", "2027-01-01");
+    check("0101551234", "2027-07-02"); // 66½
+    check("3006551234", "2027-12-31");
+    check("0107551234", "2028-07-02"); // 67
+    check("3112621234", "2036-01-01");
+    check("0101631234", "2037-01-02"); // 68
+    check("3112661234", "2041-01-01");
+    check("0101671234", "2042-01-02"); // 69
+    check("3112701234", "2046-01-01");
+    check("0101711234", "2047-01-02"); // 70
+    check("2902041234", "1975-03-01"); // 1904 was a leap year, 1969 and 1975 were not
+    check("0101019234", "2077-01-02"); // 2001, by its seventh digit
+    // A half year from the end of August ends with February.
+    check("3108541234", "2026-09-01");
+    check("3103541234", "2025-10-01"); // 65½ on 30 September 2019
+}
+
+/// N, Dialogmodulbeskeder: "6 år efter, en besked er besvaret", "og 6 år efter en
+/// besked er afsendt (fsva. ikke-besvarede beskeder)".
+#[test]
+fn dialogbesked() {
+    let message = |sent: Option<&str>, answered: Option<&str>| {
+        with(Details { sent: sent.map(day), answered: answered.map(day), ..Details::default() }, record("Dialogbesked", "a", ".."))
+    };
+    check(&[message(Some("2026-01-05"), None)], "dialogbesked-ubesvaret", "2032-01-06");
+    check(&[message(Some("2026-01-05"), Some("2026-02-07"))], "dialogbesked-besvaret", "2032-02-08");
+    check(&[message(None, Some("2026-02-07"))], "dialogbesked-besvaret", "2032-02-08");
+    never(&[message(None, None)]);
+    // Answered later: the other rule takes over.
+    let answered = at("2026-04-01T08:00:00Z", message(Some("2026-01-05"), Some("2026-04-01")));
+    check(&[message(Some("2026-01-05"), None), answered], "dialogbesked-besvaret", "2032-04-02");
+}
+
+/// N, Afgørelser fra KY om ydelser: "6 år efter, den enkelte KY-sag er afsluttet".
+#[test]
+fn ky_afgoerelse() {
+    let closed = Details { case_closed: Some(day("2026-03-16")), ..Details::default() };
+    check(&[with(closed, record("BevillingAfYdelse", "a", "2020-01-01..2021-01-01"))], "ky-afgoerelse", "2032-03-17");
+    never(&[record("BevillingAfYdelse", "a", "2020-01-01..2021-01-01")]);
+}
+
+/// R 8.1, fraværsforhold: "6 år efter afslutningen af det enkelte
+/// fraværsforhold", 59 too; 68 and 69 "10 år efter afslutningen".
+#[test]
+fn fravaer() {
+    let absent = |absence| with(Details { absence, ..Details::default() }, record("Fravaer", "a", "2026-01-01..2026-03-16"));
+    check(&[absent(Some(11))], "fravaer", "2032-03-17");
+    check(&[absent(Some(59))], "fravaer", "2032-03-17");
+    check(&[absent(None)], "fravaer", "2032-03-17");
+    check(&[absent(Some(68))], "fravaer-integration", "2036-03-17");
+    check(&[absent(Some(69))], "fravaer-integration", "2036-03-17");
+    check(&[absent(Some(67))], "fravaer", "2032-03-17");
+    check(&[absent(Some(70))], "fravaer", "2032-03-17");
+}
+
+/// R 8.1, kontaktgruppe og personkategori: "Kontaktgruppe/personkategori kan
+/// først slettes, når fraværsforholdet er slettet", likewise Min plan-versioner
+/// and tilmeldinger, "som periodemæssigt overlapper".
+#[test]
+fn what_overlaps_is_waited_for() {
+    for (entity, rule) in [("Kontaktgruppe", "kontaktgruppe"), ("Personkategori", "personkategori")] {
+        for other in ["Fravaer", "MinPlanVersion", "Tilmelding"] {
+            let with_other = |period: &str| Life::of(&[record(entity, "a", "2020-01-01..2026-03-16"), record(other, "b", period)]);
+            let blocked = format!("{rule} a <b");
+            // One day is enough, on either side, and so is an open end.
+            for period in ["2026-03-16..", "2026-03-16..2026-12-31", "2019-01-01..2020-01-01", "2019-01-01..", "2021-01-01..2021-01-02"] {
+                let life = with_other(period);
+                assert_eq!(life.due("2032-03-16").iter().filter(|word| word.starts_with(rule)).count(), 0, "{period}");
+                assert!(life.due("2032-03-17").contains(&blocked), "{other} {period}: {:?}", life.due("2032-03-17"));
+            }
+            for period in ["2026-03-17..", "2019-01-01..2019-12-31"] {
+                assert!(with_other(period).due("2032-03-17").contains(&format!("{rule} a")), "{other} {period}");
+            }
+            // Deleted, and recalled.
+            let mut life = with_other("2026-03-16..2026-12-31");
+            life.take_in(&deletion(other, "b", "2033-01-02T08:00:00Z"));
+            assert_eq!(life.due("2033-01-02"), [format!("{rule} a")]);
+            let mut life = with_other("2026-03-16..2026-12-31");
+            life.take_in(&of(other, event("b", 9, Change::Deleted, "..", Content::Other)));
+            assert_eq!(life.due("2033-01-02"), [format!("{rule} a")]);
+        }
+        // Others that overlap are not waited for.
+        let life = Life::of(&[record(entity, "a", "2020-01-01..2026-03-16"), record("Aktivitet", "b", "2021-01-01..")]);
+        assert_eq!(life.due("2032-03-17"), [format!("{rule} a")]);
+    }
+    // What it waits for may be due itself: it goes first all the same.
+    let life = Life::of(&[record("Kontaktgruppe", "a", "2020-01-01..2026-03-16"), record("Fravaer", "b", "2021-01-01..2021-02-01")]);
+    assert_eq!(life.due("2032-03-17"), ["kontaktgruppe a <b", "fravaer b"]);
+}
+
+/// R 8.1, Min Plan: samtaler "6 år efter seneste opdatering", krav til
+/// jobsøgning "6 år efter registrering af kravet", virksomhedsrettede
+/// aktiviteter "10 år efter den enkelte indsats", others 6.
+#[test]
+fn parts_of_min_plan() {
+    check(&[record("Samtale", "a", "..")], "samtale", "2032-03-17");
+    let updated = Details { updated: Some(day("2026-02-05")), ..Details::default() };
+    check(&[with(updated, record("Samtale", "a", ".."))], "samtale", "2032-02-06");
+    check(&[record("Jobsoegningskrav", "a", "..")], "jobsoegningskrav", "2032-03-17");
+    // Registered is the first event about it, whichever comes first.
+    let later = at("2027-01-01T08:00:00Z", of("Jobsoegningskrav", event("a", 20, Change::Updated, "..", Content::Other)));
+    check(&[record("Jobsoegningskrav", "a", ".."), later.clone()], "jobsoegningskrav", "2032-03-17");
+    check(&[later, record("Jobsoegningskrav", "a", "..")], "jobsoegningskrav", "2032-03-17");
+    let activity = |with_company| with(Details { with_company, ..Details::default() }, record("Aktivitet", "a", "2026-01-01..2026-03-16"));
+    check(&[activity(Some(true))], "aktivitet-virksomhedsrettet", "2036-03-17");
+    check(&[activity(Some(false))], "aktivitet-oevrig", "2032-03-17");
+    never(&[activity(None)]);
+}
+
+/// R 8.1, Plan: "6 år efter, planen er registreret, hvis der findes en senere
+/// version. Hvis det er seneste version, bliver den slettet, hvis borger ikke har
+/// en aktuel (åben) kontaktgruppe".
+#[test]
+fn plan_versions() {
+    check(&[plan("a", None)], "plan", "2032-03-17");
+    check(&[plan("a", Some("b"))], "plan", "2032-03-17");
+    let in_group = |period: &str| event("g", 8, Change::Created, period, group(1));
+    for period in ["2020-01-01..", "2020-01-01..2032-03-17", "2032-03-17..2032-03-17"] {
+        let life = Life::of(&[in_group(period), plan("a", None)]);
+        assert_eq!(life.due("2032-03-16"), [""; 0]);
+        assert_eq!(life.due("2032-03-17"), ["plan a <open-kontaktgruppe"], "{period}");
+        let life = Life::of(&[in_group(period), plan("a", Some("b"))]);
+        assert_eq!(life.due("2032-03-17"), ["plan a"], "a later version exists");
+    }
+    for period in ["2020-01-01..2032-03-16", "2032-03-18.."] {
+        assert_eq!(Life::of(&[in_group(period), plan("a", None)]).due("2032-03-17"), ["plan a"], "{period}");
+    }
+    // The group ends by itself: the day after it is looked at again.
+    let life = Life::of(&[in_group("2020-01-01..2033-05-31"), plan("a", None)]);
+    assert_eq!(life.view().next(day("2032-03-17")), Some(day("2033-06-01")));
+    assert_eq!(life.due("2033-05-31"), ["plan a <open-kontaktgruppe"]);
+    assert_eq!(life.due("2033-06-01"), ["plan a"]);
+    let recalled = Content::ContactGroup { group: None, former: None };
+    let life = Life::of(&[in_group("2020-01-01.."), plan("a", None), event("g", 9, Change::Deleted, "..", recalled)]);
+    assert_eq!(life.due("2032-03-17"), ["plan a"]);
+}
+
+/// R 8.1: "Min Plan-version bliver slettet, når sidste element [...] er slettet".
+#[test]
+fn min_plan_version() {
+    let version = |elements: &[&str]| {
+        let elements = Some(elements.iter().map(|id| external(id)).collect());
+        with(Details { elements, ..Details::default() }, record("MinPlanVersion", "v", "2026-01-01..2026-06-30"))
+    };
+    let mut life = Life::of(&[version(&["a", "b"])]);
+    assert_eq!(life.due("2499-01-01"), [""; 0]);
+    life.take_in(&deletion("Samtale", "a", "2032-01-05T08:00:00Z"));
+    assert_eq!(life.due("2499-01-01"), [""; 0], "one is left");
+    life.take_in(&deletion("Aktivitet", "b", "2036-02-07T08:00:00Z"));
+    assert_eq!(life.due("2036-02-07"), [""; 0]);
+    assert_eq!(life.due("2036-02-08"), ["min-plan-version v"]);
+    // The elements are gone before the broker hears of the version.
+    let (a, b) = (deletion("Samtale", "a", "2026-03-17T08:00:00Z"), deletion("Aktivitet", "b", "2026-03-18T08:00:00Z"));
+    check(&[b.clone(), a.clone(), version(&["a", "b"])], "min-plan-version", "2026-03-19");
+    // A version never refers to what is deleted: the list gets shorter.
+    let shorter = at("2026-03-19T08:00:00Z", version(&["b"]));
+    check(&[version(&["a", "b"]), a.clone(), shorter.clone(), b.clone()], "min-plan-version", "2026-03-19");
+    let empty = at("2026-03-20T08:00:00Z", version(&[]));
+    check(&[version(&["a", "b"]), a, b, shorter, empty], "min-plan-version", "2026-03-19");
+    never(&[version(&[])]);
+    never(&[record("MinPlanVersion", "v", "2026-01-01..2026-06-30")]);
+    // An element that is there again is waited for again.
+    let life = Life::of(&[version(&["a"]), deletion("Samtale", "a", "2026-03-17T08:00:00Z"), {
+        at("2026-03-18T08:00:00Z", record("Samtale", "a", ".."))
+    }]);
+    assert_eq!(life.due("2032-03-18"), [""; 0]);
+}
+
+/// R 8.1, dagpengetællere: "10 år efter indberetning af den enkelte tæller",
+/// "således, at de tilbageværende tællere holdes konsistente".
+#[test]
+fn dagpengetaeller() {
+    check(&[record("Dagpengetaeller", "a", "2020-01-01..2020-01-31")], "dagpengetaeller", "2036-03-17");
+    let tally = |id: &str, time: &str| at(time, record("Dagpengetaeller", id, ".."));
+    let life = Life::of(&[tally("new", "2026-05-01T08:00:00Z"), tally("old", "2026-03-16T08:00:00Z")]);
+    assert_eq!(life.due("2036-03-17"), ["dagpengetaeller old"]);
+    assert_eq!(life.due("2036-05-02"), ["dagpengetaeller old", "dagpengetaeller new"], "the oldest goes first");
+    // The rules change, so that an older one would have to stay longer.
+    let mut life = Life::of(&[tally("old", "2026-03-16T08:00:00Z"), tally("new", "2026-05-01T08:00:00Z")]);
+    let mut rules = rules();
+    rules.retain(|rule| &*rule.id != "dagpengetaeller");
+    let by_update = Rule { oldest_first: true, ..rule("dagpengetaeller", "Dagpengetaeller", Start::Updated, (10, 0), vec![]) };
+    life.schedule = Schedule::new(vec![by_update], PensionAges::default(), Pace::default());
+    life.take_in(&at("2030-01-01T08:00:00Z", record("Dagpengetaeller", "old", "..")));
+    assert_eq!(life.due("2036-05-02"), ["dagpengetaeller new <old"], "those that remain are unbroken");
+}
+
+/// R 8.1, dagpenge og efterløn: ydelseskort "10 år efter afslutningen af den
+/// pågældende måned".
+#[test]
+fn ydelseskort() {
+    let card = |month_end| with(Details { month_end: Some(day(month_end)), ..Details::default() }, record("Ydelseskort", "a", ".."));
+    check(&[card("2026-03-31")], "ydelseskort", "2036-04-01");
+    check(&[card("2026-02-28")], "ydelseskort", "2036-02-29");
+    check(&[card("2024-02-29")], "ydelseskort", "2034-03-01");
+    never(&[record("Ydelseskort", "a", "..")]);
+}
+
+/// N, Personer afgået ved døden: everything that is left, "når det er afleveret
+/// til Rigsarkivet, såfremt der er afleveringspligt for dataområdet".
+#[test]
+fn the_dead() {
+    let records = [
+        record("Kontaktgruppe", "k", "2020-01-01..2026-03-16"),
+        record("Fravaer", "f", "2021-01-01.."),
+        record("Persongruppemarkering", "p", "2021-01-01.."),
+        plan("a", None),
+        event("g", 8, Change::Created, "2020-01-01..", group(1)),
+    ];
+    let mut life = Life::of(&records);
+    life.clocks.records.retain(|clock| clock.external_id != external("g"));
+    assert_eq!(life.due("2029-01-02"), [""; 0]);
+    life.take_in(&died("2029-01-02"));
+    assert_eq!(life.due("2029-01-02"), [""; 0]);
+    // At once, in whatever order: what overlaps does not matter any more. A
+    // record that no rule covers belongs to the rule of the dead.
+    let everything = ["plan a", "fravaer f", "kontaktgruppe k", "afdoed p"];
+    assert_eq!(life.due("2029-01-03"), everything);
+    assert_eq!(life.view().next(day("2029-01-02")), Some(day("2029-01-03")));
+    // An area that has to be handed over waits for that.
+    let with_handover = rules().into_iter().map(|rule| Rule { handover: &*rule.id == "fravaer", ..rule }).collect();
+    life.schedule = Schedule::new(with_handover, ages(), Pace::default());
+    assert_eq!(life.due("2029-01-03"), ["plan a", "fravaer f <rigsarkivet", "kontaktgruppe k", "afdoed p"]);
+    let handed_over = |area: &str, hour| event("h", hour, Change::Created, "..", Content::HandedOver { area: area.into() });
+    life.take_in(&handed_over("kontaktgruppe", 9));
+    assert_eq!(life.due("2029-01-03")[1], "fravaer f <rigsarkivet");
+    life.take_in(&handed_over("fravaer", 10));
+    assert_eq!(life.due("2029-01-03"), everything);
+    life.take_in(&event("h", 11, Change::Deleted, "..", Content::HandedOver { area: "fravaer".into() }));
+    assert_eq!(life.due("2029-01-03")[1], "fravaer f <rigsarkivet", "it was not, after all");
+    // A recalled death.
+    life.take_in(&event("death", 10, Change::Deleted, "..", Content::Death { on: None }));
+    assert_eq!(life.due("2029-01-03"), [""; 0]);
+    // What fell due before the death goes on being due since then, and an area
+    // to be handed over waits all the same.
+    let mut life = Life::of(&[record("Fravaer", "f", "2021-01-01..2022-05-05"), died("2029-01-02")]);
+    assert_eq!(life.view().due(day("2029-01-03"))[0].due, day("2028-05-06"));
+    let with_handover = rules().into_iter().map(|rule| Rule { handover: true, ..rule }).collect();
+    life.schedule = Schedule::new(with_handover, ages(), Pace::default());
+    assert_eq!(life.due("2029-01-02"), ["fravaer f"], "the rule of the living does not ask for it");
+    assert_eq!(life.due("2029-01-03"), ["fravaer f <rigsarkivet"]);
+}
+
+#[test]
+fn the_end_of_a_clock() {
+    let joblog = record("Joblog", "a", "..");
+    // An older event that comes late brings nothing back; a newer one does.
+    let recalled = of("Joblog", event("a", 9, Change::Deleted, "..", Content::Other));
+    never(&[joblog.clone(), recalled.clone()]);
+    never(&[recalled.clone(), joblog.clone()]);
+    let again = of("Joblog", event("a", 10, Change::Created, "..", Content::Other));
+    check(&[joblog.clone(), recalled.clone(), again.clone()], "joblog", "2032-03-17");
+    check(&[joblog.clone(), again, recalled], "joblog", "2032-03-17");
+    // A GdprSletning ends it, whichever was registered first.
+    let early = deletion("Joblog", "a", "2026-03-15T08:00:00Z");
+    never(&[joblog.clone(), early.clone()]);
+    check(&[early, joblog.clone()], "joblog", "2032-03-17");
+    never(&[joblog.clone(), deletion("Joblog", "a", "2026-03-16T08:00:00Z")]);
+    never(&[deletion("Joblog", "a", "2026-03-16T08:00:00Z"), joblog.clone()]);
+    // Of another type, or another record.
+    check(&[joblog.clone(), deletion("Samtale", "a", "2026-03-17T08:00:00Z")], "joblog", "2032-03-17");
+    check(&[joblog, deletion("Joblog", "b", "2026-03-17T08:00:00Z")], "joblog", "2032-03-17");
+}
+
+#[test]
+fn what_was_expected() {
+    let expected = |life: &Life, id: &str, on: &str| life.view().expected("Fravaer", &external(id), day(on));
+    let mut life = Life::of(&[record("Fravaer", "a", "2021-01-01..2026-03-16"), record("Fravaer", "open", "2021-01-01..")]);
+    assert_eq!(expected(&life, "a", "2032-03-16"), DeletionTold::Early(Some(day("2032-03-17"))));
+    assert_eq!(expected(&life, "a", "2032-03-17"), DeletionTold::Expected);
+    assert_eq!(expected(&life, "open", "2032-03-17"), DeletionTold::Early(None));
+    assert_eq!(expected(&life, "b", "2032-03-17"), DeletionTold::UnknownRecord);
+    life.take_in(&record("Kontaktgruppe", "k", "2020-01-01..2020-12-31"));
+    life.take_in(&record("Tilmelding", "t", "2020-12-31.."));
+    let told = life.view().expected("Kontaktgruppe", &external("k"), day("2032-03-17"));
+    assert_eq!(told, DeletionTold::Blocked(vec![Blocker::Record(external("t"))]));
+}
+
+#[test]
+fn an_order_stands_while_the_record_is_due() {
+    let mut life = Life::of(&[record("Kontaktgruppe", "a", "2021-01-01..2021-12-31")]);
+    let order = Order { due: day("2028-01-01"), first: day("2028-01-01"), asked: day("2028-01-01"), confirmed: true };
+    life.clocks.records[0].order = Some(order);
+    assert_eq!(life.due("2028-01-01"), ["kontaktgruppe a ordered"]);
+    assert_eq!(life.view().next(day("2028-01-01")), Some(day("2028-01-02")), "repeated daily");
+    let schedule = life.schedule.clone();
+    life.clocks.settle(&life.citizen, &schedule, day("2028-01-01"));
+    assert_eq!(life.clocks.records[0].order, Some(order));
+    // What blocks it is heard of late.
+    life.take_in(&record("Fravaer", "f", "2021-12-31.."));
+    life.clocks.settle(&life.citizen, &schedule, day("2028-01-01"));
+    assert_eq!(life.clocks.records[0].order, None);
+    assert_eq!(life.due("2028-01-01"), ["kontaktgruppe a <f"]);
+    assert_eq!(life.clocks.next, None);
+}
+
+#[test]
+fn tombstones_are_bounded_and_go() {
+    let mut life = Life::of(&[]);
+    for at in 0..200 {
+        life.take_in(&deletion("Joblog", &format!("r{at}"), "2026-03-16T08:00:00Z"));
+    }
+    assert_eq!(life.clocks.tombstones.len(), 64);
+    assert!(!life.clocks.has_retained());
+    let expiry = life.clocks.next_expiry().expect("some stand");
+    assert_eq!(expiry, day("2026-04-13"));
+    life.clocks.expire(expiry.previous());
+    assert_eq!(life.clocks.tombstones.len(), 64);
+    life.clocks.expire(expiry);
+    assert!(life.clocks.is_empty());
+}
+
+#[test]
+fn two_numbers_become_one_person() {
+    let (now, later) = (moment("2026-03-16T08:00:00Z"), Moment(moment("2026-03-16T08:00:00Z").0 + 1));
+    let mut one = Life::of(&[record("Kontaktgruppe", "a", "2020-01-01..2020-12-31"), record("Joblog", "gone", "..")]);
+    let other = Life::of(&[
+        record("Fravaer", "f", "2020-06-01..2020-06-30"),
+        at("2026-03-17T08:00:00Z", record("Kontaktgruppe", "a", "2020-01-01..2021-01-31")),
+        deletion("Joblog", "gone", "2026-03-17T08:00:00Z"),
+        event("h", 9, Change::Created, "..", Content::HandedOver { area: "fravaer".into() }),
+    ]);
+    assert!(now < later);
+    one.clocks.absorb(&other.clocks);
+    assert_eq!(one.due("2027-01-01"), ["fravaer f"]);
+    assert_eq!(one.due("2027-02-01"), ["kontaktgruppe a <f", "fravaer f"]);
+    assert!(one.clocks.was_handed_over("fravaer"));
+    assert_eq!(one.clocks.records.len(), 2);
+}

@@ -1,0 +1,93 @@
+//! `GET /api/v1/retention/due`
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::{Query, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Shared;
+use super::problem::{Problem, store_failed};
+use crate::app::now;
+use crate::core::ids::CitizenId;
+use crate::core::time::Day;
+use crate::ops::{self, DuePage};
+
+/// What can be asked of what is due.
+#[derive(Debug, Deserialize)]
+pub struct Asked {
+    as_of: Option<String>,
+    /// Asks for one page, and says where it begins; empty for the first.
+    cursor: Option<String>,
+}
+
+/// What would be due on a day, and what is blocked by what: everything as one
+/// array, written while it is read; or page by page when a cursor is sent. The
+/// writer looks at a few hundred citizens at a time, and does other things
+/// between.
+pub async fn due(State(server): State<Shared>, Query(asked): Query<Asked>) -> Result<Response, Problem> {
+    let as_of = match asked.as_of.as_deref() {
+        None | Some("") => Day::in_copenhagen(now()),
+        Some(text) => Day::parse(text).map_err(|malformed| Problem::new(400, "as_of: not a day").detail(malformed.expected))?,
+    };
+    if let Some(cursor) = asked.cursor.as_deref() {
+        let after = match cursor {
+            "" => None,
+            cursor => Some(CitizenId(cursor.parse().map_err(|_| Problem::new(400, "this cursor is not one of ours"))?)),
+        };
+        let page = page(&server, as_of, after).await?;
+        let items: Vec<Value> = page.items.iter().map(ops::due_json).collect();
+        let next = page.next.map(|next| next.0.to_string());
+        return Ok(Json(json!({ "items": items, "next_cursor": next })).into_response());
+    }
+    // The first page before the answer begins, so that a failure still has a status.
+    let first = page(&server, as_of, None).await?;
+    let pages = stream::unfold(Next::First(server, as_of, first), |next| async move {
+        let (server, as_of, page, mut text) = match next {
+            Next::First(server, as_of, page) => (server, as_of, page, String::from("[")),
+            Next::After(server, as_of, after, separator) => match self::page(&server, as_of, Some(after)).await {
+                Ok(page) => (server, as_of, page, separator.to_owned()),
+                // Cut short on purpose: an array without its end is no answer.
+                Err(_) => return None,
+            },
+            Next::Done => return None,
+        };
+        let items: Vec<String> = page.items.iter().map(|due| ops::due_json(due).to_string()).collect();
+        let is_empty = items.is_empty();
+        if is_empty && text == "," {
+            text.clear();
+        }
+        text.push_str(&items.join(","));
+        let next = match page.next {
+            Some(after) => {
+                let separator = if text.is_empty() || text == "[" { "" } else { "," };
+                Next::After(server, as_of, after, separator)
+            }
+            None => {
+                text.push(']');
+                Next::Done
+            }
+        };
+        Some((Ok::<_, Infallible>(Bytes::from(text)), next))
+    });
+    Ok(([(header::CONTENT_TYPE, "application/json")], Body::from_stream(pages)).into_response())
+}
+
+/// What of the array is still to be written.
+enum Next {
+    First(Shared, Day, DuePage),
+    After(Shared, Day, CitizenId, &'static str),
+    Done,
+}
+
+async fn page(server: &Shared, as_of: Day, after: Option<CitizenId>) -> Result<DuePage, Problem> {
+    let schedule = Arc::clone(server.rules.borrow().schedule());
+    let page = server.writer.ask(move |access| ops::due_page(access.records, &schedule, as_of, after)).await?;
+    page.map_err(|error| store_failed(&error))
+}

@@ -1,0 +1,240 @@
+//! What is kept of a citizen's records: pages of clocks, and the rest.
+
+use std::sync::Arc;
+
+use crate::core::event::{Details, Owner};
+use crate::core::retention::{Clock, Element, Handover, Order, Stamp, Tombstone};
+
+use super::bytes::{Input, Output, Undecodable};
+use super::parts::{self, put_option};
+
+type Read<T> = Result<T, Undecodable>;
+
+/// The types that rules of the shipped file name, written as their place here
+/// plus one. Part of the format: only ever added to, at the end.
+const ENTITIES: [&str; 23] = [
+    "JoblogDokument",
+    "Joblog",
+    "AndenLog",
+    "Persongruppemarkering",
+    "Helbredsbegraensning",
+    "Tilmelding",
+    "Kontaktgruppe",
+    "Personkategori",
+    "Dialogbesked",
+    "HuskeserviceAbonnement",
+    "Fravaer",
+    "Samtale",
+    "Jobsoegningskrav",
+    "Plan",
+    "Aktivitet",
+    "Integrationskontrakt",
+    "MinPlanVersion",
+    "BevillingAfYdelse",
+    "Efterloensbevis",
+    "Dagpengetaeller",
+    "Ydelseskort",
+    "EoesDagpenge",
+    "Feriedagpenge",
+];
+
+/// Which of the optional parts of a clock follow.
+mod has {
+    pub(super) const OWNER: u16 = 1;
+    pub(super) const STATE_OWNED: u16 = 1 << 1;
+    pub(super) const ABSENCE: u16 = 1 << 2;
+    pub(super) const COMPANY: u16 = 1 << 3;
+    pub(super) const WITH_COMPANY: u16 = 1 << 4;
+    pub(super) const ANSWERED: u16 = 1 << 5;
+    pub(super) const SENT: u16 = 1 << 6;
+    pub(super) const UPDATED: u16 = 1 << 7;
+    pub(super) const CASE_CLOSED: u16 = 1 << 8;
+    pub(super) const MONTH_END: u16 = 1 << 9;
+    pub(super) const LATER_VERSION: u16 = 1 << 10;
+    pub(super) const ELEMENTS: u16 = 1 << 11;
+    pub(super) const ELEMENT_GONE: u16 = 1 << 12;
+    pub(super) const ORDER: u16 = 1 << 13;
+    pub(super) const CONFIRMED: u16 = 1 << 14;
+    pub(super) const ALL: u16 = (1 << 15) - 1;
+}
+
+/// What of the clocks is not of one record.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(in crate::store) struct Rest {
+    pub tombstones: Vec<Tombstone>,
+    pub handovers: Vec<Handover>,
+}
+
+/// Appends a page of clocks.
+pub(in crate::store) fn encode_clocks(clocks: &[Clock], out: &mut Vec<u8>) {
+    out.u8(super::VERSION);
+    out.varint(clocks.len() as u64);
+    for clock in clocks {
+        put_clock(out, clock);
+    }
+}
+
+/// Reverses [`encode_clocks`].
+pub(in crate::store) fn decode_clocks(bytes: &[u8]) -> Read<Vec<Clock>> {
+    let input = &mut Input::versioned(bytes, "a page of retention clocks")?;
+    let clocks = (0..input.count()?).map(|_| clock(input)).collect::<Read<_>>()?;
+    input.end()?;
+    Ok(clocks)
+}
+
+/// Appends what is not of one record.
+pub(in crate::store) fn encode_rest(rest: &Rest, out: &mut Vec<u8>) {
+    out.u8(super::VERSION);
+    out.varint(rest.tombstones.len() as u64);
+    for tombstone in &rest.tombstones {
+        put_entity(out, &tombstone.entity);
+        parts::put_external_id(out, &tombstone.external_id);
+        put_stamps(out, tombstone.first_at, tombstone.newest);
+        parts::put_day(out, tombstone.deleted);
+        parts::put_moment(out, tombstone.noted);
+    }
+    out.varint(rest.handovers.len() as u64);
+    for handover in &rest.handovers {
+        out.text(&handover.area);
+        put_stamp(out, handover.newest);
+        out.u8(u8::from(handover.holds));
+    }
+}
+
+/// Reverses [`encode_rest`].
+pub(in crate::store) fn decode_rest(bytes: &[u8]) -> Read<Rest> {
+    let input = &mut Input::versioned(bytes, "the rest of retention clocks")?;
+    let tombstones = (0..input.count()?)
+        .map(|_| {
+            let (entity, external_id) = (entity(input)?, parts::external_id(input)?);
+            let (first_at, newest) = stamps(input)?;
+            Ok(Tombstone { entity, external_id, first_at, newest, deleted: parts::day(input)?, noted: parts::moment(input)? })
+        })
+        .collect::<Read<_>>()?;
+    let handovers = (0..input.count()?)
+        .map(|_| Ok(Handover { area: input.text()?, newest: stamp(input)?, holds: input.flag()? }))
+        .collect::<Read<_>>()?;
+    input.end()?;
+    Ok(Rest { tombstones, handovers })
+}
+
+fn put_clock(out: &mut Vec<u8>, clock: &Clock) {
+    let Details { owner, absence, with_company, answered, sent, updated, case_closed, month_end, elements: _ } = &clock.details;
+    let parts = [
+        (owner.is_some(), has::OWNER),
+        (*owner == Some(Owner::State), has::STATE_OWNED),
+        (absence.is_some(), has::ABSENCE),
+        (with_company.is_some(), has::COMPANY),
+        (*with_company == Some(true), has::WITH_COMPANY),
+        (answered.is_some(), has::ANSWERED),
+        (sent.is_some(), has::SENT),
+        (updated.is_some(), has::UPDATED),
+        (case_closed.is_some(), has::CASE_CLOSED),
+        (month_end.is_some(), has::MONTH_END),
+        (clock.has_later_version, has::LATER_VERSION),
+        (!clock.elements.is_empty(), has::ELEMENTS),
+        (clock.element_gone.is_some(), has::ELEMENT_GONE),
+        (clock.order.is_some(), has::ORDER),
+        (clock.order.is_some_and(|order| order.confirmed), has::CONFIRMED),
+    ];
+    out.u16(parts.iter().filter(|(present, _)| *present).fold(0, |all, (_, part)| all | part));
+    put_entity(out, &clock.entity);
+    parts::put_external_id(out, &clock.external_id);
+    put_stamps(out, clock.first_at, clock.newest);
+    parts::put_period(out, clock.period);
+    if let Some(absence) = absence {
+        out.signed(*absence);
+    }
+    for day in [answered, sent, updated, case_closed, month_end].into_iter().flatten() {
+        parts::put_day(out, *day);
+    }
+    if !clock.elements.is_empty() {
+        out.varint(clock.elements.len() as u64);
+        for element in &clock.elements {
+            parts::put_external_id(out, &element.external_id);
+            put_option(out, element.deleted, parts::put_day);
+        }
+    }
+    if let Some(day) = clock.element_gone {
+        parts::put_day(out, day);
+    }
+    if let Some(order) = clock.order {
+        [order.due, order.first, order.asked].into_iter().for_each(|day| parts::put_day(out, day));
+    }
+}
+
+fn clock(input: &mut Input<'_>) -> Read<Clock> {
+    let flags = input.u16()?;
+    if flags & !has::ALL != 0 {
+        return input.fail();
+    }
+    let has = |part| flags & part != 0;
+    let (entity, external_id) = (entity(input)?, parts::external_id(input)?);
+    let (first_at, newest) = stamps(input)?;
+    let period = parts::period(input)?;
+    let absence = has(has::ABSENCE).then(|| input.signed()).transpose()?;
+    let mut day = |part| if has(part) { parts::day(input).map(Some) } else { Ok(None) };
+    let details = Details {
+        owner: has(has::OWNER).then_some(if has(has::STATE_OWNED) { Owner::State } else { Owner::Municipal }),
+        absence,
+        with_company: has(has::COMPANY).then_some(has(has::WITH_COMPANY)),
+        answered: day(has::ANSWERED)?,
+        sent: day(has::SENT)?,
+        updated: day(has::UPDATED)?,
+        case_closed: day(has::CASE_CLOSED)?,
+        month_end: day(has::MONTH_END)?,
+        elements: None,
+    };
+    let elements = if has(has::ELEMENTS) { input.count()? } else { 0 };
+    let elements = (0..elements)
+        .map(|_| Ok(Element { external_id: parts::external_id(input)?, deleted: input.option(parts::day)? }))
+        .collect::<Read<Vec<_>>>()?;
+    let element_gone = if has(has::ELEMENT_GONE) { Some(parts::day(input)?) } else { None };
+    let order = if has(has::ORDER) {
+        let (due, first, asked) = (parts::day(input)?, parts::day(input)?, parts::day(input)?);
+        Some(Order { due, first, asked, confirmed: has(has::CONFIRMED) })
+    } else {
+        None
+    };
+    let has_later_version = has(has::LATER_VERSION);
+    Ok(Clock { entity, external_id, first_at, newest, period, details, has_later_version, elements, element_gone, order })
+}
+
+fn put_entity(out: &mut Vec<u8>, entity: &str) {
+    match ENTITIES.iter().position(|known| *known == entity) {
+        Some(at) => out.u8(at as u8 + 1),
+        None => {
+            out.u8(0);
+            out.text(entity);
+        }
+    }
+}
+
+fn entity(input: &mut Input<'_>) -> Read<Arc<str>> {
+    match input.u8()?.checked_sub(1) {
+        None => input.text(),
+        Some(at) => ENTITIES.get(usize::from(at)).map(|name| (*name).into()).ok_or(input.error()),
+    }
+}
+
+fn put_stamp(out: &mut Vec<u8>, stamp: Stamp) {
+    parts::put_moment(out, stamp.at);
+    out.u8(stamp.change);
+    parts::put_mark(out, &stamp.mark);
+}
+
+fn stamp(input: &mut Input<'_>) -> Read<Stamp> {
+    Ok(Stamp { at: parts::moment(input)?, change: input.u8()?, mark: parts::mark(input)? })
+}
+
+/// Appends the earliest and the newest registration, mostly the same instant.
+fn put_stamps(out: &mut Vec<u8>, first_at: crate::core::time::Moment, newest: Stamp) {
+    put_stamp(out, newest);
+    out.signed(newest.at.0.wrapping_sub(first_at.0));
+}
+
+fn stamps(input: &mut Input<'_>) -> Read<(crate::core::time::Moment, Stamp)> {
+    let newest = stamp(input)?;
+    let before = input.signed()?;
+    Ok((crate::core::time::Moment(newest.at.0.wrapping_sub(before)), newest))
+}

@@ -67,7 +67,7 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
 const LAYERS: [&[&str]; 5] = [
     &["ids", "time"],
     &["audit", "event", "policy", "schedule"],
-    &["causes", "citizen", "holds", "outbox", "replay", "retention", "retry", "routing"],
+    &["causes", "citizen", "holds", "outbox", "replay", "retention", "retry", "routing", "trace"],
     &["records", "lanes", "erasure"],
     &["engine", "invariants", "samples"],
 ];

@@ -105,7 +105,7 @@ pub enum Command {
     Recipients(RecipientsArguments),
     /// Shows lanes that are stuck; parks and releases them.
     Lanes(LanesArguments),
-    /// Shows everything that happened with an event, and why.
+    /// Shows everything that happened with an event or a delivery, and why.
     Trace(TraceArguments),
     /// Forgets a citizen, whose personnummer comes by standard input.
     Erase(EraseArguments),
@@ -543,7 +543,9 @@ pub enum LanesCommand {
 /// `trace`
 #[derive(Debug, Args)]
 pub struct TraceArguments {
-    /// The event's id, which is the WSB's correlation_id.
+    /// The event's id, which is the WSB's correlation_id; or the delivery's, which
+    /// is its message_id.
+    #[arg(value_name = "EVENT|DELIVERY-ID")]
     pub event: String,
     /// How the answer is written.
     #[arg(long, value_enum, default_value_t = Format::Table)]

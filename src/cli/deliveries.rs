@@ -1,9 +1,9 @@
-//! `wsb-broker deliveries` and `trace`: what a running broker knows.
+//! `wsb-broker deliveries`: what a running broker knows.
 
 use serde_json::{Value, json};
 
 use super::admin::Admin;
-use super::args::{Common, DeliveriesArguments, DeliveriesCommand, Format, Selecting, TraceArguments};
+use super::args::{Common, DeliveriesArguments, DeliveriesCommand, Format, Selecting};
 use super::exit::{Exit, Failure};
 use super::terminal::{cell, table};
 
@@ -102,59 +102,4 @@ impl Selecting {
             .collect::<serde_json::Map<_, _>>()
             .into()
     }
-}
-
-pub fn trace(common: &Common, arguments: &TraceArguments) -> Result<Exit, Failure> {
-    let traced = Admin::new(common)?.get(&format!("/events/{}/trace", escaped(&arguments.event)))?;
-    match arguments.format {
-        Format::Json => println!("{traced}"),
-        Format::Table => print!("{}", traced_for_people(&traced)),
-    }
-    Ok(Exit::Ok)
-}
-
-fn traced_for_people(traced: &Value) -> String {
-    let mut lines = Vec::new();
-    let by = |because: &Value| match because["registration"]["external_id"].as_str() {
-        Some(record) => format!(
-            "rule {}, by record {record} registered {}",
-            cell(&because["audience"]),
-            cell(&because["registration"]["registered_at"])
-        ),
-        None => format!("rule {}", cell(&because["audience"])),
-    };
-    for event in traced["events"].as_array().into_iter().flatten() {
-        lines.push(format!("{} {} from {}", cell(&event["entity"]), cell(&event["event_id"]), cell(&event["source"])));
-        lines.push(format!("  registered {}", cell(&event["registered_at"])));
-        lines.push(format!("  taken in   {}", cell(&event["taken_in_at"])));
-        for delivery in event["deliveries"].as_array().into_iter().flatten() {
-            let reason = delivery["reason"].as_str().map(|reason| format!(" ({reason})")).unwrap_or_default();
-            lines.push(format!(
-                "  {}: {}{reason}, attempts {}",
-                cell(&delivery["recipient"]),
-                cell(&delivery["state"]),
-                cell(&delivery["attempts"])
-            ));
-            // A delivery that ended without having been chosen at intake.
-            let took_over = "took over from a recipient that was no longer entitled".to_owned();
-            lines.push(format!("    {}", if delivery["because"].is_null() { took_over } else { by(&delivery["because"]) }));
-            for failure in delivery["failures"].as_array().into_iter().flatten() {
-                lines.push(format!(
-                    "    {} attempt failed: {} {}",
-                    cell(&failure["at"]),
-                    cell(&failure["outcome"]),
-                    cell(&failure["code"])
-                ));
-            }
-            if let Some(at) = delivery["last_at"].as_str() {
-                lines.push(format!("    {at} {}", cell(&delivery["state"])));
-            }
-        }
-        for left_out in event["left_out"].as_array().into_iter().flatten() {
-            let who = left_out["recipient"].as_str().unwrap_or("nobody");
-            lines.push(format!("  {who}: not sent ({}), {}", cell(&left_out["reason"]), by(left_out)));
-        }
-    }
-    lines.push(String::new());
-    lines.join("\n")
 }

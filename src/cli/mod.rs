@@ -24,6 +24,7 @@ mod run;
 mod terminal;
 mod token;
 mod topology;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -60,8 +61,8 @@ fn act(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Deliveries(arguments) => deliveries::deliveries(&common, &arguments),
         Command::Recipients(arguments) => lanes::recipients(&common, &arguments),
         Command::Lanes(arguments) => lanes::lanes(&common, &arguments),
-        Command::Trace(arguments) => deliveries::trace(&common, &arguments),
         Command::Retention(arguments) => retention::retention(&common, &arguments),
+        Command::Trace(arguments) => trace::trace(&common, &arguments),
         Command::Replays(arguments) => replays::replays(&common, &arguments),
         Command::Erase(arguments) => erase::erase(&common, &arguments),
         Command::Backup(arguments) => backup::backup(&common, &arguments),

@@ -27,3 +27,4 @@ pub mod routing;
 pub(crate) mod samples;
 pub mod schedule;
 pub mod time;
+pub mod trace;

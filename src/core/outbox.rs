@@ -199,8 +199,9 @@ pub struct Attempt {
     pub code: u16,
 }
 
-/// How many of the latest failed attempts a delivery remembers.
-pub const REMEMBERED_ATTEMPTS: usize = 16;
+/// How many of the latest failed attempts a delivery remembers: all of them
+/// within the 72 hours after which the defaults give it up.
+pub const REMEMBERED_ATTEMPTS: usize = 100;
 
 /// An unfinished delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -361,11 +362,11 @@ mod tests {
     #[test]
     fn only_the_latest_attempts_are_remembered() {
         let mut delivery = pending();
-        for at in 0..100 {
+        for at in 0..150 {
             delivery = delivery.failed(Attempt { at: Moment(at), ..FAILED }, Moment(0));
         }
-        assert_eq!(delivery.attempts, 100);
+        assert_eq!(delivery.attempts, 150);
         let remembered: Vec<i64> = delivery.failures.iter().map(|attempt| attempt.at.0).collect();
-        assert_eq!(remembered, (84..100).collect::<Vec<_>>());
+        assert_eq!(remembered, (50..150).collect::<Vec<_>>());
     }
 }

@@ -12,13 +12,14 @@ use super::citizen::Citizen;
 use super::event::Event;
 use super::holds::{Held, Hold};
 use super::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
-use super::outbox::{Because, Delivery, End};
+use super::outbox::{Attempt, Because, Delivery, End};
 use super::policy::Domain;
 use super::replay::{Replay, ReplayId};
 
 use super::retention::Clocks;
 use super::routing::LeftOut;
 use super::time::{Day, Moment};
+use super::trace::{Step, Traced};
 
 /// An event as it was taken in, with everything that was decided about it. Goes
 /// to the journal: the duplicate horizon, the trace, and the deliveries that
@@ -137,6 +138,19 @@ pub enum Change {
     },
     /// A replay is forgotten, with all it had selected.
     DropReplay(ReplayId),
+    /// Something happened to a delivery that its trace has to tell.
+    Trace {
+        /// Which.
+        key: DeliveryKey,
+        /// About whom.
+        citizen: CitizenId,
+        /// The delivery's id.
+        id: WsbId,
+        /// When.
+        at: Moment,
+        /// What.
+        step: Step,
+    },
     /// Somebody did something: the next entry of the audit log, in the same group
     /// as what was done.
     Audit {
@@ -355,6 +369,8 @@ pub struct Ended {
     pub attempts: u32,
     /// When.
     pub at: Moment,
+    /// The latest failed attempts; none are known of one that never had a row.
+    pub failures: Vec<Attempt>,
     /// How often an operator had it sent again.
     pub replays: u32,
     /// When it had been delivered before the latest of those.
@@ -407,6 +423,13 @@ pub trait Archive: Records {
     /// # Errors
     /// When the store cannot be read.
     fn audit_extent(&mut self) -> Result<Extent, Self::Error>;
+
+    /// Returns what happened to the deliveries of an event besides attempts and
+    /// ends, in order.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn steps(&mut self, seq: EventSeq) -> Result<Vec<Traced>, Self::Error>;
 
     /// Returns an event as it was taken in.
     ///

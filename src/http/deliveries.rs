@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::access::Principal;
-use super::audit::{audit, reason};
+use super::audit::reason;
 use super::extract::{Body, Path, Query};
 use super::problem::{Problem, store_failed};
 use crate::core::audit::Action;
 use crate::core::ids::{Recipient, WsbId};
 use crate::core::time::Moment;
-use crate::ops::{self, DiscardError, Filter, StateFilter};
+use crate::ops::{self, DiscardError, Filter, StateFilter, Told};
 
 /// What can be asked of a list.
 #[derive(Debug, Default, Deserialize)]
@@ -106,9 +106,9 @@ pub async fn list(State(server): State<Shared>, principal: Principal, Query(aske
 /// `GET /api/v1/deliveries/{id}`
 pub async fn show(State(server): State<Shared>, principal: Principal, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
     let id = WsbId::parse(&id).map_err(|malformed| Problem::new(400, "id: not understood").detail(malformed.expected))?;
-    let shown = server.writer.ask(move |access| ops::delivery(access.records, id)).await?;
+    let told = Told { only: principal.scope() };
+    let shown = server.writer.ask(move |access| ops::delivery(access.records, id, told)).await?;
     let shown = shown.map_err(|error| store_failed(&error))?;
-    let shown = shown.filter(|one| principal.scope().is_none_or(|own| one["recipient"] == own.to_string()));
     shown.map(Json).ok_or_else(|| Problem::new(404, "no delivery has that id"))
 }
 
@@ -147,13 +147,8 @@ pub async fn discard(
 ) -> Result<Json<Value>, Problem> {
     let id = WsbId::parse(&id).map_err(|malformed| Problem::new(400, "id: not understood").detail(malformed.expected))?;
     let deed = principal.does(Action::DeliveryDiscarded, &id.to_string()).because(reason(&body.why)?);
-    let discarded = server
-        .writer
-        .ask(move |access| {
-            ops::discard_delivery(access.engine, access.records, id, access.now, access.out)?;
-            audit(access, deed).map_err(DiscardError::Store)
-        })
-        .await?;
+    let discarded =
+        server.writer.ask(move |access| ops::discard_delivery(access.engine, access.records, id, deed, access.now, access.out)).await?;
     match discarded {
         Ok(()) => {
             // The reason is a person's words and may name somebody: it is not logged.
@@ -168,8 +163,8 @@ pub async fn discard(
 
 /// `GET /api/v1/events/{event_id}/trace`
 pub async fn trace(State(server): State<Shared>, principal: Principal, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    let recipients: Vec<Recipient> = server.rules.borrow().recipients().map(|rule| rule.recipient).collect();
-    let traced = server.writer.ask(move |access| ops::trace(access.records, &recipients, &id, principal.scope())).await?;
+    let told = Told { only: principal.scope() };
+    let traced = server.writer.ask(move |access| ops::trace(access.records, &id, told)).await?;
     let traced = traced.map_err(|error| store_failed(&error))?;
     traced.map(Json).ok_or_else(|| Problem::new(404, "no event of that id is known"))
 }

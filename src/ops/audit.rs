@@ -4,8 +4,10 @@
 use serde_json::{Value, json};
 
 use crate::core::audit::{Deed, Entry, Extent, Hash, Inspection, Order, Soundness};
+use crate::core::ids::{DeliveryKey, WsbId};
 use crate::core::records::{Archive, Change, Records};
 use crate::core::time::Moment;
+use crate::core::trace::Step;
 
 /// Notes what somebody does, to be committed with it: either both are stored or
 /// neither is.
@@ -14,6 +16,22 @@ use crate::core::time::Moment;
 /// When the change cannot be staged.
 pub fn note<R: Records>(records: &mut R, at: Moment, deed: Deed) -> Result<(), R::Error> {
     records.stage(Change::Audit { at, deed })
+}
+
+/// As [`note`], of what is done to one delivery: its trace tells of it too.
+///
+/// # Errors
+/// When the changes cannot be staged.
+pub fn note_about<R: Archive>(records: &mut R, at: Moment, deed: Deed, key: DeliveryKey, id: WsbId) -> Result<(), R::Error> {
+    let citizen = match records.delivery(key)? {
+        Some(row) => Some(row.citizen),
+        None => records.admission(key.seq)?.map(|admission| admission.citizen),
+    };
+    if let Some(citizen) = citizen {
+        let step = Step::Acted { action: deed.action, who: deed.who.clone() };
+        records.stage(Change::Trace { key, citizen, id, at, step })?;
+    }
+    note(records, at, deed)
 }
 
 /// The longest reason, in characters.

@@ -3,6 +3,9 @@
 
 use serde_json::{Value, json};
 
+use super::audit::note_about;
+use super::trace::key_of;
+use crate::core::audit::Deed;
 use crate::core::engine::{Discarded, Engine, Output};
 use crate::core::ids::{DeliveryKey, EventSeq, Recipient, WsbId};
 use crate::core::outbox::{Because, Delivery, End, State};
@@ -266,7 +269,7 @@ pub enum DiscardError<E: std::error::Error + 'static> {
     Store(#[source] E),
 }
 
-/// Gives a delivery up for good. The caller commits.
+/// Gives a delivery up for good, and notes who does. The caller commits.
 ///
 /// # Errors
 /// When there is no such delivery, it is too late, or the store fails.
@@ -274,12 +277,13 @@ pub fn discard_delivery<R: Archive>(
     engine: &mut Engine,
     records: &mut R,
     id: WsbId,
+    deed: Deed,
     now: Moment,
     out: &mut Output,
 ) -> Result<(), DiscardError<R::Error>> {
     let key = key_of(records, id).map_err(DiscardError::Store)?.ok_or(DiscardError::Unknown)?;
     match engine.discard(key, records, now, out).map_err(DiscardError::Store)? {
-        Discarded::Withdrawn => Ok(()),
+        Discarded::Withdrawn => note_about(records, now, deed, key, id).map_err(DiscardError::Store),
         Discarded::TooLate => Err(DiscardError::TooLate),
     }
 }
@@ -292,7 +296,7 @@ fn reason_of(state: &State) -> Option<&'static str> {
     }
 }
 
-fn item(delivery: &Delivery) -> Value {
+pub(super) fn item(delivery: &Delivery) -> Value {
     let (state, next_at, last_at) = match &delivery.state {
         State::Pending => ("pending", None, None),
         State::Retrying { next_at, .. } => ("retrying", Some(*next_at), delivery.failures.last().map(|attempt| attempt.at)),
@@ -324,60 +328,7 @@ pub(super) fn because_json(because: &Because) -> Value {
     })
 }
 
-/// Returns one delivery with its attempts and the decision behind it; `None` if
-/// there never was one of that id, or nothing of it is left.
-///
-/// # Errors
-/// When the store cannot be read.
-pub fn delivery<R: Archive>(records: &mut R, id: WsbId) -> Result<Option<Value>, R::Error> {
-    let Some(key) = key_of(records, id)? else { return Ok(None) };
-    describe(records, key)
-}
-
-/// Returns the delivery that an id stands for. One that took over from another
-/// is not among those that were decided with its event, and is looked for where
-/// unfinished ones are listed, as far as one call may look.
-pub(super) fn key_of<R: Archive>(records: &mut R, id: WsbId) -> Result<Option<DeliveryKey>, R::Error> {
-    if let Some(key) = records.delivery_by_id(id)? {
-        return Ok(Some(key));
-    }
-    for dead in [true, false] {
-        let mut after = None;
-        for _ in 0..LOOKED_AT / super::PAGE {
-            let rows = records.row_page(dead, None, after, super::PAGE)?;
-            if let Some(found) = rows.iter().find(|row| row.id() == id) {
-                return Ok(Some(found.key));
-            }
-            after = rows.last().map(|row| row.key);
-            if rows.len() < super::PAGE {
-                break;
-            }
-        }
-    }
-    Ok(None)
-}
-
-fn describe<R: Archive>(records: &mut R, key: DeliveryKey) -> Result<Option<Value>, R::Error> {
-    if let Some(row) = records.delivery(key)? {
-        let mut value = item(&row);
-        value["because"] = because_json(&row.because);
-        value["failures"] = row
-            .failures
-            .iter()
-            .map(|attempt| json!({ "at": attempt.at.to_string(), "outcome": attempt.failure.name(), "code": attempt.code }))
-            .collect();
-        return Ok(Some(value));
-    }
-    let Some(admission) = records.admission(key.seq)? else { return Ok(None) };
-    let because = admission.deliveries.iter().find(|(recipient, _)| *recipient == key.recipient).map(|(_, because)| because_json(because));
-    let ended = records.ended(key)?;
-    if because.is_none() && ended.is_none() {
-        return Ok(None);
-    }
-    Ok(Some(finished(&admission, key, because, ended)))
-}
-
-fn finished(admission: &Admission, key: DeliveryKey, because: Option<Value>, ended: Option<Ended>) -> Value {
+pub(super) fn finished(admission: &Admission, key: DeliveryKey, because: Option<Value>, ended: Option<Ended>) -> Value {
     let (state, reason) = match ended.as_ref().map(|ended| ended.end) {
         None => ("pending", None),
         Some(End::Delivered) => ("delivered", None),
@@ -398,47 +349,4 @@ fn finished(admission: &Admission, key: DeliveryKey, because: Option<Value>, end
         "next_at": Value::Null,
         "because": because,
     })
-}
-
-/// Returns everything that happened with an event; `None` if none of that id is
-/// known any more. `recipients` are all there are: one that took over from
-/// another after the event was taken in is found by asking. Of what concerns
-/// others than `only`, nothing is told.
-///
-/// # Errors
-/// When the store cannot be read.
-pub fn trace<R: Archive>(
-    records: &mut R,
-    recipients: &[Recipient],
-    event_id: &str,
-    only: Option<Recipient>,
-) -> Result<Option<Value>, R::Error> {
-    let told = |recipient: Recipient| only.is_none_or(|only| only == recipient);
-    let mut events = Vec::new();
-    for seq in records.events_by_id(event_id)? {
-        let Some(admission) = records.admission(seq)? else { continue };
-        let mut deliveries = Vec::new();
-        let chosen = admission.deliveries.iter().map(|(recipient, _)| *recipient);
-        let took_over = recipients.iter().copied().filter(|recipient| admission.deliveries.iter().all(|(chosen, _)| chosen != recipient));
-        for recipient in chosen.chain(took_over).filter(|recipient| told(*recipient)) {
-            deliveries.extend(describe(records, DeliveryKey { recipient, seq })?);
-        }
-        let left_out = admission.left_out.iter().filter(|left_out| only.is_none() || left_out.recipient.is_some_and(told));
-        let left_out: Vec<Value> = left_out.map(super::explain::left_out_json).collect();
-        if only.is_some() && deliveries.is_empty() && left_out.is_empty() {
-            continue;
-        }
-        events.push(json!({
-            "event_id": &*admission.event.id,
-            "source": &*admission.event.source,
-            "entity": &*admission.event.entity,
-            "change_type": admission.event.change.number(),
-            "external_id": admission.event.external_id.as_str(),
-            "registered_at": admission.event.registered.at.to_string(),
-            "taken_in_at": admission.at.to_string(),
-            "deliveries": deliveries,
-            "left_out": left_out,
-        }));
-    }
-    Ok((!events.is_empty()).then(|| json!({ "event_id": event_id, "events": events })))
 }

@@ -11,9 +11,10 @@ mod lanes;
 mod quarantine;
 mod replay;
 mod retention;
+mod trace;
 
-pub use audit::{AuditFilter, WhyRefused, audit_extent, audit_json, audit_page, inspect, note, reason, verify_audit};
-pub use deliveries::{Cursor, DiscardError, Filter, StateFilter, deliveries, delivery, discard_delivery, trace};
+pub use audit::{AuditFilter, WhyRefused, audit_extent, audit_json, audit_page, inspect, note, note_about, reason, verify_audit};
+pub use deliveries::{Cursor, DiscardError, Filter, StateFilter, deliveries, discard_delivery};
 pub use erase::{EraseError, Erasure, erase, erasure, parse_number};
 pub use explain::{ExplainError, Explained, explain, explained_json};
 pub use import::{ImportError, Imported, import};
@@ -21,6 +22,7 @@ pub use lanes::{LaneError, delivery_groups, park_lane, release_lane, would_park,
 pub use quarantine::{QuarantineError, Retried, discard, page, quarantined_json, retry};
 pub use replay::{Replays, Selection, Stage as ReplayStage, replay, select};
 pub use retention::{Calendar, DUE_CITIZENS, Due, DuePage, Month, due_json, due_page};
+pub use trace::{Told, delivery, trace};
 
 /// The most that one page may hold.
 pub const PAGE: usize = 500;

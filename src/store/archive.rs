@@ -6,6 +6,7 @@ use crate::core::audit::{Entry, Extent, Order};
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use crate::core::outbox::Delivery;
 use crate::core::records::{Admission, Archive, Ended, KeptBeside, Lookout, Quarantined};
+use crate::core::trace::Traced;
 
 use super::disk::{Store, indexed_seq};
 use super::error::StoreError;
@@ -34,6 +35,10 @@ impl Archive for Store {
         self.audit_log()
     }
 
+    fn steps(&mut self, seq: EventSeq) -> Result<Vec<Traced>, StoreError> {
+        self.vault.steps(seq)
+    }
+
     fn admission(&mut self, seq: EventSeq) -> Result<Option<Arc<Admission>>, StoreError> {
         Store::admission(self, seq)
     }
@@ -53,7 +58,10 @@ impl Archive for Store {
     }
 
     fn delivery_by_id(&mut self, id: WsbId) -> Result<Option<DeliveryKey>, StoreError> {
-        Ok(self.find_by_wsb_id(id)?.map(|(key, _)| key))
+        match self.find_by_wsb_id(id)? {
+            Some((key, _)) => Ok(Some(key)),
+            None => self.took_over(id),
+        }
     }
 
     fn ended(&mut self, key: DeliveryKey) -> Result<Option<Ended>, StoreError> {
@@ -107,7 +115,7 @@ impl Archive for Store {
 
 impl From<super::codec::Ended> for Ended {
     fn from(ended: super::codec::Ended) -> Self {
-        let super::codec::Ended { end, attempts, at, failures: _, replays, delivered_before } = ended;
-        Self { end, attempts, at, replays, delivered_before }
+        let super::codec::Ended { end, attempts, at, failures, replays, delivered_before } = ended;
+        Self { end, attempts, at, failures, replays, delivered_before }
     }
 }

@@ -18,6 +18,7 @@ use crate::core::records::{Admission, Change, Ended, Fate, Pruned, Quarantined, 
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::Clocks;
 use crate::core::time::{Day, Moment};
+use crate::core::trace::{Step, Traced};
 
 use super::durability::Durability;
 
@@ -82,6 +83,7 @@ struct Contents {
     erased_ids: BTreeSet<WsbId>,
     replays: BTreeMap<ReplayId, Arc<Replay>>,
     selected: BTreeMap<(ReplayId, u32), Arc<[DeliveryKey]>>,
+    steps: BTreeMap<(EventSeq, Moment, u8, Recipient), Step>,
     audit: AuditLog,
     clocks: BTreeMap<CitizenId, Arc<Clocks>>,
     indexed_by: Option<u64>,
@@ -180,6 +182,13 @@ impl MemoryStore {
         self.committed.quarantine.values()
     }
 
+    /// Returns what happened to the deliveries of an event, in order.
+    #[must_use]
+    pub fn steps(&self, seq: EventSeq) -> Vec<Traced> {
+        let steps = self.committed.steps.iter().filter(|((of, ..), _)| *of == seq);
+        steps.map(|((_, at, _, recipient), step)| Traced { recipient: *recipient, at: *at, step: step.clone() }).collect()
+    }
+
     /// Returns entries of the audit log that come after the place `after` in that
     /// order, at most `limit`.
     #[must_use]
@@ -243,6 +252,7 @@ impl Contents {
                     self.marks.remove(&admission.event.mark);
                     self.wsb_ids.retain(|_, key| key.seq != seq);
                     self.finished.retain(|key, _| key.seq != seq);
+                    self.steps.retain(|(of, ..), _| *of != seq);
                 }
             }
         }
@@ -291,12 +301,12 @@ impl Contents {
             Change::Finish { key, citizen, event, had_row, end, attempts, at } => {
                 let row = if had_row { self.remove_row(key) } else { None };
                 self.open.remove(&(key.seq, key.recipient));
-                let (replays, delivered_before) = match (row, self.finished.get(&key)) {
-                    (Some(row), _) => (row.replays, row.delivered_before),
-                    (None, Some(former)) => (former.replays, former.delivered_before),
-                    (None, None) => (0, None),
+                let (failures, replays, delivered_before) = match (row, self.finished.get(&key)) {
+                    (Some(row), _) => (row.failures.clone(), row.replays, row.delivered_before),
+                    (None, Some(former)) => (former.failures.clone(), former.replays, former.delivered_before),
+                    (None, None) => (Vec::new(), 0, None),
                 };
-                self.finished.insert(key, Ended { end, attempts, at, replays, delivered_before });
+                self.finished.insert(key, Ended { end, attempts, at, failures, replays, delivered_before });
                 // One that was attempted at all may have arrived.
                 if end == End::Delivered || attempts > 0 {
                     self.ledger.insert((citizen, event.external_id.clone(), key.recipient));
@@ -314,6 +324,12 @@ impl Contents {
             Change::DropReplay(replay) => {
                 self.replays.remove(&replay);
                 self.selected.retain(|(of, _), _| *of != replay);
+            }
+            Change::Trace { key, citizen: _, id, at, step } => {
+                if let Step::TookOver { .. } = step {
+                    self.wsb_ids.insert(id, key);
+                }
+                self.steps.insert((key.seq, at, step.number(), key.recipient), step);
             }
             Change::Audit { at, deed } => {
                 let log = &mut self.audit;

@@ -30,6 +30,7 @@ mod restore;
 mod rows;
 mod runs;
 mod seal;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod vault;

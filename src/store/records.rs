@@ -212,6 +212,7 @@ impl Records for Store {
                 let ended = Ended { end, attempts, at, failures: Vec::new(), replays: 0, delivered_before: None };
                 self.finish(key, citizen, &event, had_row, ended)
             }
+            Change::Trace { key, citizen, id, at, step } => self.put_step(key, citizen, id, at, &step),
             Change::Audit { at, deed } => self.put_audit(at, deed),
             Change::Erase(citizen) => self.stage_erasure(citizen),
             Change::SetLowWater(seq) => {

@@ -19,6 +19,8 @@
 //! | `T` citizen (4) page (2) | what is kept of the citizen's records, for the deletion rules |
 //! | `U` day (4) citizen (4) | that there may be something to do about them on that day |
 //! | `O` day (4) | how many deletion orders first given on that day are not answered |
+//! | `ts` seq (8) recipient (2) moment (8) kind (1) | what happened to a delivery |
+//! | `ti` fingerprint (8) | the delivery of that id, which took over from another |
 //! | `Q` id (8) | a message in quarantine |
 //! | `K` place of a personnummer (17) id (8) | that the message seems to be about this number |
 //! | `Z` | how much of the list of erased slots the store has seen |
@@ -28,7 +30,7 @@
 //! | `H`, `B`, `R` which (1) run (4) | sorted runs: heading, filter, keys; see `runs` |
 
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Recipient};
-use crate::core::time::Day;
+use crate::core::time::{Day, Moment};
 
 use super::numbering::NumberPlace;
 
@@ -182,6 +184,43 @@ pub(super) fn day_of(bytes: &[u8]) -> Option<Day> {
 pub(super) fn looked_up(key: &[u8]) -> Option<(Day, CitizenId)> {
     let day = day_of(key.get(1..)?)?;
     key.get(5..)?.first_chunk::<4>().map(|slot| (day, CitizenId(u32::from_be_bytes(*slot))))
+}
+
+/// A step of a trace.
+pub(super) fn step(key: DeliveryKey, at: Moment, kind: u8) -> Row<21> {
+    // So that moments before 1970 order before those after.
+    let at = (at.0 as u64) ^ (1 << 63);
+    join(b't', &[b"s", &step_of(key), &at.to_be_bytes(), &[kind]])
+}
+
+/// What the keys of steps of an event begin with.
+pub(super) fn steps(seq: u64) -> Row<10> {
+    join(b't', &[b"s", &seq.to_be_bytes()])
+}
+
+pub(super) fn step_of(key: DeliveryKey) -> [u8; 10] {
+    let mut of = [0; 10];
+    of[..8].copy_from_slice(&key.seq.0.to_be_bytes());
+    of[8..].copy_from_slice(&key.recipient.to_number().to_be_bytes());
+    of
+}
+
+/// Reverses [`step_of`].
+pub(super) fn step_key(of: &[u8]) -> Option<DeliveryKey> {
+    let (seq, rest) = of.split_first_chunk::<8>()?;
+    let recipient = Recipient::from_number(u16::from_be_bytes(*rest.first_chunk()?))?;
+    Some(DeliveryKey { recipient, seq: EventSeq(u64::from_be_bytes(*seq)) })
+}
+
+/// Returns whose delivery a step is of, and when it happened.
+pub(super) fn step_place(key: &[u8]) -> Option<(Recipient, Moment)> {
+    let of = step_key(key.get(2..12)?)?;
+    let at = u64::from_be_bytes(*key.get(12..20)?.first_chunk()?);
+    Some((of.recipient, Moment((at ^ (1 << 63)) as i64)))
+}
+
+pub(super) fn took_over(fingerprint: u64) -> Row<10> {
+    join(b't', &[b"i", &fingerprint.to_be_bytes()])
 }
 
 pub(super) fn quarantined(id: u64) -> Row<9> {

@@ -234,6 +234,7 @@ impl Store {
                 let entry = self.read_audit(seq, key, value)?;
                 demand(entry.seq <= self.audit_log()?.newest, "an entry after the newest")
             }
+            Some(b't') if key.get(1) == Some(&b's') => vault.read_step(key, value).map(drop).map_err(Fault::from),
             // Of runs, checked by themselves; and of whatever keeps its own rows.
             Some(_) => Ok(()),
             None => Err(Fault::Breach("a row without a key".to_owned())),

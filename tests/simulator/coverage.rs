@@ -85,6 +85,7 @@ impl Coverage {
             Change::PutHold(Held::Lane(..), Hold::Over { .. }) => "lane released".to_owned(),
             Change::ForgetHold(_) => "hold forgotten".to_owned(),
             Change::Quarantine(_) => "quarantined".to_owned(),
+            Change::Trace { step, .. } => format!("step {}", step.number()),
             Change::Audit { .. } => "noted what somebody did".to_owned(),
             Change::Release(_) => "released".to_owned(),
             Change::Erase(_) => "erased".to_owned(),

@@ -375,6 +375,7 @@ impl Model {
                 | Change::DropReplay(_)
                 | Change::Quarantine(_)
                 | Change::Audit { .. }
+                | Change::Trace { .. }
                 | Change::Release(_) => {}
             }
         }

@@ -15,6 +15,7 @@ use wsb_broker::core::records::{Admission, Archive, Change, Ended, Fate, KeptBes
 use wsb_broker::core::replay::{Replay, ReplayId};
 use wsb_broker::core::retention::Clocks;
 use wsb_broker::core::time::{Day, Moment};
+use wsb_broker::core::trace::Traced;
 use wsb_broker::store::{Durability, MemoryStore};
 
 #[derive(Default)]
@@ -151,6 +152,9 @@ impl Archive for Watched {
                 && after.is_none_or(|after| row.key > after)
         };
         Ok(self.inner.rows().filter(wanted).take(limit).map(|row| Delivery::clone(row)).collect())
+    }
+    fn steps(&mut self, seq: EventSeq) -> Result<Vec<Traced>, Infallible> {
+        Ok(self.inner.steps(seq))
     }
     fn audit_page(&mut self, order: Order, after: Option<u64>, limit: usize) -> Result<Vec<Entry>, Infallible> {
         Ok(self.inner.audit_page(order, after, limit))

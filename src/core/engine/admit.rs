@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::dispatch::trace;
 use super::{Consumption, Engine, Fact, Output, Stage};
 use crate::core::citizen::{Citizen, Folded};
 use crate::core::event::{Change as Aendring, Content, Event};
@@ -14,6 +15,7 @@ use crate::core::policy::{Audience, Domain, MessageType};
 use crate::core::records::{Admission, Change, Records};
 use crate::core::routing::{Decision, Question, Suppression, told_as};
 use crate::core::time::{Day, Moment};
+use crate::core::trace::Step;
 
 /// How an event comes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,6 +184,7 @@ impl Engine {
     ) -> Result<(), R::Error> {
         for delivery in self.unfinished_about(citizen, records)? {
             if deletion.takes_back(&delivery.event) {
+                trace(&delivery, Step::RecordDeleted { event_id: deletion.id.clone() }, now, records)?;
                 self.withdraw(&delivery, Withdrawal::RecordDeleted, now, records, out)?;
             }
         }

@@ -8,8 +8,9 @@ use crate::core::lanes::Gate;
 use crate::core::outbox::{Because, Death, Delivery, End, State, Withdrawal};
 use crate::core::policy::MessageType;
 use crate::core::records::{Change, Fate, Pruned, Records};
-use crate::core::routing::{Suppression, told_as};
+use crate::core::routing::{LeftOut, Suppression, told_as};
 use crate::core::time::{Day, Moment};
+use crate::core::trace::Step;
 
 /// What was decided about an attempt.
 pub(super) enum Verdict {
@@ -18,11 +19,20 @@ pub(super) enum Verdict {
     /// It is not.
     Withdraw {
         why: Withdrawal,
-        /// Whether it had the citizen, and lost it.
-        lost: bool,
+        /// How it came to that.
+        lost: Loss,
         /// Who is entitled by the same rule instead.
         instead: Vec<(Recipient, Because)>,
     },
+}
+
+/// How a recipient came to lose a delivery.
+#[derive(Default)]
+pub(super) struct Loss {
+    /// Whether it had the citizen, and lost it.
+    citizen: bool,
+    /// What the decision says of it.
+    left_out: Option<LeftOut>,
 }
 
 /// Leave to send, for one attempt.
@@ -84,7 +94,11 @@ impl Engine {
             Verdict::Send(permit) => {
                 let Some(queue) = self.rules.recipient(key.recipient).map(|recipient| Arc::clone(&recipient.queue)) else { return Ok(()) };
                 let Some(delivery) = self.lanes.queue_mut(key.recipient).depart(key.seq) else { return Ok(()) };
+                let anew =
+                    (permit.because.audience, &permit.because.registration) != (delivery.because.audience, &delivery.because.registration);
                 delivery.because = permit.because;
+                let step = anew.then(|| Step::DecidedAnew { because: delivery.because.clone() });
+                let (citizen, id) = (delivery.citizen, delivery.id());
                 out.attempts.push(Outgoing {
                     key,
                     id: delivery.id(),
@@ -97,6 +111,9 @@ impl Engine {
                     decided_at: now,
                 });
                 self.in_flight += 1;
+                if let Some(step) = step {
+                    records.stage(Change::Trace { key, citizen, id, at: now, step })?;
+                }
             }
             Verdict::Withdraw { why, lost, instead } => {
                 let delivery = loaded.delivery.clone();
@@ -125,16 +142,19 @@ impl Engine {
         &mut self,
         delivery: &Delivery,
         why: Withdrawal,
-        lost: bool,
+        lost: Loss,
         instead: Vec<(Recipient, Because)>,
         records: &mut R,
         now: Moment,
         out: &mut Output,
     ) -> Result<(), R::Error> {
-        if lost {
+        if lost.citizen {
             out.facts.push(Fact::WrongRecipientPrevented(if delivery.replays > 0 { Stage::Replay } else { Stage::Attempt }));
         }
         self.withdraw(delivery, why, now, records, out)?;
+        if let Some(left_out) = lost.left_out {
+            trace(delivery, Step::NotEntitled(left_out), now, records)?;
+        }
         if delivery.delivered_before.is_some() {
             // It had been told to whoever was entitled then.
             return Ok(());
@@ -151,7 +171,10 @@ impl Engine {
                     ))) => true,
                 };
             if !settled {
-                self.add(delivery.instead(recipient, because, now), false, records)?;
+                let step = Step::TookOver { from: delivery.key.recipient, because: because.clone() };
+                let instead = delivery.instead(recipient, because, now);
+                trace(&instead, step, now, records)?;
+                self.add(instead, false, records)?;
             }
         }
         Ok(())
@@ -159,7 +182,7 @@ impl Engine {
 
     /// Evaluates the audience rule on what is known now (R 2.10).
     pub(super) fn judge<R: Records>(&self, delivery: &Delivery, records: &mut R, now: Moment) -> Result<Verdict, R::Error> {
-        let withdraw = |why| Ok(Verdict::Withdraw { why, lost: false, instead: Vec::new() });
+        let withdraw = |why| Ok(Verdict::Withdraw { why, lost: Loss::default(), instead: Vec::new() });
         let recipient = delivery.key.recipient;
         let is_open = self.rules.recipient(recipient).is_some_and(|rule| rule.is_open(Day::in_copenhagen(now)));
         let Some(kind) = told_as(&delivery.event, &self.rules) else {
@@ -173,10 +196,12 @@ impl Engine {
             let identification = chosen.identified.then_some(citizen.personnummer);
             return Ok(Verdict::Send(Box::new(Permit { because: chosen.because.clone(), kind: Arc::clone(kind), identification })));
         }
-        let lost = !decision.left_out.iter().any(|left_out| {
+        let citizen = !decision.left_out.iter().any(|left_out| {
             left_out.recipient == Some(recipient)
                 && matches!(left_out.why, Suppression::Condition | Suppression::NotSubscribed | Suppression::Deceased)
         });
+        let left_out = decision.left_out.iter().find(|left_out| left_out.recipient == Some(recipient)).cloned();
+        let lost = Loss { citizen, left_out };
         let instead = decision
             .chosen
             .into_iter()
@@ -259,4 +284,9 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Notes what happened to a delivery.
+pub(super) fn trace<R: Records>(delivery: &Delivery, step: Step, now: Moment, records: &mut R) -> Result<(), R::Error> {
+    records.stage(Change::Trace { key: delivery.key, citizen: delivery.citizen, id: delivery.id(), at: now, step })
 }

@@ -2,12 +2,13 @@
 //! sent again. A replay is decided by the membership of that moment, keeps the
 //! id, and begins the retry schedule anew.
 
-use super::dispatch::Verdict;
+use super::dispatch::{Verdict, trace};
 use super::{Engine, Output, uncount};
 use crate::core::ids::DeliveryKey;
 use crate::core::outbox::{Delivery, State, Withdrawal};
 use crate::core::records::Records;
 use crate::core::time::Moment;
+use crate::core::trace::Step;
 
 /// What would become of a dead delivery if it were replayed now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +62,11 @@ impl Engine {
             return Ok(Replayed::NotDead);
         };
         let state = dead.state.clone();
+        let died = match state {
+            State::Dead { at, why } => Some((at, why)),
+            State::Pending | State::Retrying { .. } => None,
+        };
+        let step = Step::Replayed { died, attempts: dead.attempts, failures: dead.failures.clone() };
         let revived = dead.replayed(now);
         if let Verdict::Withdraw { why, lost, instead } = self.judge(&revived, records, now)? {
             let dead = Delivery { state, ..revived };
@@ -68,6 +74,7 @@ impl Engine {
             return Ok(Replayed::Withdrawn);
         }
         uncount(self.lanes.queue_mut(key.recipient).counts_mut(), &state);
+        trace(&revived, step, now, records)?;
         self.add(revived, false, records)?;
         Ok(Replayed::Revived)
     }

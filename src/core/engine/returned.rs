@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
+use super::dispatch::trace;
 use super::{Engine, Fact, Output};
 use crate::core::ids::{DeliveryKey, Recipient, WsbId};
-use crate::core::outbox::{Death, Delivery, State};
+use crate::core::outbox::{Because, Death, Delivery, State};
 use crate::core::records::{Archive, Change};
 use crate::core::time::Moment;
+use crate::core::trace::{Step, Traced};
 
 /// What a message that came back says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +62,7 @@ impl Engine {
                 // Its record was deleted meanwhile: it has ended, and stays so.
                 return Ok(TakenBack::Known);
             }
+            came_back(&loaded.delivery, why, None, records, now)?;
             self.bury(loaded.delivery, why, records, now, out)?;
             return Ok(TakenBack::Known);
         }
@@ -67,29 +70,30 @@ impl Engine {
             match row.state {
                 State::Dead { .. } => {}
                 // Beyond the window: its outcome was lost, or it was replayed.
-                State::Pending | State::Retrying { .. } => self.bury(row, why, records, now, out)?,
+                State::Pending | State::Retrying { .. } => {
+                    came_back(&row, why, None, records, now)?;
+                    self.bury(row, why, records, now, out)?;
+                }
             }
             return Ok(TakenBack::Known);
         }
         let Some(admission) = records.admission(key.seq)? else { return Ok(TakenBack::Unknown) };
         let ended = records.ended(key)?;
         let chosen = admission.deliveries.iter().find(|(recipient, _)| *recipient == key.recipient);
-        // One that took over later was named by the rule that had named another
-        // authority of its kind; which registration decided is in the past.
-        let took_over = || {
-            let same_kind = |(recipient, _): &&(Recipient, _)| recipient.kind() == key.recipient.kind();
-            ended.as_ref().and_then(|_| admission.deliveries.iter().find(same_kind))
+        // Decided again since, or first chosen only when another had lost the citizen.
+        let decided_later = records.steps(key.seq)?.into_iter().rev().filter(|traced| traced.recipient == key.recipient).find_map(later);
+        let Some(because) = decided_later.or_else(|| chosen.map(|(_, because)| because.clone())) else {
+            return Ok(TakenBack::Unknown);
         };
-        let Some((_, because)) = chosen.or_else(took_over) else { return Ok(TakenBack::Unknown) };
         let delivery = Delivery {
             key,
             citizen: admission.citizen,
             event: Arc::clone(&admission.event),
             domain: admission.domain,
-            because: because.clone(),
+            because,
             first_at: admission.at,
             attempts: ended.as_ref().map_or(1, |ended| ended.attempts),
-            failures: Vec::new(),
+            failures: ended.as_ref().map(|ended| ended.failures.clone()).unwrap_or_default(),
             replays: ended.as_ref().map_or(0, |ended| ended.replays),
             delivered_before: ended.as_ref().and_then(|ended| ended.delivered_before),
             state: State::Dead { at: now, why },
@@ -98,8 +102,27 @@ impl Engine {
         queue.note_fresh(delivery.citizen, key.seq);
         queue.counts_mut().dead += 1;
         out.facts.push(Fact::Died(Arc::clone(&delivery.event.entity), key.recipient, why));
+        came_back(&delivery, why, ended.map(|ended| ended.at), records, now)?;
         records.stage(Change::PutDelivery(delivery))?;
         Ok(TakenBack::Known)
+    }
+}
+
+fn came_back<R: Archive>(
+    delivery: &Delivery,
+    why: Death,
+    delivered_at: Option<Moment>,
+    records: &mut R,
+    now: Moment,
+) -> Result<(), R::Error> {
+    trace(delivery, Step::CameBack { why, delivered_at }, now, records)
+}
+
+/// Returns why a recipient was chosen after its event had been taken in.
+fn later(traced: Traced) -> Option<Because> {
+    match traced.step {
+        Step::TookOver { because, .. } | Step::DecidedAnew { because } => Some(because),
+        Step::NotEntitled(_) | Step::RecordDeleted { .. } | Step::CameBack { .. } | Step::Replayed { .. } | Step::Acted { .. } => None,
     }
 }
 

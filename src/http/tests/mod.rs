@@ -5,6 +5,7 @@ mod audit;
 mod problems;
 mod roles;
 mod tokens;
+mod trace;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -53,7 +53,7 @@ pub(in crate::store) fn decode_admission(seq: EventSeq, citizen: CitizenId, byte
     Ok(Admission { seq, citizen, event, domain, at, deliveries, left_out })
 }
 
-fn put_suppression(out: &mut Vec<u8>, why: Suppression) {
+pub(super) fn put_suppression(out: &mut Vec<u8>, why: Suppression) {
     out.u8(match why {
         Suppression::NotMember => 0,
         Suppression::UnknownMembership => 1,
@@ -65,7 +65,7 @@ fn put_suppression(out: &mut Vec<u8>, why: Suppression) {
     });
 }
 
-fn suppression(input: &mut Input<'_>) -> Result<Suppression, Undecodable> {
+pub(super) fn suppression(input: &mut Input<'_>) -> Result<Suppression, Undecodable> {
     Ok(match input.u8()? {
         0 => Suppression::NotMember,
         1 => Suppression::UnknownMembership,

@@ -15,6 +15,7 @@ mod order;
 mod parts;
 mod quarantine;
 mod replay;
+mod trace;
 
 pub(super) use admission::{decode_admission, encode_admission};
 pub(super) use audit::{decode_audit, decode_extent, encode_audit, encode_extent, hashed};
@@ -28,6 +29,7 @@ pub(super) use finish::{FinishRecord, decode_ended, decode_finishes, encode_ende
 pub(super) use order::{decode_cause, decode_hold, decode_tally, encode_cause, encode_hold, encode_tally};
 pub(super) use quarantine::{decode_quarantined, encode_quarantined};
 pub(super) use replay::{decode_chunk, decode_replay, encode_chunk, encode_replay};
+pub(super) use trace::{decode_step, encode_step};
 
 /// The version that every codec writes as its first byte, and the only one so
 /// far that it reads. A codec that changes gets a version of its own.

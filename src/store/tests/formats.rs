@@ -8,11 +8,12 @@ use std::sync::Arc;
 use crate::core::audit::{Action, Deed, Entry, Extent};
 use crate::core::citizen::Citizen;
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq};
-use crate::core::outbox::Delivery;
+use crate::core::outbox::{Death, Delivery, Failure};
 use crate::core::records::{Admission, Quarantined};
 use crate::core::replay::ReplayId;
 use crate::core::retention::Clock;
 use crate::core::time::Moment;
+use crate::core::trace::Step;
 
 use super::super::codec::{self, Ended, FinishRecord, Undecodable};
 use super::super::disk::Given;
@@ -180,6 +181,28 @@ fn retention_clocks() {
 fn messages_in_quarantine() {
     let sample: Quarantined = Dice::new(24).quarantined(5);
     check("quarantined", &sample, written(codec::encode_quarantined), |bytes| codec::decode_quarantined(5, bytes));
+}
+
+#[test]
+fn steps_of_traces() {
+    let mut dice = Dice::new(26);
+    let admission = (0..50).map(|_| dice.admission(SEQ.0, CITIZEN, Dice::new(1).personnummer())).find(|one| !one.left_out.is_empty());
+    let left_out = admission.expect("one leaves somebody out").left_out.remove(0);
+    let delivery = dice.delivery(key(), CITIZEN, Arc::new(Dice::new(3).event(Dice::new(4).personnummer())));
+    let (at, why) = (dice.moment(), Death::GaveUp(Failure::Timeout));
+    let samples = [
+        Step::CameBack { why: Death::DeliveryLimit, delivered_at: Some(at) },
+        Step::Acted { action: Action::DeliveryDiscarded, who: "anna".into() },
+        Step::Replayed { died: Some((at, why)), attempts: 7, failures: delivery.failures },
+        Step::NotEntitled(left_out),
+        Step::RecordDeleted { event_id: "01JQ8ZJ3V5T9W2K4M6N8P0R2S4".into() },
+        Step::TookOver { from: key().recipient, because: dice.because() },
+        Step::DecidedAnew { because: dice.because() },
+    ];
+    for (number, sample) in samples.iter().enumerate() {
+        assert_eq!(usize::from(sample.number()), number);
+        check(&format!("step-{number:02}"), sample, written(codec::encode_step), codec::decode_step);
+    }
 }
 
 #[test]

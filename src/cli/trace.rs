@@ -1,0 +1,205 @@
+//! `wsb-broker trace`: everything that happened with an event or a delivery, as
+//! lines of time for people.
+
+use serde_json::Value;
+
+use super::admin::Admin;
+use super::args::{Common, Format, TraceArguments};
+use super::deliveries::escaped;
+use super::exit::{Exit, Failure};
+use super::terminal::{cell, table};
+
+pub fn trace(common: &Common, arguments: &TraceArguments) -> Result<Exit, Failure> {
+    let admin = Admin::new(common)?;
+    let traced = match admin.get(&format!("/events/{}/trace", escaped(&arguments.event))) {
+        // Perhaps the id of a delivery: then of its event, and of that delivery only.
+        Err(failure) if failure.exit() == Exit::No => of_delivery(&admin, &arguments.event).unwrap_or(Err(failure))?,
+        answered => answered?,
+    };
+    match arguments.format {
+        Format::Json => println!("{traced}"),
+        Format::Table => print!("{}", for_people(&traced)),
+    }
+    Ok(Exit::Ok)
+}
+
+/// Traces the event of a delivery; `None` if no delivery has that id.
+fn of_delivery(admin: &Admin, id: &str) -> Option<Result<Value, Failure>> {
+    let delivery = admin.get(&format!("/deliveries/{}", escaped(id))).ok()?;
+    let traced = admin.get(&format!("/events/{}/trace", escaped(delivery["event_id"].as_str()?)));
+    Some(traced.map(|mut traced| {
+        let is_it = |one: &Value| one["id"] == delivery["id"];
+        if let Some(events) = traced["events"].as_array_mut() {
+            events.retain(|event| event["deliveries"].as_array().is_some_and(|deliveries| deliveries.iter().any(is_it)));
+            for event in events {
+                if let Some(deliveries) = event["deliveries"].as_array_mut() {
+                    deliveries.retain(is_it);
+                }
+                event["left_out"] = Value::Array(Vec::new());
+            }
+        }
+        traced
+    }))
+}
+
+fn for_people(traced: &Value) -> String {
+    let mut text = String::new();
+    for event in list(&traced["events"]) {
+        let change = match event["change_type"].as_u64() {
+            Some(1) => ", created",
+            Some(2) => ", updated",
+            Some(3) => ", deleted or recalled",
+            _ => "",
+        };
+        text.push_str(&format!(
+            "{} {}{change}\n  from {}, about record {}\n\n",
+            cell(&event["entity"]),
+            cell(&event["event_id"]),
+            cell(&event["source"]),
+            cell(&event["external_id"])
+        ));
+        text.push_str(&timeline(event));
+        text.push_str(&left_out(event));
+        text.push_str(&ends(event));
+    }
+    text
+}
+
+/// Everything that happened, to whomever, in order.
+fn timeline(event: &Value) -> String {
+    let row = |at: &Value, who: &str, what: String| vec![cell(at), who.to_owned(), what];
+    let mut rows = vec![row(&event["registered_at"], "", "registered".to_owned()), row(&event["taken_in_at"], "", "taken in".to_owned())];
+    for delivery in list(&event["deliveries"]) {
+        let who = cell(&delivery["recipient"]);
+        rows.extend(list(&delivery["timeline"]).iter().map(|entry| row(&entry["at"], &who, words(entry))));
+    }
+    // Texts of moments order as the moments do, but for their fractions.
+    let (told, mut happened) = (rows.drain(..2).collect::<Vec<_>>(), rows);
+    happened.sort_by(|one, other| trimmed(&one[0]).cmp(trimmed(&other[0])));
+    table(&[told, happened].concat()).lines().map(|line| format!("  {line}\n")).collect()
+}
+
+fn trimmed(at: &str) -> &str {
+    at.trim_end_matches('Z')
+}
+
+fn words(entry: &Value) -> String {
+    let text = |name: &str| cell(&entry[name]);
+    match entry["what"].as_str().unwrap_or_default() {
+        "decided" => format!("chosen, {}", by(&entry["because"])),
+        "decided-anew" => format!("still entitled, now {}", by(&entry["because"])),
+        "took-over" => match entry["from"].as_str() {
+            Some(from) => format!("took over from {from}, {}", by(&entry["because"])),
+            None => format!("took over from another, {}", by(&entry["because"])),
+        },
+        "not-entitled" => format!("not entitled any more ({}), {}", text("reason"), by(entry)),
+        "record-deleted" => format!("the record is gone, says event {}", text("event_id")),
+        "came-back" => format!("came back ({})", text("reason")),
+        "replayed" => "sent again at an operator's request".to_owned(),
+        "acted" => match entry["who"].as_str() {
+            Some(who) => format!("{} by {who}", text("action")),
+            None => format!("{} by an operator", text("action")),
+        },
+        "attempt" if entry["outcome"] == "confirmed" => "attempt confirmed".to_owned(),
+        "attempt" => match entry["code"].as_u64() {
+            None | Some(0) => format!("attempt failed: {}", text("outcome")),
+            Some(code) => format!("attempt failed: {} ({code})", text("outcome")),
+        },
+        "earlier-attempts" => format!("{} failed attempts before the next", text("count")),
+        "dead" => format!("given up ({})", text("reason")),
+        "delivered" => "delivered".to_owned(),
+        "withdrawn" => format!("withdrawn ({})", text("reason")),
+        other => other.to_owned(),
+    }
+}
+
+/// The rule, and the registration that decided.
+fn by(because: &Value) -> String {
+    let rule = cell(&because["audience"]);
+    match because["registration"]["external_id"].as_str() {
+        Some(record) => format!("rule {rule}, by record {record} registered {}", cell(&because["registration"]["registered_at"])),
+        None => format!("rule {rule}"),
+    }
+}
+
+fn left_out(event: &Value) -> String {
+    let mut text = String::new();
+    for left_out in list(&event["left_out"]) {
+        let who = left_out["recipient"].as_str().unwrap_or("nobody known");
+        text.push_str(&format!("  {who}: not chosen ({}), {}\n", cell(&left_out["reason"]), by(left_out)));
+    }
+    if text.is_empty() { text } else { format!("\n{text}") }
+}
+
+fn ends(event: &Value) -> String {
+    let deliveries = list(&event["deliveries"]);
+    if deliveries.is_empty() {
+        return "\n  nobody was told\n".to_owned();
+    }
+    let lines = deliveries.iter().map(|delivery| {
+        let reason = delivery["reason"].as_str().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let next = delivery["next_at"].as_str().map(|at| format!(", next attempt {at}")).unwrap_or_default();
+        let count = delivery["attempts"].as_u64().unwrap_or(0);
+        let attempts = if count == 1 { "1 attempt".to_owned() } else { format!("{count} attempts") };
+        format!(
+            "  {}: {}{reason} after {attempts}{next}\n    delivery {}\n",
+            cell(&delivery["recipient"]),
+            cell(&delivery["state"]),
+            cell(&delivery["id"])
+        )
+    });
+    format!("\n{}", lines.collect::<String>())
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// What operators are shown: a difference here is a change for them.
+    #[test]
+    fn a_transfer_as_people_read_it() {
+        let because = |record: &str| json!({ "audience": "akasse-own-members", "day": "2026-03-16", "registration": { "external_id": record, "registered_at": "2026-03-01T08:00:00Z" } });
+        let traced = json!({ "event_id": "e", "events": [{
+            "event_id": "e", "source": "urn:dk:star:dfdg:test", "entity": "Indkaldelse", "change_type": 1, "external_id": "x",
+            "registered_at": "2026-03-16T08:00:00Z", "taken_in_at": "2026-03-16T08:00:01Z",
+            "left_out": [{ "audience": "akasse-own-members", "recipient": "akasse:083", "reason": "not_member", "registration": null }],
+            "deliveries": [
+                { "id": "1", "recipient": "akasse:067", "state": "withdrawn", "reason": "membership-ended", "attempts": 1, "next_at": null, "timeline": [
+                    { "at": "2026-03-16T08:00:01Z", "what": "decided", "because": because("m1") },
+                    { "at": "2026-03-16T08:00:02Z", "what": "attempt", "outcome": "returned", "code": 312 },
+                    { "at": "2026-03-16T08:00:03Z", "what": "not-entitled", "audience": "akasse-own-members", "reason": "not_member", "registration": { "external_id": "m1", "registered_at": "2026-03-16T08:00:03Z" } },
+                    { "at": "2026-03-16T08:00:03Z", "what": "withdrawn", "reason": "membership-ended" },
+                ] },
+                { "id": "2", "recipient": "akasse:053", "state": "retrying", "reason": "nacked", "attempts": 3, "next_at": "2026-03-16T08:01:00Z", "timeline": [
+                    { "at": "2026-03-16T08:00:03Z", "what": "took-over", "from": "akasse:067", "because": because("m2") },
+                ] },
+            ],
+        }] });
+        let expected = "\
+Indkaldelse e, created
+  from urn:dk:star:dfdg:test, about record x
+
+  2026-03-16T08:00:00Z              registered
+  2026-03-16T08:00:01Z              taken in
+  2026-03-16T08:00:01Z  akasse:067  chosen, rule akasse-own-members, by record m1 registered 2026-03-01T08:00:00Z
+  2026-03-16T08:00:02Z  akasse:067  attempt failed: returned (312)
+  2026-03-16T08:00:03Z  akasse:067  not entitled any more (not_member), rule akasse-own-members, by record m1 registered 2026-03-16T08:00:03Z
+  2026-03-16T08:00:03Z  akasse:067  withdrawn (membership-ended)
+  2026-03-16T08:00:03Z  akasse:053  took over from akasse:067, rule akasse-own-members, by record m2 registered 2026-03-01T08:00:00Z
+
+  akasse:083: not chosen (not_member), rule akasse-own-members
+
+  akasse:067: withdrawn (membership-ended) after 1 attempt
+    delivery 1
+  akasse:053: retrying (nacked) after 3 attempts, next attempt 2026-03-16T08:01:00Z
+    delivery 2
+";
+        assert_eq!(for_people(&traced), expected);
+    }
+}

@@ -1,0 +1,84 @@
+//! What happened to a delivery besides being decided at intake, attempted and
+//! ended: what an auditor needs to be told, and nothing decides by.
+
+use super::audit::Action;
+use super::ids::Recipient;
+use super::outbox::{Attempt, Because, Death};
+use super::routing::LeftOut;
+use super::time::Moment;
+
+/// One thing that happened to a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// It took the place of another recipient's, which had lost the citizen.
+    TookOver {
+        /// Whose.
+        from: Recipient,
+        /// Why it was chosen instead.
+        because: Because,
+    },
+    /// It was decided again, before an attempt, by another registration or rule
+    /// than before.
+    DecidedAnew {
+        /// Why it is still chosen.
+        because: Because,
+    },
+    /// It was taken back, for this reason.
+    NotEntitled(LeftOut),
+    /// It was taken back because an event said that its record is gone.
+    RecordDeleted {
+        /// The id of that event.
+        event_id: Box<str>,
+    },
+    /// It came back after it had been published.
+    CameBack {
+        /// Why.
+        why: Death,
+        /// When it had been delivered, if that was known by then.
+        delivered_at: Option<Moment>,
+    },
+    /// It began anew because an operator asked for it; what it had been through.
+    Replayed {
+        /// When and why it had been given up; `None` if it had been delivered.
+        died: Option<(Moment, Death)>,
+        /// How many attempts there had been.
+        attempts: u32,
+        /// The latest failed ones.
+        failures: Vec<Attempt>,
+    },
+    /// Somebody did something to it.
+    Acted {
+        /// What.
+        action: Action,
+        /// The name of the token; only for those who may see it.
+        who: Box<str>,
+    },
+}
+
+impl Step {
+    /// Returns a number that tells kinds apart, and orders what happened at the
+    /// same instant. Part of the store format.
+    #[must_use]
+    pub fn number(&self) -> u8 {
+        match self {
+            Self::CameBack { .. } => 0,
+            Self::Acted { .. } => 1,
+            Self::Replayed { .. } => 2,
+            Self::NotEntitled(_) => 3,
+            Self::RecordDeleted { .. } => 4,
+            Self::TookOver { .. } => 5,
+            Self::DecidedAnew { .. } => 6,
+        }
+    }
+}
+
+/// A step, of which delivery and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traced {
+    /// Whose delivery of the event.
+    pub recipient: Recipient,
+    /// When.
+    pub at: Moment,
+    /// What.
+    pub step: Step,
+}

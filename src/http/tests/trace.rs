@@ -1,0 +1,113 @@
+//! "Why did they get it", and "why did they not".
+
+use serde_json::{Value, json};
+
+use super::{JOBCENTRE, MEMBERSHIP, OTHER_VENDOR, VENDOR, World, confirmed, event, indkaldelse, known, lederne_is_gone};
+
+fn timeline(delivery: &Value) -> Vec<String> {
+    let entries = delivery["timeline"].as_array().expect("a timeline");
+    assert!(entries.iter().all(|entry| entry["at"].is_string()), "{delivery}");
+    entries.iter().map(|entry| entry["what"].as_str().expect("what").to_owned()).collect()
+}
+
+fn to<'v>(trace: &'v Value, recipient: &str) -> &'v Value {
+    let deliveries = trace["events"][0]["deliveries"].as_array().expect("deliveries");
+    deliveries.iter().find(|one| one["recipient"] == recipient).unwrap_or_else(|| panic!("nothing to {recipient}: {trace}"))
+}
+
+fn ended(trace: &Value) -> bool {
+    let deliveries = trace["events"][0]["deliveries"].as_array().cloned().unwrap_or_default();
+    !deliveries.is_empty() && deliveries.iter().all(|one| one["state"] == "delivered" || one["state"] == "withdrawn")
+}
+
+#[test]
+fn a_delivery_says_by_which_registration_and_when() {
+    let world = World::new(confirmed);
+    world.tell(&known());
+    world.tell(&[indkaldelse("one")]);
+    let trace = world.until("/events/one/trace", ended);
+    let lederne = to(&trace, "akasse:067");
+    assert_eq!(timeline(lederne), ["decided", "attempt", "delivered"]);
+    assert_eq!(lederne["timeline"][0]["because"]["registration"]["external_id"], MEMBERSHIP);
+    assert_eq!(lederne["timeline"][0]["because"]["registration"]["registered_at"], "2026-03-01T08:00:00Z");
+    assert_eq!(lederne["timeline"][1]["outcome"], "confirmed");
+    assert_eq!(to(&trace, "kommune:860")["because"]["registration"]["external_id"], JOBCENTRE);
+    let id = lederne["id"].as_str().expect("an id");
+    assert_eq!(&world.get(&format!("/deliveries/{id}")).ok(), lederne, "asked for by its id, it is the same");
+}
+
+/// The fund leaves while the WSB waits; the next one gets it. Finished or not,
+/// each says by which registration.
+#[test]
+fn a_transfer_is_told_whole_after_it_has_ended() {
+    let world = World::new(lederne_is_gone);
+    world.tell(&known());
+    world.tell(&[indkaldelse("one")]);
+    world.until("/events/one/trace", |trace| to(trace, "akasse:067")["attempts"] == 1);
+    let moved = "10000000-0000-4000-8000-000000000003";
+    let mut transfer = event("moved", "Akassemedlemskab", moved, "2026-03-20T08:00:00Z", &json!({ "Akassekode": "053" }));
+    transfer["data"]["Startdato"] = "2026-03-20".into();
+    world.tell(&[transfer]);
+    let trace = world.until("/events/one/trace", ended);
+
+    let lederne = to(&trace, "akasse:067");
+    assert_eq!(timeline(lederne), ["decided", "attempt", "not-entitled", "withdrawn"], "{lederne}");
+    assert_eq!((&lederne["timeline"][1]["outcome"], &lederne["timeline"][1]["code"]), (&json!("returned"), &json!(312)));
+    assert_eq!(lederne["timeline"][2]["reason"], "not_member");
+    assert_eq!(lederne["reason"], "membership-ended");
+
+    let hk = to(&trace, "akasse:053");
+    assert_eq!(timeline(hk), ["took-over", "attempt", "delivered"], "{hk}");
+    assert_eq!(hk["timeline"][0]["from"], "akasse:067");
+    assert_eq!(hk["because"]["registration"], json!({ "external_id": moved, "registered_at": "2026-03-20T08:00:00Z" }));
+    let id = hk["id"].as_str().expect("an id");
+    assert_eq!(&world.get(&format!("/deliveries/{id}")).ok(), hk, "found by its id, although its event did not know it");
+
+    // A vendor is told nothing of whom the citizen had before.
+    let own = world.call("GET", "/api/v1/events/one/trace", Some(VENDOR), None).ok();
+    assert!(!own.to_string().contains("akasse:053"), "{own}");
+    world.call("GET", &format!("/api/v1/deliveries/{id}"), Some(VENDOR), None).problem(404);
+    world.call("GET", &format!("/api/v1/deliveries/{id}"), Some(OTHER_VENDOR), None).problem(404);
+}
+
+#[test]
+fn what_operators_and_deletions_do_is_told() {
+    let world = World::new(lederne_is_gone);
+    world.tell(&known());
+    world.tell(&[indkaldelse("one")]);
+    let trace = world.until("/events/one/trace", |trace| to(trace, "akasse:067")["attempts"] == 1);
+    let id = to(&trace, "akasse:067")["id"].as_str().expect("an id").to_owned();
+    world.post(&format!("/deliveries/{id}/discard"), &json!({ "why": "a test" })).ok();
+    let trace = world.until("/events/one/trace", ended);
+    let lederne = to(&trace, "akasse:067");
+    assert_eq!(timeline(lederne), ["decided", "attempt", "acted", "withdrawn"], "{lederne}");
+    assert_eq!((&lederne["timeline"][2]["who"], &lederne["timeline"][2]["action"]), (&json!("ole"), &json!("delivery-discarded")));
+    let own = world.call("GET", &format!("/api/v1/deliveries/{id}"), Some(VENDOR), None).ok();
+    assert_eq!(own["timeline"][2]["who"], Value::Null, "who it was is no business of a vendor's");
+
+    let record = "30000000-0000-4000-8000-000000000001";
+    world.tell(&[event("two", "Indkaldelse", record, "2026-03-16T08:00:00Z", &json!({}))]);
+    world.until("/events/two/trace", |trace| to(trace, "akasse:067")["state"] != "delivered");
+    let mut recall = event("three", "Indkaldelse", record, "2026-03-17T08:00:00Z", &json!({}));
+    recall["data"]["Aendringstype"] = 3.into();
+    world.tell(&[recall]);
+    let trace = world.until("/events/two/trace", ended);
+    let lederne = to(&trace, "akasse:067");
+    let deleted = lederne["timeline"].as_array().expect("a timeline").iter().find(|entry| entry["what"] == "record-deleted");
+    assert_eq!(deleted.expect("what deleted it")["event_id"], "three", "{lederne}");
+}
+
+#[test]
+fn ids_that_are_not_unique_or_not_plain_are_found() {
+    let world = World::new(confirmed);
+    world.tell(&known());
+    let id = "a/b?c=#d%25 æ\u{1f600}..";
+    let mut other = event(id, "Frist", JOBCENTRE, "2026-03-17T08:00:00Z", &json!({}));
+    other["source"] = "urn:dk:star:dfdg:other".into();
+    world.tell(&[event(id, "Indkaldelse", JOBCENTRE, "2026-03-16T08:00:00Z", &json!({})), other]);
+    let escaped: String = id.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let trace = world.get(&format!("/events/{escaped}/trace")).ok();
+    assert_eq!(trace["event_id"], id);
+    let sources: Vec<&Value> = trace["events"].as_array().expect("events").iter().map(|event| &event["source"]).collect();
+    assert_eq!(sources, ["urn:dk:star:dfdg:test", "urn:dk:star:dfdg:other"]);
+}

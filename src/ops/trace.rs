@@ -1,0 +1,270 @@
+//! What happened, and why: of an event and of one delivery, in the order in which
+//! it happened. The auditor's answer to "why did they get it" and to "why did
+//! they not". What a message says of a person is never part of it.
+
+use serde_json::{Value, json};
+
+use super::deliveries::{because_json, finished, item};
+use super::explain::left_out_json;
+use crate::core::ids::{DeliveryKey, EventSeq, Recipient, WsbId};
+use crate::core::outbox::{Attempt, Because, Death, Delivery, End, State};
+use crate::core::records::{Admission, Archive, Ended};
+use crate::core::time::Moment;
+use crate::core::trace::{Step, Traced};
+
+/// What somebody who asks may be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// Of what concerns this recipient only.
+    pub only: Option<Recipient>,
+}
+
+impl Told {
+    /// Everything.
+    pub const ALL: Self = Self { only: None };
+
+    fn of(self, recipient: Recipient) -> bool {
+        self.only.is_none_or(|only| only == recipient)
+    }
+}
+
+/// How many rows a search for an id that nothing leads to looks at.
+const LOOKED_AT: usize = 5_000;
+
+/// Returns the delivery that an id stands for. What leads to one that took over
+/// from another may be staged and not committed yet: it is looked for where
+/// unfinished ones are kept, as far as one call may look.
+pub(super) fn key_of<R: Archive>(records: &mut R, id: WsbId) -> Result<Option<DeliveryKey>, R::Error> {
+    if let Some(key) = records.delivery_by_id(id)? {
+        return Ok(Some(key));
+    }
+    for dead in [true, false] {
+        let mut after = None;
+        for _ in 0..LOOKED_AT / super::PAGE {
+            let rows = records.row_page(dead, None, after, super::PAGE)?;
+            if let Some(found) = rows.iter().find(|row| row.id() == id) {
+                return Ok(Some(found.key));
+            }
+            after = rows.last().map(|row| row.key);
+            if rows.len() < super::PAGE {
+                break;
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Returns one delivery with all that happened to it and the decision behind it;
+/// `None` if there never was one of that id, nothing of it is left, or nothing of
+/// it may be told.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn delivery<R: Archive>(records: &mut R, id: WsbId, told: Told) -> Result<Option<Value>, R::Error> {
+    let Some(key) = key_of(records, id)?.filter(|key| told.of(key.recipient)) else { return Ok(None) };
+    let admission = records.admission(key.seq)?;
+    let steps = records.steps(key.seq)?;
+    describe(records, key, admission.as_deref(), &steps, told)
+}
+
+/// Returns everything that happened with the events of that id, of which there
+/// may be one from each source; `None` if none is known any more, or nothing may
+/// be told of it.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn trace<R: Archive>(records: &mut R, event_id: &str, told: Told) -> Result<Option<Value>, R::Error> {
+    let mut events = Vec::new();
+    for seq in records.events_by_id(event_id)? {
+        if let Some(admission) = records.admission(seq)? {
+            events.extend(event(records, seq, &admission, told)?);
+        }
+    }
+    Ok((!events.is_empty()).then(|| json!({ "event_id": event_id, "events": events })))
+}
+
+fn event<R: Archive>(records: &mut R, seq: EventSeq, admission: &Admission, told: Told) -> Result<Option<Value>, R::Error> {
+    let steps = records.steps(seq)?;
+    let mut recipients: Vec<Recipient> = admission.deliveries.iter().map(|(recipient, _)| *recipient).collect();
+    for traced in &steps {
+        if !recipients.contains(&traced.recipient) {
+            recipients.push(traced.recipient);
+        }
+    }
+    let mut deliveries = Vec::new();
+    for recipient in recipients.into_iter().filter(|recipient| told.of(*recipient)) {
+        deliveries.extend(describe(records, DeliveryKey { recipient, seq }, Some(admission), &steps, told)?);
+    }
+    let left_out = admission.left_out.iter().filter(|left_out| told.only.is_none() || left_out.recipient.is_some_and(|who| told.of(who)));
+    let left_out: Vec<Value> = left_out.map(left_out_json).collect();
+    if told.only.is_some() && deliveries.is_empty() && left_out.is_empty() {
+        return Ok(None);
+    }
+    let event = &admission.event;
+    Ok(Some(json!({
+        "event_id": &*event.id,
+        "source": &*event.source,
+        "entity": &*event.entity,
+        "change_type": event.change.number(),
+        "external_id": event.external_id.as_str(),
+        "registered_at": event.registered.at.to_string(),
+        "taken_in_at": admission.at.to_string(),
+        "deliveries": deliveries,
+        "left_out": left_out,
+    })))
+}
+
+fn describe<R: Archive>(
+    records: &mut R,
+    key: DeliveryKey,
+    admission: Option<&Admission>,
+    steps: &[Traced],
+    told: Told,
+) -> Result<Option<Value>, R::Error> {
+    let chosen = admission.and_then(|admission| admission.deliveries.iter().find(|(recipient, _)| *recipient == key.recipient));
+    let mut timeline = Timeline { told, ..Timeline::default() };
+    if let (Some(admission), Some((_, because))) = (admission, chosen) {
+        timeline.add(admission.at, json!({ "what": "decided", "because": because_json(because) }));
+    }
+    let mut latest = chosen.map(|(_, because)| because.clone());
+    for traced in steps.iter().filter(|traced| traced.recipient == key.recipient) {
+        timeline.step(traced, &mut latest);
+    }
+    let (mut value, failures) = match (records.delivery(key)?, admission) {
+        (Some(row), _) => {
+            timeline.unfinished(&row);
+            latest = Some(row.because.clone());
+            (item(&row), row.failures)
+        }
+        (None, Some(admission)) => {
+            let ended = records.ended(key)?;
+            if latest.is_none() && ended.is_none() {
+                return Ok(None);
+            }
+            if let Some(ended) = &ended {
+                timeline.ended(ended);
+            }
+            let failures = ended.as_ref().map(|ended| ended.failures.clone()).unwrap_or_default();
+            (finished(admission, key, None, ended), failures)
+        }
+        (None, None) => return Ok(None),
+    };
+    value["because"] = latest.as_ref().map(because_json).into();
+    value["failures"] = failures.iter().map(attempt_json).collect();
+    value["timeline"] = timeline.entries().into();
+    Ok(Some(value))
+}
+
+fn attempt_json(attempt: &Attempt) -> Value {
+    json!({ "at": attempt.at.to_string(), "outcome": attempt.failure.name(), "code": attempt.code })
+}
+
+/// What happened, gathered in any order.
+#[derive(Debug)]
+struct Timeline {
+    told: Told,
+    entries: Vec<(Moment, Value)>,
+}
+
+impl Default for Timeline {
+    fn default() -> Self {
+        Self { told: Told::ALL, entries: Vec::new() }
+    }
+}
+
+impl Timeline {
+    fn add(&mut self, at: Moment, mut entry: Value) {
+        entry["at"] = at.to_string().into();
+        self.entries.push((at, entry));
+    }
+
+    /// Returns them in order; those of one instant as they were added.
+    fn entries(mut self) -> Vec<Value> {
+        self.entries.sort_by_key(|(at, _)| *at);
+        self.entries.into_iter().map(|(_, entry)| entry).collect()
+    }
+
+    fn step(&mut self, traced: &Traced, latest: &mut Option<Because>) {
+        match &traced.step {
+            Step::TookOver { from, because } => {
+                // Whom the citizen had before is no business of a vendor's.
+                let from = self.told.of(*from).then(|| from.to_string());
+                self.add(traced.at, json!({ "what": "took-over", "from": from, "because": because_json(because) }));
+                *latest = Some(because.clone());
+            }
+            Step::DecidedAnew { because } => {
+                self.add(traced.at, json!({ "what": "decided-anew", "because": because_json(because) }));
+                *latest = Some(because.clone());
+            }
+            Step::NotEntitled(left_out) => {
+                let mut entry = left_out_json(left_out);
+                entry["what"] = "not-entitled".into();
+                self.add(traced.at, entry);
+            }
+            Step::RecordDeleted { event_id } => self.add(traced.at, json!({ "what": "record-deleted", "event_id": &**event_id })),
+            Step::CameBack { why, delivered_at } => {
+                if let Some(at) = delivered_at {
+                    self.delivered(*at);
+                }
+                self.add(traced.at, json!({ "what": "came-back", "reason": why.name() }));
+            }
+            Step::Replayed { died, attempts, failures } => {
+                self.attempts(*attempts, failures, 0);
+                if let Some((at, why)) = died {
+                    self.dead(*at, *why);
+                }
+                self.add(traced.at, json!({ "what": "replayed" }));
+            }
+            Step::Acted { action, who } => {
+                let who = self.told.only.is_none().then_some(&**who);
+                self.add(traced.at, json!({ "what": "acted", "action": action.name(), "who": who }));
+            }
+        }
+    }
+
+    /// Adds failed attempts; of those before the first remembered one, how many.
+    fn attempts(&mut self, attempts: u32, failures: &[Attempt], confirmed: u32) {
+        let forgotten = attempts.saturating_sub(confirmed).saturating_sub(u32::try_from(failures.len()).unwrap_or(u32::MAX));
+        if let (Some(first), 1..) = (failures.first(), forgotten) {
+            self.add(first.at, json!({ "what": "earlier-attempts", "count": forgotten }));
+        }
+        for attempt in failures {
+            self.add(attempt.at, json!({ "what": "attempt", "outcome": attempt.failure.name(), "code": attempt.code }));
+        }
+    }
+
+    fn delivered(&mut self, at: Moment) {
+        self.add(at, json!({ "what": "attempt", "outcome": "confirmed", "code": null }));
+        self.add(at, json!({ "what": "delivered" }));
+    }
+
+    fn dead(&mut self, at: Moment, why: Death) {
+        self.add(at, json!({ "what": "dead", "reason": why.name() }));
+    }
+
+    fn unfinished(&mut self, row: &Delivery) {
+        if let Some(at) = row.delivered_before {
+            self.delivered(at);
+        }
+        self.attempts(row.attempts, &row.failures, 0);
+        if let State::Dead { at, why } = row.state {
+            self.dead(at, why);
+        }
+    }
+
+    fn ended(&mut self, ended: &Ended) {
+        if let Some(at) = ended.delivered_before {
+            self.delivered(at);
+        }
+        match ended.end {
+            End::Delivered => {
+                self.attempts(ended.attempts, &ended.failures, 1);
+                self.delivered(ended.at);
+            }
+            End::Withdrawn(why) => {
+                self.attempts(ended.attempts, &ended.failures, 0);
+                self.add(ended.at, json!({ "what": "withdrawn", "reason": why.name() }));
+            }
+        }
+    }
+}

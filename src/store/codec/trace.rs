@@ -1,0 +1,76 @@
+//! A step of a trace.
+
+use crate::core::audit::Action;
+use crate::core::routing::LeftOut;
+use crate::core::trace::Step;
+
+use super::admission::{put_suppression, suppression};
+use super::bytes::{Input, Output, Undecodable};
+use super::delivery::{death, put_death};
+use super::parts::{self, put_option};
+
+/// Appends a step without its delivery and time, which are in the row's key.
+pub(in crate::store) fn encode_step(step: &Step, out: &mut Vec<u8>) {
+    out.u8(super::VERSION);
+    out.u8(step.number());
+    match step {
+        Step::CameBack { why, delivered_at } => {
+            put_death(out, *why);
+            put_option(out, *delivered_at, parts::put_moment);
+        }
+        Step::Acted { action, who } => {
+            let number = Action::ALL.iter().position(|known| known == action);
+            out.u8(number.and_then(|number| u8::try_from(number).ok()).unwrap_or(u8::MAX));
+            out.text(who);
+        }
+        Step::Replayed { died, attempts, failures } => {
+            put_option(out, *died, |out, (at, why)| {
+                parts::put_moment(out, at);
+                put_death(out, why);
+            });
+            out.varint(u64::from(*attempts));
+            parts::put_attempts(out, failures);
+        }
+        Step::NotEntitled(left_out) => {
+            parts::put_audience(out, left_out.audience);
+            put_option(out, left_out.recipient, parts::put_recipient);
+            put_suppression(out, left_out.why);
+            parts::put_registration(out, left_out.registration.as_ref());
+        }
+        Step::RecordDeleted { event_id } => out.text(event_id),
+        Step::TookOver { from, because } => {
+            parts::put_recipient(out, *from);
+            parts::put_because(out, because);
+        }
+        Step::DecidedAnew { because } => parts::put_because(out, because),
+    }
+}
+
+/// Reverses [`encode_step`].
+pub(in crate::store) fn decode_step(bytes: &[u8]) -> Result<Step, Undecodable> {
+    let input = &mut Input::versioned(bytes, "a step of a trace")?;
+    let step = match input.u8()? {
+        0 => Step::CameBack { why: death(input)?, delivered_at: input.option(parts::moment)? },
+        1 => {
+            let number = usize::from(input.u8()?);
+            Step::Acted { action: Action::ALL.get(number).copied().ok_or(input.error())?, who: input.text()? }
+        }
+        2 => {
+            let died = input.option(|input| Ok((parts::moment(input)?, death(input)?)))?;
+            let attempts = input.varint()?;
+            Step::Replayed { died, attempts: u32::try_from(attempts).map_err(|_| input.error())?, failures: parts::attempts(input)? }
+        }
+        3 => Step::NotEntitled(LeftOut {
+            audience: parts::audience(input)?,
+            recipient: input.option(parts::recipient)?,
+            why: suppression(input)?,
+            registration: parts::registration(input)?,
+        }),
+        4 => Step::RecordDeleted { event_id: input.text()? },
+        5 => Step::TookOver { from: parts::recipient(input)?, because: parts::because(input)? },
+        6 => Step::DecidedAnew { because: parts::because(input)? },
+        _ => return input.fail(),
+    };
+    input.end()?;
+    Ok(step)
+}

@@ -134,6 +134,7 @@ fn router(server: Server) -> Router {
 fn calls(server: &Shared) -> (Router<Shared>, Vec<Call>) {
     Calls::new(server)
         .get("/who", Needs::Token, status::who)
+        .get("/openapi.yaml", Needs::Token, status::openapi)
         .get("/recipients", Needs::Token, recipients::list)
         .post("/recipients/{recipient}/pause", Needs::Operator, recipients::pause)
         .post("/recipients/{recipient}/resume", Needs::Operator, recipients::resume)

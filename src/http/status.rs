@@ -81,6 +81,11 @@ pub async fn who(principal: Principal) -> Json<Value> {
     Json(json!({ "name": &*principal.name, "role": principal.role.to_string() }))
 }
 
+/// `GET /api/v1/openapi.yaml`: what there is to be called.
+pub async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/yaml")], include_str!("../../docs/openapi.yaml"))
+}
+
 /// `GET /metrics`
 pub async fn metrics(State(server): State<Shared>) -> Result<Response, Problem> {
     let asked = server.writer.ask(|access| {

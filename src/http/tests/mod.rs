@@ -2,6 +2,7 @@
 //! is answered here.
 
 mod audit;
+mod openapi;
 mod problems;
 mod roles;
 mod tokens;
@@ -194,7 +195,9 @@ impl World {
         let headers = answer.headers().iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()));
         let headers = headers.collect();
         let text = answer.body_mut().read_to_string().unwrap_or_default();
-        Answer { status: answer.status().as_u16(), headers, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
+        let answer = Answer { status: answer.status().as_u16(), headers, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) };
+        openapi::check(method, path, &answer);
+        answer
     }
 
     /// Gets a path of the API as the operator.
@@ -296,10 +299,10 @@ pub fn confirmed(_: &Outgoing) -> Outcome {
     Outcome::Confirmed
 }
 
-/// Nothing reaches Lederne; everything else arrives.
+/// No Indkaldelse reaches Lederne; everything else arrives.
 pub fn lederne_is_gone(outgoing: &Outgoing) -> Outcome {
-    match &*outgoing.queue {
-        "wsb.akasse.067" => Outcome::Failed { failure: Failure::Returned, code: 312 },
+    match (&*outgoing.queue, &*outgoing.event.entity) {
+        ("wsb.akasse.067", "Indkaldelse") => Outcome::Failed { failure: Failure::Returned, code: 312 },
         _ => Outcome::Confirmed,
     }
 }

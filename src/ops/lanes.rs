@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::deliveries::key_of;
+use super::trace::key_of;
 use crate::core::engine::{Engine, LaneOrder};
 use crate::core::holds::Why;
 use crate::core::ids::{Recipient, WsbId};

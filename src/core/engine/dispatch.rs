@@ -211,7 +211,7 @@ impl Engine {
         Ok(match is_open {
             true => Verdict::Withdraw { why: Withdrawal::MembershipEnded, lost, instead },
             // Nobody asked for it wrongly; whoever is responsible now is told.
-            false => Verdict::Withdraw { why: Withdrawal::RecipientClosed, lost: false, instead },
+            false => Verdict::Withdraw { why: Withdrawal::RecipientClosed, lost: Loss::default(), instead },
         })
     }
 

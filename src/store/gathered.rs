@@ -32,6 +32,15 @@ impl<const KEY: usize, const PREFIX: usize> Gathered<KEY, PREFIX> {
         is_new
     }
 
+    /// Takes a key away, if it is there.
+    pub fn remove(&mut self, hash: u64, key: &[u8; KEY]) {
+        let bucket = &mut self.buckets[bucket(hash)];
+        if let Some(at) = bucket.iter().position(|other| other == key) {
+            bucket.swap_remove(at);
+            self.len -= 1;
+        }
+    }
+
     /// Returns the keys with the prefix, in no particular order.
     pub fn find(&self, hash: u64, prefix: &[u8; PREFIX]) -> impl Iterator<Item = &[u8; KEY]> {
         self.buckets[bucket(hash)].iter().filter(move |key| key.starts_with(prefix))

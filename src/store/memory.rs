@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::core::audit::{Entry, Extent, Order};
 use crate::core::causes::{Cause, Causes, Tally};
 use crate::core::citizen::Citizen;
+use crate::core::event::Content;
 use crate::core::holds::{Held, Hold};
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use crate::core::outbox::{Because, Delivery, End, State};
@@ -308,7 +309,14 @@ impl Contents {
                 };
                 self.finished.insert(key, Ended { end, attempts, at, failures, replays, delivered_before });
                 // One that was attempted at all may have arrived.
-                if end == End::Delivered || attempts > 0 {
+                if matches!(event.content, Content::Deletion { .. }) {
+                    if end == End::Delivered {
+                        // Told that the record is deleted: it holds nothing of it any more.
+                        for id in self.ids_of(citizen) {
+                            self.ledger.remove(&(id, event.external_id.clone(), key.recipient));
+                        }
+                    }
+                } else if end == End::Delivered || attempts > 0 {
                     self.ledger.insert((citizen, event.external_id.clone(), key.recipient));
                 }
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::core::causes::{Cause, Tally};
 use crate::core::citizen::Citizen;
-use crate::core::event::Event;
+use crate::core::event::{Content, Event};
 use crate::core::holds::{Held, Hold};
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient};
 use crate::core::outbox::{Delivery, End};
@@ -13,7 +13,7 @@ use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::Clocks;
 use crate::core::time::{Day, Moment};
 
-use super::codec::{self, Ended, FinishRecord, Input, Output};
+use super::codec::{self, Ended, FinishRecord, Input, LedgerChange, Output};
 use super::disk::{Condemned, Store, index_key, indexed_seq, ledger_key, ledger_prefix};
 use super::error::StoreError;
 use super::group::{StagedRow, label_of};
@@ -408,14 +408,24 @@ impl Store {
             self.group.put(row_key, value);
         }
         // One that was attempted at all may have arrived, whatever was heard of it.
-        let holds = if ended.end == End::Delivered || ended.attempts > 0 {
+        let is_notice = matches!(event.content, Content::Deletion { .. });
+        let ledger = if is_notice && ended.end == End::Delivered {
+            // Told that the record is deleted: it holds nothing of it any more.
+            let mut gone = Vec::new();
+            for slot in self.vault.slots_of(citizen) {
+                let record = self.vault.key(slot)?.records.of(event.external_id.as_str().as_bytes());
+                self.ledger.remove(ledger_key(CitizenId(slot), record, key.recipient));
+                gone.push((CitizenId(slot), record));
+            }
+            LedgerChange::Gone(gone)
+        } else if !is_notice && (ended.end == End::Delivered || ended.attempts > 0) {
             let record = self.vault.key(citizen.0)?.records.of(event.external_id.as_str().as_bytes());
             self.ledger.insert(ledger_key(citizen, record, key.recipient));
-            Some((citizen, record))
+            LedgerChange::Holds(citizen, record)
         } else {
-            None
+            LedgerChange::None
         };
-        self.group.finish(&FinishRecord { key, end: ended.end, attempts: ended.attempts, at: ended.at, had_row, holds });
+        self.group.finish(&FinishRecord { key, end: ended.end, attempts: ended.attempts, at: ended.at, had_row, ledger });
         self.group.finished.insert(key, ended);
         Ok(())
     }

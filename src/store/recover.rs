@@ -9,7 +9,7 @@ use crate::core::ids::{DeliveryKey, Recipient};
 use crate::core::records::RowCounts;
 
 use super::cache::Generations;
-use super::codec::{Input, Undecodable};
+use super::codec::{Input, LedgerChange, Undecodable};
 use super::disk::{Given, Store, cover, index_key, ledger_key};
 use super::erased::ErasedList;
 use super::error::StoreError;
@@ -17,7 +17,7 @@ use super::group::Group;
 use super::journal;
 use super::orders::Orders;
 use super::rows;
-use super::runs::{Cover, Runs};
+use super::runs::{Cover, Removal, Runs};
 use super::seal::Sealer;
 use super::vault::{Taken, Vault, label};
 use super::witness::Witness;
@@ -38,8 +38,8 @@ pub(super) fn recover(
     tuning: Tuning,
 ) -> Result<Store, StoreError> {
     let tree = &vault.tree;
-    let index = Runs::open(tree, b'i', tuning.gathered_keys)?;
-    let ledger = Runs::open(tree, b'l', tuning.gathered_keys)?;
+    let index = Runs::open(tree, b'i', tuning.gathered_keys, Removal::Never)?;
+    let ledger = Runs::open(tree, b'l', tuning.gathered_keys, Removal::ByKey)?;
     let last_seq = last_seq(tree)?;
     let vault = Arc::new(vault);
     let mut store = Store {
@@ -136,10 +136,17 @@ impl Store {
             let at: Cover = *key.split_last_chunk().ok_or(Undecodable { what: "the key of finished deliveries" })?.1;
             for record in records {
                 self.open.remove(&record.key);
-                if let Some((citizen, about)) = record.holds
-                    && at > covered
-                {
-                    self.ledger.insert(ledger_key(citizen, about, record.key.recipient));
+                if at <= covered {
+                    continue;
+                }
+                match record.ledger {
+                    LedgerChange::None => {}
+                    LedgerChange::Holds(citizen, about) => self.ledger.insert(ledger_key(citizen, about, record.key.recipient)),
+                    LedgerChange::Gone(entries) => {
+                        for (citizen, about) in entries {
+                            self.ledger.remove(ledger_key(citizen, about, record.key.recipient));
+                        }
+                    }
                 }
             }
             self.last_finishes = (seq_of(at), u32::from_be_bytes([at[8], at[9], at[10], at[11]]));

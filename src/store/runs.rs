@@ -2,6 +2,10 @@
 //! that arrive in random order are gathered in memory, sorted, and written 512
 //! to a row; eight runs of a size are merged into one of the next.
 //!
+//! In a set that keys can be removed from, a key with [`GONE`] set says that the
+//! key without it is not there any more, whatever older runs say. It is dropped
+//! by a merge that leaves no older run.
+//!
 //! The gathered keys are not stored: at opening they are found again in the
 //! journal after the place that the newest run covers. The work of writing and
 //! merging is spread over the commits in proportion to what they add.
@@ -25,6 +29,10 @@ const FAN_IN: usize = 8;
 /// Runs of this level are not merged any more, so that they grow old, and can
 /// be dropped, one by one.
 const LAST_LEVEL: u8 = 3;
+/// The same for a set that is not dropped by age: more keys than there will be.
+const LAST_LEVEL_KEPT: u8 = 5;
+/// In the first byte after the prefix of a key: it is not there any more.
+pub(super) const GONE: u8 = 0x80;
 /// Bytes of a stored piece of a filter.
 const PIECE: usize = 12 * 1024;
 /// Keys written for each key added, while there is something to write. Every key
@@ -39,6 +47,7 @@ pub(super) type Cover = [u8; 12];
 #[derive(Debug)]
 pub(super) struct Runs<const KEY: usize, const PREFIX: usize> {
     letter: u8,
+    removal: Removal,
     gathered: Gathered<KEY, PREFIX>,
     limit: usize,
     runs: Vec<Run>,
@@ -48,6 +57,15 @@ pub(super) struct Runs<const KEY: usize, const PREFIX: usize> {
     dropped: Vec<(u32, u32)>,
     /// How many keys may be written before more must be added.
     credit: usize,
+}
+
+/// How keys leave a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Removal {
+    /// With the whole run, when it is old.
+    Never,
+    /// One by one.
+    ByKey,
 }
 
 /// A complete run.
@@ -85,9 +103,18 @@ enum Standing {
 
 impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
     /// Opens the set; removes what a crash has left of runs.
-    pub fn open(tree: &sled::Tree, letter: u8, limit: usize) -> Result<Self, StoreError> {
-        let mut set =
-            Self { letter, gathered: Gathered::new(), limit, runs: Vec::new(), next_run: 0, writing: None, dropped: Vec::new(), credit: 0 };
+    pub fn open(tree: &sled::Tree, letter: u8, limit: usize, removal: Removal) -> Result<Self, StoreError> {
+        let mut set = Self {
+            letter,
+            removal,
+            gathered: Gathered::new(),
+            limit,
+            runs: Vec::new(),
+            next_run: 0,
+            writing: None,
+            dropped: Vec::new(),
+            credit: 0,
+        };
         for heading in tree.scan_prefix([b'H', letter]) {
             let (key, value) = heading?;
             let id = key.get(2..).and_then(<[u8]>::first_chunk::<4>).map(|id| u32::from_be_bytes(*id));
@@ -116,6 +143,9 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
     }
 
     pub fn insert(&mut self, key: [u8; KEY]) {
+        if self.removal == Removal::ByKey {
+            self.gathered.remove(hash(&key[..PREFIX]), &gone::<KEY, PREFIX>(key));
+        }
         if self.gathered.insert(hash(&key[..PREFIX]), key) {
             self.credit += PACE;
         }
@@ -124,15 +154,44 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
     /// Returns every key with the prefix, in order.
     pub fn find(&self, tree: &sled::Tree, prefix: &[u8; PREFIX]) -> Result<BTreeSet<[u8; KEY]>, StoreError> {
         let hash = hash(prefix);
-        let mut found: BTreeSet<_> = self.gathered.find(hash, prefix).copied().collect();
+        let mut found = BTreeSet::new();
+        // The oldest first: what is newer may say that a key has gone.
+        let mut runs: Vec<&Run> = self.runs.iter().filter(|run| run.filter.may_hold(hash)).collect();
+        runs.sort_by_key(|run| run.cover);
+        for run in runs {
+            let mut in_run = BTreeSet::new();
+            self.find_in(tree, run, prefix, &mut in_run)?;
+            self.apply(in_run, &mut found);
+        }
         if let Some(writing) = &self.writing {
             let from = writing.frozen.partition_point(|key| key[..PREFIX] < prefix[..]);
-            found.extend(writing.frozen[from..].iter().take_while(|key| key.starts_with(prefix)));
+            self.apply(writing.frozen[from..].iter().take_while(|key| key.starts_with(prefix)).copied(), &mut found);
         }
-        for run in self.runs.iter().filter(|run| run.filter.may_hold(hash)) {
-            self.find_in(tree, run, prefix, &mut found)?;
-        }
+        self.apply(self.gathered.find(hash, prefix).copied(), &mut found);
         Ok(found)
+    }
+
+    /// Takes over what is newer than what was found so far.
+    fn apply(&self, newer: impl IntoIterator<Item = [u8; KEY]>, found: &mut BTreeSet<[u8; KEY]>) {
+        for key in newer {
+            if self.removal == Removal::ByKey && is_gone::<KEY, PREFIX>(&key) {
+                found.remove(&without_mark::<KEY, PREFIX>(key));
+            } else {
+                found.insert(key);
+            }
+        }
+    }
+
+    /// Removes a key, of a set that they can be removed from.
+    pub fn remove(&mut self, key: [u8; KEY]) {
+        let hash = hash(&key[..PREFIX]);
+        self.gathered.remove(hash, &key);
+        let is_frozen = self.writing.as_ref().is_some_and(|writing| writing.frozen.binary_search(&key).is_ok());
+        // Where no run can have it, there is nothing to say.
+        let may_be_there = is_frozen || self.runs.iter().any(|run| run.filter.may_hold(hash));
+        if may_be_there && self.gathered.insert(hash, gone::<KEY, PREFIX>(key)) {
+            self.credit += PACE;
+        }
     }
 
     /// Checks that every run has its rows, in order, and finds its own keys;
@@ -229,6 +288,21 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
         }
         Ok(())
     }
+}
+
+/// Returns what says that the key has gone.
+fn gone<const KEY: usize, const PREFIX: usize>(mut key: [u8; KEY]) -> [u8; KEY] {
+    key[PREFIX] |= GONE;
+    key
+}
+
+fn is_gone<const KEY: usize, const PREFIX: usize>(key: &[u8; KEY]) -> bool {
+    key[PREFIX] & GONE != 0
+}
+
+fn without_mark<const KEY: usize, const PREFIX: usize>(mut key: [u8; KEY]) -> [u8; KEY] {
+    key[PREFIX] &= !GONE;
+    key
 }
 
 impl Run {

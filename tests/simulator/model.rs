@@ -114,6 +114,8 @@ pub struct Model {
     arrived: Vec<(usize, ExternalId, Recipient)>,
     in_queues: Vec<DeliveryKey>,
     attempted: Vec<(usize, ExternalId, Recipient)>,
+    /// Who has been told since the last flush that a record is deleted.
+    told: Vec<(usize, ExternalId, Recipient)>,
     paused: BTreeMap<Recipient, Pause>,
     resumed: BTreeMap<Recipient, Moment>,
     /// Deliveries about whoever has been erased: nothing may be heard of them.
@@ -171,6 +173,8 @@ impl Model {
         // It had got through; should an operator send it again, that is a decision.
         self.condemned.remove(&key);
         let tracked = self.deliveries.get_mut(&key).expect("it arrived");
+        // It may not have been told after all.
+        self.attempted.push((tracked.lane.0, tracked.event.external_id.clone(), key.recipient));
         let was_under_way = tracked.under_way.take().is_some();
         let ended = was_under_way && tracked.stand == Stand::Withdrawn(Withdrawal::RecordDeleted);
         demand!(tracked.stand == Stand::Dead || ended, "{key:?} came back and is {:?}", tracked.stand);
@@ -221,6 +225,8 @@ impl Model {
                 None => self.deliveries.remove(&key),
             };
         }
+        // Whether that is still known to the store is not known here.
+        self.attempted.append(&mut self.told);
         self.recovered_to = self.last_seq;
         for tracked in self.deliveries.values_mut() {
             tracked.under_way = None;
@@ -401,6 +407,7 @@ impl Model {
         self.facts(group, rules)?;
         if group.durable {
             self.undo.clear();
+            self.forget_told();
         }
         Ok(())
     }
@@ -599,6 +606,7 @@ impl Model {
                 Stand::Withdrawn(why)
             }
         };
+        self.holds(&tracked, key.recipient, end, attempts);
         let tracked = self.deliveries.get_mut(&key).expect("looked up above");
         tracked.stand = stand;
         tracked.has_row = false;
@@ -661,6 +669,39 @@ impl Model {
                 demand!(is_erased, "{key:?} is withdrawn by nobody");
                 Ok(())
             }
+        }
+    }
+
+    /// Whoever was told of a deletion holds nothing any more, unless something
+    /// about the record is on its way again.
+    fn forget_told(&mut self) {
+        for told in std::mem::take(&mut self.told) {
+            let is_under_way = self.deliveries.iter().any(|(key, tracked)| {
+                let about = (tracked.lane.0, &tracked.event.external_id, key.recipient);
+                about.1 == &told.1
+                    && about.2 == told.2
+                    && self.past.is_same(about.0, told.0)
+                    && !matches!(tracked.event.content, Content::Deletion { .. })
+                    && matches!(tracked.stand, Stand::Waiting | Stand::Dead)
+            });
+            if !is_under_way {
+                let past = &self.past;
+                self.attempted.retain(|other| !(other.1 == told.1 && other.2 == told.2 && past.is_same(other.0, told.0)));
+            }
+        }
+    }
+
+    /// Notes what a finish says about who holds something of the record.
+    fn holds(&mut self, tracked: &Tracked, recipient: Recipient, end: End, attempts: u32) {
+        let record = (tracked.lane.0, tracked.event.external_id.clone(), recipient);
+        if !matches!(tracked.event.content, Content::Deletion { .. }) {
+            if end == End::Delivered || attempts > 0 {
+                self.attempted.push(record);
+            }
+        } else if end == End::Delivered {
+            let past = &self.past;
+            self.arrived.retain(|other| !(other.1 == record.1 && other.2 == recipient && past.is_same(other.0, record.0)));
+            self.told.push(record);
         }
     }
 

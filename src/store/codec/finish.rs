@@ -8,8 +8,21 @@ use crate::core::time::Moment;
 use super::bytes::{Input, Output, Undecodable};
 use super::parts::{self, put_option};
 
-/// One of the finishes of a group, and what it adds to the ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a finish does to the ledger of who holds what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::store) enum LedgerChange {
+    /// Nothing.
+    None,
+    /// The recipient holds something about this record of this citizen: the
+    /// fingerprint of its id.
+    Holds(CitizenId, u64),
+    /// The recipient has been told that it is deleted; under each of the
+    /// citizen's former ids.
+    Gone(Vec<(CitizenId, u64)>),
+}
+
+/// One of the finishes of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::store) struct FinishRecord {
     /// Which delivery.
     pub key: DeliveryKey,
@@ -19,9 +32,8 @@ pub(in crate::store) struct FinishRecord {
     pub at: Moment,
     /// Whether it had a row, and hence has an entry of its own as well.
     pub had_row: bool,
-    /// For a delivered one: the citizen, and the fingerprint of the record that
-    /// the recipient now holds something about.
-    pub holds: Option<(CitizenId, u64)>,
+    /// What it does to the ledger.
+    pub ledger: LedgerChange,
 }
 
 /// How a delivery ended that had a row.
@@ -53,10 +65,22 @@ pub(in crate::store) fn encode_finish(record: &FinishRecord, out: &mut Vec<u8>) 
     out.varint(u64::from(record.attempts));
     parts::put_moment(out, record.at);
     out.u8(u8::from(record.had_row));
-    put_option(out, record.holds, |out, (citizen, about)| {
-        out.u32(citizen.0);
-        out.u64(about);
-    });
+    match &record.ledger {
+        LedgerChange::None => out.u8(0),
+        LedgerChange::Holds(citizen, about) => {
+            out.u8(1);
+            out.u32(citizen.0);
+            out.u64(*about);
+        }
+        LedgerChange::Gone(entries) => {
+            out.u8(2);
+            out.varint(entries.len() as u64);
+            for (citizen, about) in entries {
+                out.u32(citizen.0);
+                out.u64(*about);
+            }
+        }
+    }
 }
 
 /// Returns the packed finishes of a group.
@@ -72,7 +96,7 @@ pub(in crate::store) fn decode_finishes(bytes: &[u8]) -> Result<Vec<FinishRecord
             attempts: number(input)?,
             at: parts::moment(input)?,
             had_row: input.flag()?,
-            holds: input.option(|input| Ok((CitizenId(input.u32()?), input.u64()?)))?,
+            ledger: ledger(input)?,
         });
     }
     Ok(records)
@@ -106,4 +130,14 @@ pub(in crate::store) fn decode_ended(bytes: &[u8]) -> Result<Ended, Undecodable>
 fn number(input: &mut Input<'_>) -> Result<u32, Undecodable> {
     let number = input.varint()?;
     u32::try_from(number).map_err(|_| input.error())
+}
+
+fn ledger(input: &mut Input<'_>) -> Result<LedgerChange, Undecodable> {
+    let entry = |input: &mut Input<'_>| Ok((CitizenId(input.u32()?), input.u64()?));
+    match input.u8()? {
+        0 => Ok(LedgerChange::None),
+        1 => entry(input).map(|(citizen, about)| LedgerChange::Holds(citizen, about)),
+        2 => (0..input.count()?).map(|_| entry(input)).collect::<Result<_, _>>().map(LedgerChange::Gone),
+        _ => input.fail(),
+    }
 }

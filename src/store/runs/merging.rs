@@ -1,8 +1,11 @@
 //! Writing and merging runs, a few rows with each commit.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use super::super::batch::Batch;
 use super::{
-    Cover, FAN_IN, Filter, LAST_LEVEL, Output, PIECE, ROW, Run, Runs, Standing, StoreError, Writing, hash, heading, leading, part,
+    Cover, FAN_IN, Filter, LAST_LEVEL, LAST_LEVEL_KEPT, Output, PIECE, ROW, Removal, Run, Runs, Standing, StoreError, Writing, hash,
+    heading, is_gone, leading, part, without_mark,
 };
 
 /// Where the keys of a new run come from.
@@ -10,8 +13,14 @@ use super::{
 pub(super) enum Source<const KEY: usize> {
     /// Gathered keys, up to which they have been written.
     Frozen(usize),
-    /// Other runs.
-    Merge(Vec<Cursor<KEY>>),
+    /// Other runs, the oldest first.
+    Merge {
+        cursors: Vec<Cursor<KEY>>,
+        /// Keys of the least prefix that are still to be written.
+        ready: VecDeque<[u8; KEY]>,
+        /// Whether an older run may have what has gone.
+        keeps_gone: bool,
+    },
 }
 
 /// A place in a run that is being merged.
@@ -56,16 +65,29 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
             let run = self.new_run(0, frozen.len() as u64, cover);
             Writing { run, source: Source::Frozen(0), row: Vec::new(), in_row: 0, frozen, replaces: Vec::new() }
         } else {
-            let Some(level) = (0..LAST_LEVEL).find(|level| self.runs.iter().filter(|run| run.level == *level).count() >= FAN_IN) else {
+            let last_level = match self.removal {
+                Removal::Never => LAST_LEVEL,
+                Removal::ByKey => LAST_LEVEL_KEPT,
+            };
+            let Some(level) = (0..last_level).find(|level| self.runs.iter().filter(|run| run.level == *level).count() >= FAN_IN) else {
                 return;
             };
-            let merged: Vec<&Run> = self.runs.iter().filter(|run| run.level == level).collect();
+            let mut merged: Vec<&Run> = self.runs.iter().filter(|run| run.level == level).collect();
+            merged.sort_by_key(|run| run.cover);
+            let keeps_gone = self.runs.iter().any(|run| run.level > level);
             let replaces = merged.iter().map(|run| run.id).collect();
             let cover = merged.iter().map(|run| run.cover).max().unwrap_or_default();
             let keys = merged.iter().map(|run| run.keys).sum();
             let cursors = merged.iter().map(|run| Cursor::new(run.id, run.firsts.len() as u32)).collect();
             let run = self.new_run(level + 1, keys, cover);
-            Writing { run, source: Source::Merge(cursors), row: Vec::new(), in_row: 0, frozen: Vec::new(), replaces }
+            Writing {
+                run,
+                source: Source::Merge { cursors, ready: VecDeque::new(), keeps_gone },
+                row: Vec::new(),
+                in_row: 0,
+                frozen: Vec::new(),
+                replaces,
+            }
         };
         batch.insert(heading(b'H', self.letter, writing.run.id).as_ref(), writing.run.encode_heading(Standing::Unfit));
         self.writing = Some(writing);
@@ -86,7 +108,10 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
                     *at += 1;
                     key
                 }
-                Source::Merge(cursors) => self.least(tree, cursors)?,
+                Source::Merge { cursors, ready, keeps_gone } => match self.removal {
+                    Removal::Never => self.least(tree, cursors)?,
+                    Removal::ByKey => self.next_resolved(tree, cursors, ready, *keeps_gone)?,
+                },
             };
             let Some(key) = next else {
                 self.end_row(batch, &mut writing);
@@ -164,6 +189,39 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
                 self.dropped.pop();
             }
         }
+    }
+
+    /// Takes the next key of what the runs together say, the newer ones having the
+    /// last word.
+    fn next_resolved(
+        &self,
+        tree: &sled::Tree,
+        cursors: &mut [Cursor<KEY>],
+        ready: &mut VecDeque<[u8; KEY]>,
+        keeps_gone: bool,
+    ) -> Result<Option<[u8; KEY]>, StoreError> {
+        while ready.is_empty() {
+            let mut least: Option<[u8; PREFIX]> = None;
+            for cursor in cursors.iter_mut() {
+                let prefix = cursor.peek(|at, run| self.row(tree, run, at))?.and_then(|key| key.first_chunk::<PREFIX>().copied());
+                least = match (least, prefix) {
+                    (Some(least), Some(prefix)) => Some(prefix.min(least)),
+                    (least, prefix) => least.or(prefix),
+                };
+            }
+            let Some(prefix) = least else { return Ok(None) };
+            let mut said: BTreeMap<[u8; KEY], [u8; KEY]> = BTreeMap::new();
+            for cursor in cursors.iter_mut() {
+                while let Some(key) = cursor.peek(|at, run| self.row(tree, run, at))?.filter(|key| key.starts_with(&prefix)) {
+                    said.insert(without_mark::<KEY, PREFIX>(key), key);
+                    cursor.at += 1;
+                }
+            }
+            let mut keys: Vec<[u8; KEY]> = said.into_values().filter(|key| keeps_gone || !is_gone::<KEY, PREFIX>(key)).collect();
+            keys.sort_unstable();
+            ready.extend(keys);
+        }
+        Ok(ready.pop_front())
     }
 
     /// Takes the least key of all, once where several runs have it.

@@ -1,8 +1,10 @@
 //! The cases that people ask about, over both stores.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Recipient};
+use crate::core::event::{Content, Event};
+use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, ExternalId, Recipient};
 use crate::core::outbox::{Delivery, End, State, Withdrawal};
 use crate::core::records::{Admission, Change, Fate, Pruned, Quarantined, Records, RowCounts};
 use crate::core::replay::{Replay, ReplayId};
@@ -32,6 +34,7 @@ over_both!(
     a_replayed_delivery_is_unfinished_again,
     what_is_older_than_the_horizon_goes,
     nothing_is_known_of_an_erased_citizen,
+    whoever_was_told_of_a_deletion_holds_nothing_any_more,
     what_ends_twice_has_ended_as_it_did_last,
     a_selection_stays_until_it_is_dropped,
     the_end_of_a_record_is_found,
@@ -137,6 +140,62 @@ fn the_audit_log_is_whole<S: Stored>(store: S) {
     case.store.reopen();
     let (extent, soundness) = inspect(&mut case.store);
     assert_eq!((extent.first, extent.newest, soundness), (15, 21, Soundness::Sound { entries: 7 }));
+}
+
+/// Entries come and go and come again, through many runs and merges.
+fn whoever_was_told_of_a_deletion_holds_nothing_any_more<S: Stored>(store: S) {
+    let mut case = Case::new(store);
+    let former = case.store.enroll(&Dice::new(81).personnummer()).expect("enrolled");
+    let remaining = case.citizen;
+    let records: Vec<ExternalId> = (0..40).map(|at| ExternalId::parse(&format!("held-{at}")).expect("an id")).collect();
+    let mut expected: BTreeSet<(usize, Recipient)> = BTreeSet::new();
+    for round in 0..900 {
+        if round == 300 {
+            case.stage(Change::MergeCitizens { from: former, into: remaining });
+        }
+        let at = case.dice.below(40) as usize;
+        let recipient = case.dice.one_of(&[fund(), kommune()]);
+        case.citizen = if round < 300 && at % 2 == 0 { former } else { remaining };
+        let mut admission = case.admit(&[recipient]);
+        let is_notice = case.dice.once_in(3);
+        let mut event = Event::clone(&admission.event);
+        event.external_id = records[at].clone();
+        event.content = match is_notice {
+            true => Content::Deletion { area: "joblog".into(), entity: "Joblog".into(), after_death: false },
+            false => Content::Other,
+        };
+        admission.event = Arc::new(event);
+        let end = if case.dice.once_in(4) { End::Withdrawn(Withdrawal::Operator) } else { End::Delivered };
+        case.finish(&admission, recipient, false, end);
+        match (is_notice, end) {
+            // Attempted: it may have arrived.
+            (false, _) => drop(expected.insert((at, recipient))),
+            (true, End::Delivered) => drop(expected.remove(&(at, recipient))),
+            // Withdrawn after attempts: whether it was told is not known.
+            (true, End::Withdrawn(_)) => {}
+        }
+        if round % 7 == 0 {
+            let low_water = EventSeq(case.store.last_seq().0 + 1);
+            case.stage(Change::SetLowWater(low_water));
+            case.store.commit_group(if round % 2 == 0 { Durability::Lazy } else { Durability::Flush });
+        }
+        if round % 150 == 149 {
+            case.store.commit_group(Durability::Flush);
+            case.store.reopen();
+        }
+        if round % 50 == 49 || round > 890 {
+            for (at, record) in records.iter().enumerate() {
+                let citizen = if round < 300 && at % 2 == 0 { former } else { remaining };
+                let holders = case.store.holders(citizen, record).expect("readable");
+                let of_record: Vec<Recipient> = expected.range((at, least())..(at + 1, least())).map(|(_, recipient)| *recipient).collect();
+                assert_eq!(holders, of_record, "record {at} in round {round}");
+            }
+        }
+    }
+}
+
+fn least() -> Recipient {
+    Recipient::from_number(0).expect("a recipient")
 }
 
 fn nothing_is_known_of_an_erased_citizen<S: Stored>(store: S) {

@@ -15,7 +15,7 @@ use crate::core::retention::Clock;
 use crate::core::time::Moment;
 use crate::core::trace::Step;
 
-use super::super::codec::{self, Ended, FinishRecord, Undecodable};
+use super::super::codec::{self, Ended, FinishRecord, LedgerChange, Undecodable};
 use super::super::disk::Given;
 use super::super::journal::{self, Entry as Place, Pages};
 use super::samples::Dice;
@@ -128,7 +128,10 @@ fn finishes() {
         attempts: dice.below(1000) as u32,
         at: dice.moment(),
         had_row: dice.once_in(2),
-        holds: dice.maybe(|dice| (CitizenId(dice.next() as u32), dice.next())),
+        ledger: match dice.maybe(|dice| (CitizenId(dice.next() as u32), dice.next())) {
+            Some((citizen, about)) => LedgerChange::Holds(citizen, about),
+            None => LedgerChange::None,
+        },
     };
     let sample: Vec<FinishRecord> = (0..12).map(|_| record()).collect();
     let encode = |records: &Vec<FinishRecord>| {
@@ -136,6 +139,9 @@ fn finishes() {
         records.iter().for_each(|record| codec::encode_finish(record, &mut out));
         if out.is_empty() { vec![1] } else { out }
     };
+    let gone = FinishRecord { ledger: LedgerChange::Gone(vec![(CITIZEN, 7), (CitizenId(3), 1 << 60)]), ..sample[0].clone() };
+    let without = FinishRecord { ledger: LedgerChange::Gone(Vec::new()), ..sample[1].clone() };
+    check("finishes-gone", &vec![gone, without], encode, codec::decode_finishes);
     // Made-up bytes can be a list of finishes: only the sealing tells.
     check("finishes", &sample, encode, codec::decode_finishes);
     let delivery = dice.delivery(key(), CITIZEN, Arc::new(Dice::new(3).event(Dice::new(4).personnummer())));

@@ -155,7 +155,7 @@ fn whoever_was_told_of_a_deletion_holds_nothing_any_more<S: Stored>(store: S) {
         }
         let at = case.dice.below(40) as usize;
         let recipient = case.dice.one_of(&[fund(), kommune()]);
-        case.citizen = if round < 300 && at % 2 == 0 { former } else { remaining };
+        case.citizen = if round < 300 && at.is_multiple_of(2) { former } else { remaining };
         let mut admission = case.admit(&[recipient]);
         let is_notice = case.dice.once_in(3);
         let mut event = Event::clone(&admission.event);
@@ -185,7 +185,7 @@ fn whoever_was_told_of_a_deletion_holds_nothing_any_more<S: Stored>(store: S) {
         }
         if round % 50 == 49 || round > 890 {
             for (at, record) in records.iter().enumerate() {
-                let citizen = if round < 300 && at % 2 == 0 { former } else { remaining };
+                let citizen = if round < 300 && at.is_multiple_of(2) { former } else { remaining };
                 let holders = case.store.holders(citizen, record).expect("readable");
                 let of_record: Vec<Recipient> = expected.range((at, least())..(at + 1, least())).map(|(_, recipient)| *recipient).collect();
                 assert_eq!(holders, of_record, "record {at} in round {round}");

@@ -20,6 +20,7 @@ use crate::core::policy::{Domain, Horizons, Rules};
 use crate::core::time::Moment;
 use crate::http::{self, Backups, Erasures, Guesses, Health, Persons, Server};
 use crate::ops::{self, Replays};
+use crate::store::room::{Room, Turned};
 use crate::store::{self, Store};
 use crate::telemetry::Metrics;
 use crate::tls::ServerFiles;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub admin: Tokens,
     /// The file of further tokens.
     pub tokens: Option<PathBuf>,
+    /// Intake stops when fewer bytes than this are free on the disk of the store.
+    pub least_free: u64,
     /// How many persons it takes to erase a citizen.
     pub erasure: Persons,
     /// How long finishing what is under way may take at a shutdown.
@@ -73,6 +76,8 @@ pub enum RunError {
 
 /// How often `routing.toml` and the file of tokens are looked at.
 const FILE_POLL: Duration = Duration::from_secs(1);
+/// How often opening is tried on a full disk.
+const FULL_DISK_POLL: Duration = Duration::from_secs(5);
 
 /// Returns the topology that the rules ask for.
 #[must_use]
@@ -115,7 +120,10 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let (attempts_tx, attempts) = mpsc::channel(Limits::default().in_flight);
     // As with attempts: room for all that may be under way, one to a group.
     let (orders_tx, orders) = mpsc::channel(Limits::default().in_flight);
+    let room = Room::new(&settings.store.data_dir, settings.least_free);
+    let disk = room.missing();
     let outlet = Outlet {
+        room,
         acks: endpoints.acks,
         attempts: attempts_tx,
         orders: orders_tx,
@@ -141,7 +149,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     tokio::spawn(follow_routing(routing, reloads, rules_tx, writer.clone(), link.clone(), Arc::clone(&metrics)));
 
     let (stopping_tx, stopping) = watch::channel(false);
-    let health = Health { link: link.state(), waiting: link.waiting(), writer_seen, stopping: stopping.clone() };
+    let health = Health { disk, link: link.state(), waiting: link.waiting(), writer_seen, stopping: stopping.clone() };
     let server = Server {
         writer: writer.clone(),
         metrics,
@@ -208,7 +216,7 @@ type WriterEnd = oneshot::Receiver<Result<(), anyhow::Error>>;
 async fn open(settings: &Settings, rules: Arc<Rules>) -> Result<(Store, Engine), RunError> {
     let (options, horizons) = (settings.store.clone(), settings.horizons);
     let opened = tokio::task::spawn_blocking(move || -> Result<_, RunError> {
-        let mut store = Store::open(&options)?;
+        let mut store = open_when_there_is_room(&options)?;
         let mut engine = Engine::new(rules, Limits::default());
         engine.remember_for(horizons);
         engine.recover(&mut store).context("cannot read what is stored")?;
@@ -216,6 +224,22 @@ async fn open(settings: &Settings, rules: Arc<Rules>) -> Result<(Store, Engine),
         Ok((store, engine))
     });
     opened.await.context("opening the store failed")?
+}
+
+/// Opens the store; on a full disk, once there is room.
+fn open_when_there_is_room(options: &store::Options) -> Result<Store, store::OpenError> {
+    let mut told = false;
+    loop {
+        match Store::open(options) {
+            Err(error @ store::OpenError::Full(_)) => {
+                if !std::mem::replace(&mut told, true) {
+                    error!("{error}; waiting for room");
+                }
+                thread::sleep(FULL_DISK_POLL);
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// Starts the writer on a thread of its own; its end comes through the channel.
@@ -434,6 +458,7 @@ pub fn now() -> Moment {
 
 /// Performs what the writer decides.
 struct Outlet {
+    room: Room,
     acks: Acks,
     attempts: mpsc::Sender<Vec<Outgoing>>,
     orders: mpsc::Sender<Vec<OutgoingOrder>>,
@@ -465,6 +490,21 @@ impl Effects for Outlet {
 
     fn committed(&mut self, took: Duration, events: usize) {
         self.metrics.committed(took, events);
+    }
+
+    fn has_room(&mut self) -> bool {
+        let (has_room, turned) = self.room.look();
+        match turned {
+            Some(Turned::TooFull) => {
+                error!(
+                    "{}; nothing acknowledged is lost, and RabbitMQ keeps what comes",
+                    self.room.missing().in_words().unwrap_or_default()
+                );
+            }
+            Some(Turned::EnoughAgain) => info!("there is room on the disk again; intake goes on"),
+            None => {}
+        }
+        has_room
     }
 
     fn now(&mut self) -> Moment {

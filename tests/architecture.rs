@@ -30,8 +30,9 @@ const IMPURE: [&str; 19] = [
 ];
 
 /// Where each foreign library may be named.
-const HOMES: [(&str, &[&str]); 11] = [
+const HOMES: [(&str, &[&str]); 12] = [
     ("sled", &["store"]),
+    ("fs2", &["store"]),
     ("lapin", &["amqp"]),
     ("axum", &["http"]),
     ("prometheus", &["telemetry"]),

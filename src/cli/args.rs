@@ -149,6 +149,9 @@ pub struct RunArguments {
     /// The file of named tokens of the admin API, beside the one of WSB_ADMIN_TOKEN.
     #[arg(long, env = "WSB_TOKENS", value_name = "FILE")]
     pub tokens: Option<PathBuf>,
+    /// Intake stops while fewer MiB are free on the disk of the store; 0: never.
+    #[arg(long, env = "WSB_MIN_FREE_MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(0..=1_048_576))]
+    pub min_free_mib: u64,
     /// Whether a second person has to confirm the erasure of a citizen.
     #[arg(long, env = "WSB_ERASE_TWO_PERSONS")]
     pub erase_two_persons: bool,

@@ -29,6 +29,7 @@ pub fn run(common: &Common, arguments: &RunArguments) -> Result<Exit, Failure> {
         horizons: Horizons { duplicates_days: arguments.keep_duplicates_days, traces_days: arguments.keep_traces_days },
         admin: token_text()?.as_deref().map(Tokens::of_admin).unwrap_or_default(),
         tokens: arguments.tokens.clone(),
+        least_free: arguments.min_free_mib * 1024 * 1024,
         erasure: if arguments.erase_two_persons { Persons::Two } else { Persons::One },
         shutdown: Duration::from_secs(arguments.shutdown_seconds),
     };

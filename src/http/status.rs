@@ -18,6 +18,7 @@ use crate::amqp::{LinkState, Side, Waiting};
 use crate::app::now;
 use crate::core::ids::Recipient;
 use crate::core::time::Moment;
+use crate::store::room::Missing;
 use crate::telemetry::Gauges;
 
 /// A writer that has not come round for so long is not working.
@@ -32,6 +33,8 @@ pub struct Health {
     pub waiting: watch::Receiver<Vec<Waiting>>,
     /// When the writer last came round, in microseconds since 1970.
     pub writer_seen: Arc<AtomicI64>,
+    /// How much room the store's disk lacks.
+    pub disk: Missing,
     /// Whether the process is on its way out.
     pub stopping: watch::Receiver<bool>,
 }
@@ -56,6 +59,9 @@ impl Health {
         let silent = now.0 - self.writer_seen.load(Ordering::Relaxed);
         if silent > WRITER_SILENT_MICROS {
             add("store", format!("no sign of life for {} s", silent / 1_000_000));
+        }
+        if let Some(why) = self.disk.in_words() {
+            add("disk", why);
         }
         if *self.stopping.borrow() {
             add("process", "shutting down".to_owned());

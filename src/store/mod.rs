@@ -41,6 +41,7 @@ pub mod durability;
 pub mod master;
 pub mod memory;
 mod orders;
+pub mod room;
 pub mod watchdog;
 
 pub use backup::{BackupError, Copying, Manifest, ManifestError, Noted};

@@ -84,6 +84,17 @@ pub struct Inbox<C: Commit> {
     room: Notify,
 }
 
+/// Which messages the writer takes now; the others wait, and RabbitMQ keeps what
+/// comes after them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    All,
+    /// Those that change who may receive: too much is under way for others.
+    Urgent,
+    /// None: there is no room on the disk.
+    Nothing,
+}
+
 /// What the writer takes at once.
 pub(super) struct Group<C: Commit> {
     pub(super) urgent: Vec<Received>,
@@ -126,12 +137,17 @@ impl<C: Commit> Inbox<C> {
     }
 
     /// Waits for what is next, at most until `deadline`; takes everything but
-    /// ordinary messages, of which it takes as many as fill up a group of `most`,
-    /// and none unless `room`.
-    pub(super) fn take(&self, most: usize, room: bool, deadline: Instant) -> Group<C> {
+    /// messages, of which it takes those that are wanted, as many as fill up a
+    /// group of `most`.
+    pub(super) fn take(&self, most: usize, wanted: Wanted, deadline: Instant) -> Group<C> {
+        let (room_for_urgent, room) = match wanted {
+            Wanted::All => (true, true),
+            Wanted::Urgent => (true, false),
+            Wanted::Nothing => (false, false),
+        };
         let mut waiting = self.lock();
         loop {
-            let something = !waiting.urgent.is_empty()
+            let something = (room_for_urgent && !waiting.urgent.is_empty())
                 || (room && !waiting.ordinary.is_empty())
                 || !waiting.outcomes.is_empty()
                 || !waiting.order_outcomes.is_empty()
@@ -145,7 +161,7 @@ impl<C: Commit> Inbox<C> {
             }
             waiting = self.arrived.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        let urgent = waiting.urgent.len().min(most);
+        let urgent = if room_for_urgent { waiting.urgent.len().min(most) } else { 0 };
         let ordinary = if room { waiting.ordinary.len().min(most - urgent) } else { 0 };
         waiting.poked = false;
         let group = Group {
@@ -259,5 +275,36 @@ impl<C: Commit> WriterHandle<C> {
             }));
         });
         answer.await.map_err(|_| Gone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::time::Moment;
+    use crate::store::Store;
+
+    fn message() -> Received {
+        let (word, reason): (Box<str>, Box<str>) = ("made-up".into(), "made up".into());
+        let quarantined = Quarantined { id: 0, at: Moment(0), word, reason, body: Arc::from(&b""[..]), personnummer: None };
+        Received { input: Input::NotAnEvent(Box::new(quarantined)), ticket: Ticket { queue: 0, epoch: 1, tag: 1 } }
+    }
+
+    #[test]
+    fn messages_that_are_not_wanted_wait() {
+        let inbox: Arc<Inbox<Store>> = Inbox::new();
+        let handle = WriterHandle::new(&inbox);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            handle.send_urgent(vec![message()]).await;
+            handle.send_ordinary(vec![message(), message()]).await;
+        });
+        let take = |wanted| {
+            let group = inbox.take(10, wanted, Instant::now());
+            (group.urgent.len(), group.ordinary.len())
+        };
+        assert_eq!(take(Wanted::Nothing), (0, 0), "a full disk keeps everything out");
+        assert_eq!(take(Wanted::Urgent), (1, 0));
+        assert_eq!(take(Wanted::All), (0, 2), "nothing is lost by it");
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::inbox::{Group, Inbox, Input, Received, Ticket};
+use super::inbox::{Group, Inbox, Input, Received, Ticket, Wanted};
 use crate::core::engine::{Engine, Fact, Manner, Outgoing, OutgoingOrder, Output, TakenBack};
 use crate::core::records::{Archive, Quarantined};
 use crate::core::time::Moment;
@@ -37,6 +37,8 @@ pub trait Effects: Send + 'static {
     fn report(&mut self, facts: &[Fact]);
     /// Counts a commit.
     fn committed(&mut self, took: Duration, events: usize);
+    /// Returns whether there is room on the disk for taking in more.
+    fn has_room(&mut self) -> bool;
     /// Returns the time.
     fn now(&mut self) -> Moment;
 }
@@ -91,8 +93,13 @@ pub fn run<C: Commit>(
     let mut tended = Instant::now();
     loop {
         let deadline = deadline(&engine, outlet.now(), dirty_since, tended, settings);
-        let room = engine.has_room();
-        let group = inbox.take(settings.group, room, deadline);
+        let wanted = match (outlet.has_room(), engine.has_room()) {
+            (true, true) => Wanted::All,
+            (true, false) => Wanted::Urgent,
+            // What is under way goes on: its outcomes take little, and free more.
+            (false, _) => Wanted::Nothing,
+        };
+        let group = inbox.take(settings.group, wanted, deadline);
         let began = Instant::now();
         // Until the end of the turn: any of it may be a store call that hangs.
         let _watched = watchdog.watch("a group of changes");

@@ -32,6 +32,7 @@ use crate::core::records::Quarantined;
 use crate::core::retry::Outcome;
 use crate::core::time::Moment;
 use crate::ops::Replays;
+use crate::store::room::Missing;
 use crate::store::{Options, Store, Watchdog};
 use crate::telemetry::Metrics;
 use crate::wire;
@@ -152,6 +153,7 @@ impl World {
                 link: watch::channel(up).1,
                 waiting: watch::channel(Vec::new()).1,
                 writer_seen: Arc::new(AtomicI64::new(i64::MAX)),
+                disk: Missing::default(),
                 stopping: watch::channel(false).1,
             },
             replays: Replays::default(),
@@ -288,6 +290,10 @@ impl Effects for Outlet {
     fn report(&mut self, _: &[Fact]) {}
 
     fn committed(&mut self, _: Duration, _: usize) {}
+
+    fn has_room(&mut self) -> bool {
+        true
+    }
 
     fn now(&mut self) -> Moment {
         now()

@@ -14,6 +14,7 @@ mod backlog;
 mod bad_input;
 mod commands;
 mod crashes;
+mod deletions;
 mod former_members;
 mod load;
 mod privacy;

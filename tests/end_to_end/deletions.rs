@@ -1,0 +1,96 @@
+//! Retention clocks and deletion orders, on a real RabbitMQ: events in, orders
+//! out at `dfdg.deletions`, and the answers to them.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::rig::{Event, Message, event, until};
+use crate::world::{LIMIT, Routing, World, cpr};
+
+const QUEUE: &str = "dfdg.deletions";
+
+fn body(message: &Message) -> Value {
+    serde_json::from_slice(&message.body).unwrap()
+}
+
+/// Waits for so many orders, and takes them.
+#[track_caller]
+fn orders(world: &World, count: u32) -> Vec<Message> {
+    until(LIMIT, &format!("{count} orders lie in {QUEUE}"), || world.amqp.depth(QUEUE) >= Some(count));
+    let mut found = world.amqp.take_all(QUEUE);
+    found.sort_by_key(|message| message.routing_key.clone());
+    found
+}
+
+fn deletion(of: &Event, entity: &str, area: &str) -> Event {
+    let content = json!({ "Dataomraade": area, "SlettetEntitet": entity });
+    event("GdprSletning").external(of.record_id()).content(content)
+}
+
+fn due(world: &World, as_of: &str) -> Value {
+    let arguments = ["retention", "due", "--as-of", as_of, "--format", "json"];
+    serde_json::from_str(&world.broker.cli_ok(&arguments)).unwrap()
+}
+
+#[test]
+fn orders_go_out_in_order_and_end_with_the_deletion() {
+    let citizen = cpr(1);
+    let mut world = World::running("deletions", &Routing::few());
+    let group = event("Kontaktgruppe").cpr(&citizen).period("2015-01-01", Some("2016-03-16")).content(json!({ "KontaktgruppeTypeId": 1 }));
+    let absence = event("Fravaer").cpr(&citizen).period("2016-03-16", Some("2016-04-16")).content(json!({ "FravaerTypeId": 11 }));
+    let later = event("Tilmelding").cpr(&citizen).period("2026-01-01", Some("2026-03-16"));
+    world.tell([&group, &absence, &later]);
+    let [order] = &orders(&world, 1)[..] else { panic!("one order: the group waits for the fravær") };
+    assert_eq!((&*order.exchange, &*order.routing_key, order.delivery_mode), (QUEUE, "fravaer", Some(2)));
+    let told = body(order);
+    assert_eq!((&told["type"], &told["id"]), (&json!("dk.star.dfdg.SletningForfalden.v1"), &json!(order.id)));
+    let expected = json!({
+        "Dataomraade": "fravaer", "EntitetNavn": "Fravaer", "EksternIdentifier": absence.record_id(),
+        "Personnummer": citizen, "Forfaldsdato": "2022-04-17",
+    });
+    assert_eq!(told["data"], expected);
+    until(LIMIT, "the order is counted", || world.count("wsb_gdpr_orders_total", &[("area", "fravaer")]) == 1);
+
+    // While the broker runs, and by itself.
+    let item = |rule: &str, of: &Event, entity: &str, day: &str, state: &str, waits: &[&str]| json!({ "rule": rule, "entity": entity, "external_id": of.record_id(), "due": day, "state": state, "blocked_by": waits });
+    let listed = json!([
+        item("kontaktgruppe", &group, "Kontaktgruppe", "2022-03-17", "blocked", &[absence.record_id()]),
+        item("fravaer", &absence, "Fravaer", "2022-04-17", "ordered", &[]),
+        item("tilmelding", &later, "Tilmelding", "2032-03-17", "due", &[]),
+    ]);
+    assert_eq!(due(&world, "2032-03-17"), listed);
+    assert_eq!(due(&world, "2032-03-16").as_array().unwrap().len(), 2);
+    let (status, answered) = world.broker.api_get("/api/v1/retention/due?as_of=2032-03-17");
+    assert_eq!((status, answered.as_array().map(Vec::len)), (200, Some(3)), "{answered}");
+    assert!(world.broker.cli_ok(&["retention", "due", "--as-of", "2032-03-17", "--format", "calendar"]).contains("2032-03"));
+    assert!(world.broker.terminate().success());
+    assert_eq!(due(&world, "2032-03-17"), listed);
+
+    // After a restart nothing is ordered again; the answer lets the group go.
+    world.broker.start_again();
+    world.tell([&deletion(&absence, "Fravaer", "fravaer").cpr(&citizen)]);
+    let [order] = &orders(&world, 1)[..] else { panic!("the group, and the fravær not again") };
+    assert_eq!(body(order)["data"]["EksternIdentifier"], group.record_id());
+    assert_eq!(due(&world, "2032-03-16").as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn the_dead_wait_for_the_archive_where_they_must() {
+    let citizen = cpr(2);
+    let shipped = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("retention.toml")).unwrap();
+    let mut world = World::new("deceased", &Routing::few());
+    world.write("retention.toml", shipped.replacen("id = \"fravaer\"\n", "id = \"fravaer\"\nhandover = true\n", 1));
+    world.broker.start_again();
+    let absence = event("Fravaer").cpr(&citizen).period("2026-01-01", None);
+    let joblog = event("Joblog").cpr(&citizen);
+    let death = event("PersonDoed").cpr(&citizen).content(json!({ "Doedsdato": "2026-03-01" }));
+    world.tell([&absence, &joblog, &death]);
+    let [order] = &orders(&world, 1)[..] else { panic!("the joblog alone") };
+    assert_eq!((&*order.routing_key, &body(order)["data"]["Forfaldsdato"]), ("joblog", &json!("2026-03-02")));
+    assert_eq!(due(&world, "2026-12-31")[0]["blocked_by"], json!(["rigsarkivet"]));
+    world.tell([&event("RigsarkivAflevering").cpr(&citizen).content(json!({ "Dataomraade": "fravaer" }))]);
+    let [order] = &orders(&world, 1)[..] else { panic!("the fravær") };
+    assert_eq!(order.routing_key, "fravaer");
+}

@@ -187,7 +187,10 @@ impl Model {
             return;
         }
         let tracked = &self.deliveries[&key];
-        self.arrived.push((tracked.lane.0, tracked.event.external_id.clone(), key.recipient));
+        // Whoever is told that a record is deleted holds nothing of it by that.
+        if !matches!(tracked.event.content, Content::Deletion { .. }) {
+            self.arrived.push((tracked.lane.0, tracked.event.external_id.clone(), key.recipient));
+        }
         self.in_queues.push(key);
     }
 

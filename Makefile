@@ -85,4 +85,4 @@ simulate: ## Simulate with many seeds, SEEDS=100000, or repeat one, SEED=42
 	WSB_SEEDS=$(SEEDS) WSB_SEED=$(SEED) $(CARGO) test --release --test simulator -- --nocapture
 
 chaos: setup ## Kill and disturb a broker under load on a real node: MINUTES=5
-	WSB_CHAOS_MINUTES=$(MINUTES) $(CARGO) test --release --test chaos -- --ignored --nocapture
+	WSB_CHAOS_MINUTES=$(MINUTES) $(CARGO) test --release --test chaos -- --nocapture

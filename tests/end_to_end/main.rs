@@ -16,6 +16,7 @@ mod commands;
 mod crashes;
 mod deletions;
 mod former_members;
+mod holds;
 mod load;
 mod privacy;
 mod queues;

@@ -126,6 +126,16 @@ impl Amqp {
         .unwrap_or_else(|error| panic!("cannot bind {queue} to {exchange}: {error}"));
     }
 
+    /// Undoes a binding.
+    pub fn unbind(&self, queue: &str, exchange: &str, key: &str) {
+        let (channel, arguments) = (self.channel(), (queue.to_owned(), exchange.to_owned(), key.to_owned()));
+        block(async move {
+            let (queue, exchange, key) = arguments;
+            channel.queue_unbind(queue.as_str().into(), exchange.as_str().into(), key.as_str().into(), FieldTable::default()).await
+        })
+        .unwrap_or_else(|error| panic!("cannot unbind {queue} from {exchange}: {error}"));
+    }
+
     /// Deletes a queue with everything in it.
     pub fn delete_queue(&self, queue: &str) {
         let (channel, name) = (self.channel(), queue.to_owned());

@@ -18,8 +18,8 @@ use crate::core::audit::{Action, Deed};
 use crate::core::engine::{Engine, Fact, Limits, Outgoing, OutgoingOrder};
 use crate::core::policy::{Domain, Horizons, Rules};
 use crate::core::time::Moment;
-use crate::http::{self, Backups, Erasures, Guesses, Health, Persons, Server};
-use crate::ops::{self, Replays};
+use crate::http::{self, Backups, Erasures, Guesses, Health, Looking, Persons, Server};
+use crate::ops;
 use crate::store::room::{Room, Turned};
 use crate::store::{self, Store};
 use crate::telemetry::Metrics;
@@ -42,6 +42,8 @@ pub struct Settings {
     pub http_tls: Option<ServerFiles>,
     /// For how long what has been taken in is remembered.
     pub horizons: Horizons,
+    /// For how many days what was delivered can be sent again.
+    pub replay_days: u32,
     /// The token of the environment, if there is one.
     pub admin: Tokens,
     /// The file of further tokens.
@@ -113,6 +115,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         publish: amqp::PublishSettings::default(),
         reconnect: amqp::Reconnect::default(),
     });
+    let looking = Looking::new(store.reader());
     let (rules_tx, rules_rx) = watch::channel(rules);
     let inbox = Inbox::new();
     let writer = WriterHandle::new(&inbox);
@@ -155,9 +158,10 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         metrics,
         rules: rules_rx,
         health,
-        replays: Replays::default(),
         backups: Backups::default(),
         erasures: Erasures::new(settings.erasure),
+        looking,
+        replay_days: settings.replay_days,
         tokens: tokens_rx,
         guesses: Guesses::default(),
     };

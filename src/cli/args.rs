@@ -146,6 +146,10 @@ pub struct RunArguments {
     /// journal is kept for the longer of the two.
     #[arg(long, env = "WSB_KEEP_TRACES_DAYS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub keep_traces_days: u32,
+    /// For how many days what was delivered can be sent again; no longer than the
+    /// journal is kept.
+    #[arg(long, env = "WSB_REPLAY_DAYS", default_value_t = 14, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub replay_days: u32,
     /// The file of named tokens of the admin API, beside the one of WSB_ADMIN_TOKEN.
     #[arg(long, env = "WSB_TOKENS", value_name = "FILE")]
     pub tokens: Option<PathBuf>,

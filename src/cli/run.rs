@@ -27,6 +27,7 @@ pub fn run(common: &Common, arguments: &RunArguments) -> Result<Exit, Failure> {
         http: common.http,
         http_tls: http_tls(common)?,
         horizons: Horizons { duplicates_days: arguments.keep_duplicates_days, traces_days: arguments.keep_traces_days },
+        replay_days: arguments.replay_days,
         admin: token_text()?.as_deref().map(Tokens::of_admin).unwrap_or_default(),
         tokens: arguments.tokens.clone(),
         least_free: arguments.min_free_mib * 1024 * 1024,

@@ -128,6 +128,8 @@ pub struct Queue {
     allowance: u32,
     counts: RowCounts,
     in_journal: usize,
+    /// How many of the loaded ones are replays.
+    replaying: usize,
     /// How many deliveries are loaded at the most.
     most_loaded: usize,
 }
@@ -155,6 +157,7 @@ impl Queue {
             allowance: MOST_IN_FLIGHT,
             counts: RowCounts::default(),
             in_journal: 0,
+            replaying: 0,
             most_loaded: most_loaded.max(1),
         }
     }
@@ -185,7 +188,8 @@ impl Queue {
         let held = self.pause.is_some() || self.rest.is_some() || self.gate == Gate::Closed || lane_held;
         // A burst to one queue may exceed the window while the journal bears it: a
         // row for each would cost more than all else together.
-        let is_full = self.window.len() >= self.most_loaded && (held || journal == Journal::IsFull);
+        // Replays come on top: they must not make what is new take the longer way.
+        let is_full = self.window.len() - self.replaying >= self.most_loaded && (held || journal == Journal::IsFull);
         if seq > self.loaded_to && (self.more || is_full) {
             return Place::Later;
         }
@@ -229,6 +233,7 @@ impl Queue {
         let lane = delivery.lane();
         let due = delivery.not_before();
         self.in_journal += usize::from(kept == Kept::InJournal);
+        self.replaying += usize::from(delivery.replays > 0);
         self.window.insert(seq, Loaded { delivery, kept, in_flight: false, withdrawn: false });
         let line = self.lanes.entry(lane).or_default();
         // Almost always the newest; a replacement or a replay may be older.
@@ -341,6 +346,7 @@ impl Queue {
             self.in_flight -= 1;
         }
         self.in_journal -= usize::from(loaded.kept == Kept::InJournal);
+        self.replaying -= usize::from(loaded.delivery.replays > 0);
         let lane = loaded.delivery.lane();
         let Some(line) = self.lanes.get_mut(&lane) else { return Some(loaded) };
         let was_first = line.front() == Some(&seq);
@@ -682,6 +688,18 @@ impl Queue {
     #[must_use]
     pub fn in_journal(&self) -> usize {
         self.in_journal
+    }
+
+    /// Returns how many more deliveries may be replayed now: half a window of them
+    /// keeps the queue busy. None while it is paused or left alone, but for the one
+    /// that probes a queue which has nothing else to be probed with.
+    #[must_use]
+    pub fn replay_room(&self) -> usize {
+        match (self.rest, self.pause) {
+            (Some(_), _) => 0,
+            (None, None) => (self.most_loaded / 2).max(1).saturating_sub(self.replaying),
+            (None, Some(_)) => usize::from(self.is_empty()),
+        }
     }
 
     /// Returns whether nothing is loaded and nothing is left to load.

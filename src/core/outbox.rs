@@ -274,7 +274,18 @@ impl Delivery {
     #[must_use]
     pub fn instead(&self, recipient: Recipient, because: Because, now: Moment) -> Self {
         let key = DeliveryKey { recipient, ..self.key };
-        Self { key, because, first_at: now, attempts: 0, failures: Vec::new(), state: State::Pending, ..self.clone() }
+        Self {
+            key,
+            because,
+            first_at: now,
+            attempts: 0,
+            failures: Vec::new(),
+            // Nothing has been sent there yet: it is nobody who may hold a copy.
+            replays: 0,
+            delivered_before: None,
+            state: State::Pending,
+            ..self.clone()
+        }
     }
 
     /// Records a failed attempt: to be tried again at `next_at`.

@@ -12,7 +12,7 @@ use super::citizen::Citizen;
 use super::event::Event;
 use super::holds::{Held, Hold};
 use super::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
-use super::outbox::{Attempt, Because, Delivery, End};
+use super::outbox::{Attempt, Because, Delivery, End, State};
 use super::policy::Domain;
 use super::replay::{Replay, ReplayId};
 
@@ -386,6 +386,31 @@ pub struct KeptBeside {
     pub ledger: u64,
     /// Messages in quarantine.
     pub quarantine: Vec<u64>,
+}
+
+impl Delivery {
+    /// Returns one that had been delivered as it is when it is to be sent again;
+    /// `None` where the event was told to nobody, which cannot have been.
+    #[must_use]
+    pub fn delivered_again(admission: &Admission, recipient: Recipient, ended: &Ended, now: Moment) -> Option<Self> {
+        let chosen = admission.deliveries.iter().find(|(chosen, _)| *chosen == recipient);
+        // One that took over later was named by a rule that had named another
+        // authority; which registration decided is in the past.
+        let (_, because) = chosen.or(admission.deliveries.first())?;
+        Some(Self {
+            key: DeliveryKey { recipient, seq: admission.seq },
+            citizen: admission.citizen,
+            event: Arc::clone(&admission.event),
+            domain: admission.domain,
+            because: because.clone(),
+            first_at: now,
+            attempts: 0,
+            failures: Vec::new(),
+            replays: ended.replays.saturating_add(1),
+            delivered_before: Some(ended.at),
+            state: State::Pending,
+        })
+    }
 }
 
 /// What operators ask for besides: pages and look-ups, none of which the engine

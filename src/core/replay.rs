@@ -125,7 +125,7 @@ impl Filter {
 
     /// Returns whether an id is among those asked for.
     pub fn names(&self, id: impl FnOnce() -> WsbId) -> bool {
-        self.ids.is_empty() || self.ids.contains(&id())
+        self.ids.is_empty() || self.ids.binary_search(&id()).is_ok()
     }
 
     /// Returns whether the time is within the range.
@@ -176,6 +176,8 @@ pub struct Order {
     pub canary: Option<u32>,
     /// Who asks.
     pub by: Box<str>,
+    /// Whose vendor that is, if one: it sees no other replays.
+    pub scope: Option<Recipient>,
     /// What the request calls itself, so that a repeat of it is not another one.
     pub request: Option<Box<str>>,
 }
@@ -275,7 +277,8 @@ pub struct Replay {
     pub id: ReplayId,
     /// What was asked for.
     pub order: Order,
-    /// When. What has changed since is not what was selected.
+    /// When it began; once frozen, when that was: what has changed since is not
+    /// what was selected.
     pub at: Moment,
     /// Where it stands.
     pub stage: Stage,
@@ -374,16 +377,15 @@ impl Replay {
         }
     }
 
-    /// Stops it.
+    /// Stops it; one that has ended stays as it is.
     ///
     /// # Errors
-    /// When it has ended or not begun.
+    /// When it has not begun.
     pub fn stopped(mut self, now: Moment) -> Result<Self, Refused> {
         match self.stage {
             Stage::Running | Stage::WaitingForGo => self.stage = Stage::Stopped { at: now },
-            Stage::Stopped { .. } => {}
+            Stage::Stopped { .. } | Stage::Done { .. } => {}
             Stage::Selecting => return Err(Refused::Selecting),
-            Stage::Done { .. } => return Err(Refused::Done),
         }
         Ok(self)
     }
@@ -570,8 +572,15 @@ mod tests {
     }
 
     fn replay(canary: Option<u32>, keys: u64) -> Replay {
-        let order =
-            Order { filter: Filter::default(), source: Source::Dead, rate_per_second: None, canary, by: "test".into(), request: None };
+        let order = Order {
+            filter: Filter::default(),
+            source: Source::Dead,
+            rate_per_second: None,
+            canary,
+            by: "test".into(),
+            scope: None,
+            request: None,
+        };
         let lots = vec![Lot { recipient: recipient("akasse:067"), first_chunk: 0, keys, done: 0 }];
         let replay = Replay { lots, ..Replay::new(ReplayId(1), order, Moment(1)) };
         Replay { stage: replay.going_on(Moment(1)), ..replay }
@@ -592,7 +601,7 @@ mod tests {
         check(Stage::Running, Ok(stopped), Err(Refused::NotStopped), Err(Refused::NotWaiting));
         check(Stage::WaitingForGo, Ok(stopped), Err(Refused::NotStopped), Ok(Stage::Running));
         check(before, Ok(before), Ok(Stage::Running), Err(Refused::NotWaiting));
-        check(done, Err(Refused::Done), Err(Refused::Done), Err(Refused::Done));
+        check(done, Ok(done), Err(Refused::Done), Err(Refused::Done));
     }
 
     #[test]

@@ -9,17 +9,20 @@ use super::Shared;
 use super::access::Principal;
 use super::audit::reason;
 use super::extract::{Body, Path, Query};
+use super::look::look;
 use super::problem::{Problem, store_failed};
 use crate::core::audit::Action;
 use crate::core::ids::{Recipient, WsbId};
+use crate::core::replay::{Filter, StateFilter};
 use crate::core::time::Moment;
-use crate::ops::{self, DiscardError, Filter, StateFilter, Told};
+use crate::ops::{self, DiscardError, Told};
 
 /// What can be asked of a list.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Asked {
     id: Option<String>,
+    ids: Vec<String>,
     state: Option<String>,
     recipient: Option<String>,
     entity: Option<String>,
@@ -53,7 +56,10 @@ impl Asked {
             ("since", &self.since),
             ("until", &self.until),
         ];
-        let words: Vec<String> = given.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?))).collect();
+        let mut words: Vec<String> = given.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?))).collect();
+        if !self.ids.is_empty() {
+            words.push(format!("{} ids", self.ids.len()));
+        }
         if words.is_empty() { "everything".to_owned() } else { words.join(" ") }
     }
 
@@ -74,16 +80,18 @@ impl Asked {
             None => None,
             Some(text) => Some(Recipient::parse(&text).map_err(|malformed| refused("recipient", malformed.expected))?),
         };
-        let id = match given(&self.id) {
-            None => None,
-            Some(text) => Some(WsbId::parse(&text).map_err(|malformed| refused("id", malformed.expected))?),
-        };
+        let mut ids = Vec::new();
+        for text in given(&self.id).iter().chain(&self.ids) {
+            ids.push(WsbId::parse(text).map_err(|malformed| refused("id", malformed.expected))?);
+        }
+        ids.sort_unstable();
+        ids.dedup();
         Ok(Filter {
-            id,
+            ids,
             state,
             recipient,
-            entity: given(&self.entity),
-            reason: given(&self.reason),
+            entity: given(&self.entity).map(Into::into),
+            reason: given(&self.reason).map(Into::into),
             since: moment("since", &self.since)?,
             until: moment("until", &self.until)?,
         })
@@ -98,7 +106,7 @@ pub async fn list(State(server): State<Shared>, principal: Principal, Query(aske
         Some(cursor) => Some(ops::Cursor::parse(cursor).ok_or_else(|| Problem::new(400, "this cursor is not one of ours"))?),
     };
     let limit = asked.limit.unwrap_or(100).clamp(1, ops::PAGE);
-    let page = server.writer.ask(move |access| ops::deliveries(access.records, &filter, cursor, limit)).await?;
+    let page = look(&server, move |reader| ops::deliveries(reader, &filter, cursor, limit)).await?;
     let page = page.map_err(|error| store_failed(&error))?;
     Ok(Json(page))
 }

@@ -13,6 +13,7 @@ mod erasures;
 mod extract;
 mod guesses;
 mod lanes;
+mod look;
 mod problem;
 mod quarantine;
 mod recipients;
@@ -38,13 +39,13 @@ pub use backup::Backups;
 pub use calls::Call;
 pub use erasures::{Erasures, Persons};
 pub use guesses::Guesses;
+pub use look::Looking;
 pub use status::Health;
 
 use calls::Calls;
 
 use crate::config::Tokens;
 use crate::core::policy::Rules;
-use crate::ops::Replays;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::tls::Identity;
@@ -64,11 +65,14 @@ pub struct Server {
     /// How the parts of the process are.
     pub health: Health,
     /// The replays that have been asked for.
-    pub replays: Replays,
     /// Erasures that wait for a second person.
     pub erasures: Erasures,
     /// How the latest backup is.
     pub backups: Backups,
+    /// The read side of the store, for whatever takes long.
+    pub looking: Looking,
+    /// For how many days what was delivered can be sent again.
+    pub replay_days: u32,
     /// What admits to the admin API; without any nothing does.
     pub tokens: watch::Receiver<Arc<Tokens>>,
     /// What is known of addresses that sent unknown ones.
@@ -152,6 +156,8 @@ fn calls(server: &Shared) -> (Router<Shared>, Vec<Call>) {
         .delete("/replays/{id}", Needs::Replayer, replays::stop)
         .get("/audit", Needs::Operator, audit::list)
         .get("/audit/verify", Needs::Operator, audit::verify)
+        .post("/replays/{id}/resume", Needs::Replayer, replays::resume)
+        .post("/replays/{id}/go", Needs::Replayer, replays::go)
         .get("/quarantine", Needs::Viewer, quarantine::list)
         .post("/quarantine/{id}/retry", Needs::Operator, quarantine::retry)
         .post("/quarantine/{id}/discard", Needs::Operator, quarantine::discard)

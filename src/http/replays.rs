@@ -1,9 +1,11 @@
 //! `/api/v1/replays`
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -12,14 +14,22 @@ use super::access::Principal;
 use super::audit::audit;
 use super::deliveries::Asked;
 use super::extract::{Body, Path};
+use super::look::look;
 use super::problem::{Problem, store_failed};
 use crate::app::now;
 use crate::core::audit::Action;
-use crate::core::ids::DeliveryKey;
-use crate::ops::{self, Filter, ReplayStage, Selection};
+use crate::core::engine::{Begun, Wish};
+use crate::core::ids::Recipient;
+use crate::core::replay::{Filter, MOST_CANARIES, MOST_IDS, MOST_SELECTED, Order, Refused, Replay, ReplayId, Source, Stage, Tally};
+use crate::core::time::Moment;
+use crate::ops::{self, Canaries, Candidates, PageError, TooMany};
+use crate::store::StoreError;
 
-/// How often a replay with a rate takes its next step.
-const STEP: Duration = Duration::from_millis(100);
+/// The header by which a request names itself: a repeat of it is not another one.
+const REQUEST_NAME: &str = "idempotency-key";
+
+/// How often a repeated request looks whether the first one has been answered.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The body of a request for a replay.
 #[derive(Debug, Deserialize)]
@@ -30,101 +40,287 @@ pub struct Wanted {
     #[serde(default)]
     dry_run: bool,
     rate_per_second: Option<u32>,
+    canary: Option<u32>,
 }
 
 /// `POST /api/v1/replays`
-pub async fn start(State(server): State<Shared>, principal: Principal, Body(wanted): Body<Wanted>) -> Result<Json<Value>, Problem> {
-    if wanted.rate_per_second == Some(0) {
-        return Err(Problem::new(400, "rate_per_second: not understood").detail("expected a number above 0, or nothing for no limit"));
-    }
-    let selection = match wanted.filter.filter_for(&principal)? {
-        Some(filter) => select(&server, filter).await?,
-        None => Selection::default(),
+pub async fn start(
+    State(server): State<Shared>,
+    principal: Principal,
+    headers: HeaderMap,
+    Body(wanted): Body<Wanted>,
+) -> Result<Json<Value>, Problem> {
+    let Some(filter) = wanted.filter.filter_for(&principal)? else {
+        return Ok(Json(ops::selected_json(None, &Tally::new(), 0)));
     };
-    let about = format!("{} of {} deliveries", wanted.filter.words(), selection.keys.len());
-    let deed = principal.does(Action::ReplayStarted, &about).tried(wanted.dry_run);
-    server.writer.ask(move |access| audit(access, deed)).await?.map_err(|error| store_failed(&error))?;
+    let order = order(filter, &wanted, &principal, request_name(&headers)?)?;
+    let range = range(&order, server.replay_days, now())?;
     if wanted.dry_run {
-        return Ok(Json(selection.json(None)));
+        let (tally, already_claimed) = survey(&server, candidates(&server, &order, range).await?).await?;
+        let about = format!("{} of {} deliveries", wanted.filter.words(), tally.values().sum::<u64>());
+        let deed = principal.does(Action::ReplayStarted, &about).tried(true);
+        server.writer.ask(move |access| audit(access, deed)).await?.map_err(|error| store_failed(&error))?;
+        return Ok(Json(ops::selected_json(None, &tally, already_claimed)));
     }
-    let id = server.replays.begin(selection.keys.len() as u64, wanted.rate_per_second, now(), principal.scope());
-    tracing::info!(replay = id, matched = selection.keys.len(), "replay started by an operator");
-    let answer = selection.json(Some(id));
-    tokio::spawn(run(Shared::clone(&server), id, selection.keys, wanted.rate_per_second));
-    Ok(Json(answer))
+    let words = wanted.filter.words();
+    let begun = server
+        .writer
+        .ask(move |access| {
+            let begun = access.engine.begin_replay(order, access.records, access.now)?;
+            if let Begun::New(id) = &begun {
+                audit(access, principal.does(Action::ReplayStarted, &format!("{id}: {words}")))?;
+            }
+            Ok(begun)
+        })
+        .await?;
+    let replay = match begun.map_err(|error: StoreError| store_failed(&error))? {
+        Begun::New(id) => {
+            // On a task of its own: whoever asked may go away meanwhile, and what
+            // was begun must come to an end.
+            let selecting = tokio::spawn(select(Shared::clone(&server), id, range));
+            selecting.await.map_err(|_| Problem::new(500, "the selection did not come to an end"))??
+        }
+        Begun::Known(replay) => frozen(&server, replay.id).await?,
+        Begun::NameTaken => {
+            return Err(Problem::new(422, "Idempotency-Key: not understood").detail("it was sent with another request before"));
+        }
+    };
+    Ok(Json(ops::selected_json(Some(replay.id), &replay.tally, replay.already_claimed)))
 }
 
-/// Selects page by page, so that the writer is never held up for long.
-async fn select(server: &Shared, filter: Filter) -> Result<Selection, Problem> {
-    let mut selection = Selection::default();
-    let mut after: Option<DeliveryKey> = None;
+fn request_name(headers: &HeaderMap) -> Result<Option<Box<str>>, Problem> {
+    let Some(value) = headers.get(REQUEST_NAME) else { return Ok(None) };
+    let name = value.to_str().ok().filter(|name| (1..=128).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic()));
+    let refused = || Problem::new(400, "Idempotency-Key: not understood").detail("expected 1 to 128 visible ASCII characters");
+    name.map(|name| Some(name.into())).ok_or_else(refused)
+}
+
+fn order(filter: Filter, wanted: &Wanted, principal: &Principal, request: Option<Box<str>>) -> Result<Order, Problem> {
+    let refused = |name: &str, expected: String| Problem::new(400, format!("{name}: not understood")).detail(expected);
+    if wanted.rate_per_second == Some(0) {
+        return Err(refused("rate_per_second", "expected a number above 0, or nothing for no limit".to_owned()));
+    }
+    if wanted.canary.is_some_and(|canary| canary == 0 || canary > MOST_CANARIES) {
+        return Err(refused("canary", format!("expected a number from 1 to {MOST_CANARIES}, or nothing")));
+    }
+    if filter.ids.len() > MOST_IDS {
+        return Err(refused("ids", format!("expected at most {MOST_IDS} of them")));
+    }
+    let source = Source::of(&filter).map_err(|error| Problem::new(400, "state: not understood").detail(error.to_string()))?;
+    if source == Source::Delivered {
+        if filter.ids.is_empty() && (filter.recipient.is_none() || filter.since.is_none()) {
+            let expected = "what was delivered is sent again to one recipient and from a time on: give recipient and since, or ids";
+            return Err(Problem::new(400, "filter: too wide").detail(expected));
+        }
+        if filter.reason.is_some() {
+            return Err(refused("reason", "what was delivered has none".to_owned()));
+        }
+    }
+    Ok(Order {
+        filter,
+        source,
+        rate_per_second: wanted.rate_per_second,
+        canary: wanted.canary,
+        by: (*principal.name).into(),
+        scope: principal.scope(),
+        request,
+    })
+}
+
+/// Returns the time within which what was delivered can be sent again.
+fn range(order: &Order, days: u32, now: Moment) -> Result<(Moment, Moment), Problem> {
+    let horizon = now.plus_seconds(-86_400 * i64::from(days));
+    let since = order.filter.since.unwrap_or(horizon);
+    if order.source == Source::Delivered && since < horizon {
+        let detail = format!("what was delivered can be sent again for {days} days (--replay-days): since {horizon} at the earliest");
+        return Err(Problem::new(400, "since: too long ago").detail(detail));
+    }
+    Ok((since, order.filter.until.unwrap_or(now)))
+}
+
+/// Returns what matches, to be looked up page by page.
+async fn candidates(server: &Shared, order: &Order, (since, until): (Moment, Moment)) -> Result<Candidates, Problem> {
+    let filter = order.filter.clone();
+    let named = if filter.ids.is_empty() {
+        None
+    } else {
+        let ids = filter.ids.clone();
+        let keys = server.writer.ask(move |access| ops::keys_of(access.records, &ids)).await?;
+        Some(keys.map_err(|error| store_failed(&error))?)
+    };
+    Ok(match (order.source, named) {
+        (Source::Dead, Some(named)) if named.all_known => Candidates::dead(filter, Some(named.keys)),
+        (Source::Dead, _) => Candidates::dead(filter, None),
+        (Source::Delivered, Some(named)) => {
+            Candidates::delivered_of(Filter { since: Some(since), until: Some(until), ..filter }, named.keys)
+        }
+        // Refused before where there is no recipient.
+        (Source::Delivered, None) => match filter.recipient {
+            Some(recipient) => Candidates::delivered(filter, recipient, since, until),
+            None => Candidates::delivered_of(filter, Vec::new()),
+        },
+    })
+}
+
+/// Returns the next page, looked up beside the writer.
+async fn page(server: &Shared, mut candidates: Candidates) -> Result<(Candidates, Option<Vec<crate::core::outbox::Delivery>>), Problem> {
+    let (candidates, page) = look(server, move |reader| {
+        let page = candidates.page(reader, now());
+        (candidates, page)
+    })
+    .await?;
+    match page {
+        Ok(page) => Ok((candidates, page)),
+        Err(PageError::TooMany(error)) => Err(Problem::new(422, error.to_string())),
+        Err(PageError::Store(error)) => Err(store_failed(&error)),
+    }
+}
+
+async fn survey(server: &Shared, mut candidates: Candidates) -> Result<(Tally, u64), Problem> {
+    let mut tally = Tally::new();
+    let mut already_claimed = 0;
     loop {
-        let filter = filter.clone();
-        let mut so_far = std::mem::take(&mut selection);
-        let (so_far, next) = server
+        let (rest, rows) = page(server, candidates).await?;
+        let Some(rows) = rows else { return Ok((tally, already_claimed)) };
+        candidates = rest;
+        let mut so_far = std::mem::take(&mut tally);
+        let (so_far, claimed) = server
             .writer
             .ask(move |access| {
-                let next = ops::select(access.engine, access.records, &filter, after, access.now, &mut so_far);
-                (so_far, next)
+                let claimed = access.engine.survey(&rows, access.records, access.now, &mut so_far);
+                (so_far, claimed)
             })
             .await?;
-        selection = so_far;
-        match next.map_err(|error| store_failed(&error))? {
-            Some(next) => after = Some(next),
-            None => return Ok(selection),
+        tally = so_far;
+        already_claimed += claimed.map_err(|error| store_failed(&error))?;
+    }
+}
+
+/// Selects page by page, so that the writer is never held up for long, and
+/// freezes the selection; gives it up when it cannot be completed.
+async fn select(server: Shared, id: ReplayId, range: (Moment, Moment)) -> Result<Arc<Replay>, Problem> {
+    let selected = select_all(&server, id, range).await;
+    if selected.is_err() {
+        // Should the writer be gone, the next start forgets it too.
+        drop(server.writer.ask(move |access| access.engine.abandon(id, access.records)).await);
+    }
+    selected
+}
+
+async fn select_all(server: &Shared, id: ReplayId, range: (Moment, Moment)) -> Result<Arc<Replay>, Problem> {
+    let gone = || Problem::new(500, "the replay is gone");
+    let replay = server.writer.ask(move |access| access.engine.replay(id).cloned()).await?.ok_or_else(gone)?;
+    let mut candidates = candidates(server, &replay.order, range).await?;
+    loop {
+        let (rest, rows) = page(server, candidates).await?;
+        let Some(rows) = rows else { break };
+        candidates = rest;
+        let selected = server.writer.ask(move |access| access.engine.select(id, &rows, access.records, access.now)).await?;
+        if selected.map_err(|error| store_failed(&error))? > MOST_SELECTED {
+            return Err(Problem::new(422, TooMany.to_string()));
+        }
+    }
+    let frozen = server.writer.ask(move |access| access.engine.freeze(id, access.records, access.now, access.out)).await?;
+    frozen.map_err(|error| store_failed(&error))?.ok_or_else(gone)
+}
+
+/// Waits until a replay that was asked for before has been selected.
+async fn frozen(server: &Shared, id: ReplayId) -> Result<Arc<Replay>, Problem> {
+    loop {
+        let replay = server.writer.ask(move |access| access.engine.replay(id).cloned()).await?;
+        match replay {
+            Some(replay) if replay.stage != Stage::Selecting => return Ok(replay),
+            Some(_) => tokio::time::sleep(LOOK_AGAIN).await,
+            None => return Err(Problem::new(409, "the first request of this name was given up; send it again")),
         }
     }
 }
 
-async fn run(server: Shared, id: u64, keys: Vec<DeliveryKey>, rate_per_second: Option<u32>) {
-    let mut tick = tokio::time::interval(STEP);
-    let began = tokio::time::Instant::now();
-    let mut done = 0;
-    while done < keys.len() {
-        let may = match rate_per_second {
-            None => ops::PAGE,
-            Some(rate) => {
-                tick.tick().await;
-                let allowed = (began.elapsed().as_secs_f64() * f64::from(rate)) as usize;
-                allowed.saturating_sub(done).min(ops::PAGE)
-            }
-        };
-        let step: Vec<DeliveryKey> = keys.iter().skip(done).take(may).copied().collect();
-        if step.is_empty() {
-            continue;
-        }
-        done += step.len();
-        let replayed = server.writer.ask(move |access| ops::replay(access.engine, access.records, &step, access.now, access.out)).await;
-        match replayed {
-            Ok(Ok(progress)) if server.replays.advance(id, progress) => {}
-            Ok(Ok(_)) => return,
-            Ok(Err(_)) | Err(_) => {
-                server.replays.end(id, ReplayStage::Failed);
-                return;
-            }
-        }
-    }
-    server.replays.end(id, ReplayStage::Done);
-    tracing::info!(replay = id, "replay finished");
+/// Whether somebody may see a replay: a vendor sees those it has asked for.
+fn is_shown(replay: &Replay, scope: Option<Recipient>) -> bool {
+    replay.stage != Stage::Selecting && (scope.is_none() || replay.order.scope == scope)
 }
 
-/// `GET /api/v1/replays`
-pub async fn list(State(server): State<Shared>, principal: Principal) -> Json<Value> {
-    Json(json!({ "items": server.replays.all(principal.scope()), "next_cursor": Value::Null }))
+/// `GET /api/v1/replays`: the newest first.
+pub async fn list(State(server): State<Shared>, principal: Principal) -> Result<Json<Value>, Problem> {
+    let scope = principal.scope();
+    let described = server
+        .writer
+        .ask(move |access| {
+            let shown: Vec<Arc<Replay>> = access.engine.replays().rev().filter(|replay| is_shown(replay, scope)).cloned().collect();
+            // What has become of canaries is looked up for one at a time.
+            shown.iter().map(|replay| ops::replay_json(replay, None)).collect::<Vec<_>>()
+        })
+        .await?;
+    Ok(Json(json!({ "items": described, "next_cursor": Value::Null })))
 }
 
 /// `GET /api/v1/replays/{id}`
 pub async fn show(State(server): State<Shared>, principal: Principal, Path(id): Path<u64>) -> Result<Json<Value>, Problem> {
-    server.replays.json(id, principal.scope()).map(Json).ok_or_else(|| Problem::new(404, "there is no such replay"))
+    let scope = principal.scope();
+    let found = server
+        .writer
+        .ask(move |access| {
+            let replay = access.engine.replay(ReplayId(id)).filter(|replay| is_shown(replay, scope)).cloned()?;
+            Some(ops::canaries(access.records, &replay).map(|canaries| (replay, canaries)))
+        })
+        .await?;
+    describe(found)
+}
+
+type Found = Option<Result<(Arc<Replay>, Canaries), StoreError>>;
+
+fn describe(found: Found) -> Result<Json<Value>, Problem> {
+    let found = found.ok_or_else(|| Problem::new(404, "there is no such replay"))?;
+    let (replay, canaries) = found.map_err(|error| store_failed(&error))?;
+    Ok(Json(ops::replay_json(&replay, Some(canaries))))
 }
 
 /// `DELETE /api/v1/replays/{id}`
 pub async fn stop(State(server): State<Shared>, principal: Principal, Path(id): Path<u64>) -> Result<Json<Value>, Problem> {
-    // Nobody stops what they may not see.
-    if server.replays.json(id, principal.scope()).is_some() {
-        let deed = principal.does(Action::ReplayStopped, &id.to_string());
-        server.writer.ask(move |access| audit(access, deed)).await?.map_err(|error| store_failed(&error))?;
-        server.replays.end(id, ReplayStage::Stopped);
+    wish(&server, &principal, id, Wish::Stop).await
+}
+
+/// `POST /api/v1/replays/{id}/resume`
+pub async fn resume(State(server): State<Shared>, principal: Principal, Path(id): Path<u64>) -> Result<Json<Value>, Problem> {
+    wish(&server, &principal, id, Wish::Resume).await
+}
+
+/// `POST /api/v1/replays/{id}/go`
+pub async fn go(State(server): State<Shared>, principal: Principal, Path(id): Path<u64>) -> Result<Json<Value>, Problem> {
+    wish(&server, &principal, id, Wish::Go).await
+}
+
+async fn wish(server: &Shared, principal: &Principal, id: u64, wish: Wish) -> Result<Json<Value>, Problem> {
+    let (id, scope) = (ReplayId(id), principal.scope());
+    let action = match wish {
+        Wish::Stop => Action::ReplayStopped,
+        Wish::Resume => Action::ReplayResumed,
+        Wish::Go => Action::ReplayReleased,
+    };
+    let deed = principal.does(action, &id.to_string());
+    let done = server
+        .writer
+        .ask(move |access| {
+            // Nobody moves what they may not see.
+            access.engine.replay(id).filter(|replay| is_shown(replay, scope))?;
+            match access.engine.wish(id, wish, access.records, access.now, access.out) {
+                Ok(Some(Ok(replay))) => {
+                    Some(Ok(audit(access, deed).and_then(|()| Ok((Arc::clone(&replay), ops::canaries(access.records, &replay)?)))))
+                }
+                Ok(Some(Err(refused))) => Some(Err(refused)),
+                Ok(None) => None,
+                Err(error) => Some(Ok(Err(error))),
+            }
+        })
+        .await?;
+    match done {
+        Some(Err(refused)) => Err(conflict(refused)),
+        Some(Ok(found)) => describe(Some(found)),
+        None => describe(None),
     }
-    server.replays.json(id, principal.scope()).map(Json).ok_or_else(|| Problem::new(404, "there is no such replay"))
+}
+
+fn conflict(refused: Refused) -> Problem {
+    Problem::new(409, refused.to_string())
 }

@@ -8,19 +8,21 @@ mod erase;
 mod explain;
 mod import;
 mod lanes;
+mod list;
 mod quarantine;
 mod replay;
 mod retention;
 mod trace;
 
 pub use audit::{AuditFilter, WhyRefused, audit_extent, audit_json, audit_page, inspect, note, note_about, reason, verify_audit};
-pub use deliveries::{Cursor, DiscardError, Filter, StateFilter, deliveries, discard_delivery};
+pub use deliveries::{DiscardError, discard_delivery};
 pub use erase::{EraseError, Erasure, erase, erasure, parse_number};
 pub use explain::{ExplainError, Explained, explain, explained_json};
 pub use import::{ImportError, Imported, import};
 pub use lanes::{LaneError, delivery_groups, park_lane, release_lane, would_park, would_release};
+pub use list::{Cursor, deliveries};
 pub use quarantine::{QuarantineError, Retried, discard, page, quarantined_json, retry};
-pub use replay::{Replays, Selection, Stage as ReplayStage, replay, select};
+pub use replay::{Canaries, Candidates, Named, PageError, TooMany, canaries, keys_of, replay_json, selected_json};
 pub use retention::{Calendar, DUE_CITIZENS, Due, DuePage, Month, due_json, due_page};
 pub use trace::{Told, delivery, trace};
 

@@ -1,202 +1,254 @@
-//! Replays: dead deliveries sent again, selected once, at a rate.
-
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+//! Replays as operators ask for them: what a filter selects, page by page, and
+//! how a replay is described.
 
 use serde_json::{Value, json};
 
-use super::deliveries::{Filter, matching_dead};
-use crate::core::engine::{Engine, Output, Prospect, Replayed};
-use crate::core::ids::{DeliveryKey, Recipient};
-use crate::core::records::Archive;
+use crate::core::ids::{DeliveryKey, EventSeq, Recipient, WsbId};
+use crate::core::outbox::{Delivery, End, State};
+use crate::core::records::{Archive, Fate, Lookout};
+use crate::core::replay::{Filter, MOST_SELECTED, Replay, ReplayId, Source, Tally, would_send};
 use crate::core::time::Moment;
 
-/// What a selection would come to now.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selection {
-    /// The selected, in order of recipient and intake.
-    pub keys: Vec<DeliveryKey>,
-    /// How many would be sent, by recipient.
-    pub would_send: BTreeMap<String, u64>,
-    /// How many would be withdrawn, by recipient and reason.
-    pub would_withdraw: BTreeMap<(String, &'static str), u64>,
-}
-
-impl Selection {
-    /// Describes it as the API does.
-    #[must_use]
-    pub fn json(&self, id: Option<u64>) -> Value {
-        json!({
-            "id": id.map(|id| id.to_string()),
-            "matched": self.keys.len(),
-            "would_send": self.would_send.values().sum::<u64>(),
-            "would_withdraw": self.would_withdraw.values().sum::<u64>(),
-            "by_recipient": {
-                "would_send": self.would_send,
-                "would_withdraw": self.would_withdraw.iter()
-                    .map(|((recipient, reason), count)| json!({ "recipient": recipient, "reason": reason, "count": count }))
-                    .collect::<Vec<_>>(),
-            },
-        })
-    }
-}
-
-/// Adds the next dead deliveries that match to a selection; returns where to go
-/// on, if there are more. Looks at a bounded number of them.
-///
-/// # Errors
-/// When the store cannot be read.
-pub fn select<R: Archive>(
-    engine: &Engine,
-    records: &mut R,
-    filter: &Filter,
-    after: Option<DeliveryKey>,
-    now: Moment,
-    selection: &mut Selection,
-) -> Result<Option<DeliveryKey>, R::Error> {
-    let (rows, next) = matching_dead(records, filter, after)?;
-    for row in rows {
-        let recipient = row.key.recipient.to_string();
-        match engine.prospect(&row, records, now)? {
-            Prospect::Send => *selection.would_send.entry(recipient).or_default() += 1,
-            Prospect::Withdraw(why) => *selection.would_withdraw.entry((recipient, why.name())).or_default() += 1,
-        }
-        selection.keys.push(row.key);
-    }
-    Ok(next)
-}
-
-/// How far a replay is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Handed over to be sent.
-    pub sent: u64,
-    /// Withdrawn, since nobody is entitled any more.
-    pub withdrawn: u64,
-    /// Not dead any more when their turn came.
-    pub skipped: u64,
-}
-
-/// Replays the deliveries of `keys`; the caller commits.
-///
-/// # Errors
-/// When the store cannot be read or written.
-pub fn replay<R: Archive>(
-    engine: &mut Engine,
-    records: &mut R,
-    keys: &[DeliveryKey],
-    now: Moment,
-    out: &mut Output,
-) -> Result<Progress, R::Error> {
-    let mut progress = Progress::default();
-    for key in keys {
-        match engine.replay(*key, records, now, out)? {
-            Replayed::Revived => progress.sent += 1,
-            Replayed::Withdrawn => progress.withdrawn += 1,
-            Replayed::NotDead => progress.skipped += 1,
-        }
-    }
-    Ok(progress)
-}
-
-/// Where a replay stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Under way.
-    Running,
-    /// Stopped by an operator; what it has not reached stays dead.
-    Stopped,
-    /// Finished.
-    Done,
-    /// Ended by trouble of the broker.
-    Failed,
-}
-
-impl Stage {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Stopped => "stopped",
-            Self::Done => "done",
-            Self::Failed => "failed",
-        }
-    }
+/// What a filter selects, looked up beside the writer, page by page. The filter
+/// is taken as it is at the beginning; what each delivery is when its turn comes
+/// is asked again then.
+#[derive(Debug, Clone)]
+pub struct Candidates {
+    filter: Filter,
+    source: Source,
+    from: From,
 }
 
 #[derive(Debug, Clone)]
-struct Replay {
-    matched: u64,
-    progress: Progress,
-    rate_per_second: Option<u32>,
-    stage: Stage,
-    started_at: Moment,
-    /// Whose vendor asked for it, if one did: it sees no other.
-    of: Option<Recipient>,
+enum From {
+    /// The rows of the dead, after this one.
+    Rows(Option<DeliveryKey>),
+    /// What was delivered to a recipient within a time.
+    Delivered(Recipient, Moment, Moment),
+    /// These, from this place on.
+    Keys(Vec<DeliveryKey>, usize),
+    /// There are no more.
+    End,
 }
 
-/// The replays of this process. A restart forgets them: what they had not
-/// reached by then is dead still, and can be selected again.
-#[derive(Debug, Clone, Default)]
-pub struct Replays(Arc<Mutex<BTreeMap<u64, Replay>>>);
+/// Too much for one replay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("more than {MOST_SELECTED} deliveries match; narrow the filter")]
+pub struct TooMany;
 
-impl Replays {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Replay>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub enum PageError<E: std::error::Error + 'static> {
+    /// There is too much.
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
+    /// The store could not be read.
+    #[error("the store could not be read")]
+    Store(#[source] E),
+}
 
-    /// Notes a replay that begins; returns its number.
+impl Candidates {
+    /// Returns what is dead and matches; `keys` are those of its ids, if all of
+    /// them are known.
     #[must_use]
-    pub fn begin(&self, matched: u64, rate_per_second: Option<u32>, started_at: Moment, of: Option<Recipient>) -> u64 {
-        let mut replays = self.lock();
-        let id = replays.last_key_value().map_or(1, |(id, _)| id + 1);
-        replays.insert(id, Replay { matched, progress: Progress::default(), rate_per_second, stage: Stage::Running, started_at, of });
-        id
+    pub fn dead(filter: Filter, keys: Option<Vec<DeliveryKey>>) -> Self {
+        Self { filter, source: Source::Dead, from: keys.map_or(From::Rows(None), |keys| From::Keys(keys, 0)) }
     }
 
-    /// Adds what a step has done; returns whether the replay goes on.
+    /// Returns what was delivered to a recipient within a time, and matches.
     #[must_use]
-    pub fn advance(&self, id: u64, step: Progress) -> bool {
-        let mut replays = self.lock();
-        let Some(replay) = replays.get_mut(&id) else { return false };
-        replay.progress.sent += step.sent;
-        replay.progress.withdrawn += step.withdrawn;
-        replay.progress.skipped += step.skipped;
-        replay.stage == Stage::Running
+    pub fn delivered(filter: Filter, recipient: Recipient, since: Moment, until: Moment) -> Self {
+        Self { filter, source: Source::Delivered, from: From::Delivered(recipient, since, until) }
     }
 
-    /// Ends a replay, unless it has ended; returns whether there is such a one.
-    pub fn end(&self, id: u64, stage: Stage) -> bool {
-        let mut replays = self.lock();
-        let Some(replay) = replays.get_mut(&id) else { return false };
-        if replay.stage == Stage::Running {
-            replay.stage = stage;
+    /// Returns what was delivered and has one of these keys, and matches.
+    #[must_use]
+    pub fn delivered_of(filter: Filter, keys: Vec<DeliveryKey>) -> Self {
+        Self { filter, source: Source::Delivered, from: From::Keys(keys, 0) }
+    }
+
+    /// Returns the next page, in order of recipient and intake; `None` after the
+    /// last. May wait for the disk for long: not for the writer's thread.
+    ///
+    /// # Errors
+    /// When there is too much, or the store cannot be read.
+    pub fn page<L: Lookout>(&mut self, look: &L, now: Moment) -> Result<Option<Vec<Delivery>>, PageError<L::Error>> {
+        match std::mem::replace(&mut self.from, From::End) {
+            From::End => Ok(None),
+            From::Rows(after) => {
+                let rows = look.row_page(true, self.filter.recipient, after, super::PAGE).map_err(PageError::Store)?;
+                if rows.len() == super::PAGE {
+                    self.from = From::Rows(rows.last().map(|row| row.key));
+                }
+                Ok(Some(rows.into_iter().filter(|row| self.filter.lets_through(row)).collect()))
+            }
+            From::Delivered(recipient, since, until) => {
+                let most = usize::try_from(MOST_SELECTED).unwrap_or(usize::MAX);
+                let places = look.delivered(recipient, since, until, most).map_err(PageError::Store)?;
+                if places.len() > most {
+                    return Err(TooMany.into());
+                }
+                let key = |seq: EventSeq| DeliveryKey { recipient, seq };
+                self.from = From::Keys(places.into_iter().map(key).collect(), 0);
+                // The keys have been found to be of that time.
+                (self.filter.since, self.filter.until) = (None, None);
+                Ok(Some(Vec::new()))
+            }
+            From::Keys(keys, at) => {
+                let end = keys.len().min(at + super::PAGE);
+                let mut page = Vec::new();
+                for key in keys.get(at..end).unwrap_or_default() {
+                    page.extend(self.look_up(*key, look, now).map_err(PageError::Store)?);
+                }
+                let more = end < keys.len();
+                if more {
+                    self.from = From::Keys(keys, end);
+                }
+                Ok((more || at < end).then_some(page))
+            }
         }
-        true
     }
 
-    /// Describes a replay as the API does; for a vendor, only one of its own.
-    #[must_use]
-    pub fn json(&self, id: u64, only: Option<Recipient>) -> Option<Value> {
-        let replays = self.lock();
-        let replay = replays.get(&id).filter(|replay| only.is_none() || replay.of == only)?;
-        let Progress { sent, withdrawn, skipped } = replay.progress;
-        Some(json!({
-            "id": id.to_string(),
-            "state": replay.stage.name(),
-            "matched": replay.matched,
-            "done": sent + withdrawn + skipped,
-            "sent": sent,
-            "withdrawn": withdrawn,
-            "skipped": skipped,
-            "rate_per_second": replay.rate_per_second,
-            "started_at": replay.started_at.to_string(),
-        }))
+    fn look_up<L: Lookout>(&self, key: DeliveryKey, look: &L, now: Moment) -> Result<Option<Delivery>, L::Error> {
+        let row = look.row(key)?;
+        match self.source {
+            Source::Dead => Ok(row.filter(|row| matches!(row.state, State::Dead { .. }) && self.filter.lets_through(row))),
+            Source::Delivered => {
+                if row.is_some() || self.filter.recipient.is_some_and(|recipient| recipient != key.recipient) {
+                    return Ok(None);
+                }
+                let Some(ended) = look.end_of(key)?.filter(|ended| ended.end == End::Delivered && self.filter.covers(ended.at)) else {
+                    return Ok(None);
+                };
+                let Some(admission) = look.taken_in(key.seq)? else { return Ok(None) };
+                let delivery = Delivery::delivered_again(&admission, key.recipient, &ended, now);
+                let fits = |delivery: &Delivery| {
+                    self.filter.names(|| delivery.id())
+                        && self.filter.entity.as_deref().is_none_or(|entity| entity == &*delivery.event.entity)
+                };
+                Ok(delivery.filter(fits))
+            }
+        }
     }
+}
 
-    /// Describes every replay; for a vendor, its own.
-    #[must_use]
-    pub fn all(&self, only: Option<Recipient>) -> Vec<Value> {
-        let ids: Vec<u64> = self.lock().keys().copied().collect();
-        ids.into_iter().filter_map(|id| self.json(id, only)).collect()
+/// The keys of ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// Those that are known, in order.
+    pub keys: Vec<DeliveryKey>,
+    /// Whether all are. One that took over from another after its event was taken
+    /// in is not found by its id, and has to be looked for.
+    pub all_known: bool,
+}
+
+/// Returns the keys of ids.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn keys_of<R: Archive>(records: &mut R, ids: &[WsbId]) -> Result<Named, R::Error> {
+    let mut named = Named { keys: Vec::with_capacity(ids.len()), all_known: true };
+    for id in ids {
+        match records.delivery_by_id(*id)? {
+            Some(key) => named.keys.push(key),
+            None => named.all_known = false,
+        }
     }
+    named.keys.sort_unstable();
+    named.keys.dedup();
+    Ok(named)
+}
+
+/// Describes what a selection comes to, as the API does.
+#[must_use]
+pub fn selected_json(id: Option<ReplayId>, tally: &Tally, already_claimed: u64) -> Value {
+    let matched: u64 = tally.values().sum();
+    let would_send = would_send(tally);
+    let sent = tally.iter().filter(|((_, why), _)| why.is_none());
+    json!({
+        "id": id.map(|id| id.to_string()),
+        "matched": matched,
+        "would_send": would_send,
+        "would_withdraw": matched - would_send,
+        "already_claimed": already_claimed,
+        "by_recipient": {
+            "would_send": sent.map(|((recipient, _), count)| (recipient.to_string(), json!(count))).collect::<serde_json::Map<_, _>>(),
+            "would_withdraw": tally.iter()
+                .filter_map(|((recipient, why), count)| {
+                    Some(json!({ "recipient": recipient.to_string(), "reason": (*why)?.name(), "count": count }))
+                })
+                .collect::<Vec<_>>(),
+        },
+    })
+}
+
+/// What has become of the first ones that a replay sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Canaries {
+    delivered: u64,
+    dead: u64,
+    waiting: u64,
+    withdrawn: u64,
+}
+
+/// Looks at the first ones that a replay sent.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn canaries<R: Archive>(records: &mut R, replay: &Replay) -> Result<Canaries, R::Error> {
+    let mut found = Canaries::default();
+    for key in &replay.canaries {
+        match records.fate(*key)? {
+            Some(Fate::Ended(End::Delivered)) => found.delivered += 1,
+            Some(Fate::Ended(End::Withdrawn(_))) => found.withdrawn += 1,
+            Some(Fate::Unfinished) => match records.delivery(*key)?.map(|row| row.state) {
+                Some(State::Dead { .. }) => found.dead += 1,
+                Some(State::Pending | State::Retrying { .. }) | None => found.waiting += 1,
+            },
+            // Forgotten by now.
+            None => {}
+        }
+    }
+    Ok(found)
+}
+
+/// Describes a replay as the API does; without what has become of its first
+/// ones where nobody has looked.
+#[must_use]
+pub fn replay_json(replay: &Replay, canaries: Option<Canaries>) -> Value {
+    let filter = &replay.order.filter;
+    let progress = replay.progress;
+    let mut value = selected_json(Some(replay.id), &replay.tally, replay.already_claimed);
+    let more = json!({
+        "state": replay.stage.name(),
+        "done": replay.done(),
+        "sent": progress.sent,
+        "withdrawn": progress.withdrawn,
+        "skipped": progress.skipped,
+        "rate_per_second": replay.order.rate_per_second,
+        "started_at": replay.at.to_string(),
+        "ended_at": replay.ended_at().map(|at| at.to_string()),
+        "by": &*replay.order.by,
+        "filter": {
+            "ids": filter.ids.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "state": filter.state.map_or("dead", |state| state.name()),
+            "recipient": filter.recipient.map(|recipient| recipient.to_string()),
+            "entity": filter.entity.as_deref(),
+            "reason": filter.reason.as_deref(),
+            "since": filter.since.map(|at| at.to_string()),
+            "until": filter.until.map(|at| at.to_string()),
+        },
+        "canary": replay.order.canary.map(|first| json!({
+            "first": first,
+            "sent": replay.canaries.len(),
+            "delivered": canaries.map(|canaries| canaries.delivered),
+            "dead": canaries.map(|canaries| canaries.dead),
+            "waiting": canaries.map(|canaries| canaries.waiting),
+            "withdrawn": canaries.map(|canaries| canaries.withdrawn),
+        })),
+    });
+    if let (Some(value), Value::Object(more)) = (value.as_object_mut(), more) {
+        value.extend(more);
+    }
+    value
 }

@@ -251,6 +251,7 @@ impl Metrics {
                 };
                 debug!(%area, why, "a deletion that the rules did not expect");
             }
+            Fact::Replay(replay, stage) => info!(%replay, stage = stage.name(), "replay has come to another stage"),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::inbox::{Group, Inbox, Input, Received, Ticket, Wanted};
-use crate::core::engine::{Engine, Fact, Manner, Outgoing, OutgoingOrder, Output, TakenBack};
+use crate::core::engine::{Advanced, Engine, Fact, Manner, Outgoing, OutgoingOrder, Output, TakenBack};
 use crate::core::records::{Archive, Quarantined};
 use crate::core::time::Moment;
 use crate::store::Watchdog;
@@ -110,8 +110,12 @@ pub fn run<C: Commit>(
             tended = Instant::now();
             engine.tend(&mut records, outlet.now(), &mut turn.out)?;
         }
-        let durable =
-            turn.events > 0 || !turn.replies.is_empty() || closed || dirty_since.is_some_and(|since| since.elapsed() >= settings.linger);
+        let replayed = engine.advance_replays(&mut records, outlet.now(), &mut turn.out)? == Advanced::Some;
+        let durable = turn.events > 0
+            || replayed
+            || !turn.replies.is_empty()
+            || closed
+            || dirty_since.is_some_and(|since| since.elapsed() >= settings.linger);
         if durable || records.has_staged() {
             records.commit(durable)?;
             outlet.committed(began.elapsed(), turn.events);
@@ -151,7 +155,7 @@ fn deadline(engine: &Engine, now: Moment, dirty_since: Option<Instant>, tended: 
     if let Some(since) = dirty_since {
         deadline = deadline.min(since + settings.linger);
     }
-    for wake in engine.next_wake().into_iter().chain(engine.clockwork_wake()) {
+    for wake in [engine.next_wake(), engine.clockwork_wake(), engine.replays_wake()].into_iter().flatten() {
         deadline = deadline.min(Instant::now() + Duration::from_secs_f64(wake.seconds_since(now)));
     }
     deadline

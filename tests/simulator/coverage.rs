@@ -55,6 +55,7 @@ impl Coverage {
             Fact::RestEnded(_) => "rest ended".to_owned(),
             Fact::DeletionOrdered(_) => "deletion ordered".to_owned(),
             Fact::UnexpectedDeletion(_, told) => format!("deletion {}", unexpected(told)),
+            Fact::Replay(_, stage) => format!("replay is {}", stage.name()),
         });
     }
 
@@ -105,7 +106,7 @@ impl Coverage {
 
 /// What must have occurred, and how often at least, for the default seeds to
 /// prove anything: about a third of what was counted when this was written.
-pub const OCCURRED: [(&str, u64); 95] = [
+pub const OCCURRED: [(&str, u64); 103] = [
     ("rest began", 1211),
     ("rest ended", 484),
     ("queue held", 523),
@@ -123,8 +124,16 @@ pub const OCCURRED: [(&str, u64); 95] = [
     ("withdrawn SupersededByErasure", 1800),
     ("Discarded: TooLate", 80),
     ("Discarded: Withdrawn", 326),
-    ("Replayed: Revived", 314),
-    ("Replayed: Withdrawn", 116),
+    ("claimed already", 80),
+    ("crash while selecting", 15),
+    ("replay done", 650),
+    ("replay is stopped", 13),
+    ("replay is waiting-for-go", 15),
+    ("replay: Go", 15),
+    ("replay: Resume", 1),
+    ("selected Dead", 700),
+    ("selected Delivered", 180),
+    ("selection given up", 25),
     ("admitted", 42866),
     ("attempt without identification", 353),
     ("attempted Confirmed", 25691),

@@ -12,6 +12,7 @@ use wsb_broker::core::lanes::Pause;
 use wsb_broker::core::outbox::{Death, Delivery, End, Lane, State, Withdrawal};
 use wsb_broker::core::policy::{Audience, Domain, MessageType, RetryPolicy, Rules, Window};
 use wsb_broker::core::records::{Admission, Change, RowCounts};
+use wsb_broker::core::replay::{Replay, ReplayId, Source, Stage};
 use wsb_broker::core::retry::Outcome;
 use wsb_broker::core::time::{Day, Moment};
 
@@ -58,6 +59,11 @@ pub struct Tracked {
     audience: Audience,
     stored_audience: Audience,
     has_row: bool,
+    replays: u32,
+    /// When it was sent again last.
+    replayed_at: Option<Moment>,
+    /// Whether it had been delivered before that.
+    delivered_before: bool,
     /// The dispatch before or in which it came to be.
     since: u64,
     under_way: Option<u64>,
@@ -82,10 +88,76 @@ impl Tracked {
 pub enum Deed {
     /// The vendor rejected it, or its queue gave it up.
     CameBack(Death),
-    /// An operator has it sent again.
-    Replayed,
     /// An operator gave it up.
     Discarded,
+}
+
+/// A replay as it was stored, and what it selected.
+#[derive(Debug, Clone)]
+struct Kept {
+    replay: Arc<Replay>,
+    /// By recipient, in order.
+    keys: BTreeMap<Recipient, Vec<DeliveryKey>>,
+    /// What has its turn in this group.
+    coming: Vec<DeliveryKey>,
+}
+
+/// Every replay, by what was staged of it.
+#[derive(Debug, Clone, Default)]
+struct Book {
+    replays: BTreeMap<ReplayId, Kept>,
+}
+
+impl Book {
+    /// Reads the changes of a group.
+    fn read(&mut self, changes: &[Change]) -> Verdict {
+        for kept in self.replays.values_mut() {
+            kept.coming.clear();
+        }
+        for change in changes {
+            match change {
+                Change::PutReplay(replay) => {
+                    let done = |replay: &Replay, of: Recipient| {
+                        replay.lots.iter().find(|lot| lot.recipient == of).map_or(0, |lot| lot.done as usize)
+                    };
+                    let kept = self.replays.entry(replay.id).or_insert_with(|| Kept {
+                        replay: Arc::clone(replay),
+                        keys: BTreeMap::new(),
+                        coming: Vec::new(),
+                    });
+                    demand!(kept.replay.order == replay.order, "replay {} has another order", replay.id);
+                    for (recipient, keys) in &kept.keys {
+                        let (before, now) = (done(&kept.replay, *recipient), done(replay, *recipient));
+                        demand!(before <= now && now <= keys.len(), "replay {}: {now} of {} after {before}", replay.id, keys.len());
+                        kept.coming.extend(&keys[before..now]);
+                    }
+                    if let Some(canary) = replay.order.canary.filter(|_| !replay.gone) {
+                        demand!(replay.progress.sent <= u64::from(canary), "replay {} sends more than its first {canary}", replay.id);
+                    }
+                    kept.replay = Arc::clone(replay);
+                }
+                Change::PutSelected { replay, keys, .. } => {
+                    let kept = self.replays.get_mut(replay).ok_or_else(|| format!("replay {replay} is not there"))?;
+                    demand!(kept.replay.stage == Stage::Selecting, "replay {replay} selects after it was frozen");
+                    for key in keys {
+                        let of_this = kept.keys.entry(key.recipient).or_default();
+                        demand!(of_this.last().is_none_or(|last| last < key), "replay {replay} selects out of order");
+                        of_this.push(*key);
+                    }
+                }
+                Change::DropReplay(replay) => {
+                    self.replays.remove(replay);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a replay has come to the delivery in this group.
+    fn is_its_turn(&self, key: DeliveryKey) -> bool {
+        self.replays.values().any(|kept| kept.coming.contains(&key))
+    }
 }
 
 /// What went into a group.
@@ -129,6 +201,8 @@ pub struct Model {
     last_seq: u64,
     recovered_to: u64,
     dispatch: u64,
+    book: Book,
+    durable_book: Book,
 }
 
 fn nominal_ms(policy: &RetryPolicy, attempts: u32) -> f64 {
@@ -231,6 +305,7 @@ impl Model {
         // Whether that is still known to the store is not known here.
         self.attempted.append(&mut self.told);
         self.recovered_to = self.last_seq;
+        self.book = self.durable_book.clone();
         for tracked in self.deliveries.values_mut() {
             tracked.under_way = None;
             tracked.audience = tracked.stored_audience;
@@ -356,6 +431,7 @@ impl Model {
             let tracked = self.deliveries.get_mut(key).ok_or_else(|| format!("outcome of nothing: {key:?}"))?;
             demand!(tracked.under_way.take().is_some(), "{key:?} was not under way");
         }
+        self.book.read(group.changes)?;
         for change in group.changes {
             match change {
                 Change::Admit(admission) => self.admitted(admission, rules, group.now)?,
@@ -411,6 +487,7 @@ impl Model {
         if group.durable {
             self.undo.clear();
             self.forget_told();
+            self.durable_book = self.book.clone();
         }
         Ok(())
     }
@@ -454,6 +531,9 @@ impl Model {
                     audience: because.audience,
                     stored_audience: because.audience,
                     has_row: false,
+                    replays: 0,
+                    replayed_at: None,
+                    delivered_before: false,
                     since: self.dispatch,
                     under_way: None,
                 },
@@ -483,13 +563,25 @@ impl Model {
             return Ok(());
         }
         let mut tracked = match known {
-            Some(tracked) if tracked.stand == Stand::Dead && deed == Some(Deed::Replayed) => {
+            Some(tracked) if matches!(tracked.stand, Stand::Dead | Stand::Delivered) && delivery.replays == tracked.replays + 1 => {
+                self.sent_again(key, &tracked, delivery)?;
                 let (_, most) = self.bounds(&tracked.event, rules, now);
                 demand!(most.iter().any(|entitled| entitled.recipient == key.recipient), "{key:?} is replayed without an entitlement");
                 demand!(delivery.replays > 0 && delivery.first_at == now && delivery.attempts == 0, "{key:?} is not a replay");
                 // It counts anew: whether it was ever sent is not known any more.
                 self.attempted.push((tracked.lane.0, tracked.event.external_id.clone(), key.recipient));
-                Tracked { stand: Stand::Waiting, attempts: 0, first_at: now, retry: None, since: self.dispatch, ..tracked }
+                Tracked {
+                    stand: Stand::Waiting,
+                    attempts: 0,
+                    first_at: now,
+                    retry: None,
+                    since: self.dispatch,
+                    replays: delivery.replays,
+                    replayed_at: Some(now),
+                    delivered_before: delivery.delivered_before.is_some(),
+                    audience: delivery.because.audience,
+                    ..tracked
+                }
             }
             Some(tracked) if matches!(tracked.stand, Stand::Waiting) => tracked,
             Some(Tracked { stand, .. }) if !stand.may_begin_anew() => {
@@ -519,12 +611,16 @@ impl Model {
                     audience,
                     stored_audience: audience,
                     has_row: false,
+                    replays: delivery.replays,
+                    replayed_at: None,
+                    delivered_before: false,
                     since: self.dispatch,
                     under_way: None,
                 }
             }
         };
         demand!(delivery.first_at == tracked.first_at, "{key:?} began at {}, not {}", tracked.first_at, delivery.first_at);
+        demand!(delivery.replays == tracked.replays, "{key:?} was sent again {} times, not {}", tracked.replays, delivery.replays);
         demand!(delivery.event.mark == tracked.event.mark, "{key:?} is about another event");
         tracked.has_row = true;
         tracked.stored_audience = delivery.because.audience;
@@ -589,6 +685,7 @@ impl Model {
         self.remember(key);
         let Some(tracked) = self.deliveries.get(&key).cloned() else { return Err(format!("{key:?} ends before it begins")) };
         demand!(had_row == tracked.has_row, "{key:?}: had a row: {}, said: {had_row}", tracked.has_row);
+        let delivered_before = tracked.delivered_before;
         let stand = match end {
             End::Delivered => {
                 let confirmed = group.outcomes.iter().any(|(of, outcome)| *of == key && *outcome == Outcome::Confirmed);
@@ -604,8 +701,10 @@ impl Model {
             }
             End::Withdrawn(why) => {
                 self.withdrawn(key, &tracked, why, group, rules, demands)?;
-                vacated.push((key.seq, tracked.audience));
-                vacated.push((key.seq, tracked.stored_audience));
+                if !delivered_before {
+                    vacated.push((key.seq, tracked.audience));
+                    vacated.push((key.seq, tracked.stored_audience));
+                }
                 Stand::Withdrawn(why)
             }
         };
@@ -632,7 +731,8 @@ impl Model {
         let unfinished = matches!(tracked.stand, Stand::Waiting)
             || (tracked.stand == Stand::Dead
                 && (matches!(why, Withdrawal::RecordDeleted | Withdrawal::SupersededByErasure)
-                    || matches!(deed, Some(Deed::Replayed | Deed::Discarded))));
+                    || deed == Some(Deed::Discarded)
+                    || self.book.is_its_turn(key)));
         demand!(unfinished, "{key:?} is withdrawn after {:?}", tracked.stand);
         let may_be_under_way = matches!(why, Withdrawal::RecordDeleted | Withdrawal::SupersededByErasure);
         demand!(tracked.under_way.is_none() || may_be_under_way, "{key:?} is withdrawn under way");
@@ -644,6 +744,11 @@ impl Model {
                     demand!(gone || told_as(&tracked.event, rules).is_none(), "{key:?} is withdrawn though open");
                 }
                 let (least, _) = self.bounds(&tracked.event, rules, group.now);
+                if tracked.delivered_before {
+                    // It had been told to whoever was entitled then.
+                    demand!(least.iter().all(|entitled| entitled.recipient != key.recipient), "{key:?} is withdrawn though entitled");
+                    return Ok(());
+                }
                 demand!(least.iter().all(|entitled| entitled.recipient != key.recipient), "{key:?} is withdrawn though entitled");
                 let instead =
                     least.iter().filter(|entitled| entitled.audience == tracked.audience && tracked.audience == tracked.stored_audience);
@@ -708,6 +813,39 @@ impl Model {
         }
     }
 
+    /// A delivery is sent again by one replay, which has it in its selection and
+    /// has come to it, and nobody else has sent it since that was frozen.
+    fn sent_again(&self, key: DeliveryKey, tracked: &Tracked, delivery: &Delivery) -> Verdict {
+        let by: Vec<&Kept> = self.book.replays.values().filter(|kept| kept.coming.contains(&key)).collect();
+        let [by] = by[..] else { return Err(format!("{key:?} is sent again by {} replays", by.len())) };
+        let source = if tracked.stand == Stand::Dead { Source::Dead } else { Source::Delivered };
+        demand!(by.replay.order.source == source, "{key:?} was {:?}, and is sent again by {:?}", tracked.stand, by.replay);
+        demand!(tracked.replayed_at.is_none_or(|at| at <= by.replay.at), "{key:?} was sent again already");
+        if source == Source::Delivered {
+            demand!(delivery.delivered_before.is_some(), "{key:?} forgot that it had been delivered");
+            let gone = self.past.known.iter().any(|known| {
+                known.seq > key.seq && concerns(&known.event, &tracked.event) && self.past.is_same(known.person, tracked.lane.0)
+            });
+            demand!(!gone, "{key:?} is sent again though its record is gone");
+        }
+        Ok(())
+    }
+
+    /// When everything has come to rest no replay holds anything any more.
+    pub fn replays_have_ended(&self, engine: &wsb_broker::core::engine::Engine) -> Verdict {
+        for kept in self.book.replays.values() {
+            let replay = engine.replay(kept.replay.id).ok_or_else(|| format!("replay {} is gone", kept.replay.id))?;
+            demand!(**replay == *kept.replay, "replay {} is {replay:?}, stored as {:?}", replay.id, kept.replay);
+            let progress = replay.progress;
+            demand!(progress.sent + progress.withdrawn + progress.skipped == replay.done(), "replay {}: {replay:?}", replay.id);
+            demand!(kept.keys.values().map(Vec::len).sum::<usize>() as u64 == replay.matched(), "replay {} selected other", replay.id);
+            for key in kept.keys.values().flatten() {
+                demand!(engine.claimed_by(*key) != Some(replay.id), "replay {} still holds {key:?}", replay.id);
+            }
+        }
+        Ok(())
+    }
+
     fn nothing_waits_about_deleted_records(&self) -> Verdict {
         for (key, deletion) in &self.condemned {
             let waits = self.deliveries[key].stand == Stand::Waiting;
@@ -768,6 +906,7 @@ impl Model {
                 | Fact::WrongRecipientPrevented(_)
                 | Fact::Attempted(_)
                 | Fact::Erased(_)
+                | Fact::Replay(..)
                 | Fact::DeletionOrdered(_)
                 | Fact::UnexpectedDeletion(..)
                 | Fact::NoticeDelivered(_) => {}
@@ -780,6 +919,15 @@ impl Model {
     /// A dispatch begins: what it makes wait came to be in it.
     pub fn dispatching(&mut self) {
         self.dispatch += 1;
+    }
+
+    /// What departs in a dispatch may be held by its recipient when the rest of
+    /// that dispatch is decided.
+    pub fn departing(&mut self, attempts: &[Outgoing]) {
+        let known = attempts.iter().filter_map(|attempt| self.deliveries.get(&attempt.key).map(|tracked| (attempt, tracked)));
+        let records: Vec<_> =
+            known.map(|(attempt, tracked)| (tracked.lane.0, tracked.event.external_id.clone(), attempt.key.recipient)).collect();
+        self.attempted.extend(records);
     }
 
     /// Judges the attempts of one dispatch.

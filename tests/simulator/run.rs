@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use wsb_broker::core::audit::{self, Action, Inspection, Order, Soundness};
-use wsb_broker::core::engine::{CameBack, Consumption, Engine, LaneOrder, Limits, Manner, OutgoingOrder, Output, Resumed, TakenBack};
+use wsb_broker::core::audit::{self, Action, Inspection, Order as AuditOrder, Soundness};
+use wsb_broker::core::engine::{
+    Advanced, Begun, CameBack, Consumption, Engine, LaneOrder, Limits, Manner, OutgoingOrder, Output, Resumed, TakenBack, Wish,
+};
 use wsb_broker::core::erasure::Cause;
 use wsb_broker::core::event::Event;
 use wsb_broker::core::holds::Why;
@@ -13,9 +15,11 @@ use wsb_broker::core::ids::{DeliveryKey, EventMark, OrderId, Personnummer, Recip
 use wsb_broker::core::invariants::broken;
 use wsb_broker::core::outbox::{Death, End, Failure, State};
 use wsb_broker::core::records::{Change, Fate, Quarantined, Records};
+use wsb_broker::core::replay::{Filter, Order, ReplayId, Source, Stage, StateFilter};
 use wsb_broker::core::retention::{Clock, Standing, View};
 use wsb_broker::core::retry::Outcome;
 use wsb_broker::core::time::{Day, Moment};
+use wsb_broker::ops::Candidates;
 use wsb_broker::store::Durability;
 
 use crate::coverage::Coverage;
@@ -275,10 +279,11 @@ impl Run {
         if self.dice.chance(30) {
             infallible(self.engine.tend(&mut self.store, self.now, &mut out));
         }
+        let advanced = infallible(self.engine.advance_replays(&mut self.store, self.now, &mut out)) == Advanced::Some;
         if crash == Some(Crash::BeforeCommit) {
             return self.crash();
         }
-        let durability = if events > 0 || self.dice.chance(30) { Durability::Flush } else { Durability::Lazy };
+        let durability = if events > 0 || advanced || self.dice.chance(30) { Durability::Flush } else { Durability::Lazy };
         self.commit(&outcomes, &[], &mut out, durability)?;
         if durability == Durability::Flush {
             self.confirmed_orders.extend(confirmed);
@@ -408,6 +413,7 @@ impl Run {
                 self.crash()?;
                 return Ok(());
             }
+            self.model.departing(&attempts);
             if self.store.has_staged() || !out.facts.is_empty() {
                 self.commit(&[], &[], &mut out, Durability::Flush)?;
             }
@@ -432,13 +438,17 @@ impl Run {
             if !self.rabbit.up && !attempts.is_empty() {
                 return Err("attempts without a connection".to_owned());
             }
-            let busy = self.engine.next_wake().is_some_and(|wake| wake <= self.now);
-            if !busy {
+            let wake = self.next_wake();
+            if wake.is_none_or(|wake| wake > self.now) {
                 break;
             }
             // A window of one goes past what is parked a row at a time.
             if round > 400 {
-                return Err(format!("never comes to rest: wakes at {:?}", self.engine.next_wake()));
+                return Err(format!("never comes to rest: wakes at {wake:?}"));
+            }
+            let mut out = Output::default();
+            if infallible(self.engine.advance_replays(&mut self.store, self.now, &mut out)) == Advanced::Some {
+                self.commit(&[], &[], &mut out, Durability::Flush)?;
             }
         }
         Ok(())
@@ -532,6 +542,10 @@ impl Run {
         }
     }
 
+    fn next_wake(&self) -> Option<Moment> {
+        [self.engine.next_wake(), self.engine.replays_wake()].into_iter().flatten().min()
+    }
+
     fn received(&mut self, resolved: Resolved) {
         if resolved.arrived {
             self.model.arrive(resolved.key);
@@ -567,7 +581,7 @@ impl Run {
             // Around midnight in Copenhagen.
             3 => Moment(Day::in_copenhagen(self.now).next().begins().0 - 1),
             4 => Day::in_copenhagen(self.now).next().begins(),
-            5 => self.engine.next_wake().unwrap_or(self.now),
+            5 => self.next_wake().unwrap_or(self.now),
             _ => self.now.plus_seconds(86_400 + self.dice.below(200_000) as i64),
         };
         self.now = self.now.max(to);
@@ -663,28 +677,115 @@ impl Run {
         self.check_counts()
     }
 
-    /// An operator has a dead delivery sent again, or gives one up.
+    /// An operator gives a delivery up, asks for a replay, or for something of one.
     fn operate(&mut self) -> Verdict {
-        let replay = self.dice.chance(70);
-        let fit = |tracked: &Tracked| tracked.stand == Stand::Dead || (!replay && tracked.stand == Stand::Waiting);
+        match self.dice.weighted(&[25, 45, 12, 10, 12]) {
+            0 => self.discard(),
+            1 => self.order_replay(),
+            2 => self.wish(Wish::Stop),
+            3 => self.wish(Wish::Resume),
+            _ => self.wish(Wish::Go),
+        }
+    }
+
+    fn discard(&mut self) -> Verdict {
+        let fit = |tracked: &Tracked| matches!(tracked.stand, Stand::Dead | Stand::Waiting);
         let keys: Vec<DeliveryKey> = self.model.deliveries.iter().filter(|(_, tracked)| fit(tracked)).map(|(key, _)| *key).collect();
         if keys.is_empty() {
             return Ok(());
         }
         let key = *self.dice.pick(&keys);
         let mut out = Output::default();
-        let (deed, what) = if replay {
-            (Deed::Replayed, format!("{:?}", infallible(self.engine.replay(key, &mut self.store, self.now, &mut out))))
-        } else {
-            (Deed::Discarded, format!("{:?}", infallible(self.engine.discard(key, &mut self.store, self.now, &mut out))))
-        };
-        let action = if replay { Action::ReplayStarted } else { Action::DeliveryDiscarded };
-        let noted = audit::Deed::new("simulator", "operator", action, &format!("{key:?}"));
-        infallible(self.store.stage(Change::Audit { at: self.now, deed: noted }));
-        self.note(|| format!("{deed:?} {key:?}: {what}"));
-        self.coverage.count(|| format!("{deed:?}: {what}"));
-        self.commit(&[], &[(key, deed)], &mut out, Durability::Flush)?;
+        let what = format!("{:?}", infallible(self.engine.discard(key, &mut self.store, self.now, &mut out)));
+        self.note_deed(Action::DeliveryDiscarded, &format!("{key:?}"));
+        self.note(|| format!("discards {key:?}: {what}"));
+        self.coverage.count(|| format!("Discarded: {what}"));
+        self.commit(&[], &[(key, Deed::Discarded)], &mut out, Durability::Flush)?;
         self.check_counts()
+    }
+
+    /// As the API does, in the group of what is done.
+    fn note_deed(&mut self, action: Action, about: &str) {
+        let deed = audit::Deed::new("simulator", "operator", action, about);
+        infallible(self.store.stage(Change::Audit { at: self.now, deed }));
+    }
+
+    /// Selects page by page, each a group of its own, and freezes.
+    fn order_replay(&mut self) -> Verdict {
+        let recipient = self.any_recipient();
+        let source = if self.dice.chance(60) { Source::Dead } else { Source::Delivered };
+        let state = if source == Source::Dead { StateFilter::Dead } else { StateFilter::Delivered };
+        let of_one = source == Source::Delivered || self.dice.chance(40);
+        let filter = Filter { state: Some(state), recipient: of_one.then_some(recipient), ..Filter::default() };
+        let order = Order {
+            filter: filter.clone(),
+            source,
+            rate_per_second: if self.dice.chance(30) { Some(*self.dice.pick(&[1, 3, 1000])) } else { None },
+            canary: if self.dice.chance(30) { Some(*self.dice.pick(&[1, 2, 5])) } else { None },
+            by: "simulator".into(),
+            scope: None,
+            request: None,
+        };
+        let mut candidates = match source {
+            Source::Dead => Candidates::dead(filter, None),
+            Source::Delivered => {
+                let since = self.now.plus_seconds(-[3600, 86_400 * 14][self.dice.below(2)]);
+                Candidates::delivered(filter, recipient, since, self.now)
+            }
+        };
+        self.note(|| format!("a replay: {order:?}"));
+        let id = match infallible(self.engine.begin_replay(order, &mut self.store, self.now)) {
+            Begun::New(id) => id,
+            known => return Err(format!("a replay without a name is {known:?}")),
+        };
+        self.note_deed(Action::ReplayStarted, &id.to_string());
+        self.commit(&[], &[], &mut Output::default(), Durability::Flush)?;
+        let mut out = Output::default();
+        while let Some(rows) = candidates.page(&self.store, self.now).map_err(|error| error.to_string())? {
+            for row in rows {
+                let before = self.engine.claimed_by(row.key);
+                infallible(self.engine.select(id, std::slice::from_ref(&row), &mut self.store, self.now));
+                let claimed = self.engine.claimed_by(row.key);
+                if claimed != Some(before.unwrap_or(id)) {
+                    return Err(format!("{:?} was claimed by {before:?}, and is by {claimed:?}", row.key));
+                }
+                self.coverage.count(|| if before.is_some() { "claimed already".to_owned() } else { format!("selected {source:?}") });
+                if self.dice.chance(20) {
+                    self.commit(&[], &[], &mut out, Durability::Flush)?;
+                }
+            }
+            if self.faults && self.dice.chance(2) {
+                self.coverage.count(|| "crash while selecting".to_owned());
+                return self.crash();
+            }
+        }
+        if self.faults && self.dice.chance(3) {
+            self.coverage.count(|| "selection given up".to_owned());
+            infallible(self.engine.abandon(id, &mut self.store));
+        } else {
+            infallible(self.engine.freeze(id, &mut self.store, self.now, &mut out));
+        }
+        self.commit(&[], &[], &mut out, Durability::Flush)
+    }
+
+    fn wish(&mut self, wish: Wish) -> Verdict {
+        let fit = |stage: Stage| match wish {
+            Wish::Stop => matches!(stage, Stage::Running | Stage::WaitingForGo),
+            Wish::Resume => matches!(stage, Stage::Stopped { .. }),
+            Wish::Go => stage == Stage::WaitingForGo,
+        };
+        let ids: Vec<ReplayId> = self.engine.replays().filter(|replay| fit(replay.stage)).map(|replay| replay.id).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let id = *self.dice.pick(&ids);
+        let mut out = Output::default();
+        match infallible(self.engine.wish(id, wish, &mut self.store, self.now, &mut out)) {
+            Some(Ok(replay)) => self.note(|| format!("{wish:?} replay {id}: {:?}", replay.stage)),
+            refused => return Err(format!("{wish:?} replay {id}: {refused:?}")),
+        }
+        self.coverage.count(|| format!("replay: {wish:?}"));
+        self.commit(&[], &[], &mut out, Durability::Flush)
     }
 
     /// A citizen is erased: from then on nothing about them may appear.
@@ -858,11 +959,17 @@ impl Run {
             let of_orders = self.orders.is_empty() && self.order_outcomes.is_empty();
             let idle = self.rabbit.under_way() == 0 && self.outcomes.is_empty() && of_orders;
             let consumed = self.rabbit.tilknytning.is_empty() && self.rabbit.events.is_empty();
-            if idle && consumed && self.model.waiting() == 0 {
+            let waits_for_go: Vec<ReplayId> =
+                self.engine.replays().filter(|replay| replay.stage == Stage::WaitingForGo).map(|replay| replay.id).collect();
+            for _ in waits_for_go {
+                self.wish(Wish::Go)?;
+            }
+            let replayed = self.engine.replays().all(|replay| matches!(replay.stage, Stage::Stopped { .. } | Stage::Done { .. }));
+            if idle && consumed && replayed && self.model.waiting() == 0 {
                 break;
             }
             if idle && (consumed || !self.engine.has_room()) {
-                let Some(wake) = self.engine.next_wake() else {
+                let Some(wake) = self.next_wake() else {
                     return Err(format!("{} deliveries wait for nothing", self.model.waiting()));
                 };
                 self.now = self.now.max(wake);
@@ -875,6 +982,7 @@ impl Run {
         self.check_counts()?;
         self.check_invariants()?;
         self.everything_due_is_ordered()?;
+        self.model.replays_have_ended(&self.engine)?;
         self.nothing_is_lost()
     }
 
@@ -926,7 +1034,7 @@ impl Run {
             }
         }
         let mut inspection = Inspection::of(self.store.inner.audit_extent());
-        self.store.inner.audit_page(Order::OldestFirst, None, usize::MAX).iter().for_each(|entry| inspection.look(entry));
+        self.store.inner.audit_page(AuditOrder::OldestFirst, None, usize::MAX).iter().for_each(|entry| inspection.look(entry));
         if let Soundness::Broken { at } = inspection.end() {
             return Err(format!("the audit log is broken at {at}"));
         }

@@ -1,7 +1,7 @@
 //! The store in memory, watched: every change that the engine stages is noted,
 //! in order, for the model to judge.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use wsb_broker::core::causes::{Cause, Tally};
 use wsb_broker::core::citizen::Citizen;
 use wsb_broker::core::holds::{Held, Hold};
 use wsb_broker::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
-use wsb_broker::core::outbox::{Delivery, State};
-use wsb_broker::core::records::{Admission, Archive, Change, Ended, Fate, KeptBeside, Pruned, Quarantined, Records, RowCounts};
+use wsb_broker::core::outbox::{Delivery, End, State};
+use wsb_broker::core::records::{Admission, Archive, Change, Ended, Fate, KeptBeside, Lookout, Pruned, Quarantined, Records, RowCounts};
 use wsb_broker::core::replay::{Replay, ReplayId};
 use wsb_broker::core::retention::Clocks;
 use wsb_broker::core::time::{Day, Moment};
@@ -146,12 +146,7 @@ impl Archive for Watched {
         after: Option<DeliveryKey>,
         limit: usize,
     ) -> Result<Vec<Delivery>, Infallible> {
-        let wanted = |row: &&Arc<Delivery>| {
-            matches!(row.state, State::Dead { .. }) == dead
-                && recipient.is_none_or(|of| row.key.recipient == of)
-                && after.is_none_or(|after| row.key > after)
-        };
-        Ok(self.inner.rows().filter(wanted).take(limit).map(|row| Delivery::clone(row)).collect())
+        Ok(rows(&self.inner, dead, recipient, after).take(limit).cloned().collect())
     }
     fn steps(&mut self, seq: EventSeq) -> Result<Vec<Traced>, Infallible> {
         Ok(self.inner.steps(seq))
@@ -190,4 +185,48 @@ impl Archive for Watched {
     fn deletions_of(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Arc<Admission>>, Infallible> {
         Ok(self.inner.deletions_of(citizen, record))
     }
+}
+
+/// By looking through everything.
+impl Lookout for Watched {
+    type Error = Infallible;
+
+    fn newest(&self) -> Result<EventSeq, Infallible> {
+        Ok(self.inner.last_seq())
+    }
+    fn row_page(
+        &self,
+        dead: bool,
+        recipient: Option<Recipient>,
+        after: Option<DeliveryKey>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, Infallible> {
+        Ok(rows(&self.inner, dead, recipient, after).take(limit).cloned().collect())
+    }
+    fn row(&self, key: DeliveryKey) -> Result<Option<Delivery>, Infallible> {
+        Ok(self.inner.rows().find(|row| row.key == key).map(|row| Delivery::clone(row)))
+    }
+    fn taken_in(&self, seq: EventSeq) -> Result<Option<Arc<Admission>>, Infallible> {
+        Ok(self.inner.admission(seq))
+    }
+    fn end_of(&self, key: DeliveryKey) -> Result<Option<Ended>, Infallible> {
+        Ok(self.inner.finished(key))
+    }
+    fn delivered(&self, recipient: Recipient, since: Moment, until: Moment, most: usize) -> Result<Vec<EventSeq>, Infallible> {
+        let is_it = |key: &DeliveryKey| {
+            let ended = self.inner.finished(*key);
+            key.recipient == recipient && ended.is_some_and(|ended| ended.end == End::Delivered && since <= ended.at && ended.at < until)
+        };
+        let found: BTreeSet<EventSeq> = self.known.keys().filter(|key| is_it(key)).map(|key| key.seq).collect();
+        Ok(found.into_iter().take(most + 1).collect())
+    }
+}
+
+fn rows(store: &MemoryStore, dead: bool, recipient: Option<Recipient>, after: Option<DeliveryKey>) -> impl Iterator<Item = &Delivery> {
+    let wanted = move |row: &&Delivery| {
+        matches!(row.state, State::Dead { .. }) == dead
+            && recipient.is_none_or(|of| row.key.recipient == of)
+            && after.is_none_or(|after| row.key > after)
+    };
+    store.rows().map(|row| &**row).filter(wanted)
 }

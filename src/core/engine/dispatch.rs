@@ -30,14 +30,14 @@ pub(super) enum Verdict {
 #[derive(Default)]
 pub(super) struct Loss {
     /// Whether it had the citizen, and lost it.
-    citizen: bool,
+    pub citizen: bool,
     /// What the decision says of it.
     left_out: Option<LeftOut>,
 }
 
 /// Leave to send, for one attempt.
 pub(super) struct Permit {
-    because: Because,
+    pub because: Because,
     kind: Arc<MessageType>,
     identification: Option<crate::core::ids::Personnummer>,
 }
@@ -217,7 +217,7 @@ impl Engine {
 
     /// Gives up what has waited too long without an attempt of its own, moves
     /// the low-water mark, and forgets a slice of what is older than the
-    /// horizons. To be called every now and then.
+    /// horizons, and replays that ended long ago. To be called every now and then.
     ///
     /// # Errors
     /// When the store cannot be read or the changes not staged.
@@ -238,6 +238,7 @@ impl Engine {
             }
         }
         self.move_low_water(records)?;
+        self.forget_replays(records, now)?;
         // What is left over is for the next time: a slice delays nobody.
         let (Pruned::Done | Pruned::More) = records.prune(self.horizons.oldest(now), PRUNED_AT_ONCE)?;
         Ok(())

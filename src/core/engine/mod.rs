@@ -15,6 +15,7 @@ mod erase;
 mod explain;
 mod hold;
 mod operator;
+mod replays;
 mod returned;
 mod settle;
 
@@ -25,7 +26,8 @@ pub use admit::Manner;
 pub use clockwork::OutgoingOrder;
 pub use explain::{Explanation, explain};
 pub use hold::{LaneOrder, LaneView, Parked, RestCause, Resting, Resumed};
-pub use operator::{Discarded, Prospect, Replayed};
+pub use operator::Discarded;
+pub use replays::{Advanced, Begun, Replayed, Wish};
 pub use returned::{CameBack, TakenBack};
 
 use super::erasure::Cause;
@@ -36,6 +38,7 @@ use super::lanes::{Journal, Kept, Lanes, Pause, WINDOW};
 use super::outbox::{Death, Delivery, End, State, Withdrawal};
 use super::policy::{Horizons, MessageType, Rules};
 use super::records::{Change, Quarantined, Records, RowCounts};
+use super::replay::{ReplayId, Stage as ReplayStage};
 use super::retention::DeletionTold;
 use super::retry::{Curve, Outcome};
 use super::routing::Suppression;
@@ -122,6 +125,8 @@ pub enum Fact {
     /// DFDG says that it has deleted a record of this data area which the rules
     /// did not expect: never [`DeletionTold::Expected`].
     UnexpectedDeletion(Box<str>, DeletionTold),
+    /// A replay has come to another stage.
+    Replay(ReplayId, ReplayStage),
 }
 
 /// What the engine wants done, besides the changes that it has staged.
@@ -191,6 +196,7 @@ pub struct Engine {
     /// As of the latest dispatch.
     journal: Journal,
     clockwork: clockwork::Clockwork,
+    replays: replays::Replays,
 }
 
 impl Engine {
@@ -209,6 +215,7 @@ impl Engine {
             recovered_to: EventSeq(0),
             in_flight: 0,
             connected: false,
+            replays: replays::Replays::default(),
             horizons: Horizons::default(),
             journal: Journal::HasRoom,
             clockwork: clockwork::Clockwork::default(),
@@ -239,6 +246,7 @@ impl Engine {
             records.stage(Change::PutDelivery(delivery))?;
         }
         self.recover_clocks(records)?;
+        self.recover_replays(records)?;
         self.low_water = EventSeq(self.last_seq.0 + 1);
         records.stage(Change::SetLowWater(self.low_water))
     }

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 
-use super::{Backups, Call, Erasures, Guesses, Health, Server, bind, calls, serve};
+use super::{Backups, Call, Erasures, Guesses, Health, Looking, Server, bind, calls, serve};
 use crate::amqp::{LinkState, Side};
 use crate::app::now;
 use crate::config::{Role, TokenHash};
@@ -31,9 +31,8 @@ use crate::core::policy::Rules;
 use crate::core::records::Quarantined;
 use crate::core::retry::Outcome;
 use crate::core::time::Moment;
-use crate::ops::Replays;
 use crate::store::room::Missing;
-use crate::store::{Options, Store, Watchdog};
+use crate::store::{Options, Reader, Store, Watchdog};
 use crate::telemetry::Metrics;
 use crate::wire;
 use crate::writer::{self, Effects, Inbox, Ticket, WriterHandle};
@@ -54,6 +53,7 @@ pub type Ends = fn(&Outgoing) -> Outcome;
 pub struct World {
     address: SocketAddr,
     writer: WriterHandle<Store>,
+    reader: Reader,
     metrics: Arc<Metrics>,
     rules: Arc<Rules>,
     pub tokens: watch::Sender<Arc<Tokens>>,
@@ -108,6 +108,7 @@ impl World {
         let mut engine = Engine::new(Arc::clone(&rules), Limits::default());
         engine.recover(&mut store).expect("an empty store");
         engine.set_connected(true);
+        let reader = store.reader();
         let inbox = Inbox::new();
         let writer = WriterHandle::new(&inbox);
         let outlet = Box::new(Outlet { writer: writer.clone(), ends });
@@ -121,6 +122,7 @@ impl World {
         let mut world = Self {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             writer,
+            reader,
             metrics,
             rules,
             tokens,
@@ -156,9 +158,10 @@ impl World {
                 disk: Missing::default(),
                 stopping: watch::channel(false).1,
             },
-            replays: Replays::default(),
             backups: Backups::default(),
             erasures: Erasures::default(),
+            looking: Looking::new(self.reader.clone()),
+            replay_days: 14,
             tokens: self.tokens.subscribe(),
             guesses: Guesses::default(),
         }

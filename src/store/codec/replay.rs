@@ -91,6 +91,7 @@ fn put_order(order: &Order, out: &mut Vec<u8>) {
     put_option(out, order.rate_per_second, |out, rate| out.u32(rate));
     put_option(out, order.canary, |out, canary| out.u32(canary));
     out.text(&order.by);
+    put_option(out, order.scope, parts::put_recipient);
     put_option(out, order.request.as_deref(), |out, text| out.text(text));
 }
 
@@ -113,6 +114,7 @@ fn order(input: &mut Input<'_>) -> Result<Order, Undecodable> {
         rate_per_second: input.option(Input::u32)?,
         canary: input.option(Input::u32)?,
         by: input.text()?,
+        scope: input.option(parts::recipient)?,
         request: input.option(Input::text)?,
     })
 }

@@ -244,6 +244,7 @@ impl Dice {
                 rate_per_second: self.maybe(|dice| dice.next() as u32),
                 canary: self.maybe(|dice| dice.below(1000) as u32),
                 by: self.text().into(),
+                scope: self.maybe(Self::recipient),
                 request: self.maybe(|dice| dice.text().into()),
             },
             at,

@@ -4,6 +4,7 @@
 mod audit;
 mod openapi;
 mod problems;
+mod replays;
 mod roles;
 mod tokens;
 mod trace;

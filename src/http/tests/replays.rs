@@ -1,0 +1,233 @@
+//! Replays through the API, with the real store and writer.
+
+use serde_json::{Value, json};
+
+use super::{Answer, OPERATOR, World, confirmed, event, known};
+use crate::core::engine::{CameBack, TakenBack};
+use crate::core::ids::WsbId;
+use crate::core::outbox::Death;
+
+fn joblog(id: &str, record: usize) -> Value {
+    event(id, "Joblog", &format!("30000000-0000-4000-8000-{record:012}"), "2026-03-16T08:00:00Z", &json!({}))
+}
+
+/// A broker that has delivered this many WSBs to Lederne.
+fn delivered(events: usize) -> World {
+    let world = World::new(confirmed);
+    world.tell(&known());
+    let all: Vec<Value> = (0..events).map(|at| joblog(&format!("job-{at}"), at)).collect();
+    world.tell(&all);
+    world.until("/deliveries?recipient=akasse:067&entity=Joblog&state=delivered", |page| items(page).len() == events);
+    world
+}
+
+fn items(page: &Value) -> Vec<Value> {
+    page["items"].as_array().cloned().unwrap_or_default()
+}
+
+fn joblogs(world: &World, state: &str) -> Vec<Value> {
+    items(&world.get(&format!("/deliveries?recipient=akasse:067&entity=Joblog&state={state}")).ok())
+}
+
+/// Has the vendor reject what it got.
+fn reject(world: &World, ids: &[String]) {
+    let ids: Vec<WsbId> = ids.iter().map(|id| WsbId::parse(id).expect("an id")).collect();
+    let told = world.writer.ask(move |access| {
+        for id in ids {
+            let back = CameBack { id, told: None };
+            let taken = access.engine.take_back(&back, Death::RejectedByRecipient, access.records, access.now, access.out);
+            assert_eq!(taken.expect("taken back"), TakenBack::Known);
+        }
+    });
+    world.runtime.block_on(told).expect("the writer runs");
+}
+
+/// A broker with so many dead ones.
+fn dead(events: usize) -> World {
+    let world = delivered(events);
+    let ids: Vec<String> = joblogs(&world, "delivered").iter().map(|one| one["id"].as_str().unwrap_or_default().to_owned()).collect();
+    reject(&world, &ids);
+    assert_eq!(joblogs(&world, "dead").len(), events);
+    world
+}
+
+fn start(world: &World, body: Value) -> Answer {
+    world.post("/replays", &body)
+}
+
+fn id_of(answer: &Value) -> String {
+    answer["id"].as_str().expect("an id").to_owned()
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_and_changes_nothing() {
+    let world = dead(3);
+    let answer = start(&world, json!({ "filter": { "state": "dead", "reason": "rejected-by-recipient" }, "dry_run": true })).ok();
+    assert_eq!(
+        (&answer["id"], &answer["matched"], &answer["would_send"], &answer["would_withdraw"]),
+        (&json!(null), &json!(3), &json!(3), &json!(0))
+    );
+    assert_eq!(answer["by_recipient"]["would_send"], json!({ "akasse:067": 3 }));
+    // Lederne has lost the citizen.
+    world.tell(&[event("moved", "Akassemedlemskab", super::MEMBERSHIP, "2026-03-02T08:00:00Z", &json!({ "Akassekode": "053" }))]);
+    let answer = start(&world, json!({ "filter": { "recipient": "akasse:067" }, "dry_run": true })).ok();
+    assert_eq!(answer["by_recipient"]["would_withdraw"], json!([{ "recipient": "akasse:067", "reason": "membership-ended", "count": 3 }]));
+    assert_eq!(joblogs(&world, "dead").len(), 3);
+    assert_eq!(items(&world.get("/replays").ok()).len(), 0);
+    for filter in [json!({ "reason": "nacked" }), json!({ "entity": "Plan" }), json!({ "until": "2026-01-01T00:00:00Z" })] {
+        assert_eq!(start(&world, json!({ "filter": filter, "dry_run": true })).ok()["matched"], 0, "{filter}");
+    }
+}
+
+#[test]
+fn what_is_replayed_goes_out_with_its_id_and_is_counted() {
+    let world = dead(3);
+    let ids: Vec<Value> = joblogs(&world, "dead").iter().map(|one| one["id"].clone()).collect();
+    let answer = start(&world, json!({ "filter": { "ids": ids[..2] } })).ok();
+    assert_eq!(answer["matched"], 2);
+    let path = format!("/replays/{}", id_of(&answer));
+    let replay = world.until(&path, |replay| replay["state"] == "done");
+    assert_eq!((&replay["sent"], &replay["done"], &replay["by"]), (&json!(2), &json!(2), &json!("ole")));
+    let again = world.until("/deliveries?recipient=akasse:067&entity=Joblog&state=delivered", |page| items(page).len() == 2);
+    for one in items(&again) {
+        assert!(ids[..2].contains(&one["id"]), "{one}");
+        assert_eq!((&one["replays"], &one["attempts"]), (&json!(1), &json!(1)));
+    }
+    // Dead again: it keeps count.
+    reject(&world, &[ids[0].as_str().expect("an id").to_owned()]);
+    assert_eq!(world.get(&format!("/deliveries/{}", ids[0].as_str().expect("an id"))).ok()["replays"], 1);
+    let one = start(&world, json!({ "filter": { "id": ids[2] } })).ok();
+    assert_eq!(one["matched"], 1);
+}
+
+#[test]
+fn the_first_ones_wait_for_a_go_and_nobody_else_sends_the_rest() {
+    let world = dead(4);
+    let answer = start(&world, json!({ "filter": {}, "canary": 1 })).ok();
+    let path = format!("/replays/{}", id_of(&answer));
+    let waiting = world.until(&path, |replay| replay["canary"]["delivered"] == 1);
+    assert_eq!((&waiting["state"], &waiting["done"]), (&json!("waiting-for-go"), &json!(1)));
+    let second = start(&world, json!({ "filter": {} })).ok();
+    assert_eq!((&second["matched"], &second["already_claimed"]), (&json!(0), &json!(3)));
+    assert_eq!(start(&world, json!({ "filter": {}, "dry_run": true })).ok()["already_claimed"], 3);
+    world.post(&format!("{path}/resume"), &json!({})).problem(409);
+    world.post(&format!("{path}/go"), &json!({})).ok();
+    world.until(&path, |replay| replay["state"] == "done");
+    world.post(&format!("{path}/go"), &json!({})).problem(409);
+    world.until("/deliveries?recipient=akasse:067&entity=Joblog&state=delivered", |page| {
+        let all = items(page);
+        all.len() == 4 && all.iter().all(|one| one["replays"] == 1)
+    });
+    world.post("/replays/99/go", &json!({})).problem(404);
+}
+
+#[test]
+fn a_stopped_replay_leaves_the_rest_and_can_go_on() {
+    let world = dead(5);
+    let answer = start(&world, json!({ "filter": {}, "canary": 2 })).ok();
+    let path = format!("/replays/{}", id_of(&answer));
+    world.until(&path, |replay| replay["state"] == "waiting-for-go");
+    let stopped = world.call("DELETE", &format!("/api/v1{path}"), Some(OPERATOR), None).ok();
+    assert_eq!((&stopped["state"], &stopped["done"]), (&json!("stopped"), &json!(2)));
+    assert_eq!(joblogs(&world, "dead").len(), 3);
+    // Somebody else sends one of them meanwhile.
+    let one = joblogs(&world, "dead")[0]["id"].clone();
+    let other = start(&world, json!({ "filter": { "id": one } })).ok();
+    assert_eq!(other["matched"], 1);
+    world.until(&format!("/replays/{}", id_of(&other)), |replay| replay["state"] == "done");
+    assert_eq!(world.post(&format!("{path}/resume"), &json!({})).ok()["state"], "waiting-for-go");
+    world.post(&format!("{path}/go"), &json!({})).ok();
+    let done = world.until(&path, |replay| replay["state"] == "done");
+    assert_eq!((&done["sent"], &done["skipped"]), (&json!(4), &json!(1)));
+    world.until("/deliveries?recipient=akasse:067&entity=Joblog&state=delivered", |page| {
+        let all = items(page);
+        all.len() == 5 && all.iter().all(|one| one["replays"] == 1)
+    });
+}
+
+#[test]
+fn a_repeated_request_is_the_same_replay() {
+    let world = dead(2);
+    let send = |name: &str, body: Value| {
+        let config = ureq::Agent::config_builder().http_status_as_error(false).build();
+        let agent: ureq::Agent = config.into();
+        let sent = agent
+            .post(format!("http://{}/api/v1/replays", world.address))
+            .header("authorization", format!("Bearer {OPERATOR}"))
+            .header("content-type", "application/json")
+            .header("idempotency-key", name)
+            .send(body.to_string().as_bytes());
+        let mut answer = sent.expect("an answer");
+        let status = answer.status().as_u16();
+        (status, answer.body_mut().read_json::<Value>().expect("JSON"))
+    };
+    let (status, first) = send("again", json!({ "filter": { "recipient": "akasse:067" }, "canary": 1 }));
+    assert_eq!((status, &first["matched"]), (200, &json!(2)));
+    let (_, second) = send("again", json!({ "filter": { "recipient": "akasse:067" }, "canary": 1 }));
+    assert_eq!(first, second);
+    let (status, _) = send("again", json!({ "filter": { "recipient": "akasse:067" } }));
+    assert_eq!(status, 422);
+    let (status, _) = send("with a space", json!({ "filter": {} }));
+    assert_eq!(status, 400);
+    assert_eq!(items(&world.get("/replays").ok()).len(), 1);
+}
+
+#[test]
+fn what_was_delivered_is_sent_again_to_whoever_is_entitled_still() {
+    let world = delivered(3);
+    let since = "2026-01-01T00:00:00Z";
+    let ago = |days: i64| crate::app::now().plus_seconds(-86_400 * days).to_string();
+    let of = |filter: Value, dry_run: bool| start(&world, json!({ "filter": filter, "dry_run": dry_run }));
+    of(json!({ "state": "delivered", "recipient": "akasse:067", "since": since }), true).problem(400);
+    of(json!({ "state": "delivered", "recipient": "akasse:067" }), true).problem(400);
+    of(json!({ "state": "delivered", "since": ago(1) }), true).problem(400);
+    let filter = json!({ "state": "delivered", "recipient": "akasse:067", "entity": "Joblog", "since": ago(1) });
+    assert_eq!(of(filter.clone(), true).ok()["would_send"], 3);
+    assert_eq!(of(json!({ "state": "delivered", "recipient": "kommune:101", "since": ago(1) }), true).ok()["matched"], 0);
+
+    // One record goes: nothing is told of it any more but that.
+    let mut gone = joblog("gone", 1);
+    gone["data"]["Aendringstype"] = json!(3);
+    gone["time"] = json!("2026-03-17T08:00:00Z");
+    world.tell(&[gone]);
+    let answer = of(filter, false).ok();
+    let path = format!("/replays/{}", id_of(&answer));
+    let done = world.until(&path, |replay| replay["state"] == "done");
+    // The deletion itself has been delivered by now, perhaps.
+    assert_eq!(done["withdrawn"], 1, "{done}");
+    let page = world.until("/deliveries?recipient=akasse:067&entity=Joblog&state=delivered", |page| {
+        items(page).iter().filter(|one| one["replays"] == 1).count() >= 2
+    });
+    let again: Vec<Value> = items(&page).into_iter().filter(|one| one["replays"] == 1 && one["event_id"] != "gone").collect();
+    let mut events: Vec<&str> = again.iter().filter_map(|one| one["event_id"].as_str()).collect();
+    events.sort_unstable();
+    assert_eq!(events, ["job-0", "job-2"]);
+    assert!(again.iter().all(|one| one["delivered_before"].is_string()), "{again:?}");
+
+    // By id, and for a fund that has lost the citizen: it stays delivered.
+    world.tell(&[event("moved", "Akassemedlemskab", super::MEMBERSHIP, "2026-03-02T08:00:00Z", &json!({ "Akassekode": "053" }))]);
+    let answer = of(json!({ "state": "delivered", "id": again[0]["id"] }), false).ok();
+    assert_eq!((&answer["matched"], &answer["would_withdraw"]), (&json!(1), &json!(1)));
+    let done = world.until(&format!("/replays/{}", id_of(&answer)), |replay| replay["state"] == "done");
+    assert_eq!((&done["sent"], &done["withdrawn"]), (&json!(0), &json!(1)));
+    let shown = world.get(&format!("/deliveries/{}", again[0]["id"].as_str().expect("an id"))).ok();
+    assert_eq!((&shown["state"], &shown["replays"]), (&json!("delivered"), &json!(1)));
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    let world = World::new(confirmed);
+    for body in [
+        json!({ "filter": { "state": "pending" } }),
+        json!({ "filter": { "state": "withdrawn" } }),
+        json!({ "canary": 0 }),
+        json!({ "canary": 1001 }),
+        json!({ "rate_per_second": 0 }),
+        json!({ "filter": { "ids": ["no uuid"] } }),
+        json!({ "filter": { "state": "delivered", "reason": "nacked", "id": "00000000-0000-4000-8000-000000000000" } }),
+    ] {
+        start(&world, body).problem(400);
+    }
+    let nothing = start(&world, json!({ "filter": { "state": "dead" } })).ok();
+    assert_eq!(world.get(&format!("/replays/{}", id_of(&nothing))).ok()["state"], "done");
+}

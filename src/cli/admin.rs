@@ -57,7 +57,13 @@ impl Admin {
 
     /// Sends a body, and gets an answer.
     pub fn post(&self, path: &str, content_type: &str, body: &[u8]) -> Result<Value, Failure> {
+        self.post_with(path, content_type, body, &[])
+    }
+
+    /// Sends a body with further headers, and gets an answer.
+    pub fn post_with(&self, path: &str, content_type: &str, body: &[u8], headers: &[(&str, &str)]) -> Result<Value, Failure> {
         let request = self.agent.post(format!("{}{path}", self.base)).header("Content-Type", content_type);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let request = match &self.token {
             Some(token) => request.header("Authorization", format!("Bearer {token}")),
             None => request,

@@ -97,7 +97,7 @@ pub enum Command {
     Quarantine(QuarantineArguments),
     /// Lists, shows and discards deliveries of the running broker.
     Deliveries(DeliveriesArguments),
-    /// Sends dead deliveries again, each decided anew.
+    /// Sends deliveries again that are dead, or that a vendor has lost, each decided anew.
     Replays(ReplaysArguments),
     /// Shows what falls due for deletion, and what is blocked by what.
     Retention(RetentionArguments),
@@ -317,10 +317,10 @@ pub enum QuarantineCommand {
 /// Which deliveries; everything given must hold.
 #[derive(Debug, Args)]
 pub struct Selecting {
-    /// The delivery of this id.
+    /// The delivery of this id; may be given several times for a replay.
     #[arg(long)]
-    pub id: Option<String>,
-    /// pending, retrying or dead.
+    pub id: Vec<String>,
+    /// pending, retrying, dead, delivered or withdrawn; what is dead or was delivered can be replayed.
     #[arg(long)]
     pub state: Option<String>,
     /// To this recipient: akasse:067.
@@ -332,10 +332,10 @@ pub struct Selecting {
     /// For this reason: returned, nacked, rejected-by-recipient and so on.
     #[arg(long)]
     pub reason: Option<String>,
-    /// Decided at or after this time (RFC 3339).
+    /// Decided at or after this time (RFC 3339); in a replay of what was delivered, delivered then.
     #[arg(long)]
     pub since: Option<String>,
-    /// Decided before this time (RFC 3339).
+    /// Before this time, likewise.
     #[arg(long)]
     pub until: Option<String>,
 }
@@ -367,6 +367,9 @@ pub enum DeliveriesCommand {
     Show {
         /// The delivery's id, which is the WSB's message_id.
         id: String,
+        /// How the answer is written.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
     },
     /// Shows the dead ones by cause: a hundred thousand failures in a few lines.
     Groups {
@@ -384,6 +387,9 @@ pub enum DeliveriesCommand {
         /// Why.
         #[arg(long)]
         why: String,
+        /// Only say what would be withdrawn.
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
@@ -398,30 +404,82 @@ pub struct ReplaysArguments {
 /// What can be done with replays.
 #[derive(Debug, Subcommand)]
 pub enum ReplaysCommand {
-    /// Selects dead deliveries and sends them again, decided anew.
+    /// Selects deliveries and sends them again, each decided anew: the dead, unless told otherwise.
     Start {
         /// Which.
         #[command(flatten)]
         selecting: Selecting,
-        /// Only say what would be sent and what withdrawn.
+        /// Only say what would be sent and what would not, and why.
         #[arg(long)]
         dry_run: bool,
         /// At most so many a second.
         #[arg(long, value_name = "PER_SECOND", value_parser = clap::value_parser!(u32).range(1..))]
         rate: Option<u32>,
-        /// Wait until it has finished.
+        /// Send the first so many, then wait for `replays go`.
+        #[arg(long, value_name = "FIRST", value_parser = clap::value_parser!(u32).range(1..=1000))]
+        canary: Option<u32>,
+        /// A name for this request, so that repeating it does not start another replay.
+        #[arg(long, value_name = "NAME")]
+        request: Option<String>,
+        /// Wait until it has finished, or waits for a go.
         #[arg(long)]
         wait: bool,
+        /// How the answer is written.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
     },
-    /// Shows how far a replay is.
+    /// Lists replays, the newest first.
+    List {
+        /// How the list is written.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Shows how far a replay is, and what became of its first ones.
     Show {
         /// The replay's number.
         id: String,
+        /// How the answer is written.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
     },
-    /// Stops a replay; what it has not reached stays dead.
+    /// Stops a replay; what it has not reached stays as it is.
     Stop {
         /// The replay's number.
         id: String,
+        /// Only say what would be.
+        #[arg(long)]
+        dry_run: bool,
+        /// How the answer is written.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Has a stopped replay go on where it was.
+    Resume {
+        /// The replay's number.
+        id: String,
+        /// Only say what would be.
+        #[arg(long)]
+        dry_run: bool,
+        /// Wait until it has finished, or waits for a go.
+        #[arg(long)]
+        wait: bool,
+        /// How the answer is written.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Has a replay go on after its first ones.
+    Go {
+        /// The replay's number.
+        id: String,
+        /// Only say what would be.
+        #[arg(long)]
+        dry_run: bool,
+        /// Wait until it has finished.
+        #[arg(long)]
+        wait: bool,
+        /// How the answer is written.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
     },
 }
 

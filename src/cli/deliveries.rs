@@ -11,8 +11,12 @@ pub fn deliveries(common: &Common, arguments: &DeliveriesArguments) -> Result<Ex
     let admin = Admin::new(common)?;
     match &arguments.command {
         DeliveriesCommand::List { selecting, limit, format } => list(&admin, selecting, *limit, *format),
-        DeliveriesCommand::Show { id } => {
-            println!("{:#}", admin.get(&format!("/deliveries/{}", escaped(id)))?);
+        DeliveriesCommand::Show { id, format } => {
+            let one = admin.get(&format!("/deliveries/{}", escaped(id)))?;
+            match format {
+                Format::Json => println!("{one}"),
+                Format::Table => print!("{}", described(&one)),
+            }
             Ok(Exit::Ok)
         }
         DeliveriesCommand::Groups { recipient, format } => {
@@ -29,7 +33,14 @@ pub fn deliveries(common: &Common, arguments: &DeliveriesArguments) -> Result<Ex
             }
             Ok(Exit::Ok)
         }
-        DeliveriesCommand::Discard { id, why } => {
+        DeliveriesCommand::Discard { id, why: _, dry_run: true } => {
+            let one = admin.get(&format!("/deliveries/{}", escaped(id)))?;
+            let would = matches!(one["state"].as_str(), Some("pending" | "retrying" | "dead"));
+            print!("{}", described(&one));
+            println!("{} (--dry-run)", if would { "would be withdrawn" } else { "has ended, and would stay as it is" });
+            Ok(if would { Exit::Ok } else { Exit::No })
+        }
+        DeliveriesCommand::Discard { id, why, dry_run: false } => {
             let body = json!({ "why": why }).to_string();
             admin.post(&format!("/deliveries/{}/discard", escaped(id)), "application/json", body.as_bytes())?;
             println!("{id}: withdrawn");
@@ -39,6 +50,9 @@ pub fn deliveries(common: &Common, arguments: &DeliveriesArguments) -> Result<Ex
 }
 
 fn list(admin: &Admin, selecting: &Selecting, limit: usize, format: Format) -> Result<Exit, Failure> {
+    if selecting.id.len() > 1 {
+        return Err(Failure::words(Exit::Usage, "--id: a list takes one"));
+    }
     let filter = selecting.query();
     let mut items: Vec<Value> = Vec::new();
     let mut cursor = String::new();
@@ -64,6 +78,43 @@ fn list(admin: &Admin, selecting: &Selecting, limit: usize, format: Format) -> R
     Ok(Exit::Ok)
 }
 
+/// One delivery, for people.
+fn described(one: &Value) -> String {
+    let of = |name: &str| cell(&one[name]);
+    let reason = one["reason"].as_str().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let mut rows = vec![
+        vec!["delivery".to_owned(), of("id")],
+        vec!["state".to_owned(), format!("{}{reason}", of("state"))],
+        vec!["to".to_owned(), of("recipient")],
+        vec!["about".to_owned(), format!("{}, event {}", of("entity"), of("event_id"))],
+        vec!["by rule".to_owned(), cell(&one["because"]["audience"])],
+    ];
+    let registration = &one["because"]["registration"];
+    if !registration.is_null() {
+        rows.push(vec![
+            "by record".to_owned(),
+            format!("{}, registered {}", cell(&registration["external_id"]), cell(&registration["registered_at"])),
+        ]);
+    }
+    for (name, field) in [
+        ("attempts", "attempts"),
+        ("replays", "replays"),
+        ("delivered before", "delivered_before"),
+        ("first", "first_at"),
+        ("last", "last_at"),
+        ("next", "next_at"),
+    ] {
+        if !one[field].is_null() {
+            rows.push(vec![name.to_owned(), of(field)]);
+        }
+    }
+    for failure in one["failures"].as_array().into_iter().flatten() {
+        rows.push(vec!["failed".to_owned(), format!("{} {} {}", cell(&failure["at"]), cell(&failure["outcome"]), cell(&failure["code"]))]);
+    }
+    table(&rows)
+}
+
+/// Writes the named members of each item as a table.
 pub fn columns(items: &[Value], names: &[&str]) -> String {
     let mut rows = vec![names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()];
     rows.extend(items.iter().map(|item| names.iter().map(|name| cell(&item[*name])).collect()));
@@ -77,9 +128,8 @@ pub fn escaped(text: &str) -> String {
 }
 
 impl Selecting {
-    fn given(&self) -> [(&'static str, &Option<String>); 7] {
+    fn given(&self) -> [(&'static str, &Option<String>); 6] {
         [
-            ("id", &self.id),
             ("state", &self.state),
             ("recipient", &self.recipient),
             ("entity", &self.entity),
@@ -91,15 +141,15 @@ impl Selecting {
 
     /// Returns it as the rest of a query.
     pub fn query(&self) -> String {
-        self.given().into_iter().filter_map(|(name, value)| value.as_ref().map(|value| format!("&{name}={}", escaped(value)))).collect()
+        let ids = self.id.iter().map(|id| format!("&id={}", escaped(id)));
+        let given = self.given().into_iter().filter_map(|(name, value)| value.as_ref().map(|value| format!("&{name}={}", escaped(value))));
+        ids.chain(given).collect()
     }
 
     /// Returns it as the filter of a replay.
     pub fn json(&self) -> Value {
-        self.given()
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), Value::from(value.clone()?))))
-            .collect::<serde_json::Map<_, _>>()
-            .into()
+        let ids = (!self.id.is_empty()).then(|| ("ids".to_owned(), json!(self.id)));
+        let given = self.given().into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::from(value.clone()?))));
+        ids.into_iter().chain(given).collect::<serde_json::Map<_, _>>().into()
     }
 }

@@ -5,65 +5,210 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::admin::Admin;
-use super::args::{Common, ReplaysArguments, ReplaysCommand};
-use super::deliveries::escaped;
+use super::args::{Common, Format, ReplaysArguments, ReplaysCommand, Selecting};
+use super::deliveries::{columns, escaped};
 use super::exit::{Exit, Failure};
 use super::terminal::{Progress, cell, table};
+
+/// How often a replay that is waited for is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 pub fn replays(common: &Common, arguments: &ReplaysArguments) -> Result<Exit, Failure> {
     let admin = Admin::new(common)?;
     match &arguments.command {
-        ReplaysCommand::Start { selecting, dry_run, rate, wait } => {
-            let body = json!({ "filter": selecting.json(), "dry_run": dry_run, "rate_per_second": rate }).to_string();
-            let answer = admin.post("/replays", "application/json", body.as_bytes())?;
-            print!("{}", selected(&answer));
-            if *dry_run {
-                println!("nothing was sent (--dry-run)");
-                return Ok(Exit::Ok);
-            }
-            let id = cell(&answer["id"]);
-            println!("replay {id} started");
-            if *wait { follow(&admin, &id) } else { Ok(Exit::Ok) }
+        ReplaysCommand::Start { selecting, dry_run, rate, canary, request, wait, format } => {
+            let body = json!({ "filter": selecting.json(), "dry_run": dry_run, "rate_per_second": rate, "canary": canary });
+            start(&admin, selecting, &body, request.as_deref(), *wait, *format)
         }
-        ReplaysCommand::Show { id } => {
-            println!("{:#}", admin.get(&format!("/replays/{}", escaped(id)))?);
+        ReplaysCommand::List { format } => list(&admin, *format),
+        ReplaysCommand::Show { id, format } => {
+            say(&get(&admin, id)?, *format);
             Ok(Exit::Ok)
         }
-        ReplaysCommand::Stop { id } => {
-            println!("{:#}", admin.delete(&format!("/replays/{}", escaped(id)))?);
-            Ok(Exit::Ok)
+        ReplaysCommand::Stop { id, dry_run, format } => {
+            let would = |replay: &Value| matches!(text(&replay["state"]), "running" | "waiting-for-go");
+            move_it(&admin, id, Move { word: "stop", would: &would, post: None, dry_run: *dry_run, wait: false }, *format)
+        }
+        ReplaysCommand::Resume { id, dry_run, wait, format } => {
+            let would = |replay: &Value| text(&replay["state"]) == "stopped";
+            move_it(&admin, id, Move { word: "resume", would: &would, post: Some("resume"), dry_run: *dry_run, wait: *wait }, *format)
+        }
+        ReplaysCommand::Go { id, dry_run, wait, format } => {
+            let would = |replay: &Value| text(&replay["state"]) == "waiting-for-go";
+            move_it(&admin, id, Move { word: "go", would: &would, post: Some("go"), dry_run: *dry_run, wait: *wait }, *format)
         }
     }
 }
 
-fn selected(answer: &Value) -> String {
+fn get(admin: &Admin, id: &str) -> Result<Value, Failure> {
+    admin.get(&format!("/replays/{}", escaped(id)))
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn start(admin: &Admin, selecting: &Selecting, body: &Value, request: Option<&str>, wait: bool, format: Format) -> Result<Exit, Failure> {
+    let headers: Vec<(&str, &str)> = request.map(|name| ("Idempotency-Key", name)).into_iter().collect();
+    let answer = admin.post_with("/replays", "application/json", body.to_string().as_bytes(), &headers)?;
+    let dry_run = body["dry_run"] == true;
+    if wait && !dry_run {
+        let id = cell(&answer["id"]);
+        let replay = follow(admin, &id)?;
+        say(&replay, format);
+        return Ok(ended(&replay));
+    }
+    match format {
+        Format::Json => println!("{answer}"),
+        Format::Table => {
+            print!("{}", selected(&answer, if selecting.state.as_deref() == Some("delivered") { "delivered" } else { "dead" }));
+            if dry_run {
+                println!("nothing was sent (--dry-run)");
+            } else {
+                println!("replay {} started", cell(&answer["id"]));
+            }
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+/// What a selection comes to, for people.
+fn selected(answer: &Value, what: &str) -> String {
     let mut rows = vec![["recipient", "deliveries", "now"].map(str::to_owned).to_vec()];
     for (recipient, count) in answer["by_recipient"]["would_send"].as_object().into_iter().flatten() {
         rows.push(vec![recipient.clone(), count.to_string(), "sent".to_owned()]);
     }
     for withdrawn in answer["by_recipient"]["would_withdraw"].as_array().into_iter().flatten() {
-        rows.push(vec![cell(&withdrawn["recipient"]), cell(&withdrawn["count"]), format!("withdrawn, {}", cell(&withdrawn["reason"]))]);
+        rows.push(vec![cell(&withdrawn["recipient"]), cell(&withdrawn["count"]), format!("not sent, {}", cell(&withdrawn["reason"]))]);
     }
-    let summary = format!(
-        "{} dead deliveries match: {} would be sent now, {} withdrawn\n",
+    let mut summary = format!(
+        "{} {what} deliveries match: {} would be sent now, {} not\n",
         cell(&answer["matched"]),
         cell(&answer["would_send"]),
         cell(&answer["would_withdraw"])
     );
+    if answer["already_claimed"].as_u64().unwrap_or(0) > 0 {
+        summary.push_str(&format!("{} more are in the hands of another replay\n", cell(&answer["already_claimed"])));
+    }
     if rows.len() == 1 { summary } else { format!("{}{summary}", table(&rows)) }
 }
 
-fn follow(admin: &Admin, id: &str) -> Result<Exit, Failure> {
-    let path = format!("/replays/{id}");
-    let mut replay = admin.get(&path)?;
+fn list(admin: &Admin, format: Format) -> Result<Exit, Failure> {
+    let answer = admin.get("/replays")?;
+    let items: Vec<Value> = answer["items"].as_array().cloned().unwrap_or_default();
+    match format {
+        Format::Json => println!("{}", json!(items)),
+        Format::Table if items.is_empty() => println!("there have been no replays"),
+        Format::Table => {
+            let names = ["id", "state", "started_at", "by", "matched", "done", "sent", "withdrawn", "skipped", "rate_per_second"];
+            print!("{}", columns(&items, &names));
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+/// One replay.
+fn say(replay: &Value, format: Format) {
+    match format {
+        Format::Json => println!("{replay}"),
+        Format::Table => print!("{}", described(replay)),
+    }
+}
+
+fn described(replay: &Value) -> String {
+    let of = |name: &str| cell(&replay[name]);
+    let filter: Vec<String> = ["state", "recipient", "entity", "reason", "since", "until"]
+        .iter()
+        .filter(|name| !replay["filter"][**name].is_null())
+        .map(|name| format!("{name} {}", cell(&replay["filter"][*name])))
+        .chain(replay["filter"]["ids"].as_array().filter(|ids| !ids.is_empty()).map(|ids| format!("{} ids", ids.len())))
+        .collect();
+    let mut rows = vec![
+        vec!["replay".to_owned(), of("id")],
+        vec!["state".to_owned(), of("state")],
+        vec!["of".to_owned(), filter.join(", ")],
+        vec!["started".to_owned(), format!("{} by {}", of("started_at"), of("by"))],
+        vec!["done".to_owned(), format!("{} of {}", of("done"), of("matched"))],
+        vec!["sent".to_owned(), of("sent")],
+        vec!["not sent".to_owned(), format!("{}, not entitled or gone", of("withdrawn"))],
+        vec!["skipped".to_owned(), format!("{}, changed since they were selected", of("skipped"))],
+    ];
+    if !replay["rate_per_second"].is_null() {
+        rows.push(vec!["rate".to_owned(), format!("{} a second at the most", of("rate_per_second"))]);
+    }
+    let canary = &replay["canary"];
+    if !canary.is_null() {
+        let of = |name: &str| cell(&canary[name]);
+        let outcome = format!(
+            "the first {}: {} sent, {} delivered, {} dead again, {} withdrawn, {} under way",
+            of("first"),
+            of("sent"),
+            of("delivered"),
+            of("dead"),
+            of("withdrawn"),
+            of("waiting")
+        );
+        rows.push(vec!["canary".to_owned(), outcome]);
+    }
+    if replay["state"] == "waiting-for-go" {
+        rows.push(vec!["next".to_owned(), format!("wsb-broker replays go {}", cell(&replay["id"]))]);
+    }
+    table(&rows)
+}
+
+/// Something that is asked of a replay.
+struct Move<'a> {
+    word: &'a str,
+    /// Whether a replay as it stands would do it.
+    would: &'a dyn Fn(&Value) -> bool,
+    /// The call below the replay's own; `None` deletes.
+    post: Option<&'a str>,
+    dry_run: bool,
+    wait: bool,
+}
+
+fn move_it(admin: &Admin, id: &str, wanted: Move<'_>, format: Format) -> Result<Exit, Failure> {
+    if wanted.dry_run {
+        let replay = get(admin, id)?;
+        let would = (wanted.would)(&replay);
+        match format {
+            Format::Json => println!("{}", json!({ "id": replay["id"], "state": replay["state"], "would": would })),
+            Format::Table => {
+                let left = replay["matched"].as_u64().unwrap_or(0).saturating_sub(replay["done"].as_u64().unwrap_or(0));
+                let does = if would { "would" } else { "would not" };
+                println!("replay {id} is {}, with {left} to go: it {does} {} (--dry-run)", cell(&replay["state"]), wanted.word);
+            }
+        }
+        return Ok(if would { Exit::Ok } else { Exit::No });
+    }
+    let path = format!("/replays/{}", escaped(id));
+    let mut replay = match wanted.post {
+        Some(call) => admin.post(&format!("{path}/{call}"), "application/json", b"")?,
+        None => admin.delete(&path)?,
+    };
+    if wanted.wait {
+        replay = follow(admin, id)?;
+        say(&replay, format);
+        return Ok(ended(&replay));
+    }
+    say(&replay, format);
+    Ok(Exit::Ok)
+}
+
+/// Waits until a replay does not go on by itself any more.
+fn follow(admin: &Admin, id: &str) -> Result<Value, Failure> {
+    let mut replay = get(admin, id)?;
     let mut progress = Progress::new("replaying", replay["matched"].as_u64().unwrap_or(0));
     while replay["state"] == "running" {
         progress.at(replay["done"].as_u64().unwrap_or(0));
-        std::thread::sleep(Duration::from_millis(200));
-        replay = admin.get(&path)?;
+        std::thread::sleep(LOOK_AGAIN);
+        replay = get(admin, id)?;
     }
     progress.at(replay["done"].as_u64().unwrap_or(0));
     progress.end();
-    println!("replay {id}: {}, {} sent, {} withdrawn", cell(&replay["state"]), cell(&replay["sent"]), cell(&replay["withdrawn"]));
-    Ok(if replay["state"] == "done" { Exit::Ok } else { Exit::No })
+    Ok(replay)
+}
+
+fn ended(replay: &Value) -> Exit {
+    if matches!(text(&replay["state"]), "done" | "waiting-for-go") { Exit::Ok } else { Exit::No }
 }

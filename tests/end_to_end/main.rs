@@ -23,5 +23,6 @@ mod queues;
 mod rabbitmq;
 mod rejections;
 mod reload;
+mod replays;
 mod startup;
 mod world;

@@ -8,6 +8,7 @@ pub mod amqp;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod core;
 pub mod dispatch;
 pub mod http;

@@ -30,11 +30,13 @@ const IMPURE: [&str; 19] = [
 ];
 
 /// Where each foreign library may be named.
-const HOMES: [(&str, &[&str]); 12] = [
+const HOMES: [(&str, &[&str]); 14] = [
     ("sled", &["store"]),
     ("fs2", &["store"]),
     ("lapin", &["amqp"]),
     ("axum", &["http"]),
+    ("tower", &["http"]),
+    ("maud", &["console"]),
     ("prometheus", &["telemetry"]),
     ("toml_edit", &["config"]),
     ("ring", &["store", "config", "amqp", "cli", "tls"]),
@@ -46,7 +48,7 @@ const HOMES: [(&str, &[&str]); 12] = [
 ];
 
 /// What each top-level module may import of the crate.
-const MAY_IMPORT: [(&str, &[&str]); 15] = [
+const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("core", &[]),
     ("config", &["core"]),
     ("wire", &["core"]),
@@ -58,7 +60,8 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("intake", &["core", "amqp", "wire", "writer"]),
     ("dispatch", &["core", "amqp", "wire", "writer"]),
     ("ops", &["core", "wire"]),
-    ("http", &["core", "tls", "config", "amqp", "wire", "store", "telemetry", "writer", "ops", "app"]),
+    ("console", &["core"]),
+    ("http", &["core", "tls", "config", "amqp", "wire", "store", "telemetry", "writer", "ops", "console", "app"]),
     ("app", &["core", "tls", "config", "amqp", "wire", "store", "telemetry", "writer", "intake", "dispatch", "ops", "http"]),
     ("cli", &["core", "tls", "config", "amqp", "wire", "store", "telemetry", "writer", "ops", "http", "app"]),
     ("lib", &[]),

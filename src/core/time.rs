@@ -38,6 +38,25 @@ impl Moment {
         Self(self.0.saturating_add_unsigned(millis.saturating_mul(1000)))
     }
 
+    /// Parses what clocks in Copenhagen show, such as `2026-03-16T08:00`. Of an
+    /// hour that comes twice the first is meant.
+    ///
+    /// # Errors
+    /// Refuses anything else, and years outside 1900 to 2200.
+    pub fn parse_on_the_clock(text: &str) -> Result<Self, Malformed> {
+        const EXPECTED: Malformed = Malformed { expected: "expected a time of day in Copenhagen, such as 2026-03-16T08:00" };
+        let civil: jiff::civil::DateTime = text.parse().map_err(|_| EXPECTED)?;
+        let instant = copenhagen().to_timestamp(civil).map_err(|_| EXPECTED)?;
+        if (1900..2200).contains(&civil.year()) { Ok(Self(instant.as_microsecond())) } else { Err(EXPECTED) }
+    }
+
+    /// Returns what clocks in Copenhagen show, such as `2026-03-16 08:00:00`.
+    #[must_use]
+    pub fn on_the_clock(self) -> String {
+        let instant = jiff::Timestamp::from_microsecond(self.0).unwrap_or(jiff::Timestamp::MAX);
+        copenhagen().to_datetime(instant).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    }
+
     /// Returns the seconds since `earlier`, never negative.
     #[must_use]
     pub fn seconds_since(self, earlier: Self) -> f64 {
@@ -253,6 +272,17 @@ impl fmt::Display for Period {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clocks_show_summer_time() {
+        let shown = |text: &str| Moment::parse(text).expect("a time of the test").on_the_clock();
+        assert_eq!(shown("2026-03-16T08:00:00Z"), "2026-03-16 09:00:00");
+        assert_eq!(shown("2026-07-01T22:30:05.9Z"), "2026-07-02 00:30:05");
+        let read = |text: &str| Moment::parse_on_the_clock(text).map(|at| at.to_string());
+        assert_eq!(read("2026-07-02T00:30"), Ok("2026-07-01T22:30:00Z".to_owned()));
+        assert_eq!(read("2026-10-25T02:30:00"), Ok("2026-10-25T00:30:00Z".to_owned()));
+        assert!(read("2026-07-02 25:00").is_err() && read("").is_err() && read("1066-10-14T09:00").is_err());
+    }
 
     fn day(text: &str) -> Day {
         Day::parse(text).expect("a day of the test")

@@ -1,5 +1,5 @@
-//! Health, readiness, metrics and the admin API. The only module that names
-//! axum; what a call does is in `ops`.
+//! Health, readiness, metrics, the admin API and the console over it. The only
+//! module that names axum; what a call does is in `ops`.
 //!
 //! No answer carries a personnummer, and no URL takes one.
 
@@ -8,6 +8,7 @@ mod admin;
 mod audit;
 mod backup;
 mod calls;
+mod console;
 mod deliveries;
 mod erasures;
 mod extract;
@@ -122,6 +123,8 @@ pub async fn serve_tls(
 fn router(server: Server) -> Router {
     let shared = Arc::new(server);
     let (api, _) = calls(&shared);
+    let console = console::Console::new(&shared, calls(&shared).0);
+    tokio::spawn(Arc::clone(&console).sample());
     let api =
         api.layer(DefaultBodyLimit::max(LARGEST_BODY)).layer(axum::middleware::from_fn_with_state(Arc::clone(&shared), access::admit));
     Router::new()
@@ -132,6 +135,8 @@ fn router(server: Server) -> Router {
         .fallback(problem::no_such_call)
         .layer(axum::middleware::from_fn(problem::tidy))
         .with_state(shared)
+        // Its refusals are pages, and not problems.
+        .merge(console::router(&console))
 }
 
 /// Every call of the admin API, with what it needs of its caller.

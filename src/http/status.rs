@@ -41,7 +41,7 @@ pub struct Health {
 
 impl Health {
     /// Returns what is missing for work; nothing when all is well.
-    fn missing(&self, now: Moment) -> Vec<Value> {
+    pub(super) fn missing(&self, now: Moment) -> Vec<Value> {
         let mut missing = Vec::new();
         let mut add = |what: &str, why: String| missing.push(json!({ "what": what, "why": why }));
         let link = self.link.borrow();

@@ -2,6 +2,7 @@
 //! from closed enums.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -69,6 +70,7 @@ pub struct Metrics {
     erased: HashMap<&'static str, IntCounter>,
     store_bytes: IntGauge,
     reloads: HashMap<&'static str, IntCounter>,
+    routing_refused: AtomicBool,
     tokens_reloads: HashMap<&'static str, IntCounter>,
     refusals: HashMap<&'static str, IntCounter>,
     connected: Gauge,
@@ -175,6 +177,7 @@ impl Metrics {
             erased: closed(&erased, &["order", "last_record"]),
             store_bytes: one("store_bytes", "What the store takes on disk.")?,
             reloads: closed(&reloads, &["accepted", "refused"]),
+            routing_refused: AtomicBool::new(false),
             tokens_reloads: closed(&tokens_reloads, &["accepted", "refused"]),
             refusals: closed(&refusals, &["closed", "no_token", "unknown_token", "too_many", "not_allowed"]),
             connected,
@@ -274,6 +277,14 @@ impl Metrics {
     /// Counts a reload of `routing.toml`.
     pub fn reloaded(&self, accepted: bool) {
         count(&self.reloads, if accepted { "accepted" } else { "refused" });
+        self.routing_refused.store(!accepted, Ordering::Relaxed);
+    }
+
+    /// Returns whether the latest `routing.toml` was refused, so that the rules in
+    /// force are not those of the file.
+    #[must_use]
+    pub fn routing_is_refused(&self) -> bool {
+        self.routing_refused.load(Ordering::Relaxed)
     }
 
     /// Counts a reload of the file of tokens.

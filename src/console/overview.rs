@@ -1,0 +1,66 @@
+//! The first page: what is wrong now, and the recipients most in need.
+
+use maud::{Markup, html};
+
+use super::language::fill;
+use super::page::{Frame, page};
+use super::problems::{Gravity, Problem};
+use super::recipients::{Row, most_troubled, table};
+
+/// How many recipients stand on the first page.
+const SHOWN: usize = 12;
+
+/// Returns the page.
+#[must_use]
+pub fn overview(frame: &Frame<'_>, problems: &[Problem], rows: Vec<Row>) -> String {
+    let texts = frame.texts();
+    let all = rows.len();
+    let waiting: u64 = rows.iter().map(|row| row.recipient.waiting()).sum();
+    let retrying: u64 = rows.iter().map(|row| row.recipient.retrying).sum();
+    let dead: u64 = rows.iter().map(|row| row.recipient.dead).sum();
+    let oldest = rows.iter().map(|row| row.recipient.oldest_pending_seconds).fold(0.0, f64::max);
+    let mut rows = most_troubled(rows);
+    rows.truncate(SHOWN);
+    let total = |value: String, name: &str| html! { div { dt { (name) } dd { (value) } } };
+    let content = html! {
+        h1.hidden { (texts.nav_overview) }
+        div #live hx-get=(frame.path) hx-trigger="every 5s" hx-select="#live" hx-swap="outerHTML" {
+            section.wrong aria-labelledby="wrong" {
+                h2 #wrong { (texts.wrong_title) }
+                (list(frame, problems))
+            }
+            dl.totals {
+                (total(frame.language.number(waiting), texts.total_waiting))
+                (total(frame.language.number(retrying), texts.total_retrying))
+                (total(frame.language.number(dead), texts.total_dead))
+                (total(frame.language.span(oldest), texts.total_oldest))
+            }
+            section {
+                (table(frame, texts.recipients_first, &rows))
+                @if all > SHOWN {
+                    p.after { a href="/console/recipients" { (fill(texts.recipients_all, &[&frame.language.number(all as u64)])) } }
+                }
+            }
+            p.asof { (fill(texts.as_of, &[frame.now.on_the_clock().get(11..).unwrap_or_default()])) " · " (texts.live) }
+        }
+    };
+    page(frame, texts.nav_overview, &content)
+}
+
+fn list(frame: &Frame<'_>, problems: &[Problem]) -> Markup {
+    let texts = frame.texts();
+    if problems.is_empty() {
+        let detail = if frame.who.is_some_and(|who| who.sees_all()) { texts.wrong_nothing_detail } else { texts.wrong_nothing_vendor };
+        return html! { div.calm { strong { (texts.wrong_nothing) } p { (detail) } } };
+    }
+    html! {
+        ul.problems {
+            @for problem in problems {
+                li class=(match problem.gravity { Gravity::Bad => "bad", Gravity::Warn => "warn" }) {
+                    div { strong { (problem.what) } @if !problem.detail.is_empty() { span.note { (problem.detail) } } }
+                    @if let Some((path, name)) = &problem.act { a.button href=(path) aria-label={ (name) ": " (problem.what) } { (name) } }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What is wrong now, the worst first, each with the place to act.
+
+use super::language::{Language, fill};
+use super::view::{Missing, Recipient, Replay};
+
+/// How long something may wait before it is worth a look: the delivery objective.
+const LONG_SECONDS: f64 = 60.0;
+
+/// How bad something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Gravity {
+    /// Something does not work.
+    Bad,
+    /// Something waits for a person.
+    Warn,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// How bad it is.
+    pub gravity: Gravity,
+    /// What.
+    pub what: String,
+    /// Where, or how it shows.
+    pub detail: String,
+    /// Where to act: an address, and what to call it.
+    pub act: Option<(String, &'static str)>,
+}
+
+/// Everything that problems are made of.
+#[derive(Debug, Clone, Default)]
+pub struct Situation<'a> {
+    /// What readiness misses.
+    pub missing: Vec<Missing>,
+    /// Every recipient that is seen.
+    pub recipients: &'a [Recipient],
+    /// How many were given up in the last hour.
+    pub died: u64,
+    /// How many messages are in quarantine, and whether there are more than that.
+    pub quarantine: (u64, bool),
+    /// Whether the rules in force are not those of the file.
+    pub routing_refused: bool,
+    /// Deletion orders that nobody has answered in time.
+    pub overdue: u64,
+    /// Deletion notices that nobody has fetched.
+    pub unfetched: u64,
+    /// The replays.
+    pub replays: &'a [Replay],
+}
+
+/// Returns what is wrong.
+#[must_use]
+pub fn problems(situation: &Situation<'_>, language: Language) -> Vec<Problem> {
+    let texts = language.texts();
+    let mut found = Vec::new();
+    let mut add = |gravity, what: String, detail: String, act: Option<(&str, &'static str)>| {
+        found.push(Problem { gravity, what, detail, act: act.map(|(path, name)| (path.to_owned(), name)) });
+    };
+    for missing in &situation.missing {
+        add(Gravity::Bad, fill(texts.problem_not_ready, &[texts.word(&missing.what)]), missing.why.clone(), None);
+    }
+    let named = |chosen: &[&Recipient]| {
+        let names: Vec<&str> = chosen.iter().take(3).map(|recipient| recipient.name.as_str()).collect();
+        let more = chosen.len().saturating_sub(3);
+        if more > 0 { format!("{} +{more}", names.join(", ")) } else { names.join(", ") }
+    };
+    let some = |chosen: &dyn Fn(&Recipient) -> bool| situation.recipients.iter().filter(|one| chosen(one)).collect::<Vec<_>>();
+    let sum = |value: fn(&Recipient) -> u64| situation.recipients.iter().map(value).sum::<u64>();
+
+    let failing = some(&Recipient::is_failing);
+    if !failing.is_empty() {
+        let what = language.count(texts.problem_paused, failing.len() as u64);
+        add(Gravity::Bad, what, named(&failing), Some(("/console/recipients?state=troubled", texts.act_recipients)));
+    }
+    let dead = sum(|one| one.dead);
+    let with_dead = some(&|one| one.dead > 0);
+    if situation.died > 0 {
+        let what = language.count(texts.problem_dead_growing, situation.died);
+        add(Gravity::Bad, what, named(&with_dead), Some(("/console/failures", texts.act_failures)));
+    }
+    if situation.overdue > 0 {
+        let what = language.count(texts.problem_overdue, situation.overdue);
+        add(Gravity::Bad, what, String::new(), Some(("/console/gdpr", texts.act_gdpr)));
+    }
+    if situation.routing_refused {
+        add(Gravity::Bad, texts.problem_routing.to_owned(), texts.problem_routing_detail.to_owned(), None);
+    }
+    if dead > situation.died {
+        let what = language.count(texts.problem_dead, dead);
+        add(Gravity::Warn, what, named(&with_dead), Some(("/console/failures", texts.act_failures)));
+    }
+    let late = some(&|one| !one.is_paused() && one.oldest_pending_seconds > LONG_SECONDS);
+    if !late.is_empty() {
+        let what = language.count(texts.problem_old, late.len() as u64);
+        add(Gravity::Warn, what, named(&late), Some(("/console/recipients?state=troubled", texts.act_recipients)));
+    }
+    let (quarantined, more) = situation.quarantine;
+    if quarantined > 0 {
+        let what = match more {
+            true => fill(texts.problem_quarantine_many, &[&language.number(quarantined)]),
+            false => language.count(texts.problem_quarantine, quarantined),
+        };
+        add(Gravity::Warn, what, String::new(), Some(("/console/quarantine", texts.act_quarantine)));
+    }
+    if situation.unfetched > 0 {
+        let what = language.count(texts.problem_unfetched, situation.unfetched);
+        add(Gravity::Warn, what, String::new(), Some(("/console/gdpr", texts.act_gdpr)));
+    }
+    let canaries = situation.replays.iter().filter(|replay| replay.state == "waiting-for-go").count();
+    if canaries > 0 {
+        let what = language.count(texts.problem_waiting_for_go, canaries as u64);
+        add(Gravity::Warn, what, String::new(), Some(("/console/replays", texts.act_replays)));
+    }
+    let resting = some(&|one| one.is_paused() && !one.is_failing());
+    if !resting.is_empty() {
+        let what = language.count(texts.problem_ordered, resting.len() as u64);
+        add(Gravity::Warn, what, named(&resting), Some(("/console/pauses", texts.act_pauses)));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipient(name: &str) -> Recipient {
+        Recipient { recipient: format!("akasse:{name}"), name: name.to_owned(), state: "open".to_owned(), ..Recipient::default() }
+    }
+
+    fn paused(name: &str, by: &str) -> Recipient {
+        Recipient { state: "paused".to_owned(), paused_by: Some(by.to_owned()), ..recipient(name) }
+    }
+
+    #[track_caller]
+    fn check(situation: &Situation<'_>, expected: &[&str]) {
+        let told: Vec<String> = problems(situation, Language::English)
+            .into_iter()
+            .map(|problem| format!("{:?}: {} [{}]", problem.gravity, problem.what, problem.detail))
+            .collect();
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn nothing_is_wrong() {
+        check(&Situation { recipients: &[recipient("a"), recipient("b")], ..Situation::default() }, &[]);
+    }
+
+    #[test]
+    fn each_trouble_has_its_line_and_the_worst_come_first() {
+        let recipients = [
+            paused("a", "failure"),
+            paused("b", "operator"),
+            paused("c", "maintenance"),
+            Recipient { dead: 7, ..recipient("d") },
+            Recipient { oldest_pending_seconds: 61.0, ..recipient("e") },
+        ];
+        let replay = Replay { state: "waiting-for-go".to_owned(), ..Replay::default() };
+        let situation = Situation {
+            missing: vec![Missing { what: "store".to_owned(), why: "no sign of life".to_owned() }],
+            recipients: &recipients,
+            died: 2,
+            quarantine: (500, true),
+            routing_refused: true,
+            overdue: 1,
+            unfetched: 3,
+            replays: &[replay],
+        };
+        check(
+            &situation,
+            &[
+                "Bad: The broker is not ready: the store [no sign of life]",
+                "Bad: 1 queue does not work and is paused [a]",
+                "Bad: 2 deliveries were given up in the last hour [d]",
+                "Bad: 1 deletion order has not been answered in time []",
+                "Bad: The latest routing.toml was refused; the old rules are in force [The log says why, with line and column.]",
+                "Warn: 7 deliveries that were given up wait for a decision [d]",
+                "Warn: 1 recipient has waited for over a minute [e]",
+                "Warn: More than 500 messages are in quarantine []",
+                "Warn: 3 deletion notices have not been fetched []",
+                "Warn: 1 replay waits for your word after its first ones []",
+                "Warn: 2 recipients are paused on purpose [b, c]",
+            ],
+        );
+        // A queue that is paused since it does not work is no maintenance, and
+        // what waits behind a pause is not late.
+        let failing = [Recipient { oldest_pending_seconds: 9999.0, ..paused("a", "failure") }];
+        check(&Situation { recipients: &failing, ..Situation::default() }, &["Bad: 1 queue does not work and is paused [a]"]);
+    }
+
+    #[test]
+    fn three_are_named_and_the_rest_counted() {
+        let recipients = ["a", "b", "c", "d", "e"].map(|name| paused(name, "failure"));
+        check(&Situation { recipients: &recipients, ..Situation::default() }, &["Bad: 5 queues do not work and are paused [a, b, c +2]"]);
+    }
+}

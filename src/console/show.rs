@@ -1,0 +1,108 @@
+//! Small parts that several pages share.
+
+use maud::{Markup, html};
+
+use super::form::encode;
+use super::page::Frame;
+use super::view;
+use crate::core::time::Moment;
+
+/// Shows an instant as its distance from now; the clock time stands with it.
+pub fn time(frame: &Frame<'_>, text: &str) -> Markup {
+    match Moment::parse(text) {
+        Ok(at) => html! { time datetime=(text) title=(at.on_the_clock()) { (frame.language.ago(at, frame.now)) } },
+        Err(_) => html! { (text) },
+    }
+}
+
+/// Shows an instant as the clock shows it.
+pub fn clock(text: &str) -> Markup {
+    match Moment::parse(text) {
+        Ok(at) => html! { time datetime=(text) { (at.on_the_clock()) } },
+        Err(_) => html! { (text) },
+    }
+}
+
+/// Shows an instant that may be missing.
+pub fn maybe_time(frame: &Frame<'_>, text: Option<&str>) -> Markup {
+    text.map_or_else(|| html! { span.muted { "–" } }, |text| time(frame, text))
+}
+
+/// Shows a number, a zero as something to pass over.
+pub fn number(frame: &Frame<'_>, value: u64) -> Markup {
+    let text = frame.language.number(value);
+    if value == 0 {
+        html! { span.muted { (text) } }
+    } else {
+        html! { (text) }
+    }
+}
+
+/// Shows the state of a queue.
+pub fn queue_state(frame: &Frame<'_>, recipient: &view::Recipient) -> Markup {
+    let texts = frame.texts();
+    if !recipient.is_paused() {
+        return html! { span.badge.good { (texts.state_open) } };
+    }
+    let why = recipient.why.as_deref().unwrap_or_default();
+    let until = recipient.paused_until.as_deref().and_then(|until| Moment::parse(until).ok()).map(|at| frame.language.ago(at, frame.now));
+    let (kind, word, next) = match recipient.paused_by.as_deref() {
+        Some("operator") => ("warn", texts.state_ordered, texts.until),
+        Some("maintenance") => ("warn", texts.state_window, texts.until),
+        _ => ("bad", texts.state_failing, texts.probed_next),
+    };
+    html! {
+        span class={ "badge " (kind) } { (word) }
+        span.note {
+            " " (texts.word(why))
+            @if let Some(until) = until { " · " (super::language::fill(next, &[&until])) }
+        }
+    }
+}
+
+/// Shows the state of a delivery.
+pub fn delivery_state(frame: &Frame<'_>, state: &str, reason: Option<&str>) -> Markup {
+    let texts = frame.texts();
+    let kind = match state {
+        "delivered" => "good",
+        "dead" => "bad",
+        "retrying" => "warn",
+        _ => "plain",
+    };
+    html! {
+        span class={ "badge " (kind) } { (texts.word(state)) }
+        @if let Some(reason) = reason { span.note { " " (texts.word(reason)) } }
+    }
+}
+
+/// Links to a recipient, by its name where it is known.
+pub fn recipient_link(frame: &Frame<'_>, recipient: &str) -> Markup {
+    html! {
+        a href={ "/console/recipients/" (encode(recipient)) } { (frame.name_of(recipient)) }
+        " " span.code { (recipient) }
+    }
+}
+
+/// Shows an id, shortened in the middle of the page but whole for copying.
+pub fn id_link(path: &str, id: &str) -> Markup {
+    let short: String = id.chars().take(13).collect();
+    html! { a.id href={ (path) "/" (encode(id)) } title=(id) { (short) @if short.len() < id.len() { "…" } } }
+}
+
+/// The hidden field that shows that a form is ours.
+pub fn csrf(frame: &Frame<'_>) -> Markup {
+    html! { input type="hidden" name="csrf" value=(frame.csrf); }
+}
+
+/// Links to the other pages of a list.
+pub fn pager(frame: &Frame<'_>, first: Option<&str>, next: Option<&str>) -> Markup {
+    let texts = frame.texts();
+    html! {
+        @if first.is_some() || next.is_some() {
+            nav.pager aria-label=(texts.next_page) {
+                @if let Some(first) = first { a.button href=(first) { (texts.first_page) } }
+                @if let Some(next) = next { a.button rel="next" href=(next) { (texts.next_page) } }
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What each page is made of.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+
+use super::visit::Visitor;
+use super::{Console, Refused, calendar};
+use crate::app::now;
+use crate::console::form::{encode, with_query};
+use crate::console::problems::{Situation, problems};
+use crate::console::recipients::Row;
+use crate::console::view::{Delivery, Entry, Group, Items, Missing, Quarantined, Recipient, Refusal, Replay, Trace};
+use crate::console::{Section, failures, gdpr as gdpr_page, overview as overview_page, quarantine as quarantine_page};
+use crate::console::{audit as audit_page, recipients as recipient_pages, replays as replay_pages, trace as trace_page};
+use crate::core::ids;
+use crate::core::time::{Day, Moment};
+
+/// How many messages in quarantine the first page counts.
+const COUNTED: u64 = 100;
+/// How many deliveries a page shows.
+const PAGE: &str = "50";
+
+type Page = Result<Response, Refused>;
+type Shown = State<Arc<Console>>;
+
+impl Console {
+    fn row(&self, recipient: Recipient, now: Moment) -> Row {
+        let of = ids::Recipient::parse(&recipient.recipient).ok();
+        let hour = of.map_or([None; 60], |of| self.samples().waiting(of, now));
+        Row { recipient, hour }
+    }
+
+    fn died(&self, recipients: &[Recipient], now: Moment) -> u64 {
+        let samples = self.samples();
+        let of = |one: &Recipient| ids::Recipient::parse(&one.recipient).map_or(0, |of| samples.died(of, one.dead, now));
+        recipients.iter().map(of).sum()
+    }
+}
+
+/// What is wrong, and how everything is.
+pub async fn overview(State(console): Shown, visitor: Visitor) -> Page {
+    let now = now();
+    let recipients: Items<Recipient> = console.get(&visitor, "/recipients").await?;
+    let replays: Items<Replay> = console.maybe(&visitor, "/replays").await.unwrap_or_default();
+    let mut situation = Situation {
+        recipients: &recipients.items,
+        died: console.died(&recipients.items, now),
+        replays: &replays.items,
+        ..Situation::default()
+    };
+    if visitor.who.sees_all() {
+        let quarantine: Items<Quarantined> = console.maybe(&visitor, &format!("/quarantine?limit={COUNTED}")).await.unwrap_or_default();
+        situation.quarantine = (quarantine.items.len() as u64, quarantine.next_cursor.is_some());
+        situation.routing_refused = console.server.metrics.routing_is_refused();
+        let missing = console.server.health.missing(now).into_iter().filter_map(|one| serde_json::from_value::<Missing>(one).ok());
+        situation.missing = missing.collect();
+    }
+    let problems = problems(&situation, visitor.look.language);
+    let rows = recipients.items.iter().map(|one| console.row(one.clone(), now)).collect();
+    Ok(console.page(&visitor, Section::Overview, |frame| overview_page::overview(frame, &problems, rows)))
+}
+
+/// Every recipient.
+pub async fn recipients(State(console): Shown, visitor: Visitor) -> Page {
+    let now = now();
+    let recipients: Items<Recipient> = console.get(&visitor, "/recipients").await?;
+    let rows = recipients.items.into_iter().map(|one| console.row(one, now)).collect();
+    let wanted = recipient_pages::Wanted { text: visitor.asked("q"), state: visitor.asked("state") };
+    Ok(console.page(&visitor, Section::Recipients, |frame| recipient_pages::all(frame, rows, &wanted)))
+}
+
+/// One recipient.
+pub async fn recipient(State(console): Shown, Path(recipient): Path<String>, visitor: Visitor) -> Page {
+    let recipients: Items<Recipient> = console.get(&visitor, "/recipients").await?;
+    let Some(found) = recipients.items.into_iter().find(|one| one.recipient == recipient) else {
+        return Err(nothing(&console, &visitor));
+    };
+    let of = |state: &str| with_query("/deliveries", &[("state", state), ("recipient", &recipient), ("limit", "10")]);
+    let waiting: Items<Delivery> = console.get(&visitor, &of("retrying")).await?;
+    let dead: Items<Delivery> = console.get(&visitor, &of("dead")).await?;
+    let row = console.row(found, now());
+    Ok(console.page(&visitor, Section::Recipients, |frame| recipient_pages::one(frame, &row, &waiting, &dead)))
+}
+
+/// Pauses and maintenance windows.
+pub async fn pauses(State(console): Shown, visitor: Visitor) -> Page {
+    let recipients: Items<Recipient> = console.get(&visitor, "/recipients").await?;
+    let chosen = visitor.asked("recipient");
+    Ok(console.page(&visitor, Section::Maintenance, |frame| recipient_pages::pauses(frame, &recipients.items, &chosen)))
+}
+
+/// Failed deliveries, by cause and as a list.
+pub async fn failures(State(console): Shown, visitor: Visitor) -> Page {
+    let mut wanted = failures::Wanted {
+        state: visitor.asked("state"),
+        recipient: visitor.asked("recipient"),
+        entity: visitor.asked("entity"),
+        reason: visitor.asked("reason"),
+        since: visitor.asked("since"),
+        until: visitor.asked("until"),
+    };
+    if wanted.state.is_empty() {
+        wanted.state = "dead".to_owned();
+    }
+    let cursor = visitor.asked("cursor");
+    let (since, until) = (on_the_clock(&wanted.since), on_the_clock(&wanted.until));
+    let mut values = wanted.values();
+    for (name, value) in &mut values {
+        match *name {
+            "since" => *value = &since,
+            "until" => *value = &until,
+            _ => {}
+        }
+    }
+    let mut values = values.to_vec();
+    values.extend([("cursor", cursor.as_str()), ("limit", PAGE)]);
+    let list: Items<Delivery> = console.get(&visitor, &with_query("/deliveries", &values)).await?;
+    let groups: Option<Items<Group>> = console.maybe(&visitor, "/deliveries/groups").await;
+    let mut entities: Vec<String> = console.server.rules.borrow().message_types().map(|kind| kind.name.to_string()).collect();
+    entities.sort_unstable();
+    let groups = groups.map(|groups| groups.items);
+    Ok(console.page(&visitor, Section::Failures, |frame| {
+        failures::failures(frame, &wanted, groups.as_deref(), &list, &entities, !cursor.is_empty())
+    }))
+}
+
+/// Returns an instant of what a field of local time holds, for the API; what is
+/// no time is passed on, so that the API says so.
+pub fn on_the_clock(text: &str) -> String {
+    Moment::parse_on_the_clock(text).map_or_else(|_| text.to_owned(), |at| at.to_string())
+}
+
+/// One delivery.
+pub async fn delivery(State(console): Shown, Path(id): Path<String>, visitor: Visitor) -> Page {
+    let one: Delivery = console.get(&visitor, &format!("/deliveries/{}", encode(&id))).await?;
+    Ok(console.page(&visitor, Section::Failures, |frame| failures::delivery(frame, &one)))
+}
+
+/// The course of an event.
+pub async fn trace(State(console): Shown, Path(id): Path<String>, visitor: Visitor) -> Page {
+    let trace: Trace = console.get(&visitor, &format!("/events/{}/trace", encode(&id))).await?;
+    Ok(console.page(&visitor, Section::Other, |frame| trace_page::trace(frame, &trace)))
+}
+
+/// Every replay.
+pub async fn replays(State(console): Shown, visitor: Visitor) -> Page {
+    let mut replays: Items<Replay> = console.get(&visitor, "/replays").await?;
+    replays.items.sort_by_key(|replay| std::cmp::Reverse(replay.id.parse::<u64>().unwrap_or(0)));
+    Ok(console.page(&visitor, Section::Replays, |frame| replay_pages::all(frame, &replays)))
+}
+
+/// One replay.
+pub async fn replay(State(console): Shown, Path(id): Path<String>, visitor: Visitor) -> Page {
+    let replay: Replay = console.get(&visitor, &format!("/replays/{}", encode(&id))).await?;
+    Ok(console.page(&visitor, Section::Replays, |frame| replay_pages::one(frame, &replay)))
+}
+
+/// Messages that cannot be events.
+pub async fn quarantine(State(console): Shown, visitor: Visitor) -> Page {
+    let cursor = visitor.asked("cursor");
+    let list: Items<Quarantined> = console.get(&visitor, &with_query("/quarantine", &[("cursor", &cursor), ("limit", PAGE)])).await?;
+    Ok(console.page(&visitor, Section::Quarantine, |frame| quarantine_page::quarantine(frame, &list, !cursor.is_empty())))
+}
+
+/// What falls due.
+pub async fn gdpr(State(console): Shown, visitor: Visitor) -> Page {
+    if !visitor.who.sees_all() {
+        return Err(Refused::because(&console, &visitor, &Refusal { status: 403, ..Refusal::default() }));
+    }
+    let today = Day::in_copenhagen(now());
+    let until = in_a_year(today).to_string();
+    let calendar = calendar::calendar(&console, &today.to_string(), &until).await;
+    Ok(console.page(&visitor, Section::Gdpr, |frame| gdpr_page::gdpr(frame, calendar.as_deref(), &until)))
+}
+
+/// A year is what fits on a screen, and what can be planned for.
+fn in_a_year(day: Day) -> Day {
+    Day::from_number(day.number() + 365).unwrap_or(day)
+}
+
+/// What operators did.
+pub async fn audit(State(console): Shown, visitor: Visitor) -> Page {
+    let cursor = visitor.asked("cursor");
+    let path = with_query("/audit", &[("order", "newest"), ("cursor", &cursor), ("limit", PAGE)]);
+    let log: Items<Entry> = console.get(&visitor, &path).await?;
+    Ok(console.page(&visitor, Section::Audit, |frame| audit_page::audit(frame, &log, !cursor.is_empty())))
+}
+
+/// A page that is not there.
+pub async fn nothing_there(State(console): Shown, visitor: Visitor) -> Refused {
+    nothing(&console, &visitor)
+}
+
+fn nothing(console: &Console, visitor: &Visitor) -> Refused {
+    Refused::because(console, visitor, &Refusal { status: 404, ..Refusal::default() })
+}

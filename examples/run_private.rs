@@ -22,7 +22,8 @@ async fn main() {
     let mut broker = Broker::start(Options::new(&node.uri()));
     println!("RabbitMQ     {}", node.uri());
     println!("broker       {}  (/healthz /readyz /metrics /api/v1)", broker.url(""));
-    println!("admin token  {}", broker.token());
+    println!("console      {}", broker.url("/console"));
+    println!("admin token  {}  (to log in with)", broker.token());
     println!("data         {}", broker.data_dir().display());
     println!("Ctrl-C ends it.\n");
 

@@ -636,6 +636,11 @@ impl Story {
         let program = program.map_or_else(|| "wsb-broker".to_owned(), |path| path.display().to_string());
         let http = broker.url("");
         let address = http.trim_start_matches("http://");
+        self.page.say("In a browser, the console; log in with the token:");
+        self.page.gap();
+        println!("    {http}/console");
+        println!("    {}", broker.token());
+        self.page.gap();
         self.page.say("In another terminal:");
         self.page.gap();
         for line in [

@@ -26,6 +26,7 @@ mod wait;
 pub use amqp::{Amqp, QueueArguments, queue_depth};
 pub use broker::{Broker, Options};
 pub use fixtures::{Event, event, external_id, jobcenter, membership, residence};
+pub use leash::Leash;
 pub use metrics::Metrics;
 pub use node::{Node, NodeOptions, shared_node};
 pub use proxy::Proxy;

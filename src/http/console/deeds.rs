@@ -20,7 +20,9 @@ use crate::config::TokenHash;
 use crate::console::form::{encode, may_be_number, with_query};
 use crate::console::view::{Delivery, Refusal, Selection, Trace};
 use crate::console::{Language, Section, Theme, replays as replay_pages, search as search_page};
+use crate::core::audit::Action;
 use crate::http::Refused as NotAdmitted;
+use crate::http::audit::audit;
 
 type Done = Result<Response, Refused>;
 type Shown = State<Arc<Console>>;
@@ -93,9 +95,10 @@ pub async fn login(
             return ([(header::RETRY_AFTER, seconds.to_string())], again(429, &why)).into_response();
         }
     };
-    let Ok(id) = console.sessions.begin(principal, TokenHash::of(token), Instant::now()) else {
-        return again(503, texts.error_later);
-    };
+    let deed = principal.does(Action::SignedIn, "console");
+    let noted = console.server.writer.ask(move |access| audit(access, deed)).await;
+    let begun = console.sessions.begin(principal, TokenHash::of(token), Instant::now());
+    let (Ok(Ok(())), Ok(id)) = (noted, begun) else { return again(503, texts.error_later) };
     let secure = if is_secure(&headers) { "; Secure" } else { "" };
     // No age: it goes with the browser, and is over here before that.
     let cookie = format!("{SESSION}={}; Path=/console; HttpOnly; SameSite=Strict{secure}", id.reveal());

@@ -2,6 +2,7 @@
 //! is answered here.
 
 mod audit;
+mod console;
 mod openapi;
 mod problems;
 mod replays;

@@ -1,0 +1,316 @@
+//! The console in a real browser, on a live broker with something wrong.
+//! `WSB_WRITE_SCREENSHOTS=1` writes `docs/images/` anew.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "in a test, a panic with a good message is how it fails")]
+
+mod chromium;
+#[path = "../rig/mod.rs"]
+mod rig;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chromium::{Chromium, ENTER};
+use rig::{Amqp, Broker, Options, Vendor, VendorOptions, Verdict, event, jobcenter, membership, shared_node, until};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// Recipients of the test; each costs time to declare.
+const FEW: [&str; 6] = ["akasse:053", "akasse:067", "akasse:083", "kommune:101", "kommune:751", "kommune:860"];
+
+/// Whether the pictures of the README are to be made; then with all recipients.
+fn writes_screenshots() -> bool {
+    std::env::var_os("WSB_WRITE_SCREENSHOTS").is_some()
+}
+
+/// A broker with people to look at it, and trouble to look at.
+struct Stage {
+    broker: Broker,
+    amqp: Amqp,
+    uri: String,
+    operator: String,
+    vendor: String,
+    directory: TempDir,
+}
+
+fn routing() -> String {
+    let shipped = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("routing.toml")).expect("routing.toml is there");
+    if writes_screenshots() {
+        return shipped;
+    }
+    let kept = |line: &&str| !line.starts_with("  { authority = ") || FEW.iter().any(|one| line.contains(&format!("\"{one}\"")));
+    shipped.lines().filter(kept).map(|line| format!("{line}\n")).collect()
+}
+
+impl Stage {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = |name: &str| directory.path().join(name);
+        fs::write(file("routing.toml"), routing()).expect("the directory is writable");
+        let uri = shared_node().vhost("console");
+        let tokens = file("tokens.toml");
+        fs::write(&tokens, "").expect("the directory is writable");
+        fs::set_permissions(&tokens, fs::Permissions::from_mode(0o600)).expect("our own file");
+        let tokens_text = tokens.to_str().expect("temporary paths are UTF-8");
+        let options = Options::new(&uri).routing(file("routing.toml")).env("WSB_TOKENS", tokens_text);
+        let mut broker = Broker::prepare(options);
+        let token = |name: &str, role: &str| {
+            let made = broker.cli_ok(&["token", "create", "--name", name, "--role", role, "--file", tokens_text]);
+            let found = made.split_whitespace().find(|word| word.starts_with("wsb_"));
+            found.unwrap_or_else(|| panic!("no token in {made}")).to_owned()
+        };
+        let (operator, vendor) = (token("anna", "operator"), token("lederne-it", "vendor:akasse:067"));
+        broker.start_again();
+        let amqp = Amqp::connect(&uri);
+        Self { broker, amqp, uri, operator, vendor, directory }
+    }
+
+    /// Makes the trouble: a queue that is gone, deliveries that their vendor
+    /// rejects, a message that is no event. Returns the id of an event whose
+    /// delivery was rejected.
+    fn trouble(&self) -> String {
+        let people = 40;
+        let funds = ["067", "053", "083"];
+        let jobcentres = ["86001", "75101", "10101"];
+        let cpr = |n: usize| format!("01019{:05}", 1200 + n);
+        let mut events = Vec::new();
+        for n in 0..people {
+            events.push(membership(&cpr(n), funds[n % 3], "2020-01-01", None));
+            events.push(jobcenter(&cpr(n), jobcentres[n % 3], "2020-01-01", None));
+        }
+        self.publish(&events);
+        until(LIMIT, "everybody is known", || self.waiting() == 0);
+        self.amqp.purge("wsb.akasse.067");
+
+        self.amqp.delete_queue("wsb.akasse.053");
+        let reject = VendorOptions { judge: Arc::new(|_| Verdict::Reject), ..VendorOptions::default() };
+        let rejecting = Vendor::with(&self.uri, ["wsb.akasse.067"], &reject);
+        let kinds = ["Indkaldelse", "Tilmelding", "FagprofessionelKontakt", "Samtale"];
+        let told: Vec<_> = (0..people).map(|n| event(kinds[n % 4]).cpr(&cpr(n)).period("2026-03-16", None)).collect();
+        self.publish(&told);
+        self.amqp.publish("dfdg.events", "kontaktforloeb.indkaldelse.oprettet", "this is no event".as_bytes().to_vec());
+        until(LIMIT, "what was rejected is dead", || self.recipient("akasse:067")["dead"].as_u64() == Some(14));
+        until(LIMIT, "the queue that is gone is paused", || self.recipient("akasse:053")["state"] == "paused");
+        until(LIMIT, "something is in quarantine", || {
+            self.broker.api_get("/api/v1/quarantine").1["items"].as_array().is_some_and(|items| items.len() == 1)
+        });
+        drop(rejecting);
+        told[0].event_id().to_owned()
+    }
+
+    fn publish(&self, events: &[rig::Event]) {
+        let messages: Vec<_> = events.iter().map(rig::Event::message).collect();
+        self.amqp.publish_all("dfdg.events", messages);
+    }
+
+    fn recipient(&self, recipient: &str) -> Value {
+        let (_, list) = self.broker.api_get("/api/v1/recipients");
+        let found = list["items"].as_array().and_then(|items| items.iter().find(|one| one["recipient"] == recipient).cloned());
+        found.unwrap_or_default()
+    }
+
+    fn waiting(&self) -> u64 {
+        let (_, list) = self.broker.api_get("/api/v1/recipients");
+        let items = list["items"].as_array().cloned().unwrap_or_default();
+        let sum = |name: &str| items.iter().filter_map(|one| one[name].as_u64()).sum::<u64>();
+        let taken = self.broker.metrics().sum("wsb_events_consumed_total", &[]);
+        if taken < 80.0 { u64::MAX } else { sum("pending") + sum("retrying") }
+    }
+
+    fn url(&self, path: &str) -> String {
+        self.broker.url(path)
+    }
+
+    fn log_in(&self, browser: &Chromium, token: &str) {
+        browser.go(&self.url("/console/login"));
+        browser.write("#token", token);
+        browser.click(".login button");
+        browser.until_text("Log out");
+    }
+}
+
+#[test]
+fn operators_and_vendors_find_their_way() {
+    let Some(programs) = chromium::find() else { return };
+    let stage = Stage::new();
+    let event = stage.trouble();
+    let browser = Chromium::start(&programs);
+
+    logs_in_with_the_right_token_only(&stage, &browser);
+    shows_what_is_wrong(&stage, &browser);
+    if writes_screenshots() {
+        photograph(&stage, &browser, &event);
+    }
+    draws_the_course_of_an_event(&stage, &browser, &event);
+    speaks_both_languages(&stage, &browser);
+    nothing_is_objected_to(&browser);
+    replays_after_a_trial(&stage, &browser);
+    can_be_used_by_keyboard(&stage, &browser);
+    works_without_scripts(&stage, &browser);
+    shows_a_vendor_its_own(&stage, &browser);
+    nothing_is_objected_to(&browser);
+    let log = stage.broker.log();
+    assert!(!log.contains("010190") && !log.contains(&stage.operator), "the log names somebody: {log}");
+    drop(stage.directory);
+}
+
+fn logs_in_with_the_right_token_only(stage: &Stage, browser: &Chromium) {
+    browser.go(&stage.url("/console"));
+    assert!(browser.url().ends_with("/console/login"), "{}", browser.url());
+    browser.write("#token", "wsb_not-a-token");
+    browser.click(".login button");
+    browser.until_text("That token is not known.");
+    assert_eq!(browser.run("return document.cookie"), "", "no cookie is for scripts");
+    stage.log_in(browser, &stage.operator);
+    assert!(browser.text().contains("anna"), "{}", browser.text());
+    // What was refused is told by the browser as well, and is no objection.
+    let objections: Vec<String> = browser.objections().into_iter().filter(|line| !line.contains("401")).collect();
+    assert_eq!(objections, Vec::<String>::new());
+}
+
+fn shows_what_is_wrong(stage: &Stage, browser: &Chromium) {
+    browser.go(&stage.url("/console"));
+    let page = browser.text();
+    for words in ["1 queue does not work and is paused", "14 deliveries", "1 message is in quarantine", "queue missing"] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    browser.click(".problems li.bad a");
+    assert!(browser.url().ends_with("/console/recipients?state=troubled"), "{}", browser.url());
+    assert!(browser.count("svg.spark") >= 2, "each has its last hour");
+}
+
+fn draws_the_course_of_an_event(stage: &Stage, browser: &Chromium, event: &str) {
+    browser.go(&stage.url("/console"));
+    browser.write("#search", event);
+    browser.click(".search button");
+    browser.until_text("Time line");
+    assert!(browser.url().ends_with(&format!("/console/events/{event}")), "{}", browser.url());
+    assert!(browser.count("svg.timeline .mark.bad") == 1 && browser.count("svg.timeline .mark.good") >= 1, "{}", browser.text());
+    assert!(browser.text().contains("Given up: rejected by the recipient"), "{}", browser.text());
+}
+
+fn speaks_both_languages(stage: &Stage, browser: &Chromium) {
+    browser.go(&stage.url("/console"));
+    browser.click(".look summary");
+    browser.click("input[name=language][value=da]");
+    browser.click(".look button");
+    browser.until_text("Galt lige nu");
+    assert_eq!(browser.run("return document.documentElement.lang"), "da");
+    browser.click(".look summary");
+    browser.click("input[name=language][value=en]");
+    browser.click(".look button");
+    browser.until_text("Wrong right now");
+}
+
+fn nothing_is_objected_to(browser: &Chromium) {
+    assert_eq!(browser.objections(), Vec::<String>::new(), "the browser objects");
+}
+
+fn replays_after_a_trial(stage: &Stage, browser: &Chromium) {
+    let dead = || stage.recipient("akasse:067")["dead"].as_u64();
+    browser.go(&stage.url("/console/failures?recipient=akasse:067"));
+    assert_eq!(browser.count("input[name=id]"), 14);
+    // Two by themselves.
+    browser.click("tbody tr:nth-child(1) input[name=id]");
+    browser.click("tbody tr:nth-child(2) input[name=id]");
+    browser.click("button[value=selected]");
+    browser.until_text("nothing has been sent");
+    browser.until_text("2 deliveries match");
+    assert_eq!(dead(), Some(14), "a trial sends nothing");
+    browser.click(".stacked button.primary");
+    browser.until_text("The replay has begun.");
+    browser.until_text("2 of 2");
+    until(LIMIT, "two are sent", || dead() == Some(12));
+    // All the rest, selected by one click.
+    browser.go(&stage.url("/console/failures?recipient=akasse:067"));
+    browser.click("[data-all]");
+    assert_eq!(browser.count("input[name=id]:checked"), 12);
+    browser.click("button[value=all]");
+    browser.until_text("12 deliveries match");
+    browser.click(".stacked button.primary");
+    browser.until_text("12 of 12");
+    browser.until_text("done");
+    until(LIMIT, "all are sent", || dead() == Some(0));
+}
+
+fn can_be_used_by_keyboard(stage: &Stage, browser: &Chromium) {
+    browser.go(&stage.url("/console/login"));
+    browser.tab_to("#token");
+    browser.type_text(&stage.operator);
+    browser.press(ENTER);
+    browser.until_text("Wrong right now");
+    // The first stop leads past everything on top.
+    browser.tab_to("a.skip");
+    assert_eq!(browser.run("const box = document.activeElement.getBoundingClientRect(); return box.left >= 0 && box.width > 0"), true);
+    browser.press(ENTER);
+    assert_eq!(browser.run("return document.activeElement.id"), "content");
+    browser.tab_to(".problems a");
+    let outlined = browser.run("return getComputedStyle(document.activeElement).outlineStyle");
+    assert_eq!(outlined, "solid", "the focus is seen");
+    browser.press(ENTER);
+    browser.until_text("Name, code or vendor");
+    browser.tab_to("a[href='/console/quarantine']");
+    browser.press(ENTER);
+    browser.until_text("not-json");
+    browser.tab_to("details.confirm summary");
+    browser.press(ENTER);
+    browser.tab_to("input[name=why]");
+    browser.type_text("sent by mistake");
+    browser.press(ENTER);
+    browser.until_text("The message is discarded.");
+    browser.until_text("Quarantine is empty.");
+    browser.go(&stage.url("/console/audit"));
+    browser.until_text("sent by mistake");
+}
+
+fn works_without_scripts(stage: &Stage, browser: &Chromium) {
+    browser.devtools("Emulation.setScriptExecutionDisabled", &serde_json::json!({ "value": true }));
+    browser.go(&stage.url("/console/recipients/akasse:053"));
+    browser.click(".act button");
+    assert!(browser.url().contains("done=resumed"), "{}", browser.url());
+    browser.go(&stage.url("/console/failures?state=retrying&recipient=akasse:053"));
+    browser.click("tbody a.id");
+    assert!(browser.url().contains("/console/deliveries/"), "{}", browser.url());
+    browser.devtools("Emulation.setScriptExecutionDisabled", &serde_json::json!({ "value": false }));
+}
+
+fn shows_a_vendor_its_own(stage: &Stage, browser: &Chromium) {
+    browser.go(&stage.url("/console"));
+    browser.click("form.who button");
+    browser.until_text("You are logged out.");
+    stage.log_in(browser, &stage.vendor);
+    let page = browser.text();
+    assert!(page.contains("akasse:067") && !page.contains("akasse:053") && !page.contains("Quarantine"), "{page}");
+    browser.go(&stage.url("/console/recipients/akasse:053"));
+    assert!(browser.text().contains("There is no such page, or you may not see it."), "{}", browser.text());
+    // That a page is not there is told by the browser as well.
+    let objections: Vec<String> = browser.objections().into_iter().filter(|line| !line.contains("404")).collect();
+    assert_eq!(objections, Vec::<String>::new());
+}
+
+fn photograph(stage: &Stage, browser: &Chromium, event: &str) {
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images");
+    fs::create_dir_all(&images).expect("docs is writable");
+    let file = |name: &str| -> PathBuf { images.join(format!("console-{name}.png")) };
+    browser.resize(1280, 860, false);
+    browser.prefer("light");
+    browser.go(&stage.url("/console"));
+    browser.photograph(&file("light"));
+    browser.go(&stage.url(&format!("/console/events/{event}")));
+    browser.photograph(&file("trace"));
+    browser.go(&stage.url("/console/failures"));
+    browser.photograph(&file("failures"));
+    browser.prefer("dark");
+    browser.go(&stage.url("/console"));
+    browser.photograph(&file("dark"));
+    browser.resize(390, 844, true);
+    browser.prefer("light");
+    browser.go(&stage.url("/console"));
+    browser.photograph(&file("phone"));
+    browser.resize(1280, 900, false);
+}

@@ -33,7 +33,7 @@ pub fn overview(frame: &Frame<'_>, problems: &[Problem], rows: Vec<Row>) -> Stri
                 (total(frame.language.number(waiting), texts.total_waiting))
                 (total(frame.language.number(retrying), texts.total_retrying))
                 (total(frame.language.number(dead), texts.total_dead))
-                (total(frame.language.span(oldest), texts.total_oldest))
+                (total(if waiting == 0 { "–".to_owned() } else { frame.language.span(oldest) }, texts.total_oldest))
             }
             section {
                 (table(frame, texts.recipients_first, &rows))

@@ -133,13 +133,25 @@ impl Section {
         }
     }
 
-    fn is_for(self, who: &Who) -> bool {
+    fn is_for(self, who: &Who, offers: Offers) -> bool {
         match self {
             Self::Overview | Self::Failures | Self::Replays | Self::Other => true,
-            Self::Recipients | Self::Maintenance | Self::Quarantine | Self::Gdpr => who.sees_all(),
+            Self::Recipients | Self::Maintenance | Self::Quarantine => who.sees_all(),
+            Self::Gdpr => who.sees_all() && offers.deadlines,
             Self::Audit => who.may_act(),
         }
     }
+}
+
+/// What the API offers of what pages can do without.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Offers {
+    /// A recipient can be paused and opened again.
+    pub pauses: bool,
+    /// What falls due can be listed.
+    pub deadlines: bool,
+    /// A replay can send its first ones ahead, and go on once it was stopped.
+    pub canaries: bool,
 }
 
 /// What every page is made with.
@@ -165,6 +177,8 @@ pub struct Frame<'a> {
     pub notice: Option<&'static str>,
     /// What recipients are called.
     pub names: &'a BTreeMap<String, String>,
+    /// What the API offers.
+    pub offers: Offers,
     /// Seconds after which the page is shown again where there is no JavaScript.
     pub reload: Option<u32>,
 }
@@ -267,7 +281,7 @@ fn top(frame: &Frame<'_>) -> Markup {
             @if let Some(who) = frame.who {
                 nav.sections aria-label=(texts.menu) {
                     ul {
-                        @for section in Section::ALL.into_iter().filter(|section| section.is_for(who)) {
+                        @for section in Section::ALL.into_iter().filter(|section| section.is_for(who, frame.offers)) {
                             @let (path, name) = section.link(texts);
                             li { a href=(path) aria-current=[(section == frame.section).then_some("page")] { (name) } }
                         }
@@ -323,6 +337,8 @@ pub fn login(frame: &Frame<'_>, wrong: Option<&str>) -> String {
             @if let Some(wrong) = wrong { p.notice.bad role="alert" #wrong { (wrong) } }
             form method="post" action="/console/login" {
                 label for="token" { (texts.login_token) }
+                // Whoever keeps passwords for people asks for a name as well.
+                input type="text" name="name" value="wsb" autocomplete="username" hidden;
                 input #token type="password" name="token" required autocomplete="current-password" autofocus
                     aria-describedby=[wrong.map(|_| "wrong")] aria-invalid=[wrong.map(|_| "true")];
                 button.primary type="submit" { (texts.login_button) }

@@ -140,7 +140,7 @@ pub fn one(frame: &Frame<'_>, row: &Row, waiting: &Items<Delivery>, dead: &Items
                 div { dt { (texts.col_hour) } dd { (sparkline(&row.hour, recipient.waiting(), frame.language)) } }
             }
         }
-        @if frame.may_act() { (act(frame, recipient)) }
+        @if frame.may_act() && frame.offers.pauses { (act(frame, recipient)) }
         section {
             (super::failures::short_table(frame, texts.dead_list, &dead.items))
             @if dead.next_cursor.is_some() { p.after { a href=(path("dead")) { (texts.details) ": " (texts.dead_list) } } }
@@ -181,6 +181,7 @@ pub fn pauses(frame: &Frame<'_>, recipients: &[Recipient], chosen: &str) -> Stri
         Some("maintenance") => texts.by_maintenance,
         _ => texts.by_failure,
     };
+    let may_act = frame.may_act() && frame.offers.pauses;
     let content = html! {
         h1 { (texts.maintenance_title) }
         div.scroll tabindex="0" role="region" aria-label=(texts.maintenance_now) {
@@ -193,7 +194,7 @@ pub fn pauses(frame: &Frame<'_>, recipients: &[Recipient], chosen: &str) -> Stri
                     th scope="col" { (texts.col_since) }
                     th scope="col" { (texts.col_until) }
                     th.num scope="col" { (texts.col_waiting) }
-                    @if frame.may_act() { th scope="col" { (texts.actions) } }
+                    @if may_act { th scope="col" { (texts.actions) } }
                 } }
                 tbody {
                     @for one in &paused {
@@ -204,7 +205,7 @@ pub fn pauses(frame: &Frame<'_>, recipients: &[Recipient], chosen: &str) -> Stri
                             td data-label=(texts.col_since) { (maybe_time(frame, one.paused_since.as_deref())) }
                             td data-label=(texts.col_until) { (maybe_time(frame, one.paused_until.as_deref())) }
                             td.num data-label=(texts.col_waiting) { (number(frame, one.waiting())) }
-                            @if frame.may_act() {
+                            @if may_act {
                                 td data-label=(texts.actions) {
                                     @if one.paused_by.as_deref() != Some("maintenance") {
                                         form.inline method="post" action={ "/console/recipients/" (encode(&one.recipient)) "/resume" } {
@@ -222,7 +223,7 @@ pub fn pauses(frame: &Frame<'_>, recipients: &[Recipient], chosen: &str) -> Stri
                 }
             }
         }
-        @if frame.may_act() { (begin(frame, recipients, chosen)) }
+        @if may_act { (begin(frame, recipients, chosen)) }
     };
     page(frame, texts.maintenance_title, &content)
 }

@@ -238,6 +238,7 @@ mod tests {
             assets: &assets,
             notice: None,
             names: &names,
+            offers: Default::default(),
             reload: None,
         };
         let failure = |at: &str| Failure { at: at.to_owned(), outcome: "returned".to_owned(), code: 312 };

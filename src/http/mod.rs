@@ -113,6 +113,8 @@ pub async fn serve_tls(
     let router = router(server).layer(axum::middleware::map_request(async |mut request: axum::extract::Request| {
         if let Some(ConnectInfo(tls::Peer(from))) = request.extensions().get::<ConnectInfo<tls::Peer>>().copied() {
             request.extensions_mut().insert(ConnectInfo(from));
+            // Cookies may be kept to TLS, as behind a proxy that speaks it.
+            request.headers_mut().insert("x-forwarded-proto", axum::http::HeaderValue::from_static("https"));
         }
         request
     }));
@@ -123,7 +125,7 @@ pub async fn serve_tls(
 fn router(server: Server) -> Router {
     let shared = Arc::new(server);
     let (api, _) = calls(&shared);
-    let console = console::Console::new(&shared, calls(&shared).0);
+    let console = console::Console::new(&shared, calls(&shared));
     tokio::spawn(Arc::clone(&console).sample());
     let api =
         api.layer(DefaultBodyLimit::max(LARGEST_BODY)).layer(axum::middleware::from_fn_with_state(Arc::clone(&shared), access::admit));

@@ -169,6 +169,9 @@ pub async fn gdpr(State(console): Shown, visitor: Visitor) -> Page {
     if !visitor.who.sees_all() {
         return Err(Refused::because(&console, &visitor, &Refusal { status: 403, ..Refusal::default() }));
     }
+    if !console.offers.deadlines {
+        return Err(nothing(&console, &visitor));
+    }
     let today = Day::in_copenhagen(now());
     let until = in_a_year(today).to_string();
     let calendar = calendar::calendar(&console, &today.to_string(), &until).await;

@@ -26,7 +26,7 @@ pub fn most_troubled(mut rows: Vec<Row>) -> Vec<Row> {
         (recipient.is_failing(), recipient.dead > 0, late, recipient.is_paused(), recipient.waiting())
     };
     // Stable: the order of routing.toml within what is equal.
-    rows.sort_by(|a, b| need(&b.recipient).cmp(&need(&a.recipient)));
+    rows.sort_by_key(|row| std::cmp::Reverse(need(&row.recipient)));
     rows
 }
 

@@ -21,26 +21,33 @@ pub fn with_query(path: &str, values: &[(&str, &str)]) -> String {
     if given.is_empty() { path.to_owned() } else { format!("{path}?{}", given.join("&")) }
 }
 
-/// Returns whether a text holds what may be a personnummer: ten digits in a row,
-/// or six and four with something between. Such a text is put into no address.
+/// Returns whether a text holds what may be a personnummer: ten digits, no more
+/// and no fewer, or six and four with something between, of which the first four
+/// may be day and month. Such a text is put into no address.
 #[must_use]
 pub fn may_be_number(text: &str) -> bool {
-    let mut run = 0;
+    let mut digits = String::new();
     let mut gap = false;
-    for c in text.chars() {
+    // What follows the last character ends a run like any other.
+    for c in text.chars().chain(['.']) {
         match c {
-            '0'..='9' => run += 1,
-            ' ' | '-' | '+' | '/' | '\u{2010}' | '\u{2011}' | '\u{2013}' if run == 6 && !gap => {
-                gap = true;
-                continue;
+            '0'..='9' => digits.push(c),
+            ' ' | '-' | '+' | '/' | '\u{2010}' | '\u{2011}' | '\u{2013}' if digits.len() == 6 && !gap => gap = true,
+            _ if digits.len() == 10 && begins_with_a_day(&digits) => return true,
+            _ => {
+                digits.clear();
+                gap = false;
             }
-            _ => (run, gap) = (0, false),
-        }
-        if run == 10 {
-            return true;
         }
     }
     false
+}
+
+/// Whether the first four digits are day and month; of a replacement number the
+/// day is 60 more.
+fn begins_with_a_day(digits: &str) -> bool {
+    let number = |from: usize| digits.get(from..from + 2).and_then(|two| two.parse::<u8>().ok()).unwrap_or(0);
+    matches!(number(0), 1..=31 | 61..=91) && matches!(number(2), 1..=12)
 }
 
 #[cfg(test)]
@@ -59,10 +66,19 @@ mod tests {
 
     #[test]
     fn numbers_are_recognized() {
-        for number in ["0101901234", " 010190-1234", "cpr 010190 1234", "12345678901"] {
+        for number in ["0101901234", " 010190-1234", "cpr 010190 1234", "a0101901234b", "6101901234,"] {
             assert!(may_be_number(number), "{number}");
         }
-        for id in ["5a0c1f6e-9a53-4c57-8b1d-3f0a7c2e4d91", "01JQ8W5Z2D3X4Y5V6T7S8R9QPM", "event-123456789", ""] {
+        for id in [
+            "5a0c1f6e-9a53-4c57-8b1d-3f0a7c2e4d91",
+            "01JQ8W5Z2D3X4Y5V6T7S8R9QPM",
+            "event-123456789",
+            "evt-1795621532123456",
+            "3201901234",
+            "0113901234",
+            "010190-12345",
+            "",
+        ] {
             assert!(!may_be_number(id), "{id}");
         }
     }

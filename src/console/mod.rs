@@ -26,5 +26,5 @@ pub mod view;
 
 pub use assets::Assets;
 pub use language::Language;
-pub use page::{Frame, Offers, Role, Section, Theme, Who};
+pub use page::{Frame, Role, Section, Theme, Who};
 pub use samples::Samples;

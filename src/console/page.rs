@@ -133,25 +133,13 @@ impl Section {
         }
     }
 
-    fn is_for(self, who: &Who, offers: Offers) -> bool {
+    fn is_for(self, who: &Who) -> bool {
         match self {
             Self::Overview | Self::Failures | Self::Replays | Self::Other => true,
-            Self::Recipients | Self::Maintenance | Self::Quarantine => who.sees_all(),
-            Self::Gdpr => who.sees_all() && offers.deadlines,
+            Self::Recipients | Self::Maintenance | Self::Quarantine | Self::Gdpr => who.sees_all(),
             Self::Audit => who.may_act(),
         }
     }
-}
-
-/// What the API offers of what pages can do without.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Offers {
-    /// A recipient can be paused and opened again.
-    pub pauses: bool,
-    /// What falls due can be listed.
-    pub deadlines: bool,
-    /// A replay can send its first ones ahead, and go on once it was stopped.
-    pub canaries: bool,
 }
 
 /// What every page is made with.
@@ -177,8 +165,6 @@ pub struct Frame<'a> {
     pub notice: Option<&'static str>,
     /// What recipients are called.
     pub names: &'a BTreeMap<String, String>,
-    /// What the API offers.
-    pub offers: Offers,
     /// Seconds after which the page is shown again where there is no JavaScript.
     pub reload: Option<u32>,
 }
@@ -281,7 +267,7 @@ fn top(frame: &Frame<'_>) -> Markup {
             @if let Some(who) = frame.who {
                 nav.sections aria-label=(texts.menu) {
                     ul {
-                        @for section in Section::ALL.into_iter().filter(|section| section.is_for(who, frame.offers)) {
+                        @for section in Section::ALL.into_iter().filter(|section| section.is_for(who)) {
                             @let (path, name) = section.link(texts);
                             li { a href=(path) aria-current=[(section == frame.section).then_some("page")] { (name) } }
                         }

@@ -43,8 +43,6 @@ pub struct Situation<'a> {
     pub routing_refused: bool,
     /// Deletion orders that nobody has answered in time.
     pub overdue: u64,
-    /// Deletion notices that nobody has fetched.
-    pub unfetched: u64,
     /// The replays.
     pub replays: &'a [Replay],
 }
@@ -103,10 +101,6 @@ pub fn problems(situation: &Situation<'_>, language: Language) -> Vec<Problem> {
         };
         add(Gravity::Warn, what, String::new(), Some(("/console/quarantine", texts.act_quarantine)));
     }
-    if situation.unfetched > 0 {
-        let what = language.count(texts.problem_unfetched, situation.unfetched);
-        add(Gravity::Warn, what, String::new(), Some(("/console/gdpr", texts.act_gdpr)));
-    }
     let canaries = situation.replays.iter().filter(|replay| replay.state == "waiting-for-go").count();
     if canaries > 0 {
         let what = language.count(texts.problem_waiting_for_go, canaries as u64);
@@ -163,7 +157,6 @@ mod tests {
             quarantine: (500, true),
             routing_refused: true,
             overdue: 1,
-            unfetched: 3,
             replays: &[replay],
         };
         check(
@@ -177,7 +170,6 @@ mod tests {
                 "Warn: 7 deliveries that were given up wait for a decision [d]",
                 "Warn: 1 recipient has waited for over a minute [e]",
                 "Warn: More than 500 messages are in quarantine []",
-                "Warn: 3 deletion notices have not been fetched []",
                 "Warn: 1 replay waits for your word after its first ones []",
                 "Warn: 2 recipients are paused on purpose [b, c]",
             ],

@@ -140,7 +140,7 @@ pub fn one(frame: &Frame<'_>, row: &Row, waiting: &Items<Delivery>, dead: &Items
                 div { dt { (texts.col_hour) } dd { (sparkline(&row.hour, recipient.waiting(), frame.language)) } }
             }
         }
-        @if frame.may_act() && frame.offers.pauses { (act(frame, recipient)) }
+        @if frame.may_act() { (act(frame, recipient)) }
         section {
             (super::failures::short_table(frame, texts.dead_list, &dead.items))
             @if dead.next_cursor.is_some() { p.after { a href=(path("dead")) { (texts.details) ": " (texts.dead_list) } } }
@@ -181,7 +181,7 @@ pub fn pauses(frame: &Frame<'_>, recipients: &[Recipient], chosen: &str) -> Stri
         Some("maintenance") => texts.by_maintenance,
         _ => texts.by_failure,
     };
-    let may_act = frame.may_act() && frame.offers.pauses;
+    let may_act = frame.may_act();
     let content = html! {
         h1 { (texts.maintenance_title) }
         div.scroll tabindex="0" role="region" aria-label=(texts.maintenance_now) {

@@ -81,10 +81,10 @@ fn start(frame: &Frame<'_>, selection: &Selection, fields: &[(String, String)]) 
                 input #rate type="number" name="rate" min="1" max="100000" aria-describedby="rate-hint" inputmode="numeric";
                 p.hint #rate-hint { (texts.rate_hint) }
             }
-            @if frame.offers.canaries { div { label for="canary" { (texts.canary) }
+            div { label for="canary" { (texts.canary) }
                 input #canary type="number" name="canary" min="1" max="1000" aria-describedby="canary-hint" inputmode="numeric";
                 p.hint #canary-hint { (texts.canary_hint) }
-            } }
+            }
             div.act {
                 button.primary type="submit" { (name) }
                 a.button href="/console/failures" { (texts.cancel) }
@@ -155,7 +155,7 @@ pub fn one(frame: &Frame<'_>, replay: &Replay) -> String {
                     @match replay.state.as_str() {
                         "waiting-for-go" => { (wish(frame, replay, "go", texts.replay_go, "primary")) (wish(frame, replay, "stop", texts.replay_stop, "danger")) }
                         "running" | "selecting" => { (wish(frame, replay, "stop", texts.replay_stop, "danger")) }
-                        "stopped" if frame.offers.canaries && replay.done < replay.matched => { (wish(frame, replay, "resume", texts.replay_resume, "primary")) }
+                        "stopped" if replay.done < replay.matched => { (wish(frame, replay, "resume", texts.replay_resume, "primary")) }
                         _ => {}
                     }
                 }

@@ -5,13 +5,13 @@ use maud::{Markup, html};
 use super::language::fill;
 use super::page::{Frame, page};
 use super::show::{clock, delivery_state, id_link, recipient_link};
-use super::view::{Delivery, Trace, Traced};
+use super::view::{Delivery, Happening, Trace, Traced};
 use crate::core::time::Moment;
 
 /// What a mark on the time line stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mark {
-    TakenIn,
+    Decided,
     Failed,
     Delivered,
     Withdrawn,
@@ -22,7 +22,7 @@ enum Mark {
 impl Mark {
     fn class(self) -> &'static str {
         match self {
-            Self::TakenIn => "plain",
+            Self::Decided => "plain",
             Self::Failed => "warn",
             Self::Delivered => "good",
             Self::Withdrawn => "muted",
@@ -42,32 +42,54 @@ struct Step {
 
 /// Returns what happened with a delivery, in order.
 fn steps(frame: &Frame<'_>, one: &Delivery) -> Vec<Step> {
-    let texts = frame.texts();
-    let mut steps = Vec::new();
-    let mut add = |at: Option<&str>, mark: Mark, words: String| {
-        if let Some(at) = at.and_then(|at| Moment::parse(at).ok()) {
-            steps.push(Step { at, mark, words });
-        }
-    };
-    add(Some(&one.first_at), Mark::TakenIn, texts.step_taken_in.to_owned());
-    add(one.delivered_before.as_deref(), Mark::Delivered, texts.step_before.to_owned());
-    for failure in &one.failures {
-        let mut why = texts.word(&failure.outcome).to_owned();
-        if failure.code != 0 {
-            why.push_str(&format!(" ({})", failure.code));
-        }
-        add(Some(&failure.at), Mark::Failed, fill(texts.step_failed, &[&why]));
+    let mut steps: Vec<Step> = one.timeline.iter().filter_map(|happening| step(frame, happening)).collect();
+    if let Some(at) = one.next_at.as_deref().and_then(|at| Moment::parse(at).ok()) {
+        steps.push(Step { at, mark: Mark::Next, words: frame.texts().step_next.to_owned() });
     }
-    let reason = one.reason.as_deref().map_or("", |reason| texts.word(reason));
-    match one.state.as_str() {
-        "delivered" => add(one.last_at.as_deref(), Mark::Delivered, texts.step_delivered.to_owned()),
-        "withdrawn" => add(one.last_at.as_deref(), Mark::Withdrawn, fill(texts.step_withdrawn, &[reason])),
-        "dead" => add(one.last_at.as_deref(), Mark::Dead, fill(texts.step_dead, &[reason])),
-        _ => {}
-    }
-    add(one.next_at.as_deref(), Mark::Next, texts.step_next.to_owned());
-    steps.sort_by_key(|step| step.at);
     steps
+}
+
+/// Returns the step that something that happened is; `None` for what another
+/// step says as well.
+fn step(frame: &Frame<'_>, happening: &Happening) -> Option<Step> {
+    let texts = frame.texts();
+    let at = Moment::parse(&happening.at).ok()?;
+    let reason = happening.reason.as_deref().map_or("", |reason| texts.word(reason));
+    let (mark, words) = match happening.what.as_str() {
+        "decided" => (Mark::Decided, texts.step_taken_in.to_owned()),
+        "decided-anew" => {
+            let audience = happening.because.as_ref().map_or("", |because| texts.word(&because.audience));
+            (Mark::Decided, fill(texts.step_decided_anew, &[audience]))
+        }
+        "took-over" => match happening.from.as_deref() {
+            Some(from) => (Mark::Decided, fill(texts.step_took_over, &[frame.name_of(from)])),
+            None => (Mark::Decided, texts.step_took_over_unknown.to_owned()),
+        },
+        "not-entitled" => (Mark::Withdrawn, fill(texts.step_not_entitled, &[reason])),
+        "record-deleted" => (Mark::Withdrawn, texts.step_record_deleted.to_owned()),
+        "came-back" => (Mark::Failed, fill(texts.step_came_back, &[reason])),
+        "replayed" => (Mark::Decided, texts.step_replayed.to_owned()),
+        "acted" => {
+            let action = happening.action.as_deref().map_or("", |action| texts.word(action));
+            (Mark::Decided, happening.who.as_ref().map_or_else(|| action.to_owned(), |who| format!("{action} ({who})")))
+        }
+        "earlier-attempts" => (Mark::Failed, frame.language.count(texts.step_earlier, happening.count.unwrap_or(0))),
+        // Told by the delivery that follows from it.
+        "attempt" if happening.outcome.as_deref() == Some("confirmed") => return None,
+        "attempt" => {
+            let mut why = happening.outcome.as_deref().map_or("", |outcome| texts.word(outcome)).to_owned();
+            if let Some(code) = happening.code.filter(|code| *code != 0) {
+                why.push_str(&format!(" ({code})"));
+            }
+            (Mark::Failed, fill(texts.step_failed, &[&why]))
+        }
+        "delivered" => (Mark::Delivered, texts.step_delivered.to_owned()),
+        "withdrawn" => (Mark::Withdrawn, fill(texts.step_withdrawn, &[reason])),
+        "dead" => (Mark::Dead, fill(texts.step_dead, &[reason])),
+        // What the API may come to tell one day is shown as it says it.
+        other => (Mark::Decided, other.to_owned()),
+    };
+    Some(Step { at, mark, words })
 }
 
 /// Tells the steps of one delivery.
@@ -221,7 +243,6 @@ mod tests {
     use super::super::assets::Assets;
     use super::super::language::Language;
     use super::super::page::{Section, Theme};
-    use super::super::view::Failure;
     use super::*;
 
     #[test]
@@ -238,21 +259,35 @@ mod tests {
             assets: &assets,
             notice: None,
             names: &names,
-            offers: Default::default(),
             reload: None,
         };
-        let failure = |at: &str| Failure { at: at.to_owned(), outcome: "returned".to_owned(), code: 312 };
+        let happening = |what: &str, at: &str| Happening { at: at.to_owned(), what: what.to_owned(), ..Happening::default() };
+        let failed = |at: &str| Happening { outcome: Some("returned".to_owned()), code: Some(312), ..happening("attempt", at) };
+        let confirmed = Happening { outcome: Some("confirmed".to_owned()), ..happening("attempt", "2026-03-19T08:00:00Z") };
         let delivery = Delivery {
-            first_at: "2026-03-16T08:00:00Z".to_owned(),
-            failures: vec![failure("2026-03-16T08:00:00.01Z"), failure("2026-03-16T08:00:01Z")],
-            state: "dead".to_owned(),
-            reason: Some("returned".to_owned()),
-            last_at: Some("2026-03-19T08:00:00Z".to_owned()),
+            timeline: vec![
+                happening("decided", "2026-03-16T08:00:00Z"),
+                failed("2026-03-16T08:00:00.01Z"),
+                Happening { reason: Some("expired".to_owned()), ..happening("dead", "2026-03-18T08:00:00Z") },
+                Happening {
+                    action: Some("replay-started".to_owned()),
+                    who: Some("anna".to_owned()),
+                    ..happening("acted", "2026-03-19T07:00:00Z")
+                },
+                confirmed,
+                happening("delivered", "2026-03-19T08:00:00Z"),
+            ],
             ..Delivery::default()
         };
         let told: Vec<String> = steps(&frame, &delivery).into_iter().map(|step| step.words).collect();
-        let failed = "Attempt failed: queue missing (312)";
-        assert_eq!(told, ["Taken in and decided", failed, failed, "Given up: queue missing"]);
+        let expected = [
+            "Taken in and decided",
+            "Attempt failed: queue missing (312)",
+            "Given up: expired in the queue",
+            "replay begun (anna)",
+            "Delivered",
+        ];
+        assert_eq!(told, expected);
         let day = 86_400.0;
         assert_eq!(place(0.0, day), LEFT);
         assert!((place(day, day) - (WIDTH - 20.0)).abs() < 0.001);

@@ -103,8 +103,8 @@ pub struct Delivery {
     pub delivered_before: Option<String>,
     /// The decision behind it.
     pub because: Option<Because>,
-    /// Attempts that failed.
-    pub failures: Vec<Failure>,
+    /// What happened with it, in order; not in lists.
+    pub timeline: Vec<Happening>,
 }
 
 /// The decision behind a delivery.
@@ -129,16 +129,30 @@ pub struct Registration {
     pub registered_at: String,
 }
 
-/// An attempt that failed.
+/// Something that happened with a delivery.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub struct Failure {
+pub struct Happening {
     /// When.
     pub at: String,
-    /// How.
-    pub outcome: String,
-    /// RabbitMQ's reply code, 0 without one.
-    pub code: u16,
+    /// What: `decided`, `attempt`, `delivered` and so on.
+    pub what: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// How an attempt ended.
+    pub outcome: Option<String>,
+    /// RabbitMQ's reply code.
+    pub code: Option<u16>,
+    /// How many.
+    pub count: Option<u64>,
+    /// From whom it was taken over.
+    pub from: Option<String>,
+    /// What somebody did.
+    pub action: Option<String>,
+    /// Who.
+    pub who: Option<String>,
+    /// The decision.
+    pub because: Option<Because>,
 }
 
 /// Dead deliveries of one cause.

@@ -125,7 +125,7 @@ pub async fn serve_tls(
 fn router(server: Server) -> Router {
     let shared = Arc::new(server);
     let (api, _) = calls(&shared);
-    let console = console::Console::new(&shared, calls(&shared));
+    let console = console::Console::new(&shared, api.clone());
     tokio::spawn(Arc::clone(&console).sample());
     let api =
         api.layer(DefaultBodyLimit::max(LARGEST_BODY)).layer(axum::middleware::from_fn_with_state(Arc::clone(&shared), access::admit));

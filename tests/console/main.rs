@@ -214,7 +214,7 @@ fn nothing_is_objected_to(browser: &Chromium) {
 fn replays_after_a_trial(stage: &Stage, browser: &Chromium) {
     let dead = || stage.recipient("akasse:067")["dead"].as_u64();
     browser.go(&stage.url("/console/failures?recipient=akasse:067"));
-    assert_eq!(browser.count("input[name=id]"), 14);
+    assert_eq!(browser.count("td input[name=id]"), 14);
     // Two by themselves.
     browser.click("tbody tr:nth-child(1) input[name=id]");
     browser.click("tbody tr:nth-child(2) input[name=id]");
@@ -229,7 +229,7 @@ fn replays_after_a_trial(stage: &Stage, browser: &Chromium) {
     // All the rest, selected by one click.
     browser.go(&stage.url("/console/failures?recipient=akasse:067"));
     browser.click("[data-all]");
-    assert_eq!(browser.count("input[name=id]:checked"), 12);
+    assert_eq!(browser.count("td input[name=id]:checked"), 12);
     browser.click("button[value=all]");
     browser.until_text("12 deliveries match");
     browser.click(".stacked button.primary");

@@ -39,26 +39,27 @@ texts! {
     why why_hint cancel actions all details none login_title login_intro login_token login_button login_unknown
     login_missing login_too_many login_closed login_ended logged_out wrong_title wrong_nothing wrong_nothing_detail
     wrong_nothing_vendor problem_not_ready problem_paused problem_ordered problem_dead_growing problem_dead
-    problem_quarantine problem_quarantine_many problem_routing problem_routing_detail problem_overdue problem_unfetched
-    problem_old problem_waiting_for_go problem_stuck act_recipients act_failures act_quarantine act_pauses act_gdpr
-    act_replays total_waiting total_retrying total_dead total_oldest recipients_first recipients_all recipients_title
-    filter filter_text filter_state state_troubled col_recipient col_vendor col_state col_waiting col_oldest col_dead
-    col_hour state_open state_failing state_ordered state_window until probed_next spark_label spark_none queue
-    lanes_blocked waiting_list dead_list resume_now resume_probe pause_now failures_title groups_title list_title
-    col_cause col_type col_count col_first col_last col_id col_event col_attempts col_next col_select select_all since
-    to replay_selected replay_all nothing_selected delivery_title delivery_because delivery_registration delivery_day
-    see_trace discard replay_one first_at last_at next_at replays_count preview_title preview_matched preview_would_send
+    problem_quarantine problem_quarantine_many problem_routing problem_routing_detail problem_overdue problem_old
+    problem_waiting_for_go problem_stuck act_recipients act_failures act_quarantine act_pauses act_gdpr act_replays
+    total_waiting total_retrying total_dead total_oldest recipients_first recipients_all recipients_title filter
+    filter_text filter_state state_troubled col_recipient col_vendor col_state col_waiting col_oldest col_dead col_hour
+    state_open state_failing state_ordered state_window until probed_next spark_label spark_none queue lanes_blocked
+    waiting_list dead_list resume_now resume_probe pause_now failures_title groups_title list_title col_cause col_type
+    col_count col_first col_last col_id col_event col_attempts col_next col_select select_all since to replay_selected
+    replay_all nothing_selected delivery_title delivery_because delivery_registration delivery_day see_trace discard
+    replay_one first_at last_at next_at replays_count preview_title preview_matched preview_would_send
     preview_would_withdraw preview_claimed preview_by_recipient preview_nothing col_would_send col_would_withdraw rate
     rate_hint canary canary_hint start_replay start_replay_one replays_title replay_title col_replay col_progress
     col_started col_by replay_progress replay_sent replay_withdrawn replay_skipped replay_stop replay_go replay_resume
     replay_canary replays_none trace_title trace_event trace_source trace_registered trace_taken_in trace_change
     trace_record trace_line trace_scale trace_steps trace_left_out trace_no_delivery step_taken_in step_failed
-    step_delivered step_withdrawn step_dead step_next step_before change_1 change_2 change_3 search_title search_nothing
-    search_number search_empty maintenance_title maintenance_now maintenance_none maintenance_begin maintenance_intro
-    maintenance_for maintenance_hours maintenance_forever col_since col_until col_why by_operator by_maintenance
-    by_failure quarantine_title quarantine_intro quarantine_none col_number col_came col_wrong col_size quarantine_retry
-    quarantine_discard bytes gdpr_title gdpr_intro gdpr_overdue gdpr_none gdpr_counting gdpr_caption col_area gdpr_due
-    gdpr_ordered gdpr_blocked gdpr_sum gdpr_month gdpr_notices audit_title audit_intro col_when col_who col_what
+    step_delivered step_withdrawn step_dead step_took_over step_took_over_unknown step_decided_anew step_not_entitled
+    step_record_deleted step_came_back step_replayed step_earlier step_next change_1 change_2 change_3 search_title
+    search_nothing search_number search_empty maintenance_title maintenance_now maintenance_none maintenance_begin
+    maintenance_intro maintenance_for maintenance_hours maintenance_forever col_since col_until col_why by_operator
+    by_maintenance by_failure quarantine_title quarantine_intro quarantine_none col_number col_came col_wrong col_size
+    quarantine_retry quarantine_discard bytes gdpr_title gdpr_intro gdpr_overdue gdpr_none gdpr_counting gdpr_caption
+    col_area gdpr_due gdpr_ordered gdpr_blocked gdpr_sum gdpr_month audit_title audit_intro col_when col_who col_what
     col_about dry_run error_title error_not_found error_forbidden error_form error_refused error_later error_said back
     done_paused done_resumed done_stopped done_started done_released done_discarded done_retried done_thrown
 }
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     /// What reads the same in both.
-    const SAME: [&str; 3] = ["days", "login_token", "search_button"];
+    const SAME: [&str; 5] = ["search_button", "days", "login_token", "col_type", "replay_stop"];
 
     #[test]
     fn both_tables_are_complete() {

@@ -29,11 +29,11 @@ use tower::ServiceExt;
 use self::calendar::Counted;
 use self::session::Sessions;
 use self::visit::{Look, Visitor};
-use super::{Call, Principal, Shared};
+use super::{Principal, Shared};
 use crate::app::now;
 use crate::config::Role;
 use crate::console::view::{Items, Recipient, Refusal};
-use crate::console::{Assets, Frame, Offers, Samples, Section, page, samples::Sample};
+use crate::console::{Assets, Frame, Samples, Section, page, samples::Sample};
 
 /// The largest form: a page of selected ids.
 const LARGEST_FORM: usize = 256 * 1024;
@@ -56,15 +56,11 @@ pub struct Console {
     samples: Mutex<Samples>,
     calendar: Counted,
     assets: Assets,
-    offers: Offers,
 }
 
 impl Console {
     /// Returns a console over the calls of the API, without what admits to them.
-    pub fn new(server: &Shared, (api, calls): (Router<Shared>, Vec<Call>)) -> Arc<Self> {
-        let has = |path: &str| calls.iter().any(|call| call.path == path);
-        let offers =
-            Offers { pauses: has("/recipients/{recipient}/pause"), deadlines: has("/retention/due"), canaries: has("/replays/{id}/go") };
+    pub fn new(server: &Shared, api: Router<Shared>) -> Arc<Self> {
         Arc::new(Self {
             server: Arc::clone(server),
             api: api.with_state(Arc::clone(server)),
@@ -72,7 +68,6 @@ impl Console {
             samples: Mutex::default(),
             calendar: Counted::default(),
             assets: Assets::default(),
-            offers,
         })
     }
 
@@ -139,7 +134,6 @@ impl Console {
             assets: &self.assets,
             notice: deeds::notice(&visitor.asked("done"), visitor.look.language),
             names: &names,
-            offers: self.offers,
             reload: matches!(section, Section::Overview | Section::Replays).then_some(30),
         };
         Html(render(&frame)).into_response()
@@ -159,7 +153,6 @@ impl Console {
             assets: &self.assets,
             notice: None,
             names: &names,
-            offers: self.offers,
             reload: None,
         };
         page::login(&frame, wrong)

@@ -53,6 +53,8 @@ pub async fn overview(State(console): Shown, visitor: Visitor) -> Page {
     if visitor.who.sees_all() {
         let quarantine: Items<Quarantined> = console.maybe(&visitor, &format!("/quarantine?limit={COUNTED}")).await.unwrap_or_default();
         situation.quarantine = (quarantine.items.len() as u64, quarantine.next_cursor.is_some());
+        let overdue = console.server.writer.ask(|access| access.engine.orders_overdue(access.records, access.now)).await;
+        situation.overdue = overdue.ok().and_then(Result::ok).unwrap_or(0);
         situation.routing_refused = console.server.metrics.routing_is_refused();
         let missing = console.server.health.missing(now).into_iter().filter_map(|one| serde_json::from_value::<Missing>(one).ok());
         situation.missing = missing.collect();
@@ -168,9 +170,6 @@ pub async fn quarantine(State(console): Shown, visitor: Visitor) -> Page {
 pub async fn gdpr(State(console): Shown, visitor: Visitor) -> Page {
     if !visitor.who.sees_all() {
         return Err(Refused::because(&console, &visitor, &Refusal { status: 403, ..Refusal::default() }));
-    }
-    if !console.offers.deadlines {
-        return Err(nothing(&console, &visitor));
     }
     let today = Day::in_copenhagen(now());
     let until = in_a_year(today).to_string();

@@ -113,7 +113,7 @@ impl<'w> Browser<'w> {
 }
 
 /// Every page that a store of the test has something for.
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "/console",
     "/console/recipients",
     "/console/recipients?state=troubled&q=leder",
@@ -124,6 +124,7 @@ const PAGES: [&str; 11] = [
     "/console/events/one",
     "/console/replays",
     "/console/quarantine",
+    "/console/gdpr",
     "/console/audit",
 ];
 
@@ -199,7 +200,7 @@ fn guessing_is_slowed_down() {
     let refused = browser.login("wrong");
     assert_eq!((refused.status, refused.header("retry-after")), (429, "1"));
     assert!(refused.text.contains("Too many attempts"), "{}", refused.text);
-    assert!(world.metric("wsb_http_refused_total{reason=\"too_many\"}") >= 1.0);
+    assert!(world.metric("wsb_http_refused_total{why=\"too_many\"}") >= 1.0);
 }
 
 #[test]

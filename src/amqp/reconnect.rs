@@ -21,7 +21,7 @@ pub struct Reconnect {
 
 impl Default for Reconnect {
     fn default() -> Self {
-        Self { first: Duration::from_millis(250), multiplier: 2.0, longest: Duration::from_secs(30) }
+        Self { first: Duration::from_millis(250), multiplier: 2.0, longest: Duration::from_secs(5) }
     }
 }
 

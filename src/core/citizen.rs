@@ -122,7 +122,17 @@ impl<T: Clone + PartialEq> History<T> {
             return true;
         };
         if (known.registered_at, known.mark) == (new.registered_at, new.mark) {
-            return false;
+            return match (&known.standing, &new.standing) {
+                (Standing::Holds(_), _) => false,
+                // One event says one thing; that it does not hold is said by it
+                // only where the record turned out to be somebody else's, and
+                // these two are one person after all.
+                (Standing::Recalled(_), Standing::Holds(_)) => {
+                    *known = new;
+                    true
+                }
+                (Standing::Recalled(_), Standing::Recalled(_)) => known.remember_former(new),
+            };
         }
         if (known.registered_at, known.mark) < (new.registered_at, new.mark) {
             std::mem::swap(known, &mut new);
@@ -242,6 +252,48 @@ pub struct Citizen {
     pub deaths: History<()>,
 }
 
+/// A kind of record that may turn out to be somebody else's: a registration
+/// under the wrong number is corrected to the right one, and then holds for the
+/// first citizen no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RecordKind {
+    /// Akassemedlemskab.
+    Membership,
+    /// Jobcentertilknytning.
+    Jobcentre,
+    /// Bopaelskommune.
+    Residence,
+}
+
+impl RecordKind {
+    /// Returns the kind of record that an event registers, if it is one of these.
+    #[must_use]
+    pub fn of(content: &Content) -> Option<Self> {
+        match content {
+            Content::Membership { .. } => Some(Self::Membership),
+            Content::Jobcentre { .. } => Some(Self::Jobcentre),
+            Content::Residence { .. } => Some(Self::Residence),
+            Content::NumberChange { .. }
+            | Content::Death { .. }
+            | Content::ContactGroup { .. }
+            | Content::Plan { .. }
+            | Content::Deletion { .. }
+            | Content::HandedOver { .. }
+            | Content::Other => None,
+        }
+    }
+
+    /// Returns the number that stands for the kind in stored keys. Stable for ever.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Membership => 0,
+            Self::Jobcentre => 1,
+            Self::Residence => 2,
+        }
+    }
+}
+
 /// What an event did to a citizen's record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
@@ -303,6 +355,45 @@ impl Citizen {
             Content::NumberChange { .. } | Content::Deletion { .. } | Content::HandedOver { .. } | Content::Other => false,
         };
         if changed { Folded::Changed } else { Folded::Unchanged }
+    }
+
+    /// Returns when a record of the kind was registered last, as far as it is
+    /// this citizen's.
+    #[must_use]
+    pub fn registered(&self, kind: RecordKind, record: &ExternalId) -> Option<(Moment, EventMark)> {
+        fn newest<T: Clone + PartialEq>(history: &History<T>, record: &ExternalId) -> Option<(Moment, EventMark)> {
+            history.of_record(record).map(|registration| (registration.registered_at, registration.mark))
+        }
+        match kind {
+            RecordKind::Membership => newest(&self.memberships, record),
+            RecordKind::Jobcentre => newest(&self.jobcentres, record),
+            RecordKind::Residence => newest(&self.residences, record),
+        }
+    }
+
+    /// Notes that a record is registered under somebody else, by a registration
+    /// that is newer than what it says here: it holds for this citizen no more.
+    pub fn disown(&mut self, kind: RecordKind, record: &ExternalId, by: (Moment, EventMark)) -> Folded {
+        fn recall<T: Clone + PartialEq>(history: &mut History<T>, record: &ExternalId, by: (Moment, EventMark)) -> bool {
+            let standing = Standing::Recalled(None);
+            history.record(Registration { external_id: record.clone(), registered_at: by.0, mark: by.1, standing })
+        }
+        let changed = match kind {
+            RecordKind::Membership => recall(&mut self.memberships, record, by),
+            RecordKind::Jobcentre => recall(&mut self.jobcentres, record, by),
+            RecordKind::Residence => recall(&mut self.residences, record, by),
+        };
+        if changed { Folded::Changed } else { Folded::Unchanged }
+    }
+
+    /// Returns every record of whose owner the store keeps track.
+    pub fn owned_records(&self) -> impl Iterator<Item = (RecordKind, &ExternalId)> {
+        fn ids<T: Clone + PartialEq>(kind: RecordKind, history: &History<T>) -> impl Iterator<Item = (RecordKind, &ExternalId)> {
+            history.registrations().iter().map(move |registration| (kind, &registration.external_id))
+        }
+        ids(RecordKind::Membership, &self.memberships)
+            .chain(ids(RecordKind::Jobcentre, &self.jobcentres))
+            .chain(ids(RecordKind::Residence, &self.residences))
     }
 
     /// Takes over the number that the citizen has from now on, unless a newer

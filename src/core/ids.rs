@@ -1,6 +1,9 @@
 //! One type per identifier, made only by a parser that can refuse.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use uuid::Uuid;
 
@@ -309,8 +312,9 @@ impl fmt::Display for OrderId {
 }
 
 /// The `EksternIdentifier` of a record in DFDG, a uuid in practice; kept as it
-/// came, since it is sent on as it came. Told apart by its text.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// came, since it is sent on as it came. Told apart by [`ExternalId::identity`]:
+/// a recall in other letters is a recall all the same.
+#[derive(Clone)]
 pub struct ExternalId(Box<str>);
 
 impl ExternalId {
@@ -329,6 +333,48 @@ impl ExternalId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Returns what tells the record apart: of a uuid its lower-case form, since
+    /// a uuid means the same in either case (RFC 9562); any other text as it is.
+    #[must_use]
+    pub fn identity(&self) -> Cow<'_, str> {
+        if self.0.bytes().any(|byte| byte.is_ascii_uppercase()) && is_uuid(&self.0) {
+            return Cow::Owned(self.0.to_ascii_lowercase());
+        }
+        Cow::Borrowed(&self.0)
+    }
+}
+
+/// Whether the text is a uuid with hyphens.
+fn is_uuid(text: &str) -> bool {
+    let right = |(at, byte): (usize, u8)| if matches!(at, 8 | 13 | 18 | 23) { byte == b'-' } else { byte.is_ascii_hexdigit() };
+    text.len() == 36 && text.bytes().enumerate().all(right)
+}
+
+impl PartialEq for ExternalId {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0 || (self.0.eq_ignore_ascii_case(&other.0) && is_uuid(&self.0))
+    }
+}
+
+impl Eq for ExternalId {}
+
+impl Hash for ExternalId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
+}
+
+impl Ord for ExternalId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.identity().cmp(&other.identity())
+    }
+}
+
+impl PartialOrd for ExternalId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -394,6 +440,17 @@ mod tests {
         for bad in ["akasse:67", "akasse:0671", "jobcenter:860", "akasse", "kommune:8a0"] {
             assert!(Recipient::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_uuid_is_the_same_record_in_either_case() {
+        let id = |text: &str| ExternalId::parse(text).expect("an id");
+        let (upper, lower) = (id("5A0C0000-0000-4000-8000-00000000000F"), id("5a0c0000-0000-4000-8000-00000000000f"));
+        assert_eq!(upper, lower);
+        assert_eq!(upper.cmp(&lower), Ordering::Equal);
+        assert_eq!(std::collections::HashSet::from([upper.clone(), lower]).len(), 1);
+        assert_eq!(upper.as_str(), "5A0C0000-0000-4000-8000-00000000000F", "sent on as it came");
+        assert_ne!(id("A-1"), id("a-1"), "no uuid, no rule");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::audit::{Deed, Entry, Extent, Order};
 use super::causes::{Cause, Tally};
-use super::citizen::Citizen;
+use super::citizen::{Citizen, RecordKind};
 use super::event::Event;
 use super::holds::{Held, Hold};
 use super::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
@@ -77,6 +77,15 @@ pub enum Change {
     AssignNumber {
         /// The number.
         personnummer: Personnummer,
+        /// Whose it is.
+        citizen: CitizenId,
+    },
+    /// The newest registration of a record is about this citizen.
+    OwnRecord {
+        /// What it is.
+        kind: RecordKind,
+        /// The record.
+        record: ExternalId,
         /// Whose it is.
         citizen: CitizenId,
     },
@@ -196,6 +205,12 @@ pub trait Records {
     /// # Errors
     /// When the store cannot be read.
     fn find_citizen(&mut self, personnummer: &Personnummer) -> Result<Option<CitizenId>, Self::Error>;
+
+    /// Returns whom the newest registration of a record is about, after merges.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn record_owner(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<CitizenId>, Self::Error>;
 
     /// Gives a number that nobody has to a new citizen, and stages both.
     ///

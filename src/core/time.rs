@@ -20,7 +20,8 @@ impl Moment {
     /// Refuses anything else, a missing offset included, and years outside
     /// 1900 to 2200, which are mistakes rather than registrations.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        const EXPECTED: Malformed = Malformed { expected: "expected an RFC 3339 time with an offset, such as 2026-03-16T08:00:00+01:00" };
+        const EXPECTED: Malformed =
+            Malformed { expected: "expected an RFC 3339 time with an offset, from 1900 to 2199, such as 2026-03-16T08:00:00+01:00" };
         let instant: jiff::Timestamp = text.parse().map_err(|_| EXPECTED)?;
         let moment = Self(instant.as_microsecond());
         if (Self(-2_208_988_800_000_000)..Self(7_258_118_400_000_000)).contains(&moment) { Ok(moment) } else { Err(EXPECTED) }
@@ -74,6 +75,8 @@ impl fmt::Display for Moment {
     }
 }
 
+const EPOCH: Date = jiff::civil::date(1970, 1, 1);
+
 /// A calendar day. All of the domain's days are days in Europe/Copenhagen.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Day(Date);
@@ -82,16 +85,17 @@ impl Day {
     /// Parses `YYYY-MM-DD`; a time of day after it, as in a date-time, is refused.
     ///
     /// # Errors
-    /// Refuses days that do not exist and years outside 1850 to 2500.
+    /// Refuses days that do not exist and years before 1850. Far ahead is no
+    /// mistake: registers write 9999-12-31 for an open end.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        const EXPECTED: Malformed = Malformed { expected: "expected a day that exists, YYYY-MM-DD" };
+        const EXPECTED: Malformed = Malformed { expected: "expected a day that exists, YYYY-MM-DD, from 1850 on" };
         if text.len() != 10
             || !text.as_bytes().iter().enumerate().all(|(i, b)| if i == 4 || i == 7 { *b == b'-' } else { b.is_ascii_digit() })
         {
             return Err(EXPECTED);
         }
         let date: Date = text.parse().map_err(|_| EXPECTED)?;
-        if (1850..2500).contains(&date.year()) { Ok(Self(date)) } else { Err(EXPECTED) }
+        if date.year() >= 1850 { Ok(Self(date)) } else { Err(EXPECTED) }
     }
 
     /// Returns the day that it is in Copenhagen at `moment`, summer time included.
@@ -181,18 +185,16 @@ impl Day {
     /// Returns days since 1970-01-01, for storing.
     #[must_use]
     pub fn number(self) -> i32 {
-        self.0
-            .to_datetime(jiff::civil::Time::midnight())
-            .to_zoned(TimeZone::UTC)
-            .map_or(0, |z| z.timestamp().as_second().div_euclid(86_400) as i32)
+        // In days at the most, which is what dates differ in.
+        EPOCH.until(self.0).map_or(0, |span| span.get_days())
     }
 
     /// Reverses [`Day::number`]; `None` outside the years that `parse` takes.
     #[must_use]
     pub fn from_number(number: i32) -> Option<Self> {
-        let instant = jiff::Timestamp::from_second(i64::from(number) * 86_400).ok()?;
-        let date = TimeZone::UTC.to_datetime(instant).date();
-        (1850..2500).contains(&date.year()).then_some(Self(date))
+        let days = jiff::Span::new().try_days(number).ok()?;
+        let date = EPOCH.checked_add(days).ok()?;
+        (date.year() >= 1850).then_some(Self(date))
     }
 
     /// Returns the calendar date, for calendar arithmetic.
@@ -327,7 +329,7 @@ mod tests {
 
     #[test]
     fn day_numbers_are_reversible() {
-        for text in ["1850-01-01", "1969-12-31", "1970-01-01", "2024-02-29", "2499-12-31"] {
+        for text in ["1850-01-01", "1969-12-31", "1970-01-01", "2024-02-29", "2499-12-31", "9999-12-31"] {
             assert_eq!(Day::from_number(day(text).number()), Some(day(text)));
         }
     }

@@ -55,8 +55,10 @@ pub fn explain<R: Records>(records: &mut R, rules: &Rules, bytes: &[u8], at: Mom
     // Somebody nobody knows has no id yet, and needs none here.
     let mut citizen = known.unwrap_or_else(|| Arc::new(Citizen::new(CitizenId(u32::MAX), event.personnummer)));
     let mut holders = Vec::new();
-    for id in citizen.ids() {
-        holders.extend(records.holders(id, &event.external_id).map_err(store)?);
+    if citizen_known {
+        for id in citizen.ids() {
+            holders.extend(records.holders(id, &event.external_id).map_err(store)?);
+        }
     }
     holders.sort_unstable();
     holders.dedup();

@@ -63,8 +63,17 @@ impl Store {
         for key in self.vault.rows_of(citizen)? {
             self.take_row(key)?;
         }
-        for slot in slots {
-            let numbers = self.held(slot)?.map(|held| held.numbers.clone()).unwrap_or_default();
+        for slot in slots.iter().copied() {
+            let held = self.held(slot)?;
+            let records = held.as_ref().and_then(|held| held.citizen.as_ref()).into_iter().flat_map(|citizen| citizen.owned_records());
+            for (kind, record) in records {
+                let hash = self.vault.keyring.record(kind, record);
+                // It may have turned out to be somebody else's.
+                if self.vault.owner(&hash)?.is_some_and(|owner| slots.contains(&owner)) {
+                    self.group.remove(rows::owner(&hash));
+                }
+            }
+            let numbers = held.map(|held| held.numbers.clone()).unwrap_or_default();
             for digest in numbers {
                 for id in self.reader().quarantined_under(&digest)? {
                     self.release_as(id, Condemned::MessageOf)?;

@@ -35,6 +35,7 @@ pub(super) struct Group {
     /// `None` for a record that goes.
     pub citizens: HashMap<u32, Option<Arc<Held>>>,
     pub numbers: HashMap<Personnummer, u32>,
+    pub owners: HashMap<[u8; 16], u32>,
     /// `None` for a chunk that goes.
     pub selected: BTreeMap<(ReplayId, u32), Option<Vec<DeliveryKey>>>,
     pub clocks: BTreeMap<u32, StagedClocks>,

@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::core::ids::Personnummer;
+use crate::core::citizen::RecordKind;
+use crate::core::ids::{ExternalId, Personnummer};
 
 use super::fingerprint::Fingerprints;
 use super::master::MasterKey;
@@ -38,6 +39,7 @@ pub(super) struct Keyring {
     random: SystemRandom,
     slot_key: hmac::Key,
     number_key: hmac::Key,
+    record_key: hmac::Key,
     /// Of marks and WSB ids, in the index of events.
     pub events: Fingerprints,
     /// Seals what concerns the store as a whole.
@@ -75,6 +77,7 @@ impl Keyring {
         // What a crash left of a block beyond the last whole one was never given away.
         let slots = (len / SLOT as u64).saturating_sub(1) / u64::from(BLOCK) * u64::from(BLOCK);
         Ok(Self {
+            record_key: hmac_key(master, "records"),
             file,
             slots: AtomicU32::new(u32::try_from(slots).unwrap_or(u32::MAX)),
             random: SystemRandom::new(),
@@ -135,6 +138,13 @@ impl Keyring {
     /// it by [`Numbering`].
     pub fn number(&self, personnummer: &Personnummer) -> [u8; 16] {
         first(hmac::sign(&self.number_key, personnummer.digits().as_bytes()).as_ref())
+    }
+
+    /// Returns what stands for a record in the key of the row that says whose it is.
+    pub fn record(&self, kind: RecordKind, record: &ExternalId) -> [u8; 16] {
+        let mut text = vec![kind.number()];
+        text.extend_from_slice(record.identity().as_bytes());
+        first(hmac::sign(&self.record_key, &text).as_ref())
     }
 
     fn fill(&self, bytes: &mut [u8]) -> io::Result<()> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::core::audit::{Entry, Extent, Order};
 use crate::core::causes::{Cause, Causes, Tally};
-use crate::core::citizen::Citizen;
+use crate::core::citizen::{Citizen, RecordKind};
 use crate::core::event::Content;
 use crate::core::holds::{Held, Hold};
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
@@ -69,6 +69,7 @@ struct Contents {
     citizens: BTreeMap<CitizenId, Arc<Citizen>>,
     merged: BTreeMap<CitizenId, CitizenId>,
     numbers: BTreeMap<Personnummer, CitizenId>,
+    owners: BTreeMap<(RecordKind, ExternalId), CitizenId>,
     marks: HashMap<EventMark, EventSeq>,
     wsb_ids: HashMap<WsbId, DeliveryKey>,
     journal: BTreeMap<EventSeq, Arc<Admission>>,
@@ -267,6 +268,9 @@ impl Contents {
             Change::AssignNumber { personnummer, citizen } => {
                 self.numbers.insert(personnummer, citizen);
             }
+            Change::OwnRecord { kind, record, citizen } => {
+                self.owners.insert((kind, record), citizen);
+            }
             Change::MergeCitizens { from, into } => {
                 // Merging someone into a former self would close a circle.
                 if self.remaining(into) != from && !self.merged.contains_key(&from) {
@@ -379,6 +383,7 @@ impl Contents {
         let numbers: Vec<Personnummer> = self.numbers.iter().filter(|(_, of)| ids.contains(of)).map(|(number, _)| *number).collect();
         self.quarantine.retain(|_, message| message.personnummer.is_none_or(|number| !numbers.contains(&number)));
         self.numbers.retain(|_, of| !ids.contains(of));
+        self.owners.retain(|_, of| !ids.contains(of));
         for id in &ids {
             self.citizens.remove(id);
             self.clocks.remove(id);
@@ -440,6 +445,11 @@ impl Records for MemoryStore {
 
     fn find_citizen(&mut self, personnummer: &Personnummer) -> Result<Option<CitizenId>, Infallible> {
         Ok(self.working.numbers.get(personnummer).map(|id| self.working.remaining(*id)))
+    }
+
+    fn record_owner(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<CitizenId>, Infallible> {
+        let owner = self.working.owners.get(&(kind, record.clone()));
+        Ok(owner.map(|id| self.working.remaining(*id)))
     }
 
     fn enroll(&mut self, personnummer: &Personnummer) -> Result<CitizenId, Infallible> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::core::causes::{Cause, Tally};
-use crate::core::citizen::Citizen;
+use crate::core::citizen::{Citizen, RecordKind};
 use crate::core::event::{Content, Event};
 use crate::core::holds::{Held, Hold};
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient};
@@ -58,6 +58,15 @@ impl Records for Store {
         if let (None, Some(slot)) = (known, slot) {
             self.numbers.insert(*personnummer, slot);
         }
+        Ok(slot.map(|slot| self.vault.remaining(CitizenId(slot))))
+    }
+
+    fn record_owner(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<CitizenId>, StoreError> {
+        let hash = self.vault.keyring.record(kind, record);
+        let slot = match self.group.owners.get(&hash) {
+            Some(slot) => Some(*slot),
+            None => self.vault.owner(&hash)?,
+        };
         Ok(slot.map(|slot| self.vault.remaining(CitizenId(slot))))
     }
 
@@ -127,7 +136,7 @@ impl Records for Store {
     fn holders(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Recipient>, StoreError> {
         let mut holders = Vec::new();
         for slot in self.vault.slots_of(citizen) {
-            let record = self.vault.key(slot)?.records.of(record.as_str().as_bytes());
+            let record = self.vault.key(slot)?.records.of(record.identity().as_bytes());
             for entry in self.ledger.find(&self.vault.tree, &ledger_prefix(CitizenId(slot), record))? {
                 holders.extend(Recipient::from_number(u16::from_be_bytes([entry[12], entry[13]])));
             }
@@ -197,6 +206,12 @@ impl Records for Store {
         match change {
             Change::PutCitizen(citizen) => self.put_citizen(citizen),
             Change::AssignNumber { personnummer, citizen } => self.assign(&personnummer, citizen),
+            Change::OwnRecord { kind, record, citizen } => {
+                let hash = self.vault.keyring.record(kind, &record);
+                self.group.put(rows::owner(&hash), citizen.0.to_be_bytes().to_vec());
+                self.group.owners.insert(hash, citizen.0);
+                Ok(())
+            }
             Change::MergeCitizens { from, into } => self.merge(from, into),
             Change::PutClocks(clocks) => self.put_clocks(clocks.citizen.0, Some(clocks)),
             Change::DropClocks(citizen) => self.put_clocks(citizen.0, None),
@@ -413,13 +428,13 @@ impl Store {
             // Told that the record is deleted: it holds nothing of it any more.
             let mut gone = Vec::new();
             for slot in self.vault.slots_of(citizen) {
-                let record = self.vault.key(slot)?.records.of(event.external_id.as_str().as_bytes());
+                let record = self.vault.key(slot)?.records.of(event.external_id.identity().as_bytes());
                 self.ledger.remove(ledger_key(CitizenId(slot), record, key.recipient));
                 gone.push((CitizenId(slot), record));
             }
             LedgerChange::Gone(gone)
         } else if !is_notice && (ended.end == End::Delivered || ended.attempts > 0) {
-            let record = self.vault.key(citizen.0)?.records.of(event.external_id.as_str().as_bytes());
+            let record = self.vault.key(citizen.0)?.records.of(event.external_id.identity().as_bytes());
             self.ledger.insert(ledger_key(citizen, record, key.recipient));
             LedgerChange::Holds(citizen, record)
         } else {

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `m` name | about the store itself |
 //! | `N` place of a personnummer (17) | whose it is |
+//! | `I` hash of a record's kind and id (16) | whose the record is |
 //! | `C` citizen (4) | the citizen's record |
 //! | `M` citizen (4) | the one that this citizen turned out to be |
 //! | `E` citizen (4) | that the citizen's key is to be, or has been, overwritten |
@@ -70,6 +71,10 @@ fn join<const N: usize>(letter: u8, parts: &[&[u8]]) -> Row<N> {
 
 pub(super) fn number(place: &NumberPlace) -> Row<18> {
     join(b'N', &[place])
+}
+
+pub(super) fn owner(record: &[u8; 16]) -> Row<17> {
+    join(b'I', &[record])
 }
 
 pub(super) fn citizen(slot: u32) -> Row<5> {

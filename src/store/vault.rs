@@ -198,6 +198,12 @@ impl Vault {
         Ok(None)
     }
 
+    /// Returns whose a record is, merges aside.
+    pub fn owner(&self, record: &[u8; 16]) -> Result<Option<u32>, StoreError> {
+        let row = self.tree.get(rows::owner(record))?;
+        row.map(|slot| Ok(Input::new(&slot, "the owner of a record").u32()?)).transpose()
+    }
+
     pub fn held(&self, slot: u32) -> Result<Option<Held>, StoreError> {
         self.held_bytes(slot)?.map(|bytes| Ok(Held::decode(slot, &bytes)?)).transpose()
     }
@@ -307,7 +313,7 @@ impl Vault {
     /// Returns the fingerprint by which the end of a record is found: under the
     /// citizen's own key, so that it means nothing once that is gone.
     pub fn ended_record(&self, slot: u32, record: &ExternalId) -> Result<u64, StoreError> {
-        Ok(self.key(slot)?.records.of(&[b"ended ", record.as_str().as_bytes()].concat()))
+        Ok(self.key(slot)?.records.of(&[b"ended ", record.identity().as_bytes()].concat()))
     }
 
     /// Unseals a replay.

@@ -143,6 +143,14 @@ impl Store {
                 });
                 demand(known, "the citizen does not know this number: an erasure would miss it")
             }
+            Some(b'I') => {
+                let slot = Input::new(value, "the owner of a record").u32()?;
+                let remaining = vault.remaining(CitizenId(slot)).0;
+                let known = vault.held(remaining)?.and_then(|held| held.citizen).is_some_and(|citizen| {
+                    citizen.owned_records().any(|(kind, record)| rows::owner(&vault.keyring.record(kind, record)).as_ref() == key)
+                });
+                demand(known, "the citizen has no such record: an erasure would miss it")
+            }
             Some(b'C') => {
                 let slot = slot()?;
                 demand(self.is_given(slot), "a citizen that there never was")?;

@@ -42,11 +42,21 @@ pub(super) fn shape(text: &str) -> Option<Shape> {
         }
         _ => (0, rest),
     };
+    // The text is sent on as it came, so whatever a receiver's parser may choke
+    // on is refused, though ours may know what is meant: leap seconds, of which
+    // there will be no more, and offsets that no clock has.
+    if &date_time[17..] > b"59".as_slice() {
+        return None;
+    }
     let digit = |byte: u8| byte.is_ascii_digit().then(|| i32::from(byte - b'0'));
     match *zone {
         [b'Z'] => Some(Shape { decimals, offset: None }),
         [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
-            let minutes = (digit(h1)? * 10 + digit(h2)?) * 60 + digit(m1)? * 10 + digit(m2)?;
+            let (hours, minutes) = (digit(h1)? * 10 + digit(h2)?, digit(m1)? * 10 + digit(m2)?);
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            let minutes = hours * 60 + minutes;
             Some(Shape { decimals, offset: Some(if sign == b'-' { -minutes } else { minutes }) })
         }
         _ => None,
@@ -165,6 +175,9 @@ mod tests {
             "2026-02-30T08:00:00Z",
             "2026-03-16T25:00:00Z",
             "2026-03-16T08:00:00+99:99",
+            "2026-03-16T08:00:00+25:00",
+            "2026-03-16T08:00:00+01:60",
+            "2026-03-16T08:00:60Z",
             "+002026-03-16T08:00:00Z",
         ] {
             assert!(registered(text).is_err(), "{text}");

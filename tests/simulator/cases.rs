@@ -474,3 +474,56 @@ fn orders(n: usize) -> Vec<Vec<usize>> {
     let shorter = orders(n - 1);
     (0..n).flat_map(|at| shorter.iter().map(move |order| insert(at, order)).collect::<Vec<_>>()).collect()
 }
+
+/// A membership that was registered under the wrong number and is corrected to
+/// the right one: the first citizen's fund is told nothing more, in whatever
+/// order the two registrations come, and what waited is withdrawn at once.
+#[test]
+fn a_membership_corrected_to_another_citizen_leaves_the_first_one() {
+    for in_order in [true, false] {
+        let mut broker = Broker::new();
+        let wrong = broker.member(1, "m", "067", "2026-01-01");
+        let right = Event { change: Aendring::Updated, ..broker.member(2, "M", "067", "2026-01-01") };
+        let right = Event { external_id: wrong.external_id.clone(), ..right };
+        let waits = broker.joblog(1, "waits");
+        if in_order {
+            broker.take_in(vec![wrong, waits, right]);
+        } else {
+            broker.take_in(vec![right, waits, wrong]);
+        }
+        let events = vec![broker.joblog(1, "first"), broker.joblog(2, "second")];
+        broker.take_in(events);
+        let told: Vec<String> = broker.dispatch_all().iter().map(|attempt| attempt.event.external_id.as_str().to_owned()).collect();
+        assert_eq!(told, ["second"], "in order: {in_order}");
+        // The recall, under the number it was corrected to, ends it for both.
+        let recall = broker.event("Akassemedlemskab", 2, "m", Aendring::Deleted, Content::Membership { fund: None });
+        let after = vec![recall, broker.joblog(1, "first-again"), broker.joblog(2, "second-again")];
+        broker.take_in(after);
+        assert!(broker.dispatch_all().is_empty());
+    }
+}
+
+/// The same under an old and a new number of one person is no correction: once
+/// they are known to be one, the membership is hers.
+#[test]
+fn a_membership_registered_under_both_numbers_of_a_person_is_that_persons() {
+    for old_is_newer in [true, false] {
+        let mut broker = Broker::new();
+        let first = broker.member(1, "m", "067", "2026-01-01");
+        let second = broker.member(2, "m", "067", "2026-01-01");
+        let events = if old_is_newer { vec![second, first] } else { vec![first, second] };
+        broker.take_in(events);
+        let events = vec![broker.renumbered(1, 2), broker.joblog(1, "a"), broker.joblog(2, "b")];
+        broker.take_in(events);
+        let mut told: Vec<String> = Vec::new();
+        loop {
+            let attempts = broker.dispatch_all();
+            if attempts.is_empty() {
+                break;
+            }
+            told.extend(attempts.iter().map(|attempt| attempt.event.external_id.as_str().to_owned()));
+            attempts.iter().for_each(|attempt| broker.settle(attempt.key, Outcome::Confirmed));
+        }
+        assert_eq!(told, ["a", "b"]);
+    }
+}

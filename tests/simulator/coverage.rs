@@ -63,6 +63,7 @@ impl Coverage {
         self.count(|| match change {
             Change::PutCitizen(_) => "citizen changed".to_owned(),
             Change::AssignNumber { .. } => "new number".to_owned(),
+            Change::OwnRecord { .. } => "whose a record is".to_owned(),
             Change::MergeCitizens { .. } => "merged".to_owned(),
             Change::PutClocks(_) => "clocks changed".to_owned(),
             Change::DropClocks(_) => "clocks dropped".to_owned(),

@@ -22,6 +22,8 @@ pub struct Known {
     pub person: usize,
     /// Whether that person has been erased since.
     pub forgotten: bool,
+    /// How many events were known when that happened.
+    pub forgotten_at: Option<usize>,
 }
 
 /// Everything ever taken in, and which numbers are one person's.
@@ -73,6 +75,11 @@ fn days(event: &Event) -> Period {
         (None, _) => registered,
     };
     Period::new(start, event.end).expect("the world sends no period that ends before it begins")
+}
+
+/// Whether there is one such record in all of DFDG, whoever it is about.
+fn is_owned(content: &Content) -> bool {
+    matches!(content, Content::Membership { .. } | Content::Jobcentre { .. } | Content::Residence { .. })
 }
 
 /// Both days count; without an end it goes on.
@@ -138,7 +145,7 @@ impl Past {
         }
         self.by_mark.insert(event.mark, self.known.len());
         let days = days(&event);
-        self.known.push(Known { event, seq, first_load, days, node, person, forgotten: false });
+        self.known.push(Known { event, seq, first_load, days, node, person, forgotten: false, forgotten_at: None });
     }
 
     /// Forgets a person: what was taken in is recognized when it comes again, and
@@ -150,11 +157,13 @@ impl Past {
         self.first_number.push(self.first_number[person]);
         let numbers: Vec<Personnummer> =
             self.numbers.iter().filter(|(_, node)| self.root(**node) == person).map(|(number, _)| *number).collect();
+        let then = self.known.len();
         let known: Vec<usize> = (0..self.known.len()).filter(|at| self.root(self.known[*at].node) == person).collect();
         for at in known {
             self.known[at].node = nobody;
             self.known[at].person = nobody;
             self.known[at].forgotten = true;
+            self.known[at].forgotten_at.get_or_insert(then);
         }
         for number in numbers {
             self.numbers.remove(&number);
@@ -203,8 +212,20 @@ impl Past {
         let mut latest = Vec::new();
         for (external_id, mut registrations) in found {
             registrations.sort_by_key(|(event, ..)| (event.registered.at, event.mark));
+            let first = registrations.iter().filter_map(|(event, ..)| self.by_mark.get(&event.mark)).min().copied().unwrap_or_default();
             let said = registrations.iter().rev().find_map(|(_, _, value)| value.clone());
             let Some((event, period, value)) = registrations.pop() else { continue };
+            // A registration that was corrected to somebody else holds for nobody here.
+            let is_anothers = is_owned(&event.content)
+                && self.known.iter().any(|other| {
+                    // Of a person who was forgotten since, if both were known at once.
+                    other.forgotten_at.is_none_or(|at| first < at)
+                        && other.event.external_id == *external_id
+                        && std::mem::discriminant(&other.event.content) == std::mem::discriminant(&event.content)
+                        && self.root(other.node) != self.root(person)
+                        && (other.event.registered.at, other.event.mark) > (event.registered.at, event.mark)
+                });
+            let value = if is_anothers { None } else { value };
             latest.push(Latest {
                 external_id: external_id.clone(),
                 registered: (event.registered.at, event.mark),

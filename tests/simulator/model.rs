@@ -448,6 +448,7 @@ impl Model {
                 }
                 Change::PutCitizen(_)
                 | Change::AssignNumber { .. }
+                | Change::OwnRecord { .. }
                 | Change::MergeCitizens { .. }
                 | Change::PutClocks(_)
                 | Change::DropClocks(_)

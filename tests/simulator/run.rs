@@ -792,6 +792,11 @@ impl Run {
     fn erase_somebody(&mut self) -> Verdict {
         let number = self.world.any_number(&mut self.dice);
         let Some(person) = self.model.past.person_with(&number) else { return Ok(()) };
+        // What one of two numbers that are not known to be one person's has said
+        // about a record of the other's is not the model's to remember.
+        if self.world.numbers_beside(&number).any(|other| self.model.past.person_with(&other).is_some_and(|of| of != person)) {
+            return Ok(());
+        }
         let Some(citizen) = infallible(self.store.find_citizen(&number)) else { return Ok(()) };
         self.note(|| format!("citizen {} is erased", citizen.0));
         let mut out = Output::default();
@@ -1050,6 +1055,7 @@ fn weight(change: &Change) -> u64 {
     match change {
         Change::PutCitizen(citizen) => 1 << 32 | u64::from(citizen.id.0),
         Change::AssignNumber { citizen, .. } => 2 << 32 | u64::from(citizen.0),
+        Change::OwnRecord { citizen, .. } => 15 << 32 | u64::from(citizen.0),
         Change::MergeCitizens { from, into } => 3 << 32 | u64::from(from.0) << 16 | u64::from(into.0),
         Change::Admit(admission) => 4 << 32 | admission.seq.0,
         Change::PutDelivery(delivery) => 5 << 32 | delivery.key.seq.0 << 16 | u64::from(delivery.key.recipient.to_number()),

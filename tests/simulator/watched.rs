@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use wsb_broker::core::audit::{Entry, Extent, Order};
 use wsb_broker::core::causes::{Cause, Tally};
-use wsb_broker::core::citizen::Citizen;
+use wsb_broker::core::citizen::{Citizen, RecordKind};
 use wsb_broker::core::holds::{Held, Hold};
 use wsb_broker::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use wsb_broker::core::outbox::{Delivery, End, State};
@@ -54,6 +54,9 @@ impl Records for Watched {
     }
     fn find_citizen(&mut self, personnummer: &Personnummer) -> Result<Option<CitizenId>, Infallible> {
         self.inner.find_citizen(personnummer)
+    }
+    fn record_owner(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<CitizenId>, Infallible> {
+        self.inner.record_owner(kind, record)
     }
     fn enroll(&mut self, personnummer: &Personnummer) -> Result<CitizenId, Infallible> {
         self.inner.enroll(personnummer)

@@ -314,6 +314,12 @@ impl World {
         vec![self.about(entity, person, dice, now)]
     }
 
+    /// The numbers of whoever has this one.
+    pub fn numbers_beside(&self, number: &Personnummer) -> impl Iterator<Item = Personnummer> + '_ {
+        let number = *number;
+        self.people.iter().filter(move |numbers| numbers.contains(&number)).flatten().copied()
+    }
+
     /// The old membership ends, and a new one begins the day after.
     fn transfer(&mut self, person: usize, dice: &mut Dice, now: Moment) -> Vec<Event> {
         let last = day_from(now, [-3, -1, 0, 1][dice.below(4)]);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::dispatch::trace;
 use super::{Consumption, Engine, Fact, Output, Stage};
-use crate::core::citizen::{Citizen, Folded};
+use crate::core::citizen::{Citizen, Folded, RecordKind, Registration};
 use crate::core::event::{Change as Aendring, Content, Event};
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Personnummer};
 use crate::core::lanes::Loaded;
@@ -45,8 +45,8 @@ impl Engine {
         }
         // Not kept with the event: the journal would grow by it.
         let details = event.details.take();
-        let event = Arc::new(event);
-        let (citizen, folded) = self.fold(&event, records)?;
+        let event = Arc::new(completed(event, records)?);
+        let Folding { citizen, folded, former_owner } = self.fold(&event, records)?;
         self.keep_time(&event, details, &citizen, folded, records, now, out)?;
         let seq = EventSeq(self.last_seq.0 + 1);
         self.last_seq = seq;
@@ -105,6 +105,9 @@ impl Engine {
             }
             self.reconsider_waiting(&citizen, records, now, out)?;
         }
+        if let Some(former_owner) = former_owner {
+            self.reconsider_waiting(&former_owner, records, now, out)?;
+        }
         out.facts.push(Fact::Consumed(Some(Arc::clone(&event.entity)), consumption));
         Ok(consumption)
     }
@@ -136,20 +139,48 @@ impl Engine {
     }
 
     /// Returns the citizen that the event is about, as known with the event.
-    fn fold<R: Records>(&mut self, event: &Event, records: &mut R) -> Result<(Arc<Citizen>, Folded), R::Error> {
+    fn fold<R: Records>(&mut self, event: &Event, records: &mut R) -> Result<Folding, R::Error> {
         if let Content::NumberChange { new } = &event.content {
-            return renumber(event, *new, records);
+            let (citizen, folded) = renumber(event, *new, records)?;
+            return Ok(Folding { citizen, folded, former_owner: None });
         }
         let id = known_or_new(&event.personnummer, records)?;
         let mut citizen = record_of(id, &event.personnummer, records)?;
         if !event.content.changes_citizen() {
-            return Ok((citizen, Folded::Unchanged));
+            return Ok(Folding { citizen, folded: Folded::Unchanged, former_owner: None });
         }
-        let folded = Arc::make_mut(&mut citizen).fold(event);
+        let mut folded = Arc::make_mut(&mut citizen).fold(event);
+        let mut former_owner = None;
+        if let Some(kind) = RecordKind::of(&event.content) {
+            let record = &event.external_id;
+            let registered = (event.registered.at, event.mark);
+            let owner = records.record_owner(kind, record)?.filter(|owner| *owner != citizen.id);
+            let owner = owner.map(|owner| records.citizen(owner)).transpose()?.flatten();
+            match owner {
+                // A registration that is corrected to the right citizen: what it
+                // says holds for the former one no more (R 2.10).
+                Some(mut owner) if owner.registered(kind, record) < Some(registered) => {
+                    if Arc::make_mut(&mut owner).disown(kind, record, registered) == Folded::Changed {
+                        records.stage(Change::PutCitizen(Arc::clone(&owner)))?;
+                        former_owner = Some(owner);
+                    }
+                    records.stage(Change::OwnRecord { kind, record: record.clone(), citizen: citizen.id })?;
+                }
+                // One that comes after its own correction.
+                Some(owner) => {
+                    if let Some(newest) = owner.registered(kind, record)
+                        && Arc::make_mut(&mut citizen).disown(kind, record, newest) == Folded::Changed
+                    {
+                        folded = Folded::Changed;
+                    }
+                }
+                None => records.stage(Change::OwnRecord { kind, record: record.clone(), citizen: citizen.id })?,
+            }
+        }
         if folded == Folded::Changed {
             records.stage(Change::PutCitizen(Arc::clone(&citizen)))?;
         }
-        Ok((citizen, folded))
+        Ok(Folding { citizen, folded, former_owner })
     }
 
     /// Decides again about everything that waits about a citizen, at once: what
@@ -211,6 +242,27 @@ impl Engine {
         }
         Ok(unfinished)
     }
+}
+
+/// What an event did to what is known.
+struct Folding {
+    /// The citizen that it is about, as known with it.
+    citizen: Arc<Citizen>,
+    folded: Folded,
+    /// Whom its record was about until now, where that is somebody else.
+    former_owner: Option<Arc<Citizen>>,
+}
+
+/// Adds the contact group that a record is moved from, where the event leaves it
+/// out: once the event is folded, nobody knows it any more.
+fn completed<R: Records>(mut event: Event, records: &mut R) -> Result<Event, R::Error> {
+    let Content::ContactGroup { group: Some(group), former: former @ None } = &mut event.content else { return Ok(event) };
+    let Some(id) = records.find_citizen(&event.personnummer)? else { return Ok(event) };
+    let Some(citizen) = records.citizen(id)? else { return Ok(event) };
+    let before = citizen.contact_groups.of_record(&event.external_id);
+    let before = before.filter(|known| (known.registered_at, known.mark) < (event.registered.at, event.mark));
+    *former = before.and_then(Registration::claim).map(|claim| claim.value).filter(|before| before != group);
+    Ok(event)
 }
 
 /// Returns whose number it is, enrolling a citizen for a new one.

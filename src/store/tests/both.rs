@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::core::citizen::RecordKind;
 use crate::core::event::{Content, Event};
-use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, ExternalId, Recipient};
+use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Recipient};
 use crate::core::outbox::{Delivery, End, State, Withdrawal};
 use crate::core::records::{Admission, Change, Fate, Pruned, Quarantined, Records, RowCounts};
 use crate::core::replay::{Replay, ReplayId};
@@ -39,6 +40,7 @@ over_both!(
     a_selection_stays_until_it_is_dropped,
     the_end_of_a_record_is_found,
     the_audit_log_is_whole,
+    a_record_is_somebodys_until_that_one_is_erased,
 );
 
 /// A store with a citizen, and things to put into it.
@@ -258,6 +260,39 @@ fn nothing_is_known_of_an_erased_citizen<S: Stored>(store: S) {
     assert!(![citizen, self_before, bystander].contains(&again));
     case.store.commit_group(Durability::Flush);
     assert_eq!(case.store.find_citizen(&number).expect("readable"), Some(again));
+}
+
+/// Whose a record is follows corrections, merges and erasures.
+fn a_record_is_somebodys_until_that_one_is_erased<S: Stored>(store: S) {
+    const KIND: RecordKind = RecordKind::Membership;
+    let mut case = Case::new(store);
+    let numbers = [case.dice.personnummer(), case.dice.personnummer()];
+    let [one, other] = numbers.map(|number| case.store.enroll(&number).expect("enrolled"));
+    let records = ["5A0C0000-0000-4000-8000-00000000000F", "kept"].map(|text| ExternalId::parse(text).expect("an id"));
+    let same = ExternalId::parse("5a0c0000-0000-4000-8000-00000000000f").expect("an id");
+    for (record, owner) in [(&records[0], one), (&records[1], other)] {
+        let mut citizen = Arc::unwrap_or_clone(case.store.citizen(owner).expect("readable").expect("known"));
+        let _folded = citizen.disown(KIND, record, (Moment(1), EventMark::of("urn:test", "m")));
+        case.stage(Change::PutCitizen(Arc::new(citizen)));
+        case.stage(Change::OwnRecord { kind: KIND, record: record.clone(), citizen: owner });
+    }
+    for _ in 0..2 {
+        let mut owner = |kind, record: &ExternalId| case.store.record_owner(kind, record).expect("readable");
+        assert_eq!(owner(KIND, &records[0]), Some(one));
+        assert_eq!(owner(KIND, &same), Some(one), "in other letters");
+        assert_eq!(owner(KIND, &records[1]), Some(other));
+        assert_eq!(owner(RecordKind::Residence, &records[1]), None, "of another kind");
+        case.store.commit_group(Durability::Flush);
+        case.store.reopen();
+    }
+    case.stage(Change::Erase(one));
+    case.store.commit_group(Durability::Flush);
+    case.store.reopen();
+    assert_eq!(case.store.record_owner(KIND, &same).expect("readable"), None);
+    assert_eq!(case.store.record_owner(KIND, &records[1]).expect("readable"), Some(other));
+    case.stage(Change::OwnRecord { kind: KIND, record: records[1].clone(), citizen: case.citizen });
+    assert_eq!(case.store.record_owner(KIND, &records[1]).expect("readable"), Some(case.citizen));
+    case.store.commit_group(Durability::Flush);
 }
 
 /// A repeat within the horizon is one, outside of it not; and the journal stops

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::core::audit::{Entry, Extent, Order};
 use crate::core::causes::{Cause, Tally};
-use crate::core::citizen::Citizen;
+use crate::core::citizen::{Citizen, RecordKind};
 use crate::core::holds::{Held, Hold};
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use crate::core::outbox::{Delivery, End};
@@ -124,6 +124,10 @@ impl Records for OnDisk {
 
     fn find_citizen(&mut self, personnummer: &Personnummer) -> Result<Option<CitizenId>, Self::Error> {
         self.store().find_citizen(personnummer)
+    }
+
+    fn record_owner(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<CitizenId>, Self::Error> {
+        self.store().record_owner(kind, record)
     }
 
     fn enroll(&mut self, personnummer: &Personnummer) -> Result<CitizenId, Self::Error> {

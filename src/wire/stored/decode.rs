@@ -151,7 +151,8 @@ impl<'a> Reader<'a> {
         };
         let offset = match self.signed()? {
             0 => None,
-            moved @ -6000..=6000 => Some((moved - moved.signum()) as i32),
+            // As far as 23:59, either way; zero is moved away from `Z`.
+            moved @ -1440..=1440 => Some((moved - moved.signum()) as i32),
             _ => return Err(Damaged(PART)),
         };
         let at = Moment(self.signed()?.checked_mul(micros_per_unit(decimals)).ok_or(Damaged(PART))?);

@@ -291,6 +291,7 @@ fn recipient() -> Dashboard {
                         "short",
                         &[
                             ("wsb_queue_paused{recipient=\"$recipient\"}", "paused"),
+                            ("wsb_queue_maintenance{recipient=\"$recipient\"}", "by order or for maintenance"),
                             ("wsb_lanes_blocked{recipient=\"$recipient\"}", "lanes blocked"),
                         ],
                         "A pause concerns the whole queue; a blocked lane one citizen.",

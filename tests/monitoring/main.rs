@@ -19,8 +19,9 @@ use serde_json::{Value, json};
 /// Metrics that are on no dashboard, each with the reason.
 const DELIBERATELY_ABSENT: [(&str, &str); 0] = [];
 
-/// Asked for, and not in the code yet; or in the code, and never set yet.
-const AWAITED: [&str; 2] = ["wsb_gdpr_notices_unfetched", "wsb_gdpr_orders_total"];
+/// Asked for by an alert that is ready, and not in the code yet: see the note in
+/// `deploy/prometheus/alerts.yml`.
+const AWAITED: [&str; 1] = ["wsb_gdpr_notices_unfetched"];
 
 fn is_awaited(query: &str) -> bool {
     metrics_in(query).iter().any(|metric| AWAITED.contains(&metric.as_str()))
@@ -172,6 +173,8 @@ impl Story {
         self.tell(&event("Samtale").cpr(&cpr(1)));
         self.tell(&event("GdprSletning").cpr(&cpr(1)).deleted().content(json!({ "Dataomraade": "joblog", "SlettetEntitet": "Joblog" })));
         self.amqp.publish("dfdg.events", "plan.plan.oprettet", "no JSON");
+        // A record that fell due years ago is ordered to be deleted at once.
+        self.tell(&event("Fravaer").cpr(&cpr(6)).period("2016-03-16", Some("2016-04-16")).content(json!({ "FravaerTypeId": 11 })));
         // Citizen 2 leaves the fund whose vendor is away, and comes back.
         let ended = self.round % 2 == 1;
         let time = format!("2026-03-17T08:{:02}:{:02}+01:00", self.round / 60 % 60, self.round % 60);
@@ -204,7 +207,6 @@ fn every_query_finds_data_and_every_alert_its_section() {
             queries.map(|(panel, query)| (panel, query.replace("$__rate_interval", "1m").replace("$recipient", AWAY))).collect::<Vec<_>>()
         })
         .collect();
-    open.retain(|(_, query)| !is_awaited(query));
     let asked = open.len();
     assert!(asked > 50, "only {asked} queries");
     let started = Instant::now();
@@ -248,6 +250,7 @@ fn every_query_finds_data_and_every_alert_its_section() {
         assert_eq!(text(&alert["annotations"], "runbook"), format!("docs/runbook.md#{}", name.to_lowercase()), "{name}");
         assert!(sections.contains(&name.to_lowercase()), "docs/runbook.md has no section {name}");
         for metric in metrics_in(&text(alert, "query")) {
+            assert!(!(code.contains(&metric) && is_awaited(&metric)), "{metric} is there: it is not awaited any more");
             assert!(code.contains(&metric) || is_awaited(&metric), "{name} asks for {metric}, and the code has no such metric");
         }
     }

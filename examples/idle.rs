@@ -36,13 +36,18 @@ fn main() {
             std::process::exit(1);
         }
     };
-    let broker = Broker::start(Options::new(&node.uri()).env("WSB_STORE_CACHE_MIB", "4").env("WSB_LOG", "warn"));
+    let mut broker = Broker::start(Options::new(&node.uri()).env("WSB_STORE_CACHE_MIB", "4").env("WSB_LOG", "warn"));
     let pid = broker.pid().expect("the broker runs");
     // The start itself is no idleness.
     std::thread::sleep(Duration::from_secs(5));
     let (before, started) = (used(pid), Instant::now());
     std::thread::sleep(Duration::from_secs(seconds));
     let share = (used(pid) - before) / started.elapsed().as_secs_f64();
+    // A process that has ended costs nothing, and that is no measurement.
+    if let Some(status) = broker.exited() {
+        eprintln!("the broker ended meanwhile, with {status}:\n{}", broker.log());
+        std::process::exit(1);
+    }
     println!("idle for {seconds} s: {:.2} % of a core, {:.1} MiB resident", share * 100.0, resident_mib(pid));
 
     let mut times = Vec::new();

@@ -90,6 +90,9 @@ pub fn failures(
     page(frame, texts.failures_title, &content)
 }
 
+/// How many groups are shown; the largest come first.
+const GROUPS: usize = 20;
+
 fn by_cause(frame: &Frame<'_>, groups: &[Group]) -> Markup {
     let texts = frame.texts();
     html! {
@@ -106,7 +109,7 @@ fn by_cause(frame: &Frame<'_>, groups: &[Group]) -> Markup {
                         th scope="col" { (texts.col_last) }
                     } }
                     tbody {
-                        @for group in groups {
+                        @for group in groups.iter().take(GROUPS) {
                             @let values = [("state", "dead"), ("recipient", &group.recipient), ("entity", &group.entity), ("reason", &group.reason)];
                             tr {
                                 th scope="row" data-label=(texts.col_cause) {
@@ -123,6 +126,9 @@ fn by_cause(frame: &Frame<'_>, groups: &[Group]) -> Markup {
                         @if groups.is_empty() { tr { td colspan="6" { (texts.nothing_here) } } }
                     }
                 }
+            }
+            @if groups.len() > GROUPS {
+                p.muted { (frame.language.count(texts.more_groups, (groups.len() - GROUPS) as u64)) }
             }
         }
     }

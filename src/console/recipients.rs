@@ -105,7 +105,7 @@ fn line(frame: &Frame<'_>, row: &Row) -> Markup {
         tr {
             th scope="row" data-label=(texts.col_recipient) {
                 a #{ "r-" (recipient.recipient.replace(':', "-")) } href={ "/console/recipients/" (encode(&recipient.recipient)) } { (recipient.name) }
-                span.note { " " span.code { (recipient.recipient) } " · " (recipient.vendor) }
+                span.note { " " span.code { (recipient.recipient) } @if recipient.has_vendor() { " · " (recipient.vendor) } }
             }
             td data-label=(texts.col_state) { (queue_state(frame, recipient)) }
             td.num data-label=(texts.col_waiting) { (number(frame, recipient.waiting())) }

@@ -29,6 +29,7 @@ pub fn sparkline(hour: &[Option<u64>; MINUTES], now: u64, language: Language) ->
     let (last_at, last) = known.last().copied().unwrap_or((0, 0));
     html! {
         svg.spark role="img" aria-label=(label) viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } width=(WIDTH) height=(HEIGHT) preserveAspectRatio="none" {
+            path.base d={ "M0 " (HEIGHT - 0.5) "H" (WIDTH) } {}
             @if most > 0 { path.area d=(area(&known, &x, &y)) {} }
             path.trend d=(line) {}
             circle.last cx=(format!("{:.1}", x(last_at).min(WIDTH - 2.0))) cy=(format!("{:.1}", y(last))) r="1.8" {}

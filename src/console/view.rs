@@ -60,6 +60,12 @@ impl Recipient {
         self.pending + self.retrying
     }
 
+    /// Returns whether the routing file says whose system empties its queue.
+    #[must_use]
+    pub fn has_vendor(&self) -> bool {
+        !matches!(self.vendor.as_str(), "" | "unassigned")
+    }
+
     /// Returns whether nothing is sent to it now.
     #[must_use]
     pub fn is_paused(&self) -> bool {

@@ -113,6 +113,7 @@ pub const DANISH: Texts = Texts {
     pause_now: "Sæt på pause",
     failures_title: "Fejlede leverancer",
     groups_title: "Efter årsag",
+    more_groups: "1 årsag mere; vælg en modtager for at se den|{} årsager mere; vælg en modtager for at se dem",
     list_title: "Leverancer",
     col_cause: "Årsag",
     col_type: "Type",

@@ -113,6 +113,7 @@ pub const ENGLISH: Texts = Texts {
     pause_now: "Pause",
     failures_title: "Failed deliveries",
     groups_title: "By cause",
+    more_groups: "1 more cause; choose a recipient to see it|{} more causes; choose a recipient to see them",
     list_title: "Deliveries",
     col_cause: "Cause",
     col_type: "Type",

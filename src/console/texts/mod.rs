@@ -44,10 +44,10 @@ texts! {
     total_waiting total_retrying total_dead total_oldest recipients_first recipients_all recipients_title filter
     filter_text filter_state state_troubled col_recipient col_vendor col_state col_waiting col_oldest col_dead col_hour
     state_open state_failing state_ordered state_window until probed_next spark_label spark_none queue lanes_blocked
-    waiting_list dead_list resume_now resume_probe pause_now failures_title groups_title list_title col_cause col_type
-    col_count col_first col_last col_id col_event col_attempts col_next col_select select_all since to replay_selected
-    replay_all nothing_selected delivery_title delivery_because delivery_registration delivery_day see_trace discard
-    replay_one first_at last_at next_at replays_count preview_title preview_matched preview_would_send
+    waiting_list dead_list resume_now resume_probe pause_now failures_title groups_title more_groups list_title
+    col_cause col_type col_count col_first col_last col_id col_event col_attempts col_next col_select select_all since
+    to replay_selected replay_all nothing_selected delivery_title delivery_because delivery_registration delivery_day
+    see_trace discard replay_one first_at last_at next_at replays_count preview_title preview_matched preview_would_send
     preview_would_withdraw preview_claimed preview_by_recipient preview_nothing col_would_send col_would_withdraw rate
     rate_hint canary canary_hint start_replay start_replay_one replays_title replay_title col_replay col_progress
     col_started col_by replay_progress replay_sent replay_withdrawn replay_skipped replay_stop replay_go replay_resume

@@ -119,7 +119,8 @@ pub async fn failures(State(console): Shown, visitor: Visitor) -> Page {
     let mut values = values.to_vec();
     values.extend([("cursor", cursor.as_str()), ("limit", PAGE)]);
     let list: Items<Delivery> = console.get(&visitor, &with_query("/deliveries", &values)).await?;
-    let groups: Option<Items<Group>> = console.maybe(&visitor, "/deliveries/groups").await;
+    let groups: Option<Items<Group>> =
+        console.maybe(&visitor, &with_query("/deliveries/groups", &[("recipient", &wanted.recipient)])).await;
     let mut entities: Vec<String> = console.server.rules.borrow().message_types().map(|kind| kind.name.to_string()).collect();
     entities.sort_unstable();
     let groups = groups.map(|groups| groups.items);

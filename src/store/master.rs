@@ -63,9 +63,10 @@ impl MasterKey {
         let file = File::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         let mode = metadata.permissions().mode() & 0o777;
-        // Whose file it is can be told only where the process can look at itself.
-        let is_ours = fs::metadata("/proc/self").map_or(true, |own| own.uid() == metadata.uid());
-        if is_exposed(mode, is_ours) {
+        // Whose process this is can be told only where it can look at itself.
+        let is_roots = fs::metadata("/proc/self").map_or(true, |own| own.uid() == 0);
+        let is_handed_over = metadata.uid() == 0 && !is_roots;
+        if is_exposed(mode, is_handed_over) {
             return Err(KeyError::Exposed { path: path.to_owned(), mode });
         }
         let mut text = String::new();
@@ -150,8 +151,8 @@ impl std::fmt::Debug for MasterKey {
 /// Whether others can get at a file of these permissions. systemd and Kubernetes
 /// hand a secret over in a file of root's that is readable through its group or
 /// an access list, which shows as the group's bit: that much is theirs to decide.
-fn is_exposed(mode: u32, is_ours: bool) -> bool {
-    mode & (if is_ours { 0o077 } else { 0o037 }) != 0
+fn is_exposed(mode: u32, is_handed_over: bool) -> bool {
+    mode & (if is_handed_over { 0o037 } else { 0o077 }) != 0
 }
 
 #[cfg(test)]
@@ -188,10 +189,10 @@ mod tests {
 
     #[test]
     fn a_secret_handed_over_by_root_may_be_read_through_its_group() {
-        for (mode, ours, handed_over) in
+        for (mode, otherwise, handed_over) in
             [(0o600, false, false), (0o440, true, false), (0o640, true, false), (0o460, true, true), (0o444, true, true)]
         {
-            assert_eq!((is_exposed(mode, true), is_exposed(mode, false)), (ours, handed_over), "{mode:o}");
+            assert_eq!((is_exposed(mode, false), is_exposed(mode, true)), (otherwise, handed_over), "{mode:o}");
         }
     }
 

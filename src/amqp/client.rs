@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::declare::declare;
-use super::link::Phase;
+use super::link::{Phase, part, while_alive};
 use super::message::{Outcome, Outgoing};
 use super::publisher::{self, PublishSettings};
 use super::target::Target;
@@ -29,9 +29,9 @@ pub struct Published {
 /// The first trouble met; [`Trouble::Topology`] for a conflict or a refusal.
 pub async fn apply_topology(target: &Target, topology: &Topology) -> Result<(), Trouble> {
     let connection = target.connect("wsb-broker topology").await?;
-    declare(&connection, topology).await?;
+    while_alive(&connection, declare(&connection, topology)).await??;
     // Everything is declared; how the connection ends does not matter.
-    let _ = connection.close(200, "done".into()).await;
+    part(&connection, "done").await;
     Ok(())
 }
 

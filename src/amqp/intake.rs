@@ -10,7 +10,7 @@ use lapin::{Channel, Connection, Consumer, Error, Event};
 use tokio::sync::{mpsc, watch};
 
 use super::delivery::{Acks, Delivery, Intake};
-use super::link::{Phase, renewed, stopped};
+use super::link::{Phase, end_of, renewed, stopped, while_alive};
 use super::trouble::{Trouble, reason_of};
 
 /// What is consumed, and how much of it at once.
@@ -175,9 +175,13 @@ pub(super) async fn serve(
     let ended = hand_over(connection, &mut pumps, &mut resting, senders, phase, renewals).await;
     acks.close();
     // What is not acknowledged goes back to its queue with this.
-    for subscription in &subscriptions {
-        let _ = subscription.channel.close(200, "done".into()).await;
-    }
+    let close = async {
+        for subscription in &subscriptions {
+            let _ = subscription.channel.close(200, "done".into()).await;
+        }
+    };
+    // Without a connection they are closed already, and nobody answers.
+    let _ = while_alive(connection, close).await;
     drop((pumps, resting));
     ended
 }
@@ -199,6 +203,7 @@ async fn hand_over(
     renewals: &mut watch::Receiver<u64>,
 ) -> Ended {
     let mut events = Box::pin(connection.events_listener());
+    let mut gone = Box::pin(end_of(connection));
     loop {
         let wanted = *phase.borrow_and_update();
         match wanted {
@@ -227,6 +232,7 @@ async fn hand_over(
             changed = phase.changed() => if changed.is_err() {
                 return Ended::Closed;
             },
+            () = &mut gone => return Ended::Lost(Trouble::Lost { reason: "connection closed".into() }),
         }
     }
 }

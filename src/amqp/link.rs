@@ -5,6 +5,7 @@
 //! each side:  Starting -> Up <-> Down(why) ;  any -> Stopped
 //! ```
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -255,8 +256,11 @@ async fn apply(target: &Target, topology: &Topology) -> Result<Applied, DeclareE
         Ok(connection) => connection,
         Err(trouble) => return Ok(Applied::OnReconnect(trouble)),
     };
-    let declared = declare(&connection, topology).await;
-    let _ = connection.close(200, "done".into()).await;
+    let declared = match while_alive(&connection, declare(&connection, topology)).await {
+        Ok(declared) => declared,
+        Err(lost) => return Ok(Applied::OnReconnect(lost)),
+    };
+    part(&connection, "done").await;
     match declared {
         Ok(()) => Ok(Applied::Now),
         Err(DeclareError::Interrupted { reason, .. }) => Ok(Applied::OnReconnect(Trouble::Lost { reason })),
@@ -268,7 +272,7 @@ impl Shared {
     async fn connect(&self, name: &str) -> Result<Connection, Trouble> {
         let connection = self.target.connect(name).await?;
         let topology = self.topology.lock().await;
-        declare(&connection, &topology).await?;
+        while_alive(&connection, declare(&connection, &topology)).await??;
         Ok(connection)
     }
 
@@ -318,6 +322,37 @@ pub(super) async fn renewed(renewals: &mut watch::Receiver<u64>) {
     }
 }
 
+/// How often a connection is looked at: lapin does not announce every end of one.
+const LOOK_AFTER: Duration = Duration::from_millis(500);
+/// How long parting in words may take.
+const PARTING: Duration = Duration::from_secs(5);
+
+/// Returns what `work` does on the connection, or that the connection was lost
+/// meanwhile: lapin leaves a request that meets the end of its connection
+/// without an answer for good, and whoever awaited it would never connect again.
+/// Dropped halfway, the work is done anew on the next connection.
+pub(super) async fn while_alive<T>(connection: &Connection, work: impl Future<Output = T>) -> Result<T, Trouble> {
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        () = end_of(connection) => Err(Trouble::Lost { reason: "connection closed".into() }),
+    }
+}
+
+/// Returns when the connection is gone.
+pub(super) async fn end_of(connection: &Connection) {
+    let mut look = tokio::time::interval(LOOK_AFTER);
+    while connection.status().connected() {
+        look.tick().await;
+    }
+}
+
+/// Closes a connection in words, as far as the other side listens.
+pub(super) async fn part(connection: &Connection, why: &'static str) {
+    // Refused or not answered only by a connection that is closed already.
+    let _ = tokio::time::timeout(PARTING, connection.close(200, why.into())).await;
+}
+
 async fn closed(phase: &mut watch::Receiver<Phase>) {
     // An error means that every handle is gone, which is the same.
     let _ = phase.wait_for(|phase| *phase == Phase::Closed).await;
@@ -334,7 +369,8 @@ async fn keep_consuming(shared: Arc<Shared>, settings: IntakeSettings, senders: 
         let epoch = shared.epochs.fetch_add(1, Ordering::Relaxed) + 1;
         let connect = async {
             let connection = shared.connect("wsb-broker consuming").await?;
-            let subscribed = intake::subscribe(&connection, &settings, shared.target.user(), epoch).await?;
+            let subscribing = intake::subscribe(&connection, &settings, shared.target.user(), epoch);
+            let subscribed = while_alive(&connection, subscribing).await??;
             Ok((connection, subscribed))
         };
         // A connection that is dropped half made closes itself.
@@ -355,11 +391,11 @@ async fn keep_consuming(shared: Arc<Shared>, settings: IntakeSettings, senders: 
                 shared.waiting.send_replace(Vec::new());
                 match ended {
                     intake::Ended::Closed => {
-                        let _ = connection.close(200, "done".into()).await;
+                        part(&connection, "done").await;
                         break;
                     }
                     intake::Ended::Renewed => {
-                        let _ = connection.close(200, "new certificates".into()).await;
+                        part(&connection, "new certificates").await;
                         continue;
                     }
                     intake::Ended::Lost(trouble) => trouble,

@@ -11,7 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use lapin::{Connection, Event};
 use tokio::sync::{mpsc, watch};
 
-use super::link::{Phase, renewed};
+use super::link::{Phase, part, renewed};
 use super::message::{Outcome, Outgoing};
 use super::trouble::{Trouble, reason_of};
 use super::turn::{self, Finished, Limits};
@@ -88,11 +88,11 @@ pub(super) async fn serve(
         }
         if !open && turns.is_empty() && backlog.is_empty() {
             // Closed in words; what is not answered by now never will be.
-            let _ = connection.close(200, "done".into()).await;
+            part(&connection, "done").await;
             return Ended::Finished;
         }
         if renewing && turns.is_empty() && backlog.is_empty() {
-            let _ = connection.close(200, "new certificates".into()).await;
+            part(&connection, "new certificates").await;
             on_blocked(None);
             return Ended::Renewed;
         }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use crate::rig::{Amqp, Event, Message, Vendor, event, membership, until};
 use crate::world::{LIMIT, World, cpr, enroll, queue, size};
@@ -160,7 +161,16 @@ pub fn run(world: &mut World, vendor_uri: &str, transfers: usize, disturb: impl 
     disturb(world, &progress);
     publisher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 
-    until(LIMIT, "as much as expected arrives", || vendor.count() >= least);
+    let asked = Instant::now();
+    until(LIMIT * 2, "as much as expected arrives", || {
+        assert!(
+            asked.elapsed() < LIMIT,
+            "{} of {least} messages arrived in {LIMIT:?}\n{}",
+            vendor.count(),
+            standing(world, vendor_uri, &vendor)
+        );
+        vendor.count() >= least
+    });
     let missing = |messages: &[Message]| {
         let mut told: HashMap<&str, HashSet<&str>> = HashMap::new();
         for message in messages {
@@ -179,6 +189,19 @@ pub fn run(world: &mut World, vendor_uri: &str, transfers: usize, disturb: impl 
     let messages = vendor.messages();
     assert!(!world.broker.log().contains("panicked"), "{}", world.broker.log());
     Outcome { repeats: check(&messages, &expected) }
+}
+
+/// Tells where things stand, for when they do not go on.
+fn standing(world: &World, uri: &str, vendor: &Vendor) -> String {
+    let mut came: BTreeMap<String, usize> = BTreeMap::new();
+    for message in vendor.messages() {
+        *came.entry(message.queue).or_default() += 1;
+    }
+    let recipients = TOLD.map(|recipient| world.recipient(recipient).to_string()).join("\n");
+    // The connection of the world may be older than RabbitMQ's latest start.
+    let amqp = Amqp::connect(uri);
+    let depths = TOLD.map(|recipient| format!("{recipient}: {:?}", amqp.depth(&queue(recipient)))).join(", ");
+    format!("came: {came:?}\nready in RabbitMQ: {depths}\nreadyz: {:?}\n{recipients}\nlog:\n{}", world.broker.readyz(), world.broker.log())
 }
 
 /// Publishes; a transfer is waited for, so that what comes after it in this

@@ -10,6 +10,7 @@ use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, Basi
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::amqp::connect;
 use super::wait::spawn;
@@ -224,29 +225,50 @@ async fn consume_forever(line: Arc<Line>, queue: String, options: VendorOptions,
         // Whatever ended it (queue not there yet or deleted, RabbitMQ down),
         // the answer is to try again.
         let _ = consume_once(&line, &queue, &options, &inbox).await;
+        // lapin leaves a request that meets the end of its connection without an
+        // answer: nothing here may wait for one without end.
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
 }
 
-async fn consume_once(line: &Line, queue: &str, options: &VendorOptions, inbox: &Inbox) -> lapin::Result<()> {
+/// How long RabbitMQ may take to answer a vendor.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How often a vendor that gets nothing looks whether it still could.
+const LOOK: Duration = Duration::from_millis(500);
+
+async fn attach(line: &Line, queue: &str, options: &VendorOptions) -> lapin::Result<(Channel, lapin::Consumer)> {
     let channel = line.channel().await?;
     channel.basic_qos(options.prefetch, BasicQosOptions::default()).await?;
-    let mut consumer = channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default()).await?;
-    while let Some(delivery) = consumer.next().await {
-        let delivery = delivery?;
+    let consumer = channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default()).await?;
+    Ok((channel, consumer))
+}
+
+async fn consume_once(line: &Line, queue: &str, options: &VendorOptions, inbox: &Inbox) -> lapin::Result<()> {
+    let Ok(attached) = timeout(ANSWER, attach(line, queue, options)).await else { return Ok(()) };
+    let (channel, mut consumer) = attached?;
+    loop {
+        let delivery = match timeout(LOOK, consumer.next()).await {
+            Ok(Some(delivery)) => delivery?,
+            Ok(None) => return Ok(()),
+            Err(_) if channel.status().connected() => continue,
+            Err(_) => return Ok(()),
+        };
         let acker = delivery.acker.clone();
         let message = Message::from_delivery(queue, delivery);
         let verdict = (options.judge)(&message);
         inbox.lock().push(message);
         inbox.changed.notify_all();
-        match verdict {
-            Verdict::Ack => acker.ack(BasicAckOptions::default()).await?,
-            Verdict::Reject => acker.reject(BasicRejectOptions { requeue: false }).await?,
-            Verdict::Requeue => acker.reject(BasicRejectOptions { requeue: true }).await?,
-            Verdict::Hold => true,
-        };
+        let settled = timeout(ANSWER, async {
+            match verdict {
+                Verdict::Ack => acker.ack(BasicAckOptions::default()).await,
+                Verdict::Reject => acker.reject(BasicRejectOptions { requeue: false }).await,
+                Verdict::Requeue => acker.reject(BasicRejectOptions { requeue: true }).await,
+                Verdict::Hold => Ok(true),
+            }
+        });
+        let Ok(settled) = settled.await else { return Ok(()) };
+        settled?;
     }
-    Ok(())
 }
 
 fn json(value: &AMQPValue) -> serde_json::Value {

@@ -78,6 +78,9 @@ pub enum RunError {
 
 /// How often `routing.toml` and the file of tokens are looked at.
 const FILE_POLL: Duration = Duration::from_secs(1);
+/// How often it is looked whether deletion notices have been fetched; only of
+/// queues with some in them.
+const NOTICES_POLL: Duration = Duration::from_secs(10);
 /// How often opening is tried on a full disk.
 const FULL_DISK_POLL: Duration = Duration::from_secs(5);
 
@@ -150,6 +153,8 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         tokio::spawn(follow_tokens(watch, tokens_reloads, settings.admin.clone(), tokens_tx, writer.clone(), Arc::clone(&metrics)));
     }
     tokio::spawn(follow_routing(routing, reloads, rules_tx, writer.clone(), link.clone(), Arc::clone(&metrics)));
+
+    tokio::spawn(follow_notices(link.clone(), rules_rx.clone(), writer.clone()));
 
     let (stopping_tx, stopping) = watch::channel(false);
     let health = Health { disk, link: link.state(), waiting: link.waiting(), writer_seen, stopping: stopping.clone() };
@@ -315,6 +320,29 @@ async fn follow_link(mut state: watch::Receiver<LinkState>, writer: WriterHandle
         }
         if state.changed().await.is_err() {
             return;
+        }
+    }
+}
+
+/// Looks into the queues in which deletion notices may lie, until the writer ends.
+async fn follow_notices(link: Link, rules: watch::Receiver<Arc<Rules>>, writer: WriterHandle<Store>) {
+    let mut look = tokio::time::interval(NOTICES_POLL);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        look.tick().await;
+        let Ok(to_look_at) = writer.ask(|access| access.engine.notices_to_look_at()).await else { return };
+        for (recipient, confirmed) in to_look_at {
+            let queue = rules.borrow().recipient(recipient).map(|rule| Arc::clone(&rule.queue));
+            // The queue of one that has left routing.toml is nobody's to look into.
+            let Some(queue) = queue else { continue };
+            let Some(depth) = link.depth(&queue).await else { continue };
+            let noted =
+                writer.ask(move |access| access.engine.notices_looked_at(recipient, confirmed, u64::from(depth), access.records)).await;
+            match noted {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => warn!(%error, "what was fetched of the deletion notices could not be noted"),
+                Err(_) => return,
+            }
         }
     }
 }

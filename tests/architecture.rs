@@ -71,7 +71,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
 const LAYERS: [&[&str]; 5] = [
     &["ids", "time"],
     &["audit", "event", "policy", "schedule"],
-    &["causes", "citizen", "holds", "outbox", "replay", "retention", "retry", "routing", "trace"],
+    &["causes", "citizen", "holds", "notices", "outbox", "replay", "retention", "retry", "routing", "trace"],
     &["records", "lanes", "erasure"],
     &["engine", "invariants", "samples"],
 ];

@@ -1,5 +1,6 @@
-//! How much waits in the queues that the broker consumes, asked of RabbitMQ from
-//! time to time: the part of a backlog that the broker itself cannot see.
+//! How much waits in a queue, asked of RabbitMQ: from time to time of the queues
+//! that the broker consumes, which is the part of a backlog that it cannot see
+//! itself, and of others when somebody wants to know.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{FieldTable, ShortString};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 /// An alert looks at minutes; RabbitMQ is asked no more often than it is scraped.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -36,6 +37,28 @@ pub(super) async fn watch(connection: &Connection, queues: &[&str], told: &watch
         }
         told.send_replace(seen);
     }
+}
+
+/// Somebody wants to know how many messages lie ready in a queue.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub queue: String,
+    /// Without an answer where it cannot be seen, or the connection was lost.
+    pub answer: oneshot::Sender<u32>,
+}
+
+/// Answers whoever asks, for as long as the connection lasts. Dropped halfway,
+/// whoever asked last hears nothing.
+pub(super) async fn answer(connection: &Connection, questions: &Mutex<mpsc::Receiver<Question>>) -> Infallible {
+    let mut questions = questions.lock().await;
+    while let Some(question) = questions.recv().await {
+        if let Some(messages) = depth(connection, &question.queue).await {
+            // Nobody waits for it any more: then nobody misses it.
+            let _ = question.answer.send(messages);
+        }
+    }
+    // Nobody can ask any more: the link is about to end.
+    std::future::pending().await
 }
 
 /// On a channel of its own: asking for a queue that is gone closes the channel.

@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lapin::Connection;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::declare::{DeclareError, declare};
 use super::delivery::Acks;
-use super::depth::{self, Waiting};
+use super::depth::{self, Question, Waiting};
 use super::intake::{self, Deliveries, IntakeSettings, Senders};
 use super::message::{Outcome, Outgoing};
 use super::publisher::{self, PublishSettings, refuse};
@@ -114,6 +114,7 @@ pub struct Link {
     shared: Arc<Shared>,
     phase: Arc<watch::Sender<Phase>>,
     tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    questions: mpsc::Sender<Question>,
 }
 
 struct Shared {
@@ -123,6 +124,8 @@ struct Shared {
     state: watch::Sender<LinkState>,
     /// Empty while nobody can tell.
     waiting: watch::Sender<Vec<Waiting>>,
+    /// Answered while there is a connection to ask by.
+    questions: Mutex<mpsc::Receiver<Question>>,
     /// Counts how often certificates and keys have been exchanged.
     renewals: watch::Sender<u64>,
     reconnect: Reconnect,
@@ -145,14 +148,23 @@ impl Link {
         let acks = Acks::default();
         let (waiting, _) = watch::channel(Vec::new());
         let (renewals, _) = watch::channel(0);
-        let shared =
-            Arc::new(Shared { target, topology: Mutex::new(topology), state, waiting, renewals, reconnect, epochs: AtomicU64::new(0) });
+        let (questions, asked) = mpsc::channel(1);
+        let shared = Arc::new(Shared {
+            target,
+            topology: Mutex::new(topology),
+            state,
+            waiting,
+            questions: Mutex::new(asked),
+            renewals,
+            reconnect,
+            epochs: AtomicU64::new(0),
+        });
         let tasks = vec![
             tokio::spawn(keep_consuming(shared.clone(), intake, senders, acks.clone(), phases.clone())),
             tokio::spawn(keep_publishing(shared.clone(), publish, publish_rx, outcome_tx, phases.clone())),
             tokio::spawn(follow_files(shared.clone(), phases)),
         ];
-        let link = Self { shared, phase: Arc::new(phase), tasks: Arc::new(Mutex::new(tasks)) };
+        let link = Self { shared, phase: Arc::new(phase), tasks: Arc::new(Mutex::new(tasks)), questions };
         (link, Endpoints { publish: publish_tx, outcomes, deliveries, acks })
     }
 
@@ -167,6 +179,17 @@ impl Link {
     #[must_use]
     pub fn waiting(&self) -> watch::Receiver<Vec<Waiting>> {
         self.shared.waiting.subscribe()
+    }
+
+    /// Returns how many messages lie ready in a queue, those that a consumer holds
+    /// not counted; `None` where that cannot be seen now.
+    pub async fn depth(&self, queue: &str) -> Option<u32> {
+        let (answer, answered) = oneshot::channel();
+        let asked = async {
+            self.questions.send(Question { queue: queue.to_owned(), answer }).await.ok()?;
+            answered.await.ok()
+        };
+        tokio::time::timeout(ANSWER, asked).await.ok().flatten()
     }
 
     /// Waits until both sides are up for the first time.
@@ -285,6 +308,8 @@ impl Shared {
     }
 }
 
+/// How long to wait for the depth of a queue.
+const ANSWER: Duration = Duration::from_secs(10);
 /// How often certificates and keys are looked at.
 const FILE_LOOK: Duration = Duration::from_secs(1);
 
@@ -383,10 +408,11 @@ async fn keep_consuming(shared: Arc<Shared>, settings: IntakeSettings, senders: 
                 pace.up();
                 shared.set_consuming(Side::Up);
                 let queues = settings.queues();
-                // The second arm never comes; dropped halfway it loses nothing.
+                // The others never come; dropped halfway they lose nothing.
                 let ended = tokio::select! {
                     ended = intake::serve(&connection, subscribed, &settings, &mut senders, &acks, &mut phase, &mut renewals) => ended,
                     never = depth::watch(&connection, &queues, &shared.waiting) => match never {},
+                    never = depth::answer(&connection, &shared.questions) => match never {},
                 };
                 shared.waiting.send_replace(Vec::new());
                 match ended {

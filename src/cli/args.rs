@@ -503,6 +503,12 @@ pub enum RetentionCommand {
         #[arg(long, value_enum, default_value_t = DueFormat::Table)]
         format: DueFormat,
     },
+    /// Lists the recipients that have deletion notices lying unfetched in their queue.
+    Notices {
+        /// How the list is written.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
 }
 
 /// How what is due is written.

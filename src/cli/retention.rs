@@ -3,18 +3,51 @@
 use serde_json::Value;
 
 use super::admin::Admin;
-use super::args::{Common, DueFormat, RetentionArguments, RetentionCommand};
+use super::args::{Common, DueFormat, Format, RetentionArguments, RetentionCommand};
 use super::exit::{Exit, Failure};
 use super::open::{Opened, open};
 use super::run::load_rules;
 use super::terminal::{cell, table};
 use crate::app::now;
+use crate::core::notices::Notices;
+use crate::core::records::Records;
 use crate::core::time::Day;
 use crate::ops::{self, Calendar};
 use crate::store::Create;
 
 pub fn retention(common: &Common, arguments: &RetentionArguments) -> Result<Exit, Failure> {
-    let RetentionCommand::Due { as_of, format } = &arguments.command;
+    match &arguments.command {
+        RetentionCommand::Due { as_of, format } => due(common, as_of.as_deref(), *format),
+        RetentionCommand::Notices { format } => notices(common, *format),
+    }
+}
+
+/// Lists whose notices lie unfetched.
+fn notices(common: &Common, format: Format) -> Result<Exit, Failure> {
+    let answer = match open(common, Create::Never)? {
+        Opened::Here(mut store) => {
+            let mut notices = Notices::default();
+            for (recipient, day, lying) in store.notices().map_err(|error| Failure::new(Exit::Refused, error))? {
+                notices.recover(recipient, day, lying);
+            }
+            ops::unfetched_json(&notices.unfetched(Day::in_copenhagen(now())))
+        }
+        Opened::There(admin) => admin.get("/retention/notices")?,
+    };
+    match format {
+        Format::Json => println!("{}", answer["items"]),
+        Format::Table => {
+            let mut rows = vec![["recipient", "since", "notices", "of former days", "reminded after days"].map(str::to_owned).to_vec()];
+            rows.extend(answer["items"].as_array().into_iter().flatten().map(|item| {
+                ["recipient", "since", "notices", "of_former_days", "reminded_after_days"].map(|name| cell(&item[name])).to_vec()
+            }));
+            print!("{}", table(&rows));
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn due(common: &Common, as_of: Option<&str>, format: DueFormat) -> Result<Exit, Failure> {
     let as_of = match as_of {
         None => Day::in_copenhagen(now()),
         Some(text) => Day::parse(text).map_err(|malformed| Failure::words(Exit::Usage, format!("--as-of: {malformed}")))?,

@@ -463,6 +463,21 @@ impl Citizen {
         self.contact_groups.standing().filter(|(_, claim)| claim.value == 1).map(|(_, claim)| claim.period.start()).min()
     }
 
+    /// Returns the first day from which on no registration is a reason to know the
+    /// citizen: the day after the last membership, jobcentre, residence, contact
+    /// group or plan has ended, or that of the death, which ends the purpose of
+    /// whatever is still open. `None` while one goes on without an end.
+    #[must_use]
+    pub fn unneeded_from(&self) -> Option<Day> {
+        fn end<T: Clone + PartialEq>(history: &History<T>) -> Option<Day> {
+            // From before everything, where nothing holds.
+            history.standing().try_fold(Day::epoch(), |last, (_, claim)| Some(last.max(claim.period.end()?.next())))
+        }
+        let ends = [end(&self.memberships), end(&self.jobcentres), end(&self.residences), end(&self.contact_groups), end(&self.plans)];
+        let all_over = ends.into_iter().try_fold(Day::epoch(), |last, end| Some(last.max(end?)));
+        all_over.into_iter().chain(self.died()).min()
+    }
+
     /// Returns the day of death, if the citizen is dead; the earliest one known.
     #[must_use]
     pub fn died(&self) -> Option<Day> {

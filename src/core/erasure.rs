@@ -3,7 +3,7 @@
 //!
 //! Decides and names; what is named is removed by whoever stores it.
 
-use super::citizen::{Citizen, History};
+use super::citizen::Citizen;
 use super::ids::{CitizenId, DeliveryKey};
 use super::outbox::{Delivery, State};
 use super::records::Change;
@@ -58,9 +58,22 @@ pub enum Keeps {
     Records,
     /// Deliveries that are unfinished, the notices of the deletion among them.
     Deliveries,
+    /// Messages in quarantine, which wait for an operator and may not be lost.
+    Quarantine,
     /// A membership, jobcentre, residence, contact group or plan that holds or is
     /// yet to begin: whoever is entitled would not be found any more.
     Registrations,
+}
+
+/// What is known about a citizen besides the registrations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KnownBesides {
+    /// Whether DFDG has a record of the citizen's, as far as is known.
+    pub has_records: bool,
+    /// Whether a delivery is unfinished.
+    pub has_unfinished: bool,
+    /// Whether a message in quarantine seems to be about the citizen.
+    pub has_quarantined: bool,
 }
 
 /// Names everything to remove.
@@ -100,28 +113,21 @@ impl Plan {
 }
 
 /// Returns what keeps a citizen from being forgotten on `today`; nothing once
-/// there is no purpose left. Of the dead only records and notices are kept.
+/// there is no purpose left. The dead are not kept by their registrations.
 #[must_use]
-pub fn kept_by(citizen: &Citizen, has_records: bool, has_unfinished: bool, today: Day) -> Option<Keeps> {
+pub fn kept_by(citizen: &Citizen, known: &KnownBesides, today: Day) -> Option<Keeps> {
+    let KnownBesides { has_records, has_unfinished, has_quarantined } = *known;
     if has_records {
         return Some(Keeps::Records);
     }
     if has_unfinished {
         return Some(Keeps::Deliveries);
     }
-    if citizen.died().is_some_and(|died| died <= today) {
-        return None;
+    if has_quarantined {
+        return Some(Keeps::Quarantine);
     }
-    let holds = still_holds(&citizen.memberships, today)
-        || still_holds(&citizen.jobcentres, today)
-        || still_holds(&citizen.residences, today)
-        || still_holds(&citizen.contact_groups, today)
-        || still_holds(&citizen.plans, today);
-    holds.then_some(Keeps::Registrations)
-}
-
-fn still_holds<T: Clone + PartialEq>(history: &History<T>, today: Day) -> bool {
-    history.standing().any(|(_, claim)| claim.period.end().is_none_or(|end| end >= today))
+    let is_over = citizen.unneeded_from().is_some_and(|from| from <= today);
+    if is_over { None } else { Some(Keeps::Registrations) }
 }
 
 #[cfg(test)]
@@ -144,9 +150,13 @@ mod tests {
     fn a_citizen_is_kept_for_a_purpose_only() {
         let check = |events: &[Event], on: &str, expected: Option<Keeps>| {
             let citizen = citizen(events);
-            assert_eq!(kept_by(&citizen, false, false, day(on)), expected, "on {on}");
-            assert_eq!(kept_by(&citizen, true, true, day(on)), Some(Keeps::Records));
-            assert_eq!(kept_by(&citizen, false, true, day(on)), Some(Keeps::Deliveries));
+            let nothing = KnownBesides::default();
+            let quarantined = KnownBesides { has_quarantined: true, ..nothing };
+            let unfinished = KnownBesides { has_unfinished: true, ..quarantined };
+            assert_eq!(kept_by(&citizen, &nothing, day(on)), expected, "on {on}");
+            assert_eq!(kept_by(&citizen, &quarantined, day(on)), Some(Keeps::Quarantine));
+            assert_eq!(kept_by(&citizen, &unfinished, day(on)), Some(Keeps::Deliveries));
+            assert_eq!(kept_by(&citizen, &KnownBesides { has_records: true, ..unfinished }, day(on)), Some(Keeps::Records));
         };
         let fund = || Content::Membership { fund: Some(Akassekode::parse("067").expect("a fund")) };
         let lives = Content::Residence { kommune: Some(Kommunekode::parse("860").expect("a kommune")) };

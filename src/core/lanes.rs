@@ -390,6 +390,12 @@ impl Queue {
         }
     }
 
+    /// Returns how many deliveries are under way.
+    #[must_use]
+    pub fn under_way(&self) -> u32 {
+        self.in_flight
+    }
+
     /// Notes that a delivery under way has been withdrawn. It keeps its place in
     /// the lane until its outcome is known.
     pub fn withdraw_in_flight(&mut self, seq: EventSeq) {

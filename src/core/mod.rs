@@ -16,6 +16,7 @@ pub mod holds;
 pub mod ids;
 pub mod invariants;
 pub mod lanes;
+pub mod notices;
 pub mod outbox;
 pub mod policy;
 pub mod records;

@@ -12,6 +12,7 @@ use super::citizen::{Citizen, RecordKind};
 use super::event::Event;
 use super::holds::{Held, Hold};
 use super::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
+use super::notices::Lying;
 use super::outbox::{Attempt, Because, Delivery, End, State};
 use super::policy::Domain;
 use super::replay::{Replay, ReplayId};
@@ -103,6 +104,22 @@ pub enum Change {
     /// [`Clocks::next`] of every citizen was computed by the schedule with this
     /// fingerprint.
     SetIndexed(u64),
+    /// So many notices were delivered to the recipient on the day, and lie there.
+    PutNotices {
+        /// To whom.
+        recipient: Recipient,
+        /// On which day.
+        day: Day,
+        /// How many, and whether somebody has been reminded.
+        lying: Lying,
+    },
+    /// The recipient has fetched all notices of the day.
+    DropNotices {
+        /// Who.
+        recipient: Recipient,
+        /// Of which day.
+        day: Day,
+    },
     /// An event was taken in.
     Admit(Arc<Admission>),
     /// A delivery has a row of its own, and this is its content. Deliveries that
@@ -329,6 +346,26 @@ pub trait Records {
     /// # Errors
     /// When the store cannot be read.
     fn indexed_by(&mut self) -> Result<Option<u64>, Self::Error>;
+
+    /// Returns the notices that lie unfetched, by recipient and day of delivery.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn notices(&mut self) -> Result<Vec<(Recipient, Day, Lying)>, Self::Error>;
+
+    /// Returns whether messages in quarantine seem to be about the citizen, with
+    /// what is staged.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn is_in_quarantine(&mut self, citizen: CitizenId) -> Result<bool, Self::Error>;
+
+    /// Returns whether an erasure could be noted now where backups are compared
+    /// with it. While it cannot, nobody is to be erased.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn can_erase(&mut self) -> Result<bool, Self::Error>;
 
     /// Returns the number of the next message put into quarantine.
     fn next_quarantine_id(&mut self) -> u64;

@@ -174,6 +174,7 @@ fn calls(server: &Shared) -> (Router<Shared>, Vec<Call>) {
         .get("/backup", Needs::Operator, backup::show)
         .post("/backup", Needs::Operator, backup::start)
         .get("/retention/due", Needs::Viewer, retention::due)
+        .get("/retention/notices", Needs::Viewer, retention::notices)
         .post("/explain", Needs::Viewer, admin::explain)
         .post("/import", Needs::Operator, admin::import)
         .finish()

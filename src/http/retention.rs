@@ -79,6 +79,13 @@ pub async fn due(State(server): State<Shared>, Query(asked): Query<Asked>) -> Re
     Ok(([(header::CONTENT_TYPE, "application/json")], Body::from_stream(pages)).into_response())
 }
 
+/// `GET /api/v1/retention/notices`: who has deletion notices lying unfetched, as
+/// far as is known.
+pub async fn notices(State(server): State<Shared>) -> Result<Json<Value>, Problem> {
+    let unfetched = server.writer.ask(|access| access.engine.unfetched_notices(access.now)).await?;
+    Ok(Json(ops::unfetched_json(&unfetched)))
+}
+
 /// What of the array is still to be written.
 enum Next {
     First(Shared, Day, DuePage),

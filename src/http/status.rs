@@ -95,13 +95,14 @@ pub async fn openapi() -> impl IntoResponse {
 /// `GET /metrics`
 pub async fn metrics(State(server): State<Shared>) -> Result<Response, Problem> {
     let asked = server.writer.ask(|access| {
-        (access.engine.view(access.now), access.records.size_on_disk(), access.engine.orders_overdue(access.records, access.now))
+        let overdue = access.engine.orders_overdue(access.records, access.now);
+        (access.engine.view(access.now), access.records.size_on_disk(), overdue, access.engine.unfetched_notices(access.now))
     });
-    let (queues, store_bytes, overdue) = match tokio::time::timeout(Duration::from_secs(5), asked).await {
+    let (queues, store_bytes, overdue, unfetched) = match tokio::time::timeout(Duration::from_secs(5), asked).await {
         Ok(answer) => {
-            let (queues, store_bytes, overdue) = answer?;
+            let (queues, store_bytes, overdue, unfetched) = answer?;
             let failed = |error| store_failed(&error);
-            (queues, store_bytes.map_err(failed)?, overdue.map_err(failed)?)
+            (queues, store_bytes.map_err(failed)?, overdue.map_err(failed)?, unfetched)
         }
         Err(_) => return Err(Problem::new(503, "the writer does not answer")),
     };
@@ -111,8 +112,17 @@ pub async fn metrics(State(server): State<Shared>) -> Result<Response, Problem> 
     let ready = server.health.missing(now).is_empty();
     let waiting: Vec<(String, u32)> =
         server.health.waiting.borrow().iter().map(|waiting| (waiting.queue.clone(), waiting.messages)).collect();
-    let gauges =
-        Gauges { queues: &queues, recipients: &recipients, connected, ready, waiting: &waiting, store_bytes, orders_overdue: overdue, now };
+    let gauges = Gauges {
+        queues: &queues,
+        recipients: &recipients,
+        connected,
+        ready,
+        waiting: &waiting,
+        store_bytes,
+        orders_overdue: overdue,
+        unfetched: &unfetched,
+        now,
+    };
     let text = server.metrics.render(&gauges).map_err(|error| {
         tracing::error!(%error, "metrics");
         Problem::new(500, "the metrics could not be written")

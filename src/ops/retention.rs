@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::core::ids::CitizenId;
+use crate::core::notices::Unfetched;
 use crate::core::records::Records;
 use crate::core::retention::{Blocker, Standing, View};
 use crate::core::schedule::Schedule;
@@ -80,6 +81,21 @@ pub fn due_json(due: &Due) -> Value {
         "state": due.state,
         "blocked_by": due.blocked_by,
     })
+}
+
+/// Describes whose notices lie unfetched.
+#[must_use]
+pub fn unfetched_json(unfetched: &[Unfetched]) -> Value {
+    let item = |of: &Unfetched| {
+        json!({
+            "recipient": of.recipient.to_string(),
+            "since": of.since.to_string(),
+            "notices": of.notices,
+            "of_former_days": of.of_former_days,
+            "reminded_after_days": (of.reminded > 0).then_some(of.reminded),
+        })
+    };
+    json!({ "items": unfetched.iter().map(item).collect::<Vec<_>>() })
 }
 
 /// How many records of an area fell or fall due in a month, by state.

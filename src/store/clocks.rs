@@ -125,6 +125,7 @@ impl Vault {
                         records: codec::decode_clocks(bytes.rest())?,
                         tombstones: rest.tombstones,
                         handovers: rest.handovers,
+                        emptied: rest.emptied,
                         next: if next == NEVER { None } else { Day::from_number(next) },
                     });
                 }
@@ -190,7 +191,11 @@ pub(super) fn put(vault: &Vault, sealer: &mut Sealer, batch: &mut Batch, slot: u
         let same = before.as_ref().is_some_and(|before| {
             pages(&staged.before) > page
                 && of_page(before, page) == records
-                && (page > 0 || (was == is && before.tombstones == now.tombstones && before.handovers == now.handovers))
+                && (page > 0
+                    || (was == is
+                        && before.tombstones == now.tombstones
+                        && before.handovers == now.handovers
+                        && before.emptied == now.emptied))
         });
         if same {
             continue;
@@ -203,7 +208,8 @@ pub(super) fn put(vault: &Vault, sealer: &mut Sealer, batch: &mut Batch, slot: u
         let sealed = sealer.seal(&seal_key, key.as_ref(), &mut value, |out| {
             if page == 0 {
                 let mut rest = Vec::new();
-                codec::encode_rest(&Rest { tombstones: now.tombstones.clone(), handovers: now.handovers.clone() }, &mut rest);
+                let kept = Rest { tombstones: now.tombstones.clone(), handovers: now.handovers.clone(), emptied: now.emptied };
+                codec::encode_rest(&kept, &mut rest);
                 out.bytes(&rest);
             }
             codec::encode_clocks(records, out);

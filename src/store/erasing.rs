@@ -21,8 +21,9 @@ use super::vault::Vault;
 
 /// Rows hashed anew in one go: some ten milliseconds.
 pub(super) const HASHED_AT_ONCE: usize = 256;
-/// How many goes an erasure itself makes; a store with more numbers than that is
-/// gone through while it is tended.
+/// How many goes an erasure itself makes, in a store that is gone through in as
+/// many; one with more numbers is gone through while it is tended, so that
+/// many erasures in a row cost the writer little.
 const GOES: usize = 4;
 
 impl Store {
@@ -91,7 +92,8 @@ impl Store {
         let turnover = self.vault.keyring.numbering.turnover();
         self.turn(Turnover { is_wanted: true, ..turnover });
         self.commit(Durability::Lazy)?;
-        for _ in 0..GOES {
+        let goes = if self.given.next_slot as usize <= GOES * HASHED_AT_ONCE { GOES + 1 } else { 1 };
+        for _ in 0..goes {
             if self.hash_anew(HASHED_AT_ONCE)? == Pruned::Done {
                 break;
             }

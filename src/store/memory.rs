@@ -14,6 +14,7 @@ use crate::core::citizen::{Citizen, RecordKind};
 use crate::core::event::Content;
 use crate::core::holds::{Held, Hold};
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
+use crate::core::notices::Lying;
 use crate::core::outbox::{Because, Delivery, End, State};
 use crate::core::records::{Admission, Change, Ended, Fate, Pruned, Quarantined, Records, RowCounts};
 use crate::core::replay::{Replay, ReplayId};
@@ -89,6 +90,7 @@ struct Contents {
     audit: AuditLog,
     clocks: BTreeMap<CitizenId, Arc<Clocks>>,
     indexed_by: Option<u64>,
+    notices: BTreeMap<(Recipient, Day), Lying>,
 }
 
 impl MemoryStore {
@@ -162,6 +164,12 @@ impl MemoryStore {
             event.ends_record() && event.external_id == *record && self.working.remaining(admission.citizen) == remaining
         };
         self.working.journal.values().filter(is_one).cloned().collect()
+    }
+
+    /// Returns every id under which things about the citizen were or may be stored.
+    #[must_use]
+    pub fn ids_of(&self, citizen: CitizenId) -> Vec<CitizenId> {
+        self.working.ids_of(citizen)
     }
 
     /// Returns every committed row, for checks of the whole store.
@@ -285,6 +293,12 @@ impl Contents {
                 self.clocks.remove(&citizen);
             }
             Change::SetIndexed(fingerprint) => self.indexed_by = Some(fingerprint),
+            Change::PutNotices { recipient, day, lying } => {
+                self.notices.insert((recipient, day), lying);
+            }
+            Change::DropNotices { recipient, day } => {
+                self.notices.remove(&(recipient, day));
+            }
             Change::Admit(admission) => {
                 let Admission { seq, event, deliveries, .. } = &*admission;
                 self.last_seq = self.last_seq.max(seq.0);
@@ -566,6 +580,20 @@ impl Records for MemoryStore {
 
     fn indexed_by(&mut self) -> Result<Option<u64>, Infallible> {
         Ok(self.committed.indexed_by)
+    }
+
+    fn notices(&mut self) -> Result<Vec<(Recipient, Day, Lying)>, Infallible> {
+        Ok(self.committed.notices.iter().map(|((recipient, day), lying)| (*recipient, *day, *lying)).collect())
+    }
+
+    fn is_in_quarantine(&mut self, citizen: CitizenId) -> Result<bool, Infallible> {
+        let ids = self.working.ids_of(citizen);
+        let is_theirs = |number: &Personnummer| self.working.numbers.get(number).is_some_and(|of| ids.contains(of));
+        Ok(self.working.quarantine.values().any(|message| message.personnummer.as_ref().is_some_and(is_theirs)))
+    }
+
+    fn can_erase(&mut self) -> Result<bool, Infallible> {
+        Ok(true)
     }
 
     fn next_quarantine_id(&mut self) -> u64 {

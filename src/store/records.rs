@@ -7,13 +7,14 @@ use crate::core::citizen::{Citizen, RecordKind};
 use crate::core::event::{Content, Event};
 use crate::core::holds::{Held, Hold};
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient};
+use crate::core::notices::Lying;
 use crate::core::outbox::{Delivery, End};
 use crate::core::records::{Admission, Change, Fate, Pruned, Quarantined, Records, RowCounts};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::Clocks;
 use crate::core::time::{Day, Moment};
 
-use super::codec::{self, Ended, FinishRecord, Input, LedgerChange, Output};
+use super::codec::{self, Ended, FinishRecord, Input, LedgerChange, Output, Undecodable};
 use super::disk::{Condemned, Store, index_key, indexed_seq, ledger_key, ledger_prefix};
 use super::error::StoreError;
 use super::group::{StagedRow, label_of};
@@ -187,6 +188,37 @@ impl Records for Store {
         Ok(row.map(|row| Input::versioned(&row, "the fingerprint of a schedule")?.u64()).transpose()?)
     }
 
+    fn notices(&mut self) -> Result<Vec<(Recipient, Day, Lying)>, StoreError> {
+        let row = |row: sled::Result<(sled::IVec, sled::IVec)>| {
+            let (key, value) = row?;
+            let (recipient, day) = rows::noticed(&key).ok_or(Undecodable { what: "the key of unfetched notices" })?;
+            Ok((recipient, day, vault::lying(&value)?))
+        };
+        self.vault.tree.scan_prefix(b"Y").map(row).collect()
+    }
+
+    fn is_in_quarantine(&mut self, citizen: CitizenId) -> Result<bool, StoreError> {
+        let slot = self.vault.remaining(citizen).0;
+        let numbers = self.held(slot)?.map(|held| held.numbers.clone()).unwrap_or_default();
+        let digest_of = |message: &Quarantined| message.personnummer.map(|number| self.vault.keyring.number(&number));
+        if self.group.quarantine.values().flatten().filter_map(digest_of).any(|digest| numbers.contains(&digest)) {
+            return Ok(true);
+        }
+        for digest in &numbers {
+            let found = self.reader().quarantined_under(digest)?;
+            // One that the group lets go does not count.
+            if found.iter().any(|id| self.group.quarantine.get(id).is_none_or(Option::is_some)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn can_erase(&mut self) -> Result<bool, StoreError> {
+        // Whatever keeps the list from being written is no trouble of the store's.
+        Ok(self.prepare_erasure().is_ok())
+    }
+
     fn next_quarantine_id(&mut self) -> u64 {
         self.given.next_quarantine
     }
@@ -219,6 +251,17 @@ impl Records for Store {
                 let mut value = vec![1];
                 value.u64(fingerprint);
                 self.group.put(rows::SCHEDULE, value);
+                Ok(())
+            }
+            Change::PutNotices { recipient, day, lying } => {
+                let mut value = vec![1];
+                value.u64(lying.notices);
+                value.u32(lying.reminded);
+                self.group.put(rows::notices(recipient, day), value);
+                Ok(())
+            }
+            Change::DropNotices { recipient, day } => {
+                self.group.remove(rows::notices(recipient, day));
                 Ok(())
             }
             Change::Admit(admission) => self.admit(admission),

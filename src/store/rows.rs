@@ -19,6 +19,7 @@
 //! | `p` id of the replay (8) chunk (4) | a part of what it selected |
 //! | `T` citizen (4) page (2) | what is kept of the citizen's records, for the deletion rules |
 //! | `U` day (4) citizen (4) | that there may be something to do about them on that day |
+//! | `Y` recipient (2) day (4) | how many notices delivered on that day lie unfetched |
 //! | `O` day (4) | how many deletion orders first given on that day are not answered |
 //! | `ts` seq (8) recipient (2) moment (8) kind (1) | what happened to a delivery |
 //! | `ti` fingerprint (8) | the delivery of that id, which took over from another |
@@ -172,6 +173,16 @@ pub(super) fn look(day: Day, slot: u32) -> Row<9> {
 
 pub(super) fn orders(day: Day) -> Row<5> {
     join(b'O', &[&day_bytes(day)])
+}
+
+pub(super) fn notices(recipient: Recipient, day: Day) -> Row<7> {
+    join(b'Y', &[&recipient.to_number().to_be_bytes(), &day_bytes(day)])
+}
+
+/// Reads the key of a row `Y`.
+pub(super) fn noticed(key: &[u8]) -> Option<(Recipient, Day)> {
+    let recipient = Recipient::from_number(u16::from_be_bytes(*key.get(1..)?.first_chunk()?))?;
+    Some((recipient, day_of(key.get(3..)?)?))
 }
 
 /// A day in order: the sign bit turned, so that days before 1970 come first.

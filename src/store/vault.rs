@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::core::citizen::Citizen;
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, ExternalId, Personnummer};
+use crate::core::notices::Lying;
 use crate::core::outbox::Delivery;
 use crate::core::records::{Admission, Quarantined};
 use crate::core::replay::{Replay, ReplayId};
@@ -364,6 +365,14 @@ pub(super) fn label(row: &[u8]) -> Result<(Label, &[u8]), Undecodable> {
         _ => return input.fail(),
     };
     Ok((Label { state, slot: input.u32()? }, input.rest()))
+}
+
+/// Reads how many notices lie unfetched.
+pub(super) fn lying(row: &[u8]) -> Result<Lying, Undecodable> {
+    let mut input = Input::versioned(row, "unfetched notices")?;
+    let lying = Lying { notices: input.u64()?, reminded: input.u32()? };
+    input.end()?;
+    Ok(lying)
 }
 
 /// Names a row without saying anything about what is in it.

@@ -221,6 +221,11 @@ impl Store {
                 demand(key.get(1..).and_then(rows::day_of).is_some(), "is of no day")?;
                 Ok(Input::versioned(value, "a count of deletion orders")?.u64().map(drop)?)
             }
+            Some(b'Y') => {
+                demand(rows::noticed(key).is_some(), "is of no recipient, or of no day")?;
+                let lying = super::vault::lying(value)?;
+                demand(lying.notices > 0, "says that nothing lies there")
+            }
             Some(b'Q') => {
                 let id = rows::first_u64(key).ok_or(Undecodable { what: "the key of a message in quarantine" })?;
                 let found = vault.unseal_quarantined(id, key, value)?;

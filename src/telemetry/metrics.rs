@@ -14,6 +14,7 @@ use tracing::{debug, info, warn};
 use crate::core::engine::{Consumption, Fact, QueueView, Stage};
 use crate::core::erasure::Cause;
 use crate::core::ids::Recipient;
+use crate::core::notices::Unfetched;
 use crate::core::outbox::Failure;
 use crate::core::retention::DeletionTold;
 use crate::core::retry::{self, Outcome};
@@ -42,6 +43,8 @@ pub struct Gauges<'a> {
     pub store_bytes: u64,
     /// Deletion orders that nobody has answered in time.
     pub orders_overdue: u64,
+    /// Whoever has not fetched deletion notices.
+    pub unfetched: &'a [Unfetched],
     /// Now.
     pub now: Moment,
 }
@@ -65,6 +68,7 @@ pub struct Metrics {
     commit_seconds: Histogram,
     commit_batch: Histogram,
     notices: IntCounterVec,
+    unfetched: IntGaugeVec,
     orders: IntCounterVec,
     orders_overdue: IntGauge,
     erased: HashMap<&'static str, IntCounter>,
@@ -172,6 +176,7 @@ impl Metrics {
                 vec![1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0],
             )?,
             notices: counters("gdpr_notices_total", "Deletion notices delivered, by data area.", &["area"])?,
+            unfetched: gauges("gdpr_notices_unfetched", "Deletion notices of former days that lie in the recipient's queue, at the most.")?,
             orders: counters("gdpr_orders_total", "Deletion orders published, by data area.", &["area"])?,
             orders_overdue: one("gdpr_orders_overdue", "Deletion orders that nobody has answered in time.")?,
             erased: closed(&erased, &["order", "last_record"]),
@@ -221,6 +226,10 @@ impl Metrics {
                 self.ended(cache, entity, *recipient, "delivered");
             }
             Fact::NoticeDelivered(area) => self.notices.with_label_values(&[&**area]).inc(),
+            Fact::NoticesUnfetched(reminder) => {
+                let (recipient, delivered, notices, days) = (reminder.recipient, reminder.day, reminder.notices, reminder.after);
+                warn!(%recipient, %delivered, notices, days, "deletion notices lie unfetched: the recipient has not been reached");
+            }
             Fact::Withdrawn(entity, recipient, why) => {
                 debug!(%entity, %recipient, reason = why.name(), "delivery withdrawn");
                 self.ended(cache, entity, *recipient, "withdrawn");
@@ -235,8 +244,17 @@ impl Metrics {
             Fact::Paused(recipient, pause) => debug!(%recipient, failures = pause.failures, "queue still paused"),
             Fact::Erased(cause) => {
                 // Nothing of whom: a log outlives the citizen.
-                info!(cause = erasure_cause(*cause), "citizen erased");
+                match cause {
+                    Cause::Order => info!(cause = erasure_cause(*cause), "citizen erased"),
+                    // Many in a night, and expected.
+                    Cause::LastRecord => debug!(cause = erasure_cause(*cause), "citizen erased"),
+                }
                 count(&self.erased, erasure_cause(*cause));
+            }
+            Fact::CannotErase => {
+                warn!(
+                    "citizens whose last record is gone wait to be forgotten: the list of erased citizens cannot be written (--erased-list)"
+                );
             }
             Fact::Resumed(recipient) => info!(%recipient, "queue works again"),
             Fact::RestBegan(recipient, Some(until)) => info!(%recipient, %until, "queue is left alone"),
@@ -322,6 +340,7 @@ impl Metrics {
         // A recipient that has left routing.toml keeps its series while
         // something of its waits.
         let mut shown: BTreeSet<Recipient> = gauges.recipients.iter().copied().collect();
+        shown.extend(gauges.unfetched.iter().map(|of| of.recipient));
         shown.extend(gauges.queues.iter().filter(|view| view.oldest.is_some() || view.counts.dead > 0).map(|view| view.recipient));
         for recipient in &shown {
             let label = recipient.to_string();
@@ -339,11 +358,13 @@ impl Metrics {
             let rests = view.is_some_and(|view| view.resting.is_some());
             self.paused.with_label_values(&label).set(i64::from(rests || view.is_some_and(|view| view.pause.is_some())));
             self.resting.with_label_values(&label).set(i64::from(rests));
+            let unfetched = gauges.unfetched.iter().find(|of| of.recipient == *recipient);
+            self.unfetched.with_label_values(&label).set(unfetched.map_or(0, |of| number(of.of_former_days)));
         }
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         for gone in cache.shown.difference(&shown) {
             let label = gone.to_string();
-            for vec in [&self.pending, &self.retrying, &self.dead, &self.blocked, &self.paused, &self.resting] {
+            for vec in [&self.pending, &self.retrying, &self.dead, &self.blocked, &self.paused, &self.resting, &self.unfetched] {
                 // A series that is gone already is what is wanted.
                 let _ = vec.remove_label_values(&[label.as_str()]);
             }

@@ -352,6 +352,12 @@ fn gdpr() -> Dashboard {
                         &[("sum by (cause) (increase(wsb_citizens_erased_total[$__rate_interval]))", "{{cause}}")],
                         "On order, or with their last record; nothing about them can be read any more.",
                     ),
+                    lines(
+                        "Notices that lie unfetched",
+                        "short",
+                        &[("wsb_gdpr_notices_unfetched", "{{recipient}}")],
+                        "Of former days, at the most: the recipient has not been reached yet.",
+                    ),
                 ],
             },
             Row {

@@ -19,14 +19,6 @@ use serde_json::{Value, json};
 /// Metrics that are on no dashboard, each with the reason.
 const DELIBERATELY_ABSENT: [(&str, &str); 0] = [];
 
-/// Asked for by an alert that is ready, and not in the code yet: see the note in
-/// `deploy/prometheus/alerts.yml`.
-const AWAITED: [&str; 1] = ["wsb_gdpr_notices_unfetched"];
-
-fn is_awaited(query: &str) -> bool {
-    metrics_in(query).iter().any(|metric| AWAITED.contains(&metric.as_str()))
-}
-
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -250,8 +242,7 @@ fn every_query_finds_data_and_every_alert_its_section() {
         assert_eq!(text(&alert["annotations"], "runbook"), format!("docs/runbook.md#{}", name.to_lowercase()), "{name}");
         assert!(sections.contains(&name.to_lowercase()), "docs/runbook.md has no section {name}");
         for metric in metrics_in(&text(alert, "query")) {
-            assert!(!(code.contains(&metric) && is_awaited(&metric)), "{metric} is there: it is not awaited any more");
-            assert!(code.contains(&metric) || is_awaited(&metric), "{name} asks for {metric}, and the code has no such metric");
+            assert!(code.contains(&metric), "{name} asks for {metric}, and the code has no such metric");
         }
     }
 }

@@ -51,6 +51,8 @@ impl Coverage {
             Fact::Paused(..) => "paused longer".to_owned(),
             Fact::Resumed(_) => "resumed".to_owned(),
             Fact::Erased(cause) => format!("erased {cause:?}"),
+            Fact::NoticesUnfetched(reminder) => format!("reminded after {}", reminder.after),
+            Fact::CannotErase => "cannot erase".to_owned(),
             Fact::RestBegan(..) => "rest began".to_owned(),
             Fact::RestEnded(_) => "rest ended".to_owned(),
             Fact::DeletionOrdered(_) => "deletion ordered".to_owned(),
@@ -68,6 +70,9 @@ impl Coverage {
             Change::PutClocks(_) => "clocks changed".to_owned(),
             Change::DropClocks(_) => "clocks dropped".to_owned(),
             Change::SetIndexed(_) => "clocks indexed".to_owned(),
+            Change::PutNotices { lying, .. } if lying.reminded > 0 => "reminded of notices".to_owned(),
+            Change::PutNotices { .. } => "notices lie".to_owned(),
+            Change::DropNotices { .. } => "notices fetched".to_owned(),
             Change::Admit(_) => "admitted".to_owned(),
             Change::PutDelivery(Delivery { state: State::Pending, .. }) => "row of a pending delivery".to_owned(),
             Change::PutDelivery(Delivery { state: State::Retrying { .. }, .. }) => "row of a retried delivery".to_owned(),
@@ -107,7 +112,10 @@ impl Coverage {
 
 /// What must have occurred, and how often at least, for the default seeds to
 /// prove anything: about a third of what was counted when this was written.
-pub const OCCURRED: [(&str, u64); 103] = [
+pub const OCCURRED: [(&str, u64); 106] = [
+    ("erased LastRecord", 40),
+    ("notices fetched", 800),
+    ("reminded after 3", 30),
     ("rest began", 1211),
     ("rest ended", 484),
     ("queue held", 523),

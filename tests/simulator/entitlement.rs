@@ -191,6 +191,58 @@ impl Past {
         self.known.iter().filter(move |known| self.root(known.node) == person)
     }
 
+    /// A record that has been told of, and by all that is known has not been
+    /// deleted: no `GdprSletning` came after its newest registration, or that is
+    /// newer than the one that came before it; and no newer recall, ever.
+    pub fn record_still_there(&self, person: usize, is_kept: impl Fn(&str) -> bool) -> Option<String> {
+        let stamp = |event: &Event, change: Change| (event.registered.at, change.number(), event.mark);
+        let mut newest: BTreeMap<(&str, &ExternalId), &Known> = BTreeMap::new();
+        for known in self.events_of(person).filter(|known| is_kept(&known.event.entity) && known.event.change != Change::Deleted) {
+            let newest = newest.entry((&known.event.entity, &known.event.external_id)).or_insert(known);
+            if stamp(&newest.event, newest.event.change) < stamp(&known.event, known.event.change) {
+                *newest = known;
+            }
+        }
+        let is_gone = |registration: &Known| {
+            let told = stamp(&registration.event, registration.event.change);
+            self.events_of(person).any(|known| {
+                let event = &known.event;
+                let is_newer = stamp(event, Change::Deleted) >= told;
+                event.external_id == registration.event.external_id
+                    && match &event.content {
+                        Content::Deletion { entity, .. } => {
+                            **entity == *registration.event.entity && (known.seq > registration.seq || is_newer)
+                        }
+                        _ => event.change == Change::Deleted && event.entity == registration.event.entity && is_newer,
+                    }
+            })
+        };
+        newest.into_values().find(|registration| !is_gone(registration)).map(|known| known.event.id.to_string())
+    }
+
+    /// Whether DFDG ever said that it has deleted, or recalled, something.
+    pub fn any_was_deleted(&self, person: usize) -> bool {
+        self.events_of(person).any(|known| known.event.change == Change::Deleted || matches!(known.event.content, Content::Deletion { .. }))
+    }
+
+    /// Whether anybody has the person on that day, or is to have them: a fund, a
+    /// jobcentre, a kommune, a contact group or a plan. Nobody has the dead.
+    pub fn is_somebodys(&self, person: usize, day: Day) -> bool {
+        fn goes_on<T>(latest: Vec<Latest<T>>, day: Day) -> bool {
+            latest.iter().any(|latest| latest.holds.is_some() && latest.period.end().is_none_or(|last| day <= last))
+        }
+        let plans = self.latest(person, |known| match &known.event.content {
+            Content::Plan { kind, .. } => Some((known.days, *kind)),
+            _ => None,
+        });
+        let has = goes_on(self.memberships(person), day)
+            || goes_on(self.jobcentres(person), day)
+            || goes_on(self.residences(person), day)
+            || goes_on(self.groups(person), day)
+            || goes_on(plans, day);
+        has && !self.is_dead(person, day)
+    }
+
     /// The number that a person has now.
     pub fn number_of(&self, person: usize) -> Personnummer {
         let person = self.root(person);

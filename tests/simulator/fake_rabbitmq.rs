@@ -79,7 +79,7 @@ impl Mood {
 
 struct RecipientQueue {
     mood: Mood,
-    unfetched: usize,
+    unfetched: VecDeque<DeliveryKey>,
 }
 
 pub struct RabbitMq {
@@ -116,7 +116,7 @@ impl RabbitMq {
     }
 
     fn queue(&mut self, recipient: Recipient) -> &mut RecipientQueue {
-        self.queues.entry(recipient).or_insert(RecipientQueue { mood: Mood::Works, unfetched: 0 })
+        self.queues.entry(recipient).or_insert(RecipientQueue { mood: Mood::Works, unfetched: VecDeque::new() })
     }
 
     pub fn set_mood(&mut self, recipient: Recipient, mood: Mood) {
@@ -125,13 +125,29 @@ impl RabbitMq {
 
     /// The vendor fetches everything.
     pub fn drain(&mut self, recipient: Recipient) {
-        self.queue(recipient).unfetched = 0;
+        self.queue(recipient).unfetched.clear();
+    }
+
+    /// The vendor fetches some.
+    pub fn fetch(&mut self, recipient: Recipient, most: usize) {
+        let unfetched = &mut self.queue(recipient).unfetched;
+        unfetched.drain(..most.min(unfetched.len()));
+    }
+
+    /// What lies in a recipient's queue.
+    pub fn unfetched(&mut self, recipient: Recipient) -> &VecDeque<DeliveryKey> {
+        &self.queue(recipient).unfetched
+    }
+
+    /// A message leaves its queue.
+    pub fn leave(&mut self, key: DeliveryKey) {
+        self.queue(key.recipient).unfetched.retain(|other| *other != key);
     }
 
     pub fn everything_works(&mut self) {
         self.up = true;
         for queue in self.queues.values_mut() {
-            *queue = RecipientQueue { mood: Mood::Works, unfetched: 0 };
+            *queue = RecipientQueue { mood: Mood::Works, unfetched: VecDeque::new() };
         }
     }
 
@@ -152,7 +168,7 @@ impl RabbitMq {
         let max_length = self.max_length;
         let queue = self.queue(key.recipient);
         let (outcome, arrived) = match queue.mood {
-            Mood::Works if queue.unfetched >= max_length => (failed(Failure::Nacked, 0), false),
+            Mood::Works if queue.unfetched.len() >= max_length => (failed(Failure::Nacked, 0), false),
             Mood::Works if faults && dice.chance(4) => (failed(Failure::Timeout, 0), dice.chance(50)), // the confirm is lost, or comes too late
             Mood::Works if faults && dice.chance(1) => (failed(Failure::Nacked, 0), false),
             Mood::Works => (Outcome::Confirmed, true),
@@ -162,7 +178,7 @@ impl RabbitMq {
             Mood::Silent => (failed(Failure::Timeout, 0), dice.chance(50)),
             Mood::Closes => (failed(Failure::ChannelClosed, 404), false),
         };
-        queue.unfetched += usize::from(arrived);
+        queue.unfetched.extend(arrived.then_some(key));
         Some(Resolved { key, outcome, arrived })
     }
 
@@ -173,7 +189,7 @@ impl RabbitMq {
         for key in under_way {
             let queue = self.queue(key.recipient);
             let arrived = queue.mood == Mood::Works && dice.chance(50);
-            queue.unfetched += usize::from(arrived);
+            queue.unfetched.extend(arrived.then_some(key));
             resolved.push(Resolved { key, outcome: failed(Failure::Connection, 0), arrived });
         }
         resolved

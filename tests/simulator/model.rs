@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use wsb_broker::core::citizen::Citizen;
 use wsb_broker::core::engine::{Fact, Outgoing};
 use wsb_broker::core::event::{Change as Aendring, Content, Event};
 use wsb_broker::core::holds::{Held, Hold};
@@ -290,6 +291,33 @@ impl Model {
         Ok(())
     }
 
+    /// Who is known to the broker by this id.
+    pub fn person_known_as(&self, citizen: CitizenId) -> Option<usize> {
+        self.citizens.iter().find(|(_, known)| **known == citizen).map(|(person, _)| *person)
+    }
+
+    /// A person is forgotten of the broker's own accord only when everything that
+    /// DFDG ever told of has been told deleted, nobody has or is to have them any
+    /// more, and nothing is still to be said.
+    pub fn may_be_forgotten(&self, person: usize, is_kept: impl Fn(&str) -> bool, day: Day) -> Verdict {
+        let still_there = self.past.record_still_there(person, is_kept);
+        demand!(still_there.is_none(), "is forgotten, and DFDG still has {still_there:?}");
+        demand!(self.past.any_was_deleted(person), "is forgotten, and no record was ever deleted");
+        demand!(!self.past.is_somebodys(person, day), "is forgotten, and somebody has or is to have them");
+        for (key, tracked) in self.deliveries.iter().filter(|(_, tracked)| self.past.is_same(tracked.lane.0, person)) {
+            let is_over = !matches!(tracked.stand, Stand::Waiting | Stand::Dead) && tracked.under_way.is_none();
+            demand!(is_over, "is forgotten, and {key:?} is {:?}", tracked.stand);
+        }
+        Ok(())
+    }
+
+    /// Whether anything about the citizen waits, is under way, or is dead.
+    pub fn has_unfinished(&self, citizen: &Citizen) -> bool {
+        let of_citizen = |tracked: &&Tracked| citizen.ids().any(|id| id == tracked.citizen);
+        let unfinished = |tracked: &Tracked| matches!(tracked.stand, Stand::Waiting | Stand::Dead) || tracked.under_way.is_some();
+        self.deliveries.values().filter(of_citizen).any(unfinished)
+    }
+
     fn remember(&mut self, key: DeliveryKey) {
         self.undo.push((key, self.deliveries.get(&key).cloned()));
     }
@@ -453,6 +481,8 @@ impl Model {
                 | Change::PutClocks(_)
                 | Change::DropClocks(_)
                 | Change::SetIndexed(_)
+                | Change::PutNotices { .. }
+                | Change::DropNotices { .. }
                 | Change::SetLowWater(_)
                 | Change::Erase(_)
                 | Change::PutReplay(_)
@@ -652,7 +682,9 @@ impl Model {
                     !self.is_held(Held::Queue(key.recipient), now) && !self.is_parked(key, &tracked),
                     "{key:?} is given up while left alone"
                 );
-                match outcome {
+                // A failed attempt whose row was written already, in the same group.
+                let is_counted = tracked.retry.is_some_and(|(failed_at, _)| failed_at == now) && delivery.attempts == tracked.attempts;
+                match outcome.filter(|_| !is_counted) {
                     Some(Outcome::Failed { failure, .. }) => {
                         demand!(*why == Death::GaveUp(failure), "{key:?} died of {why:?}");
                         demand!(delivery.attempts == tracked.attempts + 1, "{key:?} forgot its attempts");
@@ -907,6 +939,8 @@ impl Model {
                 | Fact::WrongRecipientPrevented(_)
                 | Fact::Attempted(_)
                 | Fact::Erased(_)
+                | Fact::CannotErase
+                | Fact::NoticesUnfetched(_)
                 | Fact::Replay(..)
                 | Fact::DeletionOrdered(_)
                 | Fact::UnexpectedDeletion(..)

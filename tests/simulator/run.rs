@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use wsb_broker::core::audit::{self, Action, Inspection, Order as AuditOrder, Soundness};
 use wsb_broker::core::engine::{
-    Advanced, Begun, CameBack, Consumption, Engine, LaneOrder, Limits, Manner, OutgoingOrder, Output, Resumed, TakenBack, Wish,
+    Advanced, Begun, CameBack, Consumption, Engine, Fact, LaneOrder, Limits, Manner, OutgoingOrder, Output, Resumed, TakenBack, Wish,
 };
 use wsb_broker::core::erasure::Cause;
-use wsb_broker::core::event::Event;
+use wsb_broker::core::event::{Content, Event};
 use wsb_broker::core::holds::Why;
-use wsb_broker::core::ids::{DeliveryKey, EventMark, OrderId, Personnummer, Recipient};
+use wsb_broker::core::ids::{CitizenId, DeliveryKey, EventMark, OrderId, Personnummer, Recipient};
 use wsb_broker::core::invariants::broken;
 use wsb_broker::core::outbox::{Death, End, Failure, State};
 use wsb_broker::core::records::{Change, Fate, Quarantined, Records};
@@ -70,6 +70,8 @@ pub struct Run {
     curable: BTreeMap<u32, Arc<Event>>,
     released: Vec<EventMark>,
     garbled: u32,
+    /// How often the process has died.
+    lives: u32,
     faults: bool,
     recording: bool,
     pub coverage: Coverage,
@@ -122,6 +124,7 @@ impl Run {
             curable: BTreeMap::new(),
             released: Vec::new(),
             garbled: 0,
+            lives: 0,
             faults: true,
             recording,
             coverage: Coverage::default(),
@@ -184,7 +187,7 @@ impl Run {
     }
 
     fn step(&mut self) -> Verdict {
-        let kind = self.dice.weighted(&[30, 3, 1, 34, 24, 12, 5, 2, 6, 2, 3, 4, 2, 1, 1, 2, 3, 4, 1]);
+        let kind = self.dice.weighted(&[30, 3, 1, 34, 24, 12, 5, 2, 6, 2, 3, 4, 2, 1, 1, 2, 3, 4, 1, 3]);
         self.mix(kind as u64);
         match kind {
             0 => {
@@ -228,7 +231,8 @@ impl Run {
             7 => self.change_connection(),
             8 => {
                 let recipient = self.any_recipient();
-                self.rabbit.drain(recipient);
+                let most = if self.dice.chance(50) { usize::MAX } else { 1 + self.dice.below(3) };
+                self.rabbit.fetch(recipient, most);
             }
             9 => self.crash()?,
             10 => {
@@ -246,6 +250,7 @@ impl Run {
             15 => self.come_back()?,
             16 => self.operate()?,
             17 => self.order()?,
+            18 => self.look_into_queues()?,
             _ => self.erase_somebody()?,
         }
         Ok(())
@@ -283,7 +288,8 @@ impl Run {
         if crash == Some(Crash::BeforeCommit) {
             return self.crash();
         }
-        let durability = if events > 0 || advanced || self.dice.chance(30) { Durability::Flush } else { Durability::Lazy };
+        let flushed = events > 0 || advanced || self.dice.chance(30);
+        let durability = self.durability(&out, flushed);
         self.commit(&outcomes, &[], &mut out, durability)?;
         if durability == Durability::Flush {
             self.confirmed_orders.extend(confirmed);
@@ -371,9 +377,53 @@ impl Run {
         }
         let durable = durability == Durability::Flush;
         let group = Group { changes: &changes, facts: &out.facts, outcomes, deeds, now: self.now, durable };
-        let verdict = self.model.judge(&group, &self.world.rules);
+        self.model.judge(&group, &self.world.rules)?;
+        let forgotten = out.facts.iter().filter(|fact| matches!(fact, Fact::Erased(Cause::LastRecord))).count();
         out.facts.clear();
-        verdict
+        for change in &changes {
+            match change {
+                Change::Erase(citizen) if forgotten > 0 => self.forgotten(*citizen, durability)?,
+                Change::DropNotices { recipient, day } => self.has_fetched(*recipient, *day)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A citizen was forgotten, and nobody had asked for it: there was nothing
+    /// left to know them for.
+    fn forgotten(&mut self, citizen: CitizenId, durability: Durability) -> Verdict {
+        if durability != Durability::Flush {
+            return Err(format!("citizen {} is forgotten, and a crash would bring them back", citizen.0));
+        }
+        let person = self.model.person_known_as(citizen).ok_or_else(|| format!("citizen {} was nobody", citizen.0))?;
+        let schedule = self.world.rules.schedule();
+        let is_kept = |entity: &str| !schedule.rules_of(entity).is_empty();
+        self.model.may_be_forgotten(person, is_kept, Day::in_copenhagen(self.now))?;
+        let number = self.model.past.number_of(person);
+        self.note(|| format!("citizen {} is forgotten", citizen.0));
+        self.let_orders_go(person);
+        let ids = self.store.inner.ids_of(citizen);
+        self.model.forget(person, ids)?;
+        if infallible(self.store.find_citizen(&number)).is_some() {
+            return Err(format!("the number of citizen {} is still known", citizen.0));
+        }
+        Ok(())
+    }
+
+    /// Orders about a person who is forgotten mean nothing to the engine any more;
+    /// the same record may be told of anew, and ordered beside them.
+    fn let_orders_go(&mut self, person: usize) {
+        let past = &self.model.past;
+        let theirs = self.orders.extract_if(.., |order| past.person_with(&order.personnummer).is_none_or(|of| of == person));
+        self.order_outcomes.extend(theirs.map(|order| (order, Outcome::Confirmed)));
+    }
+
+    /// How a group is to be committed that need not be flushed for itself.
+    fn durability(&mut self, out: &Output, flushed: bool) -> Durability {
+        // Nobody is said to be forgotten who a crash would bring back.
+        let erased = out.facts.iter().any(|fact| matches!(fact, Fact::Erased(_)));
+        if flushed || erased { Durability::Flush } else { Durability::Lazy }
     }
 
     /// What has been acknowledged is durable, whatever it was.
@@ -590,13 +640,54 @@ impl Run {
     fn tend(&mut self) -> Verdict {
         let mut out = Output::default();
         infallible(self.engine.tend(&mut self.store, self.now, &mut out));
-        let durability = if self.dice.chance(50) { Durability::Flush } else { Durability::Lazy };
+        let flushed = self.dice.chance(50);
+        let durability = self.durability(&out, flushed);
         self.commit(&[], &[], &mut out, durability)
+    }
+
+    /// Somebody looks how much lies in the recipients' queues; meanwhile things
+    /// arrive and are fetched.
+    fn look_into_queues(&mut self) -> Verdict {
+        let life = self.lives;
+        for (recipient, confirmed) in self.engine.notices_to_look_at() {
+            if self.faults && self.dice.chance(30) {
+                self.answer(1);
+                self.turn()?;
+            }
+            let depth = self.rabbit.unfetched(recipient).len() as u64;
+            if self.faults && self.dice.chance(20) {
+                let most = self.dice.below(3);
+                self.answer(most);
+                self.rabbit.fetch(recipient, most);
+                self.turn()?;
+            }
+            if self.lives != life {
+                // Whoever looks dies with the process.
+                break;
+            }
+            infallible(self.engine.notices_looked_at(recipient, confirmed, depth, &mut self.store));
+            self.commit(&[], &[], &mut Output::default(), Durability::Lazy)?;
+        }
+        Ok(())
+    }
+
+    /// Whatever is said to have been fetched does not lie there any more.
+    fn has_fetched(&mut self, recipient: Recipient, day: Day) -> Verdict {
+        let lying: Vec<DeliveryKey> = self.rabbit.unfetched(recipient).iter().copied().collect();
+        for key in lying {
+            let is_notice = self.model.deliveries.get(&key).is_some_and(|of| matches!(of.event().content, Content::Deletion { .. }));
+            let ended = self.store.inner.finished(key);
+            if is_notice && ended.is_some_and(|ended| ended.end == End::Delivered && Day::in_copenhagen(ended.at) == day) {
+                return Err(format!("{key:?} of {day} is said to have been fetched, and lies there"));
+            }
+        }
+        Ok(())
     }
 
     /// The process dies and another one takes its place.
     fn crash(&mut self) -> Verdict {
         self.note(|| "CRASH".to_owned());
+        self.lives += 1;
         self.store.crash();
         self.model.crash();
         self.outcomes.clear();
@@ -661,6 +752,7 @@ impl Run {
         }
         // Before its own confirm, perhaps, which then never matters.
         self.rabbit.forget(key);
+        self.rabbit.leave(key);
         let why = *self.dice.pick(&[Death::RejectedByRecipient, Death::DeliveryLimit, Death::Expired, Death::Overflow]);
         let event = self.model.deliveries[&key].event();
         let wsb = CameBack { id: event.mark.wsb_id(key.recipient), told: Some((event.id.clone(), key.recipient)) };
@@ -679,7 +771,7 @@ impl Run {
 
     /// An operator gives a delivery up, asks for a replay, or for something of one.
     fn operate(&mut self) -> Verdict {
-        match self.dice.weighted(&[25, 45, 12, 10, 12]) {
+        match self.dice.weighted(&[25, 45, 12, 30, 12]) {
             0 => self.discard(),
             1 => self.order_replay(),
             2 => self.wish(Wish::Stop),
@@ -801,6 +893,7 @@ impl Run {
         self.note(|| format!("citizen {} is erased", citizen.0));
         let mut out = Output::default();
         let plan = infallible(self.engine.plan_erasure(citizen, &mut self.store)).ok_or("nothing is known of a citizen with a number")?;
+        self.let_orders_go(person);
         infallible(self.engine.erase(&plan, Cause::Order, &mut self.store, self.now, &mut out));
         self.commit(&[], &[], &mut out, Durability::Flush)?;
         self.model.forget(person, plan.citizens.iter().copied())?;
@@ -986,7 +1079,15 @@ impl Run {
         }
         self.check_counts()?;
         self.check_invariants()?;
+        let recipients: Vec<Recipient> = self.world.rules.recipients().map(|rule| rule.recipient).collect();
+        recipients.into_iter().for_each(|recipient| self.rabbit.drain(recipient));
+        self.look_into_queues()?;
+        let unfetched = self.engine.unfetched_notices(self.now);
+        if !unfetched.is_empty() {
+            return Err(format!("everything was fetched but {unfetched:?}"));
+        }
         self.everything_due_is_ordered()?;
+        self.nobody_is_known_for_nothing()?;
         self.model.replays_have_ended(&self.engine)?;
         self.nothing_is_lost()
     }
@@ -1019,8 +1120,30 @@ impl Run {
                 }
             }
             let next = view.next(today);
-            if clocks.next != next {
+            // Whoever is leaving is looked after from memory, whatever the day.
+            let is_leaving = clocks.emptied && clocks.next <= Some(today) && next == Some(today);
+            if clocks.next != next && !is_leaving {
                 return Err(format!("the clocks of {} are looked at on {:?}, expected {next:?}", id.0, clocks.next));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever has lost the last record is forgotten, unless something else is a
+    /// reason to know them.
+    fn nobody_is_known_for_nothing(&mut self) -> Verdict {
+        for _ in 0..4 {
+            self.turn()?;
+            self.tend()?;
+            self.now = self.now.plus_seconds(1);
+        }
+        let today = Day::in_copenhagen(self.now);
+        for id in infallible(self.store.clocks_page(None, usize::MAX)) {
+            let clocks = infallible(self.store.clocks(id)).ok_or("listed clocks are not there")?;
+            let citizen = infallible(self.store.citizen(id)).ok_or("clocks of nobody")?;
+            let is_over = clocks.emptied && citizen.unneeded_from().is_some_and(|from| from <= today);
+            if clocks.emptied && clocks.has_retained() || is_over && !self.model.has_unfinished(&citizen) {
+                return Err(format!("citizen {} is known for nothing: {clocks:?}", id.0));
             }
         }
         Ok(())
@@ -1075,6 +1198,10 @@ fn weight(change: &Change) -> u64 {
         Change::PutClocks(clocks) => 15 << 32 | u64::from(clocks.citizen.0) << 8 | clocks.records.len() as u64,
         Change::DropClocks(citizen) => 16 << 32 | u64::from(citizen.0),
         Change::SetIndexed(fingerprint) => *fingerprint,
+        Change::PutNotices { recipient, lying, .. } => 17 << 32 | u64::from(recipient.to_number()) << 16 | lying.notices,
+        Change::DropNotices { recipient, day } => {
+            18 << 32 | u64::from(recipient.to_number()) << 16 ^ u64::from(day.number().unsigned_abs())
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use wsb_broker::core::causes::{Cause, Tally};
 use wsb_broker::core::citizen::{Citizen, RecordKind};
 use wsb_broker::core::holds::{Held, Hold};
 use wsb_broker::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
+use wsb_broker::core::notices::Lying;
 use wsb_broker::core::outbox::{Delivery, End, State};
 use wsb_broker::core::records::{Admission, Archive, Change, Ended, Fate, KeptBeside, Lookout, Pruned, Quarantined, Records, RowCounts};
 use wsb_broker::core::replay::{Replay, ReplayId};
@@ -111,6 +112,15 @@ impl Records for Watched {
     }
     fn indexed_by(&mut self) -> Result<Option<u64>, Infallible> {
         self.inner.indexed_by()
+    }
+    fn notices(&mut self) -> Result<Vec<(Recipient, Day, Lying)>, Infallible> {
+        self.inner.notices()
+    }
+    fn is_in_quarantine(&mut self, citizen: CitizenId) -> Result<bool, Infallible> {
+        self.inner.is_in_quarantine(citizen)
+    }
+    fn can_erase(&mut self) -> Result<bool, Infallible> {
+        self.inner.can_erase()
     }
     fn next_quarantine_id(&mut self) -> u64 {
         self.inner.next_quarantine_id()

@@ -269,6 +269,10 @@ impl World {
     pub fn first_events(&mut self, dice: &mut Dice, now: Moment) -> Vec<Event> {
         let mut events = Vec::new();
         for person in 0..self.people.len() {
+            // Of some DFDG has records, and nobody has them.
+            if dice.chance(12) {
+                continue;
+            }
             for entity in ["Akassemedlemskab", "Jobcentertilknytning", "Bopaelskommune", "Kontaktgruppe", "Plan"] {
                 if dice.chance(85) {
                     let mut event = self.about(entity, person, dice, now);

@@ -106,6 +106,7 @@ impl Engine {
             self.reconsider_waiting(&citizen, records, now, out)?;
         }
         if let Some(former_owner) = former_owner {
+            self.keep_time_of(&former_owner, records, now)?;
             self.reconsider_waiting(&former_owner, records, now, out)?;
         }
         out.facts.push(Fact::Consumed(Some(Arc::clone(&event.entity)), consumption));

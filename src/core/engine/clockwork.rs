@@ -29,6 +29,8 @@ const AGAIN_MS: u64 = 250;
 /// Otherwise with the next day, or when an event makes something due; and after
 /// so many seconds in any case, should a clock have been set.
 const REST_SECONDS: i64 = 3600;
+/// How many citizens may be known at once to be leaving.
+const LEAVING: usize = 65_536;
 /// How long to wait when the rate does not allow another order yet.
 const BREATH_MS: u64 = 20;
 
@@ -72,6 +74,27 @@ pub(super) struct Clockwork {
     allowed: f64,
     allowed_at: Option<Moment>,
     reindexing: Option<Reindexing>,
+    pub(super) leaving: Leaving,
+}
+
+/// Citizens of whom there is no record any more, and no registration: forgotten
+/// once nothing else is a reason to know them.
+#[derive(Debug, Default)]
+pub(super) struct Leaving {
+    pub citizens: BTreeSet<CitizenId>,
+    /// How far the present round has come.
+    pub after: Option<CitizenId>,
+    /// Whether it has been told that nobody can be erased.
+    pub is_stuck: bool,
+}
+
+impl Leaving {
+    /// Whoever does not fit in is found again by a later pass over what is due.
+    fn note(&mut self, citizen: CitizenId) {
+        if self.citizens.len() < LEAVING {
+            self.citizens.insert(citizen);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -91,7 +114,7 @@ struct Reindexing {
 }
 
 impl Clockwork {
-    fn look_now(&mut self) {
+    pub(super) fn look_now(&mut self) {
         self.again |= self.after.is_some();
         self.look_at = None;
     }
@@ -176,7 +199,17 @@ impl Engine {
             (_, None) => {}
         }
         self.put_clocks(clocks, known.as_deref(), citizen, records, now)?;
-        // Perhaps there is something to do at once.
+        // Perhaps there is something to do at once; whether to leave is found out anew.
+        self.clockwork.leaving.citizens.remove(&citizen.id);
+        self.clockwork.look_now();
+        Ok(())
+    }
+
+    /// Moves the clocks of a citizen who has lost a registration to somebody else.
+    pub(super) fn keep_time_of<R: Records>(&mut self, citizen: &Citizen, records: &mut R, now: Moment) -> Result<(), R::Error> {
+        let Some(known) = records.clocks(citizen.id)? else { return Ok(()) };
+        self.put_clocks(Clocks::clone(&known), Some(&known), citizen, records, now)?;
+        self.clockwork.leaving.citizens.remove(&citizen.id);
         self.clockwork.look_now();
         Ok(())
     }
@@ -265,6 +298,10 @@ impl Engine {
         now: Moment,
         out: &mut Output,
     ) -> Result<usize, R::Error> {
+        if self.clockwork.leaving.citizens.contains(&id) {
+            // Nothing to order of theirs, and looked after already.
+            return Ok(0);
+        }
         let Some(known) = records.clocks(id)? else { return Ok(0) };
         let Some(citizen) = records.citizen(id)? else {
             // Erased meanwhile: nobody may be told anything about it.
@@ -272,6 +309,9 @@ impl Engine {
             return Ok(0);
         };
         let today = Day::in_copenhagen(now);
+        if known.emptied && citizen.unneeded_from().is_some_and(|from| from <= today) {
+            self.clockwork.leaving.note(citizen.id);
+        }
         let rules = Arc::clone(&self.rules);
         let mut clocks = Clocks::clone(&known);
         let mut made = 0;

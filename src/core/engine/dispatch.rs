@@ -217,7 +217,9 @@ impl Engine {
 
     /// Gives up what has waited too long without an attempt of its own, moves
     /// the low-water mark, and forgets a slice of what is older than the
-    /// horizons, and replays that ended long ago. To be called every now and then.
+    /// horizons, replays that ended long ago, and citizens of whom there is
+    /// nothing left to know. To be called every now and then; what says
+    /// [`Fact::Erased`] is to be flushed before it is told.
     ///
     /// # Errors
     /// When the store cannot be read or the changes not staged.
@@ -239,6 +241,8 @@ impl Engine {
         }
         self.move_low_water(records)?;
         self.forget_replays(records, now)?;
+        self.remind_of_notices(records, now, out)?;
+        self.forget_unneeded(records, now, out)?;
         // What is left over is for the next time: a slice delays nobody.
         let (Pruned::Done | Pruned::More) = records.prune(self.horizons.oldest(now), PRUNED_AT_ONCE)?;
         Ok(())

@@ -1,13 +1,20 @@
 //! Forgetting a citizen: what waits is withdrawn, what is loaded is unloaded, and
 //! the store is told to keep nothing.
 
+use std::ops::Bound;
+
 use super::{Engine, Fact, Output};
-use crate::core::erasure::{Cause, Plan, plan};
+use crate::core::erasure::{Cause, Keeps, KnownBesides, Plan, kept_by, plan};
 use crate::core::holds::Held;
 use crate::core::ids::CitizenId;
 use crate::core::outbox::Withdrawal;
 use crate::core::records::Records;
-use crate::core::time::Moment;
+use crate::core::time::{Day, Moment};
+
+/// How many of those who are leaving are looked at in one go, and how many of
+/// them forgotten: some ten milliseconds.
+const LOOKED_AT: usize = 64;
+const FORGOTTEN: usize = 16;
 
 impl Engine {
     /// Names everything that goes when the citizen is erased; `None` for one of
@@ -18,7 +25,65 @@ impl Engine {
     pub fn plan_erasure<R: Records>(&self, citizen: CitizenId, records: &mut R) -> Result<Option<Plan>, R::Error> {
         let Some(citizen) = records.citizen(citizen)? else { return Ok(None) };
         let unfinished = self.unfinished_about(&citizen, records)?;
-        Ok(Some(plan(&citizen, unfinished, 0)))
+        let clocks = records.clocks(citizen.id)?.map_or(0, |clocks| clocks.records.len());
+        Ok(Some(plan(&citizen, unfinished, clocks)))
+    }
+
+    /// Forgets citizens whose last record has gone, once nothing else is a reason
+    /// to know them: a slice of those who are leaving. Whoever has to be kept
+    /// waits for the next round, or until something happens.
+    pub(super) fn forget_unneeded<R: Records>(&mut self, records: &mut R, now: Moment, out: &mut Output) -> Result<(), R::Error> {
+        if self.clockwork.leaving.citizens.is_empty() {
+            return Ok(());
+        }
+        let can_erase = records.can_erase()?;
+        if !can_erase {
+            if !std::mem::replace(&mut self.clockwork.leaving.is_stuck, true) {
+                out.facts.push(Fact::CannotErase);
+            }
+            return Ok(());
+        }
+        self.clockwork.leaving.is_stuck = false;
+        let after = self.clockwork.leaving.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let slice: Vec<CitizenId> = self.clockwork.leaving.citizens.range((after, Bound::Unbounded)).copied().take(LOOKED_AT).collect();
+        let is_last = slice.len() < LOOKED_AT;
+        let mut forgotten = 0;
+        for id in slice {
+            if forgotten == FORGOTTEN {
+                return Ok(());
+            }
+            self.clockwork.leaving.after = Some(id);
+            match self.kept_now(id, records, now)? {
+                // These end without a word about the citizen.
+                Some(Keeps::Deliveries | Keeps::Quarantine) => continue,
+                // Their clocks say when to look again.
+                Some(Keeps::Records | Keeps::Registrations) => self.clockwork.look_now(),
+                None => {
+                    if let Some(plan) = self.plan_erasure(id, records)? {
+                        self.erase(&plan, Cause::LastRecord, records, now, out)?;
+                        forgotten += 1;
+                    }
+                }
+            }
+            self.clockwork.leaving.citizens.remove(&id);
+        }
+        if is_last {
+            self.clockwork.leaving.after = None;
+        }
+        Ok(())
+    }
+
+    /// Returns what keeps a citizen from being forgotten; nothing also for one who
+    /// has been.
+    fn kept_now<R: Records>(&self, id: CitizenId, records: &mut R, now: Moment) -> Result<Option<Keeps>, R::Error> {
+        let Some(citizen) = records.citizen(id)? else { return Ok(None) };
+        let known = KnownBesides {
+            // Without the mark there never were any, or they are there again.
+            has_records: !records.clocks(citizen.id)?.is_some_and(|clocks| clocks.emptied),
+            has_unfinished: !self.unfinished_about(&citizen, records)?.is_empty(),
+            has_quarantined: records.is_in_quarantine(citizen.id)?,
+        };
+        Ok(kept_by(&citizen, &known, Day::in_copenhagen(now)))
     }
 
     /// Erases a citizen, now. What is under way may still arrive; its outcome will

@@ -14,6 +14,7 @@ mod dispatch;
 mod erase;
 mod explain;
 mod hold;
+mod notices;
 mod operator;
 mod replays;
 mod returned;
@@ -35,6 +36,7 @@ use super::event::Event;
 use super::holds::{Held, Hold};
 use super::ids::{DeliveryKey, EventSeq, Personnummer, Recipient, WsbId};
 use super::lanes::{Journal, Kept, Lanes, Pause, WINDOW};
+use super::notices::{Notices, Reminder};
 use super::outbox::{Death, Delivery, End, State, Withdrawal};
 use super::policy::{Horizons, MessageType, Rules};
 use super::records::{Change, Quarantined, Records, RowCounts};
@@ -106,6 +108,8 @@ pub enum Fact {
     Delivered(Arc<str>, Recipient, i64),
     /// A deletion notice about a data area was confirmed.
     NoticeDelivered(Box<str>),
+    /// Nobody has fetched notices for so long that an operator is to be told.
+    NoticesUnfetched(Reminder),
     /// A delivery was taken back.
     Withdrawn(Arc<str>, Recipient, Withdrawal),
     /// A delivery was given up.
@@ -116,6 +120,9 @@ pub enum Fact {
     Resumed(Recipient),
     /// A citizen was erased.
     Erased(Cause),
+    /// Citizens whose last record has gone cannot be forgotten: it could not be
+    /// noted for backups to know.
+    CannotErase,
     /// A queue is left alone by order, or for a maintenance window; until then.
     RestBegan(Recipient, Option<Moment>),
     /// A queue is not left alone any longer.
@@ -196,6 +203,7 @@ pub struct Engine {
     /// As of the latest dispatch.
     journal: Journal,
     clockwork: clockwork::Clockwork,
+    notices: Notices,
     replays: replays::Replays,
 }
 
@@ -219,6 +227,7 @@ impl Engine {
             horizons: Horizons::default(),
             journal: Journal::HasRoom,
             clockwork: clockwork::Clockwork::default(),
+            notices: Notices::default(),
         }
     }
 
@@ -246,6 +255,7 @@ impl Engine {
             records.stage(Change::PutDelivery(delivery))?;
         }
         self.recover_clocks(records)?;
+        self.recover_notices(records)?;
         self.recover_replays(records)?;
         self.low_water = EventSeq(self.last_seq.0 + 1);
         records.stage(Change::SetLowWater(self.low_water))

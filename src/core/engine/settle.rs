@@ -40,9 +40,11 @@ impl Engine {
                     out.facts.push(Fact::Resumed(key.recipient));
                 }
                 let delivery = loaded.delivery;
+                self.notices.arrived(key.recipient);
                 out.facts.push(Fact::Delivered(Arc::clone(&delivery.event.entity), key.recipient, now.0 - delivery.first_at.0));
                 if let Content::Deletion { area, .. } = &delivery.event.content {
                     out.facts.push(Fact::NoticeDelivered(area.clone()));
+                    self.notice_arrived(key.recipient, records, now)?;
                 }
                 return records.stage(Change::Finish {
                     key,

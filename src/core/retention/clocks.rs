@@ -122,6 +122,9 @@ pub struct Clocks {
     pub tombstones: Vec<Tombstone>,
     /// What was handed over.
     pub handovers: Vec<Handover>,
+    /// Whether there were records, and the last of them has gone: the citizen is
+    /// forgotten once nothing else is a reason to know them.
+    pub emptied: bool,
     /// The next day on which there may be something to do.
     pub next: Option<Day>,
 }
@@ -130,7 +133,7 @@ impl Clocks {
     /// Returns the clocks of a citizen who has none.
     #[must_use]
     pub fn new(citizen: CitizenId) -> Self {
-        Self { citizen, records: Vec::new(), tombstones: Vec::new(), handovers: Vec::new(), next: None }
+        Self { citizen, records: Vec::new(), tombstones: Vec::new(), handovers: Vec::new(), emptied: false, next: None }
     }
 
     /// Returns whether DFDG still has a record of the citizen, as far as is known.
@@ -142,7 +145,7 @@ impl Clocks {
     /// Returns whether there is nothing to keep.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.tombstones.is_empty() && self.handovers.is_empty()
+        self.records.is_empty() && self.tombstones.is_empty() && self.handovers.is_empty() && !self.emptied
     }
 
     /// Returns the clock of a record.
@@ -222,6 +225,7 @@ impl Clocks {
             None => {
                 self.mark_elements(&event.external_id, None);
                 self.records.push(clock);
+                self.emptied = false;
             }
         }
     }
@@ -235,6 +239,8 @@ impl Clocks {
             stamp = stamp.max(self.records[at].newest);
         }
         self.bury(&entity.into(), &event.external_id, first_at, stamp, Day::in_copenhagen(event.registered.at), now);
+        // Of a record that the broker never heard of, too: DFDG had it.
+        self.emptied = self.records.is_empty();
     }
 
     /// Takes in that an area was handed over to Rigsarkivet, or was not after all.
@@ -259,6 +265,7 @@ impl Clocks {
 
     /// Takes over everything known under another number of the same person.
     pub fn absorb(&mut self, other: &Self) {
+        let had_any = [&*self, other].iter().any(|clocks| clocks.emptied || clocks.has_retained());
         for theirs in &other.tombstones {
             match self.buried(&theirs.entity, &theirs.external_id) {
                 Some(at) if self.tombstones[at].newest >= theirs.newest => {}
@@ -307,6 +314,7 @@ impl Clocks {
                 }
             }
         }
+        self.emptied = had_any && self.records.is_empty();
         self.limit_tombstones();
     }
 
@@ -339,6 +347,7 @@ impl Clocks {
         if let Some(at) = self.place(entity, external_id) {
             // Another record takes its place: two pages change in the store, not all.
             first_at = first_at.min(self.records.swap_remove(at).first_at);
+            self.emptied = self.records.is_empty();
         }
         let tombstone = Tombstone { entity: Arc::clone(entity), external_id: external_id.clone(), first_at, newest, deleted, noted: now };
         match self.buried(entity, external_id) {

@@ -147,7 +147,7 @@ impl<'a> View<'a> {
 
     /// Returns the day on which there may next be something to do, today
     /// included: a record falls due, an order is to be published, repeated or
-    /// forgotten, a tombstone may go.
+    /// forgotten, a tombstone may go, or the citizen.
     #[must_use]
     pub fn next(&self, today: Day) -> Option<Day> {
         let mut next = self.clocks.next_expiry();
@@ -167,6 +167,13 @@ impl<'a> View<'a> {
                     }
                 }
             }
+        }
+        // Nothing is left but the citizen: perhaps there is a day on which nothing
+        // is a reason to know them any more.
+        if self.clocks.emptied
+            && let Some(from) = self.citizen.unneeded_from()
+        {
+            look(from.max(today));
         }
         next
     }

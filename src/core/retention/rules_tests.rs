@@ -584,7 +584,44 @@ fn tombstones_are_bounded_and_go() {
     life.clocks.expire(expiry.previous());
     assert_eq!(life.clocks.tombstones.len(), 64);
     life.clocks.expire(expiry);
-    assert!(life.clocks.is_empty());
+    assert_eq!(life.clocks.tombstones, []);
+    assert!(life.clocks.emptied && !life.clocks.is_empty(), "that there were records is known on");
+}
+
+/// Whoever has lost the last record is looked at again on the day on which nothing
+/// is a reason to know them any more.
+#[test]
+fn whoever_has_lost_the_last_record_is_looked_at_when_nobody_has_them() {
+    let mut life = Life::of(&[]);
+    let look = |life: &mut Life, today: &str| {
+        life.clocks.tombstones.clear();
+        life.clocks.settle(&life.citizen, &life.schedule, day(today));
+        (life.clocks.emptied, life.clocks.next.map(|day| day.to_string()))
+    };
+    let told = |on: &str| (true, Some(on.to_owned()));
+    let is_member = |life: &mut Life, hour: u32, period: &str| {
+        let event = event("m", hour, Change::Created, period, super::super::samples::fund("067"));
+        assert_eq!(life.citizen.fold(&event), Folded::Changed);
+    };
+    life.take_in(&record("Samtale", "r", "2026-03-01.."));
+    assert_eq!(look(&mut life, "2026-03-16"), (false, Some("2032-03-17".to_owned())));
+    life.take_in(&deletion("Samtale", "r", "2026-03-17T08:00:00Z"));
+    assert_eq!(look(&mut life, "2026-03-17"), told("2026-03-17"), "at once");
+    is_member(&mut life, 1, "2026-03-01..");
+    assert_eq!(look(&mut life, "2026-03-17"), (true, None), "never, for all that is known");
+    is_member(&mut life, 2, "2026-03-01..2026-03-20");
+    assert_eq!(look(&mut life, "2026-03-17"), told("2026-03-21"));
+    assert_eq!(look(&mut life, "2026-03-22"), told("2026-03-22"));
+    is_member(&mut life, 3, "2026-03-01..");
+    let death = event("d", 9, Change::Created, "..", Content::Death { on: Some(day("2026-03-19")) });
+    assert_eq!(life.citizen.fold(&death), Folded::Changed);
+    assert_eq!(look(&mut life, "2026-03-17"), told("2026-03-19"));
+    life.take_in(&record("Samtale", "s", "2026-03-18.."));
+    assert!(!look(&mut life, "2026-03-18").0, "there is one again");
+    // A recall of something that nobody knew is not the end of a record.
+    let mut life = Life::of(&[]);
+    life.take_in(&Event { change: Change::Deleted, ..record("Samtale", "r", "..") });
+    assert_eq!(look(&mut life, "2026-03-18"), (false, None));
 }
 
 #[test]

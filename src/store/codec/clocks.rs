@@ -63,6 +63,7 @@ mod has {
 pub(in crate::store) struct Rest {
     pub tombstones: Vec<Tombstone>,
     pub handovers: Vec<Handover>,
+    pub emptied: bool,
 }
 
 /// Appends a page of clocks.
@@ -99,6 +100,9 @@ pub(in crate::store) fn encode_rest(rest: &Rest, out: &mut Vec<u8>) {
         put_stamp(out, handover.newest);
         out.u8(u8::from(handover.holds));
     }
+    if rest.emptied {
+        out.u8(1);
+    }
 }
 
 /// Reverses [`encode_rest`].
@@ -114,8 +118,9 @@ pub(in crate::store) fn decode_rest(bytes: &[u8]) -> Read<Rest> {
     let handovers = (0..input.count()?)
         .map(|_| Ok(Handover { area: input.text()?, newest: stamp(input)?, holds: input.flag()? }))
         .collect::<Read<_>>()?;
+    let emptied = !input.is_empty() && input.flag()?;
     input.end()?;
-    Ok(Rest { tombstones, handovers })
+    Ok(Rest { tombstones, handovers, emptied })
 }
 
 fn put_clock(out: &mut Vec<u8>, clock: &Clock) {

@@ -20,7 +20,7 @@ use super::sealed::{NUMBER, PLANTED, each_file, number, planted_event};
 /// Where the child finds its store, and how often it may write a file.
 const DIR: &str = "WSB_TEST_ERASE_DIR";
 
-fn options(dir: &Path) -> Options {
+pub(super) fn options(dir: &Path) -> Options {
     Options { gathered_keys: 40, ..Options::new(dir.join("data")) }
 }
 
@@ -58,7 +58,7 @@ fn plant(dir: &Path) -> (Store, CitizenId) {
 /// Searches every file of the directory: for the marked values as they stand, for
 /// what leads to the number with the keys that are left, and for anything that
 /// was sealed and that one of the keys that are left unseals.
-fn nothing_is_left(dir: &Path, master: &MasterKey, store: &Store, sealed: &[(Vec<u8>, Vec<u8>)], number_secrets: &[[u8; 32]]) {
+pub(super) fn nothing_is_left(dir: &Path, master: &MasterKey, store: &Store, sealed: &[(Vec<u8>, Vec<u8>)], number_secrets: &[[u8; 32]]) {
     let keyring = &store.vault.keyring;
     let digest = keyring.number(&number(NUMBER));
     let mut marks: Vec<Vec<u8>> = vec![NUMBER.as_bytes().to_vec(), PLANTED.as_bytes().to_vec(), digest.to_vec()];
@@ -87,7 +87,7 @@ fn nothing_is_left(dir: &Path, master: &MasterKey, store: &Store, sealed: &[(Vec
 }
 
 /// Everything that is sealed about the citizen, with what it is bound to.
-fn sealed_of(store: &Store, citizen: CitizenId) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub(super) fn sealed_of(store: &Store, citizen: CitizenId) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut found = Vec::new();
     for row in store.vault.tree.iter() {
         let (key, value) = row.expect("readable");
@@ -110,7 +110,7 @@ fn sealed_of(store: &Store, citizen: CitizenId) -> Vec<(Vec<u8>, Vec<u8>)> {
     found
 }
 
-fn secrets(dir: &Path) -> [[u8; 32]; 2] {
+pub(super) fn secrets(dir: &Path) -> [[u8; 32]; 2] {
     let bytes = std::fs::read(dir.join("data/number-keys")).expect("the secrets");
     [32, 64].map(|at| bytes[at..at + 32].try_into().expect("32 bytes"))
 }

@@ -4,6 +4,7 @@ mod backups;
 mod both;
 mod crash;
 mod erasing;
+mod forgetting;
 mod formats;
 mod pruning;
 mod random;
@@ -18,6 +19,7 @@ use crate::core::causes::{Cause, Tally};
 use crate::core::citizen::{Citizen, RecordKind};
 use crate::core::holds::{Held, Hold};
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
+use crate::core::notices::Lying;
 use crate::core::outbox::{Delivery, End};
 use crate::core::records::{Admission, Archive, Change, Fate, Pruned, Quarantined, Records, RowCounts};
 use crate::core::replay::{Replay, ReplayId};
@@ -200,6 +202,18 @@ impl Records for OnDisk {
 
     fn indexed_by(&mut self) -> Result<Option<u64>, Self::Error> {
         self.store().indexed_by()
+    }
+
+    fn notices(&mut self) -> Result<Vec<(Recipient, Day, Lying)>, Self::Error> {
+        self.store().notices()
+    }
+
+    fn is_in_quarantine(&mut self, citizen: CitizenId) -> Result<bool, Self::Error> {
+        self.store().is_in_quarantine(citizen)
+    }
+
+    fn can_erase(&mut self) -> Result<bool, Self::Error> {
+        self.store().can_erase()
     }
 
     fn next_quarantine_id(&mut self) -> u64 {

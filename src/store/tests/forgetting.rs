@@ -1,0 +1,242 @@
+//! A citizen whose last record has been deleted is forgotten by the broker of its
+//! own accord, once everybody who holds a copy has been told: the real engine
+//! over the store on disk, then every file searched.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::core::engine::{Consumption, Engine, Fact, Limits, Manner, Output};
+use crate::core::erasure::Cause;
+use crate::core::event::{Change as Happened, Content, Details, Event};
+use crate::core::ids::{CitizenId, EventMark, ExternalId, Recipient};
+use crate::core::outbox::Failure;
+use crate::core::policy::{Audience, AudienceRule, Domain, MessageType, Payload, RecipientRule, RetryPolicy, Rules, Subscriptions};
+use crate::core::records::{Archive, Change, Quarantined, Records};
+use crate::core::retry::Outcome;
+use crate::core::samples::{event, fund, moment, recipient};
+use crate::core::time::Moment;
+
+use super::super::master::MasterKey;
+use super::super::{Durability, Store};
+use super::erasing::{nothing_is_left, options, sealed_of, secrets};
+use super::samples::Dice;
+use super::sealed::{NUMBER, PLANTED, number};
+
+const NOW: &str = "2026-03-16T12:00:00Z";
+
+fn rules() -> Arc<Rules> {
+    let kind = |name: &str, domain, audience: Option<Audience>, notice_for: &[&str]| MessageType {
+        name: name.into(),
+        entity_id: 910_000,
+        domain,
+        payload: Payload::IdOnly,
+        voluntary: false,
+        after_death: false,
+        audiences: audience.map(|audience| AudienceRule { audience, conditions: Vec::new() }).into_iter().collect(),
+        notice_for: notice_for.iter().map(|area| (*area).into()).collect(),
+    };
+    let types = vec![
+        kind("Akassemedlemskab", Domain::Tilknytning, None, &[]),
+        kind("Joblog", Domain::Joblog, Some(Audience::AkasseOwnMembers), &[]),
+        kind("GdprSletning", Domain::Gdpr, None, &[]),
+        kind("GdprSletJoblog", Domain::Gdpr, Some(Audience::Holders), &["joblog"]),
+    ];
+    let akasse = RecipientRule {
+        recipient: recipient("akasse:067"),
+        name: "made up".into(),
+        queue: "wsb.akasse.067".into(),
+        vendor: "made up".into(),
+        subscriptions: Subscriptions::Only(BTreeSet::new()),
+        valid_from: None,
+        valid_until: None,
+        max_unfetched: 1000,
+        maintenance: Vec::new(),
+    };
+    Arc::new(Rules::new(types, vec![akasse], RetryPolicy::default()))
+}
+
+/// The engine and the store, as the writer has them.
+struct Life {
+    engine: Engine,
+    store: Store,
+    now: Moment,
+    told: u32,
+}
+
+impl Life {
+    fn new(dir: &Path) -> Self {
+        let mut store = Store::open(&options(dir)).expect("a store");
+        let mut engine = Engine::new(rules(), Limits::default());
+        engine.recover(&mut store).expect("recovered");
+        store.commit(Durability::Flush).expect("committed");
+        engine.set_connected(true);
+        Self { engine, store, now: moment(NOW), told: 0 }
+    }
+
+    fn take_in(&mut self, mut event: Event) {
+        self.told += 1;
+        event.id = format!("e{}", self.told).into();
+        event.mark = EventMark::of("urn:test", &event.id);
+        event.personnummer = number(NUMBER);
+        let mut out = Output::default();
+        let taken = self.engine.take_in(event, Manner::News, &mut self.store, self.now, &mut out).expect("taken in");
+        assert_ne!(taken, Consumption::Duplicate);
+        self.store.commit(Durability::Flush).expect("committed");
+    }
+
+    /// A turn of the writer with its tending, a second later. Returns how many
+    /// were forgotten.
+    fn turn(&mut self, outcome: Option<Outcome>) -> usize {
+        self.now = self.now.plus_seconds(1);
+        let mut out = Output::default();
+        self.engine.tend(&mut self.store, self.now, &mut out).expect("tended");
+        self.store.commit(Durability::Flush).expect("committed");
+        self.engine.dispatch(&mut self.store, self.now, &mut out).expect("dispatched");
+        self.engine.clockwork(&mut self.store, self.now, &mut out).expect("looked");
+        self.store.commit(Durability::Flush).expect("committed");
+        for attempt in std::mem::take(&mut out.attempts) {
+            if let Some(outcome) = outcome {
+                self.engine.settle(attempt.key, outcome, &mut self.store, self.now, &mut out).expect("settled");
+            }
+        }
+        self.store.commit(Durability::Flush).expect("committed");
+        out.facts.iter().filter(|fact| **fact == Fact::Erased(Cause::LastRecord)).count()
+    }
+
+    fn turns(&mut self, outcome: Option<Outcome>) -> usize {
+        (0..5).map(|_| self.turn(outcome)).sum()
+    }
+
+    fn citizen(&mut self) -> Option<CitizenId> {
+        self.store.find_citizen(&number(NUMBER)).expect("readable")
+    }
+}
+
+fn joblog() -> Event {
+    let mut event = event(PLANTED, 1, Happened::Created, "2026-03-01..", Content::Other);
+    event.entity = "Joblog".into();
+    event.details = Some(Box::new(Details::default()));
+    event.body = Some(format!("{{\"Felt\":\"{PLANTED}\"}}").into());
+    event
+}
+
+fn deletion() -> Event {
+    let content = Content::Deletion { area: "joblog".into(), entity: "Joblog".into(), after_death: false };
+    event(PLANTED, 2, Happened::Created, "..", content)
+}
+
+fn membership(period: &str, hour: u32) -> Event {
+    event("m", hour, Happened::Created, period, fund("067"))
+}
+
+#[test]
+fn whoever_has_lost_the_last_record_is_forgotten_once_all_holders_are_told() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut life = Life::new(dir.path());
+    let mut dice = Dice::new(31);
+    for _ in 0..20 {
+        life.store.enroll(&dice.personnummer()).expect("enrolled");
+    }
+    let before = secrets(dir.path());
+    for hour in 0..10 {
+        life.take_in(membership("2026-01-01..", hour));
+    }
+    life.take_in(joblog());
+    assert_eq!(life.turns(Some(Outcome::Confirmed)), 0);
+    let citizen = life.citizen().expect("known");
+    let holder: Vec<Recipient> = life.store.holders(citizen, &ExternalId::parse(PLANTED).expect("an id")).expect("readable");
+    assert_eq!(holder, [recipient("akasse:067")]);
+
+    // A member is known, with records or without.
+    life.take_in(deletion());
+    assert_eq!(life.turns(Some(Outcome::Failed { failure: Failure::Timeout, code: 0 })), 0);
+    // The notice still waits for the holder when the membership ends.
+    life.take_in(membership("2026-01-01..2026-03-15", 11));
+    assert_eq!(life.turns(None), 0);
+    assert_eq!(life.citizen(), Some(citizen));
+    let sealed = sealed_of(&life.store, citizen);
+
+    // In another life of the process the notice gets through at last.
+    drop(life);
+    let mut life = Life::new(dir.path());
+    life.told = 100;
+    life.now = moment("2026-03-16T14:00:00Z");
+    assert_eq!(life.turns(Some(Outcome::Confirmed)), 1);
+    assert_eq!(life.citizen(), None);
+    let master = MasterKey::load(&options(dir.path()).key_file).expect("the key");
+    nothing_is_left(dir.path(), &master, &life.store, &sealed, &before[..1]);
+    let mut found = Vec::new();
+    let _ = life.store.verify(|why| found.push(why.to_owned()), |_| {}).expect("readable");
+    assert_eq!(found, [] as [&str; 0]);
+
+    // Nothing is done a second time, and an old copy of the keys brings nobody back.
+    assert_eq!(life.turns(None), 0);
+    assert_eq!(life.store.counts().open, 0);
+
+    // Whoever comes back is somebody new.
+    life.take_in(membership("2026-03-16..", 12));
+    let again = life.citizen().expect("known again");
+    assert!(again > citizen);
+    assert_eq!(life.turns(None), 0);
+    assert_eq!(life.citizen(), Some(again));
+}
+
+#[test]
+fn whoever_never_had_a_record_and_whoever_waits_in_quarantine_stays() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut life = Life::new(dir.path());
+    life.take_in(membership("2026-01-01..2026-03-15", 1));
+    assert_eq!(life.turns(None), 0);
+    assert!(life.citizen().is_some(), "no record was deleted");
+
+    let message = |id| Quarantined {
+        id,
+        at: moment(NOW),
+        word: "made-up".into(),
+        reason: "made up".into(),
+        body: Arc::from(&b"x"[..]),
+        personnummer: Some(number(NUMBER)),
+    };
+    let id = life.store.next_quarantine_id();
+    life.store.stage(Change::Quarantine(message(id))).expect("staged");
+    life.take_in(deletion());
+    assert_eq!(life.turns(None), 0);
+    assert_eq!(life.store.quarantine_page(0, 10).expect("readable").len(), 1, "it waits for an operator");
+    life.store.stage(Change::Release(id)).expect("staged");
+    life.store.commit(Durability::Flush).expect("committed");
+    // A record of which the broker had never heard was the last one all the same.
+    assert_eq!(life.turns(None), 1);
+    assert_eq!(life.citizen(), None);
+}
+
+#[test]
+fn a_registration_that_ends_keeps_until_the_day_after() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut life = Life::new(dir.path());
+    life.take_in(membership("2026-01-01..2026-03-20", 1));
+    life.take_in(joblog());
+    life.turns(Some(Outcome::Confirmed));
+    life.take_in(deletion());
+    assert_eq!(life.turns(Some(Outcome::Confirmed)), 0);
+    life.now = moment("2026-03-20T22:59:00Z");
+    assert_eq!(life.turns(None), 0, "the last day");
+    life.now = moment("2026-03-20T23:00:01Z");
+    assert_eq!(life.turns(None), 1);
+    assert_eq!(life.citizen(), None);
+}
+
+#[test]
+fn nobody_is_forgotten_while_that_cannot_be_noted_for_backups() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut life = Life::new(dir.path());
+    // A directory stands where the list of erased citizens is to be.
+    let list = life.store.erased_list().to_owned();
+    std::fs::create_dir(&list).expect("made");
+    life.take_in(deletion());
+    assert_eq!(life.turns(None), 0);
+    assert!(life.citizen().is_some());
+    std::fs::remove_dir(&list).expect("removed");
+    assert_eq!(life.turns(None), 1);
+    assert_eq!(life.citizen(), None);
+}

@@ -72,7 +72,7 @@ pub enum RunError {
     #[error(transparent)]
     Refused(Trouble),
     /// Anything else, such as an address that is taken.
-    #[error("{0:#}")]
+    #[error(transparent)]
     Other(#[from] anyhow::Error),
 }
 
@@ -106,7 +106,9 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let rules = Arc::new(rules);
     let (tokens, tokens_watch) = start_tokens(&settings)?;
     let (store, engine) = open(&settings, Arc::clone(&rules)).await?;
-    let listener = http::bind(settings.http).await.with_context(|| format!("cannot serve HTTP at {}", settings.http))?;
+    let listener = http::bind(settings.http)
+        .await
+        .with_context(|| format!("cannot serve HTTP at {}: choose another address with --http", settings.http))?;
     let identity = settings.http_tls.clone().map(ServerFiles::open).transpose().context("cannot serve HTTP with TLS")?;
     let mut signals = Signals::new().context("cannot listen for signals")?;
 
@@ -181,7 +183,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
             None => http::serve(listener, server, stop).await,
         }
     });
-    info!(rabbitmq = %settings.target, http = %settings.http, "started");
+    info!(rabbitmq = %settings.target, http = %settings.http, "the store is open and HTTP is served; connecting to RabbitMQ");
 
     let mut refusals = Box::pin(link.ready());
     let mut waiting_for_rabbitmq = true;

@@ -560,8 +560,8 @@ impl Story {
         self.stage.wait_arrived(&[])?;
         self.stage.wait_idle()?;
         self.page.say(&format!(
-            "{events} more events; with {so_far} of {wsbs} WSBs delivered the process is killed. It is started again on what is on \
-             disk, and ready after {ready:.1} s.",
+            "{events} more events; when {so_far} of {wsbs} WSBs have been read from the queues, the process is killed, with more of them \
+             published and their confirms not yet on disk. It is started again on what is on disk, and ready after {ready:.1} s.",
         ));
         self.page.gap();
         let mistakes = self.stage.ledger.compare().mistakes;
@@ -570,7 +570,7 @@ impl Story {
         }
         let ledger = &self.stage.ledger;
         let (repeats, only_those) = (ledger.repeats(), ledger.arrived() == ledger.awaited());
-        let claim = format!("all {wsbs} are there: nothing is lost, and {repeats} that came twice have the id they had the first time");
+        let claim = format!("all {wsbs} are there: nothing is lost, and the {repeats} that came once more have the id of the first time");
         self.check(mistakes.is_empty() && only_those, &claim);
         Ok(())
     }

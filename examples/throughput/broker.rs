@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::load::{self, CITIZENS, Scenario};
+use crate::load::{self, Scenario};
 use crate::rig::{self, Broker, Options};
 
 /// How much a target queue may hold: more than ever lies in one here, for the
@@ -25,7 +25,8 @@ pub fn prepare(uri: &str, scenario: &Scenario) -> (Vec<String>, Broker) {
 
     let places = Places::of(&original, scenario);
     let memberships = files.join("memberships.ndjson");
-    let lines: Vec<String> = (0..CITIZENS).flat_map(|citizen| places.memberships(citizen)).map(|event| event.json().to_string()).collect();
+    let lines: Vec<String> =
+        (0..scenario.citizens).flat_map(|citizen| places.memberships(citizen)).map(|event| event.json().to_string()).collect();
     fs::write(&memberships, lines.join("\n") + "\n").expect("the target directory is writable");
 
     let mut broker = Broker::prepare(Options::new(uri).routing(&routing).env("WSB_LOG", "warn"));

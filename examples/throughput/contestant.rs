@@ -9,7 +9,7 @@ use lapin::types::AMQPValue;
 use serde_json::json;
 
 use crate::broker;
-use crate::load::{self, CITIZENS, Scenario};
+use crate::load::{self, Scenario};
 use crate::relay;
 use crate::rig::{Amqp, Broker, Node};
 use crate::usage::{self, Usage};
@@ -110,9 +110,9 @@ impl Stage<'_> {
     /// Returns event `number`. For the baselines its routing key says where it
     /// is to go: they have nobody to ask.
     pub fn message(&self, number: usize) -> Outgoing {
-        let event = load::event(number, self.scenario.fanout);
+        let event = load::event(number, &self.scenario);
         let key = match self.contestant {
-            Contestant::Shovel | Contestant::Relay => relay::target(number % CITIZENS % self.scenario.targets),
+            Contestant::Shovel | Contestant::Relay => relay::target(number % self.scenario.citizens % self.scenario.targets),
             Contestant::Broker => event.routing_key(),
         };
         Outgoing { id: event.event_id().to_owned(), key, body: event.body() }

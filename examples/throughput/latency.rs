@@ -2,15 +2,17 @@
 //! steady rate.
 
 use std::fmt;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Connection, ConnectionProperties, PublisherConfirm};
 use tokio::sync::mpsc;
 
-use crate::contestant::{Contestant, Outgoing};
+use crate::contestant::{Contestant, Outgoing, Stage};
 use crate::load::{Collector, Scenario};
 use crate::rig::{self, Node};
+use crate::usage::{self, Machine};
 
 /// What was measured.
 #[derive(Clone, Debug)]
@@ -25,18 +27,54 @@ pub struct Latency {
     pub p50: Duration,
     /// Ninety-nine in a hundred arrive within this.
     pub p99: Duration,
+    /// The share of the machine's processors that was busy.
+    pub busy: f64,
+    /// Processor seconds per 10,000 events: of RabbitMQ, of whoever is
+    /// measured, and of the load itself, which both carry.
+    pub cpu: [f64; 3],
 }
 
 impl fmt::Display for Latency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
-        write!(f, "{:<6} at {:>6.0}/s  p50 {:>7.2} ms  p99 {:>7.2} ms", self.contestant, self.rate, ms(self.p50), ms(self.p99))
+        let [node, own, load] = self.cpu;
+        write!(f, "{:<6} at {:>6.0}/s  p50 {:>7.2} ms  p99 {:>7.2} ms", self.contestant, self.rate, ms(self.p50), ms(self.p99))?;
+        write!(f, "  (machine {:.0} % busy; CPU s per 10,000: RabbitMQ {node:.2}, itself {own:.2}, load {load:.2})", self.busy * 100.0)
     }
 }
 
 /// Messages that must have arrived before the measurement begins: until then
 /// the contestant is starting, and what piles up meanwhile is not its latency.
-const WARM_UP: usize = 200;
+pub const WARM_UP: usize = 200;
+
+/// Returns how many events per second the contestant keeps up with while they
+/// are published: making them, RabbitMQ's taking them in, and consuming them
+/// again share the machine with it. Where a source is filled beforehand, none of
+/// the first two costs anything, so that rate cannot be published at, nor half of
+/// it on a small machine.
+pub fn sustained(node: &Node, contestant: Contestant, scenario: &Scenario, events: usize) -> f64 {
+    let mut stage = contestant.set_stage(node, scenario);
+    let collector = Collector::with_numbers(stage.uri(), stage.target_queues());
+    let mover = stage.go();
+    publish(&stage, events..events + WARM_UP, f64::INFINITY);
+    collector.wait_for(WARM_UP, || mover.last_words());
+    let began = Instant::now();
+    publish(&stage, 0..events, f64::INFINITY);
+    collector.wait_for(events + WARM_UP, || mover.last_words());
+    let rate = events as f64 / began.elapsed().as_secs_f64();
+    drop(mover);
+    drop(collector);
+    stage.clear();
+    rate
+}
+
+/// Publishes events at `rate`; returns when each was due.
+pub fn publish(stage: &Stage<'_>, numbers: Range<usize>, rate: f64) -> Vec<Instant> {
+    let outgoing: Vec<Outgoing> = numbers.map(|number| stage.message(number)).collect();
+    let (uri, exchange) = (stage.uri().to_owned(), stage.exchange());
+    rig::block(async move { publish_paced(&uri, exchange, outgoing, rate).await })
+        .unwrap_or_else(|error| panic!("paced publishing: {error}"))
+}
 
 /// Publishes at `rate` for `seconds` while the contestant runs, and leaves the
 /// first fifth out of account.
@@ -45,16 +83,17 @@ pub fn measure(node: &Node, contestant: Contestant, scenario: &Scenario, rate: f
     let collector = Collector::with_numbers(stage.uri(), stage.target_queues());
     let mover = stage.go();
     let messages = (rate * seconds as f64) as usize;
-    let publish = |numbers: std::ops::Range<usize>, rate| {
-        let outgoing: Vec<Outgoing> = numbers.map(|number| stage.message(number)).collect();
-        let (uri, exchange) = (stage.uri().to_owned(), stage.exchange());
-        rig::block(async move { publish_paced(&uri, exchange, outgoing, rate).await })
-            .unwrap_or_else(|error| panic!("paced publishing: {error}"))
-    };
-    publish(messages..messages + WARM_UP, rate);
+    publish(&stage, messages..messages + WARM_UP, rate);
     collector.wait_for(WARM_UP, || mover.last_words());
-    let sent = publish(0..messages, rate);
+    let spent = || {
+        let mover = mover.usage().map_or(0.0, |usage| usage.cpu_seconds);
+        [usage::cpu_seconds(node.pid().unwrap_or_default()), mover, usage::cpu_seconds(std::process::id())]
+    };
+    let (machine, before) = (Machine::watch(), spent());
+    let sent = publish(&stage, 0..messages, rate);
     collector.wait_for(messages + WARM_UP, || mover.last_words());
+    let (busy, after) = (machine.taken_by_others(0.0), spent());
+    let cpu = std::array::from_fn(|at| (after[at] - before[at]) * 10_000.0 / messages as f64);
     let mut latencies: Vec<Duration> = collector
         .log()
         .into_iter()
@@ -66,7 +105,7 @@ pub fn measure(node: &Node, contestant: Contestant, scenario: &Scenario, rate: f
     drop(collector);
     stage.clear();
     let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
-    Latency { contestant, scenario: scenario.clone(), rate, p50: at(0.5), p99: at(0.99) }
+    Latency { contestant, scenario: scenario.clone(), rate, p50: at(0.5), p99: at(0.99), busy, cpu }
 }
 
 /// Publishes each message at its time and returns when each was published.

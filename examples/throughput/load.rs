@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::rig;
 
-/// Citizens that the events are about.
+/// Citizens that the events are about, unless there are to be more.
 pub const CITIZENS: usize = 4000;
 /// Bytes of a message body.
 const BODY: usize = 600;
@@ -29,6 +29,8 @@ pub struct Scenario {
     pub targets: usize,
     /// Copies per event.
     pub fanout: usize,
+    /// Citizens that the events are about.
+    pub citizens: usize,
 }
 
 impl fmt::Display for Scenario {
@@ -44,11 +46,11 @@ pub fn cpr(citizen: usize) -> String {
 
 /// Returns event `number`: a Frist, which one authority gets, or an Indkaldelse,
 /// which three get; padded to the agreed size.
-pub fn event(number: usize, fanout: usize) -> rig::Event {
-    let entity = if fanout == 1 { "Frist" } else { "Indkaldelse" };
+pub fn event(number: usize, scenario: &Scenario) -> rig::Event {
+    let entity = if scenario.fanout == 1 { "Frist" } else { "Indkaldelse" };
     let event = rig::event(entity)
         .id(&format!("bench-{number}"))
-        .cpr(&cpr(number % CITIZENS))
+        .cpr(&cpr(number % scenario.citizens))
         .authority("kommune", "860")
         .period("2026-03-16", None)
         .content(json!({ "Tekst": "" }));

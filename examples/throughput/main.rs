@@ -25,6 +25,7 @@ mod latency;
 mod load;
 mod relay;
 mod report;
+mod soak;
 mod usage;
 
 use std::path::PathBuf;
@@ -37,7 +38,8 @@ use usage::Machine;
 
 /// What can be chosen: `--rounds 3 --events 60000 --targets 1,20,98 --fanout 1
 /// --only shovel,relay,broker --latency-seconds 10 --latency-rate 0
-/// --json FILE`.
+/// --json FILE`; and `--soak 2000000 --citizens 200000 --targets 20`, which
+/// watches the broker's memory instead.
 struct Arguments {
     rounds: usize,
     events: usize,
@@ -47,10 +49,14 @@ struct Arguments {
     fanouts: Vec<usize>,
     only: Vec<Contestant>,
     latency_seconds: u64,
-    /// Events per second while latency is measured; 0: half of the median rate
-    /// of the broker, or of the relay where the broker does not run.
+    /// Events per second while latency is measured; 0: half of what the broker
+    /// keeps up with while they are published, or the relay where the broker
+    /// does not run.
     latency_rate: f64,
     json: PathBuf,
+    /// Events to watch the broker's memory over; 0: compete.
+    soak: usize,
+    citizens: usize,
 }
 
 impl Arguments {
@@ -64,6 +70,8 @@ impl Arguments {
             latency_seconds: 10,
             latency_rate: 0.0,
             json: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/bench/throughput.json"),
+            soak: 0,
+            citizens: load::CITIZENS,
         };
         let mut given = std::env::args().skip(1);
         while let Some(name) = given.next() {
@@ -77,6 +85,8 @@ impl Arguments {
                 "--only" => arguments.only = value.split(',').map(Contestant::parse).collect(),
                 "--latency-seconds" => arguments.latency_seconds = value.parse().expect("a number"),
                 "--latency-rate" => arguments.latency_rate = value.parse().expect("a number"),
+                "--soak" => arguments.soak = value.parse().expect("a number"),
+                "--citizens" => arguments.citizens = value.parse().expect("a number"),
                 "--json" => arguments.json = value.into(),
                 _ => panic!("unknown argument {name}"),
             }
@@ -89,7 +99,7 @@ impl Arguments {
         let pairs = self.fanouts.iter().flat_map(|fanout| self.targets.iter().map(|targets| (*targets, *fanout)));
         pairs
             .filter(|(targets, fanout)| *fanout == 1 || targets >= &(fanout * 4))
-            .map(|(targets, fanout)| Scenario { targets, fanout })
+            .map(|(targets, fanout)| Scenario { targets, fanout, citizens: self.citizens })
             .collect()
     }
 }
@@ -103,6 +113,11 @@ fn main() {
     let node = Node::start_with(&NodeOptions { plugins: vec!["rabbitmq_shovel"], ..NodeOptions::default() });
     let mut report = Report::new(arguments.rounds, arguments.events);
     let scenarios = arguments.scenarios();
+    if arguments.soak > 0 {
+        let scenario = scenarios.first().unwrap_or_else(|| panic!("--soak needs --targets and --fanout"));
+        soak::run(&node, scenario, arguments.soak);
+        return;
+    }
     for round in 0..arguments.rounds {
         for scenario in &scenarios {
             // Each round begins with another contestant, so that none always
@@ -119,7 +134,14 @@ fn main() {
     }
     if arguments.latency_seconds > 0 {
         for scenario in scenarios.iter().filter(|scenario| scenario.fanout == 1) {
-            let rate = if arguments.latency_rate > 0.0 { arguments.latency_rate } else { report.rate_for_latency(scenario) };
+            let rate = if arguments.latency_rate > 0.0 {
+                arguments.latency_rate
+            } else {
+                let of = if arguments.only.contains(&Contestant::Broker) { Contestant::Broker } else { Contestant::Relay };
+                let sustained = latency::sustained(&node, of, scenario, arguments.events);
+                eprintln!("latency {scenario} {of} keeps up with {sustained:.0}/s while they are published; measuring at half of that");
+                sustained / 2.0
+            };
             for _ in 0..arguments.rounds {
                 for contestant in arguments.only.iter().filter(|contestant| **contestant != Contestant::Shovel) {
                     let measured = latency::measure(&node, *contestant, scenario, rate, arguments.latency_seconds);

@@ -72,13 +72,6 @@ impl Report {
         self.latencies.push(latency);
     }
 
-    /// Returns half of the broker's median rate in this scenario, or half of the
-    /// relay's where the broker has not run.
-    pub fn rate_for_latency(&self, scenario: &Scenario) -> f64 {
-        let rate = |contestant| self.median(scenario, contestant, |run| Some(run.per_second));
-        rate(Contestant::Broker).or_else(|| rate(Contestant::Relay)).unwrap_or(8000.0) / 2.0
-    }
-
     fn median(&self, scenario: &Scenario, contestant: Contestant, value: impl Fn(&Run) -> Option<f64>) -> Option<f64> {
         let runs = self.runs.iter().filter(|run| run.contestant == contestant && run.scenario == *scenario);
         middle(runs.filter_map(value).collect())

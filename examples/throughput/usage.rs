@@ -9,13 +9,18 @@ pub struct Usage {
     pub cpu_seconds: f64,
     /// The most memory that was ever resident, in MiB.
     pub peak_mib: f64,
+    /// What is resident now, in MiB.
+    pub resident_mib: f64,
 }
 
 /// Returns what a running process has used.
 pub fn of(pid: u32) -> Usage {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let peak_kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<f64>().ok());
-    Usage { cpu_seconds: cpu_seconds(pid), peak_mib: peak_kib.unwrap_or_default() / 1024.0 }
+    let mib = |name: &str| {
+        let kib = status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse::<f64>().ok());
+        kib.unwrap_or_default() / 1024.0
+    };
+    Usage { cpu_seconds: cpu_seconds(pid), peak_mib: mib("VmHWM:"), resident_mib: mib("VmRSS:") }
 }
 
 /// Returns the processor seconds of a running process.

@@ -34,7 +34,7 @@ pub struct PublishSettings {
 
 impl Default for PublishSettings {
     fn default() -> Self {
-        Self { channels: 4, batch: 256, patience: Duration::from_millis(500), deadline: Duration::from_secs(30), capacity: 16 }
+        Self { channels: 16, batch: 256, patience: Duration::from_millis(500), deadline: Duration::from_secs(30), capacity: 16 }
     }
 }
 

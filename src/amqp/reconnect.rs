@@ -38,6 +38,7 @@ pub(super) struct Pace {
     delays: ExponentialBackoff,
     longest: Duration,
     up_since: Option<Instant>,
+    has_been_up: bool,
     down: Option<Down>,
 }
 
@@ -59,7 +60,7 @@ impl Pace {
             max_elapsed_time: None,
             ..ExponentialBackoff::default()
         };
-        Self { side, delays, longest: reconnect.longest, up_since: None, down: None }
+        Self { side, delays, longest: reconnect.longest, up_since: None, has_been_up: false, down: None }
     }
 
     /// The connection is ready for use.
@@ -70,6 +71,7 @@ impl Pace {
             None => tracing::info!(side, "connected to RabbitMQ"),
         }
         self.up_since = Some(Instant::now());
+        self.has_been_up = true;
     }
 
     /// It is not, or not any more. Returns how long to wait.
@@ -79,7 +81,10 @@ impl Pace {
             self.delays.reset();
         }
         let delay = self.delays.next_backoff().unwrap_or(self.longest);
-        self.mention(trouble, now);
+        // A start that only an operator can mend ends with words of its own.
+        if self.has_been_up || !trouble.needs_operator() {
+            self.mention(trouble, now);
+        }
         delay
     }
 

@@ -62,6 +62,8 @@ pub struct Store {
     /// Whether `given` differs from what is stored.
     pub(super) given_changed: bool,
     pub(super) last_seq: u64,
+    /// How many changes have ever been staged.
+    pub(super) changes: u64,
     /// The key of the newest packed finishes.
     pub(super) last_finishes: (u64, u32),
     pub(super) witness: Witness,
@@ -192,6 +194,19 @@ impl Store {
     #[must_use]
     pub fn has_staged(&self) -> bool {
         self.given_changed || self.has_changed_causes() || self.group.has_any()
+    }
+
+    /// Returns whether anything has been staged that others can only see once it
+    /// is committed. All else may wait for the next group.
+    #[must_use]
+    pub fn has_staged_rows(&self) -> bool {
+        self.has_changed_causes() || self.group.has_what_is_read_back()
+    }
+
+    /// Returns how many changes have ever been staged.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Returns the bytes that sled takes on disk.

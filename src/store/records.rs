@@ -235,6 +235,7 @@ impl Records for Store {
     }
 
     fn stage(&mut self, change: Change) -> Result<(), StoreError> {
+        self.changes += 1;
         match change {
             Change::PutCitizen(citizen) => self.put_citizen(citizen),
             Change::AssignNumber { personnummer, citizen } => self.assign(&personnummer, citizen),

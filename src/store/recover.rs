@@ -60,6 +60,7 @@ pub(super) fn recover(
         given,
         given_changed: false,
         last_seq,
+        changes: 0,
         last_finishes: (0, 0),
         witness,
         audit: None,

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{Notify, oneshot};
 
@@ -75,7 +75,19 @@ struct Waiting<C: Commit> {
     connected: Option<bool>,
     poked: bool,
     closed: bool,
+    /// The writer is gathering a group: what can wait need not wake it.
+    gathering: bool,
 }
+
+impl<C: Commit> Waiting<C> {
+    /// Whether something must not wait for company.
+    fn presses(&self) -> bool {
+        !self.requests.is_empty() || self.connected.is_some() || self.poked || self.closed
+    }
+}
+
+/// So many messages or outcomes are company enough.
+const COMPANY: usize = 256;
 
 /// What waits for the writer. Shared by all who send to it.
 pub struct Inbox<C: Commit> {
@@ -120,6 +132,7 @@ impl<C: Commit> Inbox<C> {
                 connected: None,
                 poked: false,
                 closed: false,
+                gathering: false,
             }),
             arrived: Condvar::new(),
             room: Notify::new(),
@@ -132,14 +145,22 @@ impl<C: Commit> Inbox<C> {
     }
 
     fn tell(&self, change: impl FnOnce(&mut Waiting<C>)) {
-        change(&mut self.lock());
-        self.arrived.notify_one();
+        let mut waiting = self.lock();
+        change(&mut waiting);
+        let awake = !waiting.gathering || waiting.presses() || waiting.outcomes.len() >= COMPANY;
+        drop(waiting);
+        if awake {
+            self.arrived.notify_one();
+        }
     }
 
     /// Waits for what is next, at most until `deadline`; takes everything but
     /// messages, of which it takes those that are wanted, as many as fill up a
     /// group of `most`.
-    pub(super) fn take(&self, most: usize, wanted: Wanted, deadline: Instant) -> Group<C> {
+    ///
+    /// Until `calm`, ordinary messages and outcomes wait for company: a group of
+    /// one costs the disk as much as a group of hundreds.
+    pub(super) fn take(&self, most: usize, wanted: Wanted, calm: Instant, deadline: Instant) -> Group<C> {
         let (room_for_urgent, room) = match wanted {
             Wanted::All => (true, true),
             Wanted::Urgent => (true, false),
@@ -147,19 +168,18 @@ impl<C: Commit> Inbox<C> {
         };
         let mut waiting = self.lock();
         loop {
-            let something = (room_for_urgent && !waiting.urgent.is_empty())
-                || (room && !waiting.ordinary.is_empty())
-                || !waiting.outcomes.is_empty()
-                || !waiting.order_outcomes.is_empty()
-                || !waiting.requests.is_empty()
-                || waiting.connected.is_some()
-                || waiting.poked
-                || waiting.closed;
-            let left = deadline.saturating_duration_since(Instant::now());
-            if something || left == Duration::ZERO {
+            let ordinary = if room { waiting.ordinary.len() } else { 0 };
+            let outcomes = waiting.outcomes.len() + waiting.order_outcomes.len();
+            let presses = waiting.presses() || (room_for_urgent && !waiting.urgent.is_empty()) || ordinary.max(outcomes) >= COMPANY;
+            let gathering = !presses && ordinary.max(outcomes) > 0;
+            let now = Instant::now();
+            let until = if gathering { calm.min(deadline) } else { deadline };
+            if presses || now >= until {
                 break;
             }
-            waiting = self.arrived.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+            waiting.gathering = gathering;
+            waiting = self.arrived.wait_timeout(waiting, until - now).unwrap_or_else(PoisonError::into_inner).0;
+            waiting.gathering = false;
         }
         let urgent = if room_for_urgent { waiting.urgent.len().min(most) } else { 0 };
         let ordinary = if room { waiting.ordinary.len().min(most - urgent) } else { 0 };
@@ -216,7 +236,7 @@ impl<C: Commit> WriterHandle<C> {
             let room = self.0.room.notified();
             let mut room = std::pin::pin!(room);
             room.as_mut().enable();
-            {
+            let awake = {
                 let mut waiting = self.0.lock();
                 if waiting.closed {
                     return;
@@ -225,9 +245,12 @@ impl<C: Commit> WriterHandle<C> {
                 if queue.len() < ORDINARY {
                     queue.extend(messages.take().into_iter().flatten());
                 }
-            }
+                !waiting.gathering || !waiting.urgent.is_empty() || waiting.ordinary.len() >= COMPANY
+            };
             if messages.is_none() {
-                self.0.arrived.notify_one();
+                if awake {
+                    self.0.arrived.notify_one();
+                }
                 return;
             }
             room.await;
@@ -280,6 +303,8 @@ impl<C: Commit> WriterHandle<C> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::core::time::Moment;
     use crate::store::Store;
@@ -300,11 +325,45 @@ mod tests {
             handle.send_ordinary(vec![message(), message()]).await;
         });
         let take = |wanted| {
-            let group = inbox.take(10, wanted, Instant::now());
+            let group = inbox.take(10, wanted, Instant::now(), Instant::now());
             (group.urgent.len(), group.ordinary.len())
         };
         assert_eq!(take(Wanted::Nothing), (0, 0), "a full disk keeps everything out");
         assert_eq!(take(Wanted::Urgent), (1, 0));
         assert_eq!(take(Wanted::All), (0, 2), "nothing is lost by it");
+    }
+
+    #[test]
+    fn what_can_wait_gathers_company_and_what_cannot_is_taken_at_once() {
+        let inbox: Arc<Inbox<Store>> = Inbox::new();
+        let handle = WriterHandle::new(&inbox);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
+        let (calm, never) = (Duration::from_millis(50), Duration::from_secs(60));
+        let take = || {
+            let began = Instant::now();
+            let group = inbox.take(1000, Wanted::All, began + calm, began + never);
+            (group.ordinary.len(), group.urgent.len(), began.elapsed())
+        };
+        runtime.block_on(handle.send_ordinary(vec![message()]));
+        let (ordinary, _, waited) = take();
+        assert_eq!(ordinary, 1);
+        assert!(waited >= calm, "{waited:?}");
+        assert!(waited < never / 2, "{waited:?}");
+
+        // While it waits for company, what presses wakes it.
+        runtime.block_on(handle.send_ordinary(vec![message()]));
+        let (other, calm, never) = (handle.clone(), never, never);
+        runtime.spawn(async move { other.send_urgent(vec![message()]).await });
+        let began = Instant::now();
+        let group = inbox.take(1000, Wanted::All, began + calm, began + never);
+        assert_eq!(group.urgent.len(), 1);
+        assert!(began.elapsed() < calm / 2, "{:?}", began.elapsed());
+
+        // And a crowd does not wait at all.
+        runtime.block_on(handle.send_ordinary((0..COMPANY).map(|_| message()).collect()));
+        let began = Instant::now();
+        let group = inbox.take(1000, Wanted::All, began + calm, began + never);
+        assert!(group.ordinary.len() >= COMPANY);
+        assert!(began.elapsed() < calm / 2);
     }
 }

@@ -21,6 +21,14 @@ pub trait Commit: Archive + Send + 'static {
 
     /// Returns whether anything has been staged since the last commit.
     fn has_staged(&self) -> bool;
+
+    /// Returns whether some of it can only be read once it is committed. The
+    /// rest is the ends of deliveries that had no row.
+    fn has_staged_rows(&self) -> bool;
+
+    /// Returns how many changes have ever been staged: whoever compares two
+    /// answers knows whether some were in between.
+    fn changes(&self) -> u64;
 }
 
 /// What the writer lets happen once a group is durable. Every effect may be
@@ -66,13 +74,16 @@ pub struct Settings {
     /// How long finished deliveries may wait for the next group to become
     /// durable with; a crash before that repeats them.
     pub linger: Duration,
+    /// How long after the beginning of a group the next one waits for company,
+    /// unless something presses: a membership, a request, or a crowd.
+    pub pace: Duration,
     /// How often the engine looks after what nobody asks about.
     pub tend_every: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { group: 512, linger: Duration::from_millis(50), tend_every: Duration::from_secs(1) }
+        Self { group: 512, linger: Duration::from_millis(50), pace: Duration::from_millis(3), tend_every: Duration::from_secs(1) }
     }
 }
 
@@ -91,6 +102,7 @@ pub fn run<C: Commit>(
 ) -> Result<C, C::Error> {
     let mut dirty_since: Option<Instant> = None;
     let mut tended = Instant::now();
+    let mut calm = Instant::now();
     loop {
         let deadline = deadline(&engine, outlet.now(), dirty_since, tended, settings);
         let wanted = match (outlet.has_room(), engine.has_room()) {
@@ -99,8 +111,9 @@ pub fn run<C: Commit>(
             // What is under way goes on: its outcomes take little, and free more.
             (false, _) => Wanted::Nothing,
         };
-        let group = inbox.take(settings.group, wanted, deadline);
+        let group = inbox.take(settings.group, wanted, calm, deadline);
         let began = Instant::now();
+        calm = began + settings.pace;
         // Until the end of the turn: any of it may be a store call that hangs.
         let _watched = watchdog.watch("a group of changes");
         let closed = group.closed;
@@ -119,10 +132,13 @@ pub fn run<C: Commit>(
             || !turn.replies.is_empty()
             || closed
             || dirty_since.is_some_and(|since| since.elapsed() >= settings.linger);
-        if durable || records.has_staged() {
+        if durable || records.has_staged_rows() {
             records.commit(durable)?;
             outlet.committed(began.elapsed(), turn.events);
             dirty_since = if durable { None } else { dirty_since.or(Some(began)) };
+        } else if records.has_staged() {
+            // The ends of deliveries without a row come with the next group.
+            dirty_since = dirty_since.or(Some(began));
         }
         for ticket in turn.tickets {
             outlet.acknowledge(ticket);
@@ -134,9 +150,10 @@ pub fn run<C: Commit>(
             outlet.report(&turn.out.facts);
             return Ok(records);
         }
+        let before = records.changes();
         engine.dispatch(&mut records, outlet.now(), &mut turn.out)?;
         engine.clockwork(&mut records, outlet.now(), &mut turn.out)?;
-        if records.has_staged() {
+        if records.changes() != before {
             // Withdrawals, and deliveries in their place: those are attempted by
             // this very dispatch, so they must be durable before it goes out. So
             // must deletion orders be.

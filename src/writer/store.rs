@@ -11,4 +11,12 @@ impl Commit for Store {
     fn has_staged(&self) -> bool {
         Store::has_staged(self)
     }
+
+    fn has_staged_rows(&self) -> bool {
+        Store::has_staged_rows(self)
+    }
+
+    fn changes(&self) -> u64 {
+        Store::changes(self)
+    }
 }

@@ -142,7 +142,7 @@ fn run(world: &mut World, uri: &str, proxy: &Proxy) {
     assert!(clean_files(world.broker.data_dir()) > 2);
     let log = world.broker.log();
     clean("the log", log.as_bytes());
-    assert!(log.contains("started"), "the log is there: {log}");
+    assert!(log.contains("the store is open"), "the log is there: {log}");
     let messages = vendor.messages();
     assert!(messages.iter().any(|message| message.field("Identifikation") == MARKED[4]), "the messages do say it");
 }

@@ -123,6 +123,20 @@ pub enum Command {
     Health(HealthArguments),
     /// Creates the master key file.
     InitKey,
+    /// Exchanges the master key: first lets a new one open the store too, then only that one.
+    RotateKey(RotateKeyArguments),
+}
+
+/// `rotate-key`
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct RotateKeyArguments {
+    /// From now on this key opens the store as well; created if it is not there.
+    #[arg(long, value_name = "FILE")]
+    pub new_key_file: Option<PathBuf>,
+    /// From now on only the key of --key-file opens the store.
+    #[arg(long)]
+    pub finish: bool,
 }
 
 /// `health`

@@ -82,6 +82,7 @@ fn restore_failure(error: RestoreError) -> Failure {
         RestoreError::Occupied(_)
         | RestoreError::WrongKey(_)
         | RestoreError::Key(_)
+        | RestoreError::RootKey(_)
         | RestoreError::Open(_)
         | RestoreError::Io(_)
         | RestoreError::Sled(_) => Exit::Refused,

@@ -1,13 +1,52 @@
-//! `wsb-broker init-key`
+//! `wsb-broker init-key` and `rotate-key`
 
-use super::args::Common;
+use std::path::Path;
+
+use super::args::{Common, RotateKeyArguments};
 use super::exit::{Exit, Failure};
 use super::open::key_file;
-use crate::store::MasterKey;
+use crate::store::{KeyError, MasterKey, admit_key, keep_only_key};
 
 pub fn init_key(common: &Common) -> Result<Exit, Failure> {
     let path = key_file(common);
-    MasterKey::create(&path).map_err(|error| Failure::new(Exit::Refused, error))?;
+    MasterKey::create(&path).map_err(refused)?;
     println!("created {}; keep a copy of it somewhere else: without it nothing in the store can be read", path.display());
     Ok(Exit::Ok)
+}
+
+/// Works beside a running broker: that has read its key, and reads none again.
+pub fn rotate_key(common: &Common, arguments: &RotateKeyArguments) -> Result<Exit, Failure> {
+    let path = key_file(common);
+    let present = MasterKey::load(&path).map_err(refused)?;
+    match &arguments.new_key_file {
+        Some(new) => {
+            let further = load_or_create(new, common)?;
+            admit_key(&common.data_dir, &present, &further).map_err(refused)?;
+            println!(
+                "both keys open the store now; put {} in the place of {}, restart, and then run `wsb-broker rotate-key --finish`",
+                new.display(),
+                path.display()
+            );
+        }
+        None => {
+            keep_only_key(&common.data_dir, &present).map_err(refused)?;
+            println!(
+                "only the key of {} opens the store now; backups made before open with the key of their time: keep it as long as them",
+                path.display()
+            );
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn load_or_create(path: &Path, common: &Common) -> Result<MasterKey, Failure> {
+    MasterKey::check_place(path, &common.data_dir).map_err(refused)?;
+    match MasterKey::load(path) {
+        Err(KeyError::Missing(_)) => MasterKey::create(path).map_err(refused),
+        loaded => loaded.map_err(refused),
+    }
+}
+
+fn refused(error: impl Into<anyhow::Error>) -> Failure {
+    Failure::new(Exit::Refused, error)
 }

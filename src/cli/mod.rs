@@ -72,5 +72,6 @@ fn act(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Token(arguments) => token::token(&arguments),
         Command::Health(arguments) => health::health(&common, &arguments),
         Command::InitKey => keys::init_key(&common),
+        Command::RotateKey(arguments) => keys::rotate_key(&common, &arguments),
     }
 }

@@ -332,7 +332,7 @@ impl Manifest {
 }
 
 /// The files that a manifest may name: nothing outside of the directory.
-const KNOWN: [&str; 4] = [ROWS, CHANGES, open::KEY_FILES[0], open::KEY_FILES[1]];
+const KNOWN: [&str; 5] = [ROWS, CHANGES, open::KEY_FILES[0], open::KEY_FILES[1], open::KEY_FILES[2]];
 
 /// Calls `visit` with every row of a backup and then with every change, in
 /// order; `None` for a row that goes.

@@ -3,7 +3,7 @@
 //! forgotten since.
 //!
 //! An entry is a keyed hash of a slot's number and its random bytes. These are
-//! gone with the erasure, so the entry leads to nobody, with the master key
+//! gone with the erasure, so the entry leads to nobody, with the root key
 //! neither; only where the old bytes come back is it recognized.
 
 use std::collections::HashSet;
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use ring::hmac;
 
-use super::master::MasterKey;
+use super::root::RootKey;
 
 /// What the file begins with.
 const HEADER: &[u8; 32] = b"wsb erased slots, format 1      ";
@@ -34,8 +34,8 @@ pub(super) struct ErasedList {
 
 impl ErasedList {
     /// Opens the list; one that does not exist is empty until something is added.
-    pub fn open(path: &Path, master: &MasterKey) -> io::Result<Self> {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &master.subkey("erased"));
+    pub fn open(path: &Path, root: &RootKey) -> io::Result<Self> {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &root.subkey("erased"));
         let mut list = Self { path: path.to_owned(), key, file: None, entries: 0 };
         match OpenOptions::new().read(true).open(path) {
             Ok(file) => {
@@ -117,14 +117,16 @@ impl ErasedList {
 
 #[cfg(test)]
 mod tests {
+    use super::super::master::MasterKey;
     use super::*;
 
     #[test]
     fn what_was_added_is_there_and_half_an_entry_is_not() {
         let dir = tempfile::tempdir().expect("a directory");
         let master = MasterKey::create(&dir.path().join("key")).expect("a key");
+        let root = RootKey::create(dir.path(), &master).expect("a root key");
         let path = dir.path().join("data.erased");
-        let open = || ErasedList::open(&path, &master).expect("a list");
+        let open = || ErasedList::open(&path, &root).expect("a list");
         let mut list = open();
         assert!(!path.exists() && list.all().expect("read").is_empty());
         let entries = [list.entry(1, &[1; 32]), list.entry(2, &[1; 32])];
@@ -137,6 +139,6 @@ mod tests {
         list.add(&[third]).expect("added");
         assert!(open().all().expect("read").contains(&third));
         std::fs::write(&path, [b'x'; 64]).expect("written");
-        assert_eq!(ErasedList::open(&path, &master).expect_err("no list").kind(), io::ErrorKind::InvalidData);
+        assert_eq!(ErasedList::open(&path, &root).expect_err("no list").kind(), io::ErrorKind::InvalidData);
     }
 }

@@ -19,8 +19,8 @@ use crate::core::citizen::RecordKind;
 use crate::core::ids::{ExternalId, Personnummer};
 
 use super::fingerprint::Fingerprints;
-use super::master::MasterKey;
 use super::numbering::Numbering;
+use super::root::RootKey;
 use super::seal::SealKey;
 
 /// How many slots are made at a time.
@@ -61,7 +61,7 @@ pub(super) struct CitizenKey {
 
 impl Keyring {
     /// Opens or creates the file of slots.
-    pub fn open(path: &Path, master: &MasterKey, numbering: Numbering) -> io::Result<Self> {
+    pub fn open(path: &Path, root: &RootKey, numbering: Numbering) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         let len = file.metadata()?.len();
         if len < SLOT as u64 {
@@ -77,15 +77,15 @@ impl Keyring {
         // What a crash left of a block beyond the last whole one was never given away.
         let slots = (len / SLOT as u64).saturating_sub(1) / u64::from(BLOCK) * u64::from(BLOCK);
         Ok(Self {
-            record_key: hmac_key(master, "records"),
+            record_key: hmac_key(root, "records"),
             file,
             slots: AtomicU32::new(u32::try_from(slots).unwrap_or(u32::MAX)),
             random: SystemRandom::new(),
-            slot_key: hmac::Key::new(hmac::HMAC_SHA512, &master.subkey("citizens")),
-            number_key: hmac_key(master, "numbers"),
-            events: Fingerprints::new(&first(&master.subkey("events"))),
-            store: SealKey::new(master.subkey("store")),
-            check: check_value(master),
+            slot_key: hmac::Key::new(hmac::HMAC_SHA512, &root.subkey("citizens")),
+            number_key: hmac_key(root, "numbers"),
+            events: Fingerprints::new(&first(&root.subkey("events"))),
+            store: SealKey::new(root.subkey("store")),
+            check: check_value(root),
             numbering,
         })
     }
@@ -153,8 +153,8 @@ impl Keyring {
 }
 
 /// Returns what is kept in a store to tell whether a key is its own.
-pub(super) fn check_value(master: &MasterKey) -> [u8; 16] {
-    first(&master.subkey("check"))
+pub(super) fn check_value(root: &RootKey) -> [u8; 16] {
+    first(&root.subkey("check"))
 }
 
 /// Makes every slot from `first` on anew, in a file that nobody has open.
@@ -172,8 +172,8 @@ pub(super) fn renew_from(path: &Path, first: u32) -> io::Result<()> {
     file.sync_all()
 }
 
-fn hmac_key(master: &MasterKey, purpose: &str) -> hmac::Key {
-    hmac::Key::new(hmac::HMAC_SHA256, &master.subkey(purpose))
+fn hmac_key(root: &RootKey, purpose: &str) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, &root.subkey(purpose))
 }
 
 fn offset(slot: u32) -> u64 {
@@ -189,13 +189,15 @@ fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::master::MasterKey;
     use super::*;
 
     fn keyring() -> (tempfile::TempDir, Keyring) {
         let dir = tempfile::tempdir().expect("a directory");
         let master = MasterKey::create(&dir.path().join("key")).expect("a key");
+        let root = RootKey::create(dir.path(), &master).expect("a root key");
         let numbering = Numbering::open(&dir.path().join("numbers")).expect("a key file");
-        let keyring = Keyring::open(&dir.path().join("slots"), &master, numbering).expect("a key file");
+        let keyring = Keyring::open(&dir.path().join("slots"), &root, numbering).expect("a key file");
         (dir, keyring)
     }
 
@@ -226,12 +228,13 @@ mod tests {
         let file = OpenOptions::new().append(true).open(&path).expect("the file");
         std::io::Write::write_all(&mut &file, &[7; 1000]).expect("written");
         let master = MasterKey::load(&dir.path().join("key")).expect("the key");
+        let root = RootKey::open(dir.path(), &master).expect("the root key");
         let numbering = || Numbering::open(&dir.path().join("numbers")).expect("a key file");
-        let again = Keyring::open(&path, &master, numbering()).expect("a key file");
+        let again = Keyring::open(&path, &root, numbering()).expect("a key file");
         assert_eq!(again.slots(), BLOCK);
         again.provide(BLOCK).expect("slots");
         assert_eq!(std::fs::metadata(&path).expect("the file").len(), offset(2 * BLOCK));
         std::fs::write(&path, [b'x'; 64]).expect("written");
-        assert_eq!(Keyring::open(&path, &master, numbering()).expect_err("no key file").kind(), io::ErrorKind::InvalidData);
+        assert_eq!(Keyring::open(&path, &root, numbering()).expect_err("no key file").kind(), io::ErrorKind::InvalidData);
     }
 }

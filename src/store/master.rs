@@ -121,8 +121,8 @@ impl MasterKey {
         PathBuf::from(name)
     }
 
-    /// Returns the key for one purpose; keys of different purposes say nothing
-    /// about each other.
+    /// Returns the key for one purpose, such as wrapping the root key; keys of
+    /// different purposes say nothing about each other.
     pub(super) fn subkey(&self, purpose: &str) -> [u8; 32] {
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.0), purpose.as_bytes());
         let mut subkey = [0; 32];

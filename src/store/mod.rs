@@ -42,6 +42,7 @@ pub mod master;
 pub mod memory;
 mod orders;
 pub mod room;
+pub mod root;
 pub mod watchdog;
 
 pub use backup::{BackupError, Copying, Manifest, ManifestError, Noted};
@@ -54,5 +55,6 @@ pub use memory::MemoryStore;
 pub use open::{Create, OpenError, Options};
 pub use reader::Reader;
 pub use restore::{RestoreError, restore};
+pub use root::{RootKeyError, admit_key, keep_only_key};
 pub use verify::Verified;
 pub use watchdog::Watchdog;

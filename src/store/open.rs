@@ -17,6 +17,7 @@ use super::keyring::{self, Keyring};
 use super::master::{KeyError, MasterKey};
 use super::numbering::{Numbering, Turnover};
 use super::recover::{self, Tuning};
+use super::root::{ROOT_KEY, RootKey, RootKeyError};
 use super::rows;
 use super::vault::Vault;
 use super::witness::Witness;
@@ -30,7 +31,7 @@ const CITIZEN_KEYS: &str = "citizen-keys";
 /// The file of number keys inside the data directory.
 const NUMBER_KEYS: &str = "number-keys";
 /// The files of keys, all of which a backup has.
-pub(super) const KEY_FILES: [&str; 2] = [CITIZEN_KEYS, NUMBER_KEYS];
+pub(super) const KEY_FILES: [&str; 3] = [CITIZEN_KEYS, NUMBER_KEYS, ROOT_KEY];
 /// The file that says how far the store goes.
 const EXTENT: &str = "extent";
 /// A store that was closed a moment ago may still be locked: how long, and how
@@ -123,6 +124,9 @@ pub enum OpenError {
     /// The store is there and its key is not, or not usable.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The store is there and its root key is not, or not usable.
+    #[error(transparent)]
+    RootKey(#[from] RootKeyError),
     /// The store is there and the keys of its citizens are not.
     #[error("the file of citizen keys {} is missing, or shorter than the store needs: restore it from the backup that the store came from", .0.display())]
     CitizenKeysMissing(PathBuf),
@@ -198,9 +202,11 @@ impl Store {
         let db = open_sled(&path, options.cache_bytes, options.patience)?;
         let damaged = |error: StoreError| self::damaged(&options.data_dir.join(STORE), &error);
         let tree = sled::Tree::clone(&db);
-        let given = check(&tree, &path, &master, options)?;
+        let is_new = is_new(&tree, &path)?;
+        let root = open_root(&path, &master, options, is_new)?;
+        let given = if is_new { None } else { Some(check(&tree, &path, &root, options)?) };
         let keys_path = options.data_dir.join(CITIZEN_KEYS);
-        let keyring = open_keys(options, &master, given.is_some_and(|given| given.next_slot > FIRST.next_slot))?;
+        let keyring = open_keys(options, &root, given.is_some_and(|given| given.next_slot > FIRST.next_slot))?;
         let given = match given {
             Some(given) => given,
             None if keyring.slots() > 0 => {
@@ -219,7 +225,7 @@ impl Store {
         let vault = Vault::new(tree, keyring, options.cached_citizens).map_err(damaged)?;
         let extent_path = options.data_dir.join(EXTENT);
         let (witness, said) = Witness::open(&extent_path).map_err(|source| at_fault(&extent_path, source))?;
-        let erased = ErasedList::open(&options.erased_list, &master).map_err(|source| at_fault(&options.erased_list, source))?;
+        let erased = ErasedList::open(&options.erased_list, &root).map_err(|source| at_fault(&options.erased_list, source))?;
         if !erased.path().exists() && erasing::erased_to(&vault).map_err(damaged)? > 0 {
             return Err(OpenError::ErasedListMissing(options.erased_list.clone()));
         }
@@ -237,23 +243,38 @@ impl Store {
 /// What has been given in a store where nothing has. Slot 0 is never given.
 const FIRST: Given = Given { next_slot: 1, next_quarantine: 1, low_water: 0 };
 
-/// Checks that the store is of a known format and sealed with this key; `None`
-/// where it is empty.
-fn check(tree: &sled::Tree, path: &Path, master: &MasterKey, options: &Options) -> Result<Option<Given>, OpenError> {
+/// Returns whether nothing was ever written to the store; otherwise it must be
+/// of a known format.
+fn is_new(tree: &sled::Tree, path: &Path) -> Result<bool, OpenError> {
     let damaged = |cause: &str| OpenError::Damaged { path: path.to_owned(), cause: cause.to_owned() };
-    let get = |key| tree.get(key).map_err(|error| damaged(&error.to_string()));
-    let Some(format) = get(rows::FORMAT)? else {
-        return if tree.is_empty() { Ok(None) } else { Err(damaged("it does not say its format")) };
+    let Some(format) = tree.get(rows::FORMAT).map_err(|error| damaged(&error.to_string()))? else {
+        return if tree.is_empty() { Ok(true) } else { Err(damaged("it does not say its format")) };
     };
     let found = <[u8; 4]>::try_from(&*format).map(u32::from_be_bytes).map_err(|_| damaged("it does not say its format"))?;
     if found > FORMAT {
         return Err(OpenError::NewerFormat { path: path.to_owned(), found, known: FORMAT });
     }
-    if get(rows::CHECK)?.is_none_or(|check| *check != keyring::check_value(master)) {
+    Ok(false)
+}
+
+/// Opens the root key; only a store that is new gets one.
+fn open_root(path: &Path, master: &MasterKey, options: &Options, is_new: bool) -> Result<RootKey, OpenError> {
+    match RootKey::open(&options.data_dir, master) {
+        Err(RootKeyError::Missing(_)) if is_new => Ok(RootKey::create(&options.data_dir, master)?),
+        Err(RootKeyError::WrongKey(_)) => Err(OpenError::WrongKey { path: path.to_owned(), key_file: options.key_file.clone() }),
+        opened => Ok(opened?),
+    }
+}
+
+/// Checks that the store is sealed with this key; returns what it has given.
+fn check(tree: &sled::Tree, path: &Path, root: &RootKey, options: &Options) -> Result<Given, OpenError> {
+    let damaged = |cause: &str| OpenError::Damaged { path: path.to_owned(), cause: cause.to_owned() };
+    let get = |key| tree.get(key).map_err(|error| damaged(&error.to_string()));
+    if get(rows::CHECK)?.is_none_or(|check| *check != keyring::check_value(root)) {
         return Err(OpenError::WrongKey { path: path.to_owned(), key_file: options.key_file.clone() });
     }
     let numbers = get(rows::NUMBERS)?.ok_or_else(|| damaged("it does not say which numbers it has given"))?;
-    Given::decode(&numbers).map(Some).map_err(|error| damaged(&error.to_string()))
+    Given::decode(&numbers).map_err(|error| damaged(&error.to_string()))
 }
 
 /// Writes what every store begins with.
@@ -267,13 +288,13 @@ fn begin(db: &sled::Db, keyring: &Keyring) -> Result<Given, StoreError> {
     Ok(FIRST)
 }
 
-fn open_keys(options: &Options, master: &MasterKey, are_needed: bool) -> Result<Keyring, OpenError> {
-    let [citizens, numbers] = KEY_FILES.map(|name| options.data_dir.join(name));
+fn open_keys(options: &Options, root: &RootKey, are_needed: bool) -> Result<Keyring, OpenError> {
+    let [citizens, numbers] = [CITIZEN_KEYS, NUMBER_KEYS].map(|name| options.data_dir.join(name));
     if let Some(missing) = [&citizens, &numbers].into_iter().find(|path| are_needed && !path.exists()) {
         return Err(OpenError::CitizenKeysMissing(missing.clone()));
     }
     let numbering = Numbering::open(&numbers).map_err(|source| no_keys(&numbers, source))?;
-    Keyring::open(&citizens, master, numbering).map_err(|source| no_keys(&citizens, source))
+    Keyring::open(&citizens, root, numbering).map_err(|source| no_keys(&citizens, source))
 }
 
 fn no_keys(path: &Path, source: io::Error) -> OpenError {

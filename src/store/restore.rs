@@ -11,6 +11,7 @@ use super::disk::Given;
 use super::keyring;
 use super::master::{KeyError, MasterKey};
 use super::open::{KEY_FILES, OpenError, Options, STORE, open_sled};
+use super::root::{RootKey, RootKeyError};
 use super::rows;
 
 /// Where a store is made before it is put in its place.
@@ -33,6 +34,9 @@ pub enum RestoreError {
     /// There is no master key, or it is not usable.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// Its root key is not there, or not usable.
+    #[error(transparent)]
+    RootKey(#[from] RootKeyError),
     /// The new store cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -55,13 +59,17 @@ pub enum RestoreError {
 /// There is no store then, and nothing that was there has been changed.
 pub fn restore(from: &Path, options: &Options, mut progress: impl FnMut(u64)) -> Result<Manifest, RestoreError> {
     let data_dir = &options.data_dir;
-    if [STORE, KEY_FILES[0], KEY_FILES[1]].iter().any(|name| data_dir.join(name).exists()) {
+    if [STORE].iter().chain(&KEY_FILES).any(|name| data_dir.join(name).exists()) {
         return Err(RestoreError::Occupied(data_dir.clone()));
     }
     MasterKey::check_place(&options.key_file, data_dir)?;
     let master = MasterKey::load(&options.key_file)?;
     let manifest = Manifest::read(from)?;
-    if manifest.check != keyring::check_value(&master) {
+    let root = match RootKey::open(from, &master) {
+        Err(RootKeyError::WrongKey(_)) => return Err(RestoreError::WrongKey(options.key_file.clone())),
+        opened => opened?,
+    };
+    if manifest.check != keyring::check_value(&root) {
         return Err(RestoreError::WrongKey(options.key_file.clone()));
     }
     let unfinished = data_dir.join(UNFINISHED);

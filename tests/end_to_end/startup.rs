@@ -5,7 +5,7 @@ use std::fs;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::rig::{Amqp, Broker, Options, Proxy, event, shared_node, until};
+use crate::rig::{Amqp, Broker, Options, Proxy, event, membership, shared_node, until};
 use crate::world::{FEW, LIMIT, Routing, World, about, cpr, enroll, ids};
 
 #[test]
@@ -170,6 +170,49 @@ fn a_store_is_opened_by_one_and_only_with_its_key() {
     let events = [event("Tilmelding").cpr(&cpr(1))];
     world.tell(&events);
     assert_eq!(about(&world.take("akasse:067")), ids(&events), "with its own key nothing is lost");
+}
+
+/// The procedure of `docs/runbook.md`, with the broker running where it may.
+#[test]
+fn a_master_key_is_exchanged_and_the_former_one_opens_nothing_any_more() {
+    let mut world = World::new("exchanged_key", &Routing::few());
+    world.broker.start_again();
+    let key = world.broker.data_dir().with_extension("key");
+    let (new, kept) = (key.with_extension("key.new"), key.with_extension("key.until-now"));
+    let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    world.tell(&[membership(&cpr(1), "067", "2020-01-01", None)]);
+    assert_eq!(world.take("akasse:067").len(), 1, "the membership itself");
+    let events = [event("Tilmelding").cpr(&cpr(1))];
+    world.tell(&events);
+    assert_eq!(about(&world.take("akasse:067")), ids(&events));
+
+    let said = world.broker.cli_ok(&["rotate-key", "--new-key-file", &path(&new)]);
+    says(&said, &["both keys", "--finish"]);
+    let backup = path(&key.with_extension("backup"));
+    world.broker.cli_ok(&["backup", "--to", &backup]);
+    fs::copy(&key, &kept).unwrap();
+    fs::rename(&new, &key).unwrap();
+    assert!(world.broker.terminate().success());
+    world.broker.start_again();
+    world.broker.cli_ok(&["rotate-key", "--finish"]);
+    let events = [event("Tilmelding").cpr(&cpr(1))];
+    world.tell(&events);
+    assert_eq!(about(&world.take("akasse:067")), ids(&events), "what was known is known under the new key");
+    assert!(world.broker.terminate().success());
+
+    world.broker.cli_ok(&["verify"]);
+    let refused = world.broker.cli(&["verify", "--key-file", &path(&kept)]);
+    assert_eq!(refused.status.code(), Some(4));
+    says(&String::from_utf8_lossy(&refused.stderr), &["is not the one that the store", "--key-file"]);
+    let refused = world.broker.cli(&["rotate-key", "--finish", "--key-file", &path(&kept)]);
+    assert_eq!(refused.status.code(), Some(4), "who cannot open the store shuts nobody out of it");
+    // A backup opens with the key of its time; this one was made when there were two.
+    for (at, key) in [&key, &kept].into_iter().enumerate() {
+        let there = path(&key.with_extension(format!("restored-{at}")));
+        let list = path(&key.with_extension(format!("restored-{at}-erased")));
+        world.broker.cli_ok(&["restore", "--from", &backup, "--data-dir", &there, "--key-file", &path(key), "--erased-list", &list]);
+        world.broker.cli_ok(&["verify", "--data-dir", &there, "--key-file", &path(key), "--erased-list", &list]);
+    }
 }
 
 /// Writes another format number into the store, as a newer broker would have.

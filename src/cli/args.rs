@@ -517,6 +517,15 @@ pub enum RetentionCommand {
         #[arg(long, value_enum, default_value_t = DueFormat::Table)]
         format: DueFormat,
     },
+    /// Lists deletions that the rules did not expect: too early, blocked, or of a record that is not known.
+    Unexpected {
+        /// At most so many, the newest.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+        /// How the list is written.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
     /// Lists the recipients that have deletion notices lying unfetched in their queue.
     Notices {
         /// How the list is written.

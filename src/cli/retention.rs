@@ -10,7 +10,7 @@ use super::run::load_rules;
 use super::terminal::{cell, table};
 use crate::app::now;
 use crate::core::notices::Notices;
-use crate::core::records::Records;
+use crate::core::records::{Archive, Records};
 use crate::core::time::Day;
 use crate::ops::{self, Calendar};
 use crate::store::Create;
@@ -19,6 +19,7 @@ pub fn retention(common: &Common, arguments: &RetentionArguments) -> Result<Exit
     match &arguments.command {
         RetentionCommand::Due { as_of, format } => due(common, as_of.as_deref(), *format),
         RetentionCommand::Notices { format } => notices(common, *format),
+        RetentionCommand::Unexpected { limit, format } => unexpected(common, *limit as usize, *format),
     }
 }
 
@@ -41,6 +42,39 @@ fn notices(common: &Common, format: Format) -> Result<Exit, Failure> {
             rows.extend(answer["items"].as_array().into_iter().flatten().map(|item| {
                 ["recipient", "since", "notices", "of_former_days", "reminded_after_days"].map(|name| cell(&item[name])).to_vec()
             }));
+            print!("{}", table(&rows));
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+/// Lists deletions that the rules did not expect, the newest first.
+fn unexpected(common: &Common, limit: usize, format: Format) -> Result<Exit, Failure> {
+    let mut found = Vec::new();
+    match open(common, Create::Never)? {
+        Opened::Here(mut store) => {
+            let page = store.unexpected_page(None, limit).map_err(|error| Failure::new(Exit::Refused, error))?;
+            found.extend(page.iter().map(ops::unexpected_json));
+        }
+        Opened::There(admin) => {
+            let mut cursor = String::new();
+            while found.len() < limit {
+                let most = (limit - found.len()).min(ops::PAGE);
+                let mut answer = admin.get(&format!("/retention/unexpected?limit={most}&cursor={cursor}"))?;
+                if let Value::Array(items) = answer["items"].take() {
+                    found.extend(items);
+                }
+                let Some(next) = answer["next_cursor"].as_str() else { break };
+                next.clone_into(&mut cursor);
+            }
+        }
+    }
+    match format {
+        Format::Json => println!("{}", Value::Array(found)),
+        Format::Table => {
+            let names = ["at", "why", "area", "entity", "external_id", "due", "event_id"];
+            let mut rows = vec![names.iter().map(|name| name.replace('_', " ")).collect::<Vec<_>>()];
+            rows.extend(found.iter().map(|item| names.map(|name| cell(&item[name])).to_vec()));
             print!("{}", table(&rows));
         }
     }

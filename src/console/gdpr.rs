@@ -6,8 +6,8 @@ use maud::{Markup, html};
 
 use super::language::fill;
 use super::page::{Frame, page};
-use super::show::number;
-use super::view::Due;
+use super::show::{id_link, number, recipient_link, time};
+use super::view::{Due, Unexpected, Unfetched};
 
 /// How many records of an area fall due in a month, by what is with them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,14 +52,25 @@ impl Calendar {
     }
 }
 
+/// What a person has to look into.
+#[derive(Debug, Clone, Default)]
+pub struct ToDo {
+    /// Whose notices lie unfetched.
+    pub unfetched: Vec<Unfetched>,
+    /// Deletions that the rules did not expect, the newest first.
+    pub unexpected: Vec<Unexpected>,
+}
+
 /// Returns the page; `calendar` is `None` while it is being counted for the first
 /// time. It reaches until the day `until`.
 #[must_use]
-pub fn gdpr(frame: &Frame<'_>, calendar: Option<&Calendar>, until: &str) -> String {
+pub fn gdpr(frame: &Frame<'_>, to_do: &ToDo, calendar: Option<&Calendar>, until: &str) -> String {
     let texts = frame.texts();
     let content = html! {
         h1 { (texts.gdpr_title) }
         p.muted { (texts.gdpr_intro) }
+        (unfetched(frame, &to_do.unfetched))
+        (unexpected(frame, &to_do.unexpected))
         @match calendar {
             None => { p.notice.warn role="status" { (texts.gdpr_counting) } }
             Some(calendar) => {
@@ -69,6 +80,75 @@ pub fn gdpr(frame: &Frame<'_>, calendar: Option<&Calendar>, until: &str) -> Stri
         }
     };
     page(frame, texts.gdpr_title, &content)
+}
+
+fn unfetched(frame: &Frame<'_>, unfetched: &[Unfetched]) -> Markup {
+    let texts = frame.texts();
+    html! {
+        @if !unfetched.is_empty() {
+            section {
+                table {
+                    caption { (texts.gdpr_unfetched) }
+                    thead { tr {
+                        th scope="col" { (texts.col_recipient) }
+                        th scope="col" { (texts.gdpr_since) }
+                        th.num scope="col" { (texts.gdpr_notices) }
+                        th.num scope="col" { (texts.gdpr_reminded) }
+                    } }
+                    tbody {
+                        @for one in unfetched {
+                            tr {
+                                th scope="row" data-label=(texts.col_recipient) { (recipient_link(frame, &one.recipient)) }
+                                td data-label=(texts.gdpr_since) { (one.since) }
+                                td.num data-label=(texts.gdpr_notices) { (number(frame, one.notices)) }
+                                td.num data-label=(texts.gdpr_reminded) {
+                                    @if let Some(days) = one.reminded_after_days { (number(frame, u64::from(days))) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn unexpected(frame: &Frame<'_>, unexpected: &[Unexpected]) -> Markup {
+    let texts = frame.texts();
+    html! {
+        @if !unexpected.is_empty() {
+            section {
+                div.scroll tabindex="0" role="region" aria-label=(texts.gdpr_unexpected) {
+                    table {
+                        caption { (texts.gdpr_unexpected) }
+                        thead { tr {
+                            th scope="col" { (texts.col_when) }
+                            th scope="col" { (texts.col_area) }
+                            th scope="col" { (texts.col_type) }
+                            th scope="col" { (texts.col_why) }
+                            th scope="col" { (texts.col_event) }
+                        } }
+                        tbody {
+                            @for one in unexpected {
+                                tr {
+                                    th scope="row" data-label=(texts.col_when) { (time(frame, &one.at)) }
+                                    td data-label=(texts.col_area) { (one.area) }
+                                    td data-label=(texts.col_type) { (one.entity) }
+                                    td data-label=(texts.col_why) { (texts.word(&format!("deletion-{}", one.why))) }
+                                    td data-label=(texts.col_event) {
+                                        @match &one.event_id {
+                                            Some(id) => { (id_link("/console/events", id)) }
+                                            None => { (texts.gdpr_erased_since) }
+                                        }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn overdue(frame: &Frame<'_>, overdue: &BTreeMap<String, Count>) -> Markup {

@@ -371,6 +371,38 @@ pub struct Due {
     pub state: String,
 }
 
+/// A recipient that has deletion notices lying unfetched.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Unfetched {
+    /// Who.
+    pub recipient: String,
+    /// The day on which the oldest was delivered.
+    pub since: String,
+    /// How many, at the most.
+    pub notices: u64,
+    /// After how many days somebody was last reminded.
+    pub reminded_after_days: Option<u32>,
+}
+
+/// A deletion that the rules did not expect.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Unexpected {
+    /// When.
+    pub at: String,
+    /// The data area.
+    pub area: String,
+    /// EntitetNavn.
+    pub entity: String,
+    /// `early`, `blocked` or `unknown_record`.
+    pub why: String,
+    /// EksternIdentifier; nothing once the citizen has been erased.
+    pub external_id: Option<String>,
+    /// The event that told of it.
+    pub event_id: Option<String>,
+}
+
 /// Something that readiness misses.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]

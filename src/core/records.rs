@@ -17,7 +17,7 @@ use super::outbox::{Attempt, Because, Delivery, End, State};
 use super::policy::Domain;
 use super::replay::{Replay, ReplayId};
 
-use super::retention::Clocks;
+use super::retention::{Clocks, Unexpected};
 use super::routing::LeftOut;
 use super::time::{Day, Moment};
 use super::trace::{Step, Traced};
@@ -120,6 +120,9 @@ pub enum Change {
         /// Of which day.
         day: Day,
     },
+    /// DFDG has deleted something that the rules did not expect. Kept for the
+    /// operator until the horizon, the newest [`MOST_UNEXPECTED`](super::retention::MOST_UNEXPECTED).
+    NoteUnexpected(Arc<Unexpected>),
     /// An event was taken in.
     Admit(Arc<Admission>),
     /// A delivery has a row of its own, and this is its content. Deliveries that
@@ -549,6 +552,13 @@ pub trait Archive: Records {
     /// # Errors
     /// When the store cannot be read.
     fn quarantined_about(&mut self, personnummer: &Personnummer) -> Result<Vec<u64>, Self::Error>;
+
+    /// Returns deletions that the rules did not expect, taken in before `before`,
+    /// the newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn unexpected_page(&mut self, before: Option<EventSeq>, limit: usize) -> Result<Vec<Unexpected>, Self::Error>;
 
     /// Returns the recalls and deletions of the record that the journal holds, of
     /// whatever type, in order.

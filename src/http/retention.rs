@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::problem::{Problem, store_failed};
 use crate::app::now;
-use crate::core::ids::CitizenId;
+use crate::core::ids::{CitizenId, EventSeq};
+use crate::core::records::Archive;
 use crate::core::time::Day;
 use crate::ops::{self, DuePage};
 
@@ -84,6 +85,27 @@ pub async fn due(State(server): State<Shared>, Query(asked): Query<Asked>) -> Re
 pub async fn notices(State(server): State<Shared>) -> Result<Json<Value>, Problem> {
     let unfetched = server.writer.ask(|access| access.engine.unfetched_notices(access.now)).await?;
     Ok(Json(ops::unfetched_json(&unfetched)))
+}
+
+/// What can be asked of unexpected deletions.
+#[derive(Debug, Deserialize)]
+pub struct Page {
+    cursor: Option<String>,
+    limit: Option<usize>,
+}
+
+/// `GET /api/v1/retention/unexpected`: deletions that the rules did not expect, the
+/// newest first.
+pub async fn unexpected(State(server): State<Shared>, Query(page): Query<Page>) -> Result<Json<Value>, Problem> {
+    let before = match page.cursor.as_deref() {
+        None | Some("") => None,
+        Some(cursor) => Some(EventSeq(cursor.parse().map_err(|_| Problem::new(400, "this cursor is not one of ours"))?)),
+    };
+    let limit = page.limit.unwrap_or(100).clamp(1, ops::PAGE);
+    let found = server.writer.ask(move |access| access.records.unexpected_page(before, limit)).await?;
+    let found = found.map_err(|error| store_failed(&error))?;
+    let next = (found.len() == limit).then(|| found.last().map(|last| last.seq.0.to_string())).flatten();
+    Ok(Json(json!({ "items": found.iter().map(ops::unexpected_json).collect::<Vec<_>>(), "next_cursor": next })))
 }
 
 /// What of the array is still to be written.

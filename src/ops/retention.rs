@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::core::ids::CitizenId;
 use crate::core::notices::Unfetched;
 use crate::core::records::Records;
-use crate::core::retention::{Blocker, Standing, View};
+use crate::core::retention::{Blocker, Standing, Unexpected, View};
 use crate::core::schedule::Schedule;
 use crate::core::time::Day;
 
@@ -96,6 +96,23 @@ pub fn unfetched_json(unfetched: &[Unfetched]) -> Value {
         })
     };
     json!({ "items": unfetched.iter().map(item).collect::<Vec<_>>() })
+}
+
+/// Describes a deletion that the rules did not expect; what leads to the record
+/// is empty once its citizen has been erased.
+#[must_use]
+pub fn unexpected_json(unexpected: &Unexpected) -> Value {
+    let record = unexpected.record.as_ref();
+    json!({
+        "at": unexpected.at.to_string(),
+        "area": unexpected.area,
+        "entity": unexpected.entity,
+        "why": unexpected.why.name(),
+        "event_id": record.map(|record| &record.event_id),
+        "external_id": record.map(|record| record.external_id.as_str()),
+        "due": record.and_then(|record| record.due).map(|due| due.to_string()),
+        "blocked_by": record.map(|record| &record.blocked_by[..]).unwrap_or_default(),
+    })
 }
 
 /// How many records of an area fell or fall due in a month, by state.

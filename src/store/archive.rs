@@ -6,6 +6,7 @@ use crate::core::audit::{Entry, Extent, Order};
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use crate::core::outbox::Delivery;
 use crate::core::records::{Admission, Archive, Ended, KeptBeside, Lookout, Quarantined};
+use crate::core::retention::Unexpected;
 use crate::core::trace::Traced;
 
 use super::disk::{Store, indexed_seq};
@@ -96,6 +97,10 @@ impl Archive for Store {
 
     fn quarantined_about(&mut self, personnummer: &Personnummer) -> Result<Vec<u64>, StoreError> {
         self.reader().quarantined_about(personnummer)
+    }
+
+    fn unexpected_page(&mut self, before: Option<EventSeq>, limit: usize) -> Result<Vec<Unexpected>, StoreError> {
+        self.vault.unexpected(before, limit)
     }
 
     fn deletions_of(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Arc<Admission>>, StoreError> {

@@ -55,6 +55,9 @@ pub struct Store {
     /// Admitted, not finished, without a row.
     pub(super) open: HashSet<DeliveryKey>,
     pub(super) counts: BTreeMap<Recipient, RowCounts>,
+    /// How many unexpected deletions are listed, and from which place on.
+    pub(super) unexpected: u64,
+    pub(super) unexpected_from: EventSeq,
     pub(super) orders: Orders,
     pub(super) index: EventIndex,
     pub(super) ledger: Ledger,

@@ -18,7 +18,7 @@ use crate::core::notices::Lying;
 use crate::core::outbox::{Because, Delivery, End, State};
 use crate::core::records::{Admission, Change, Ended, Fate, Pruned, Quarantined, Records, RowCounts};
 use crate::core::replay::{Replay, ReplayId};
-use crate::core::retention::Clocks;
+use crate::core::retention::{Clocks, MOST_UNEXPECTED, Unexpected};
 use crate::core::time::{Day, Moment};
 use crate::core::trace::{Step, Traced};
 
@@ -91,6 +91,7 @@ struct Contents {
     clocks: BTreeMap<CitizenId, Arc<Clocks>>,
     indexed_by: Option<u64>,
     notices: BTreeMap<(Recipient, Day), Lying>,
+    unexpected: BTreeMap<EventSeq, Arc<Unexpected>>,
 }
 
 impl MemoryStore {
@@ -164,6 +165,14 @@ impl MemoryStore {
             event.ends_record() && event.external_id == *record && self.working.remaining(admission.citizen) == remaining
         };
         self.working.journal.values().filter(is_one).cloned().collect()
+    }
+
+    /// Returns deletions that the rules did not expect, taken in before `before`, the
+    /// newest first, at most `limit`.
+    #[must_use]
+    pub fn unexpected_page(&self, before: Option<EventSeq>, limit: usize) -> Vec<Unexpected> {
+        let older = self.committed.unexpected.range(..before.unwrap_or(EventSeq(u64::MAX)));
+        older.rev().take(limit).map(|(_, unexpected)| Unexpected::clone(unexpected)).collect()
     }
 
     /// Returns every id under which things about the citizen were or may be stored.
@@ -247,6 +256,11 @@ impl Contents {
         finished.take_while(|(_, admission)| admission.at < before).map(|(seq, _)| *seq).collect()
     }
 
+    /// Returns the unexpected deletions that were heard of before `before`.
+    fn long_unexpected(&self, before: Moment) -> Vec<EventSeq> {
+        self.unexpected.iter().take_while(|(_, unexpected)| unexpected.at < before).map(|(seq, _)| *seq).collect()
+    }
+
     fn apply(&mut self, staged: Staged) {
         match staged {
             Staged::Enroll(personnummer) => {
@@ -257,6 +271,9 @@ impl Contents {
             }
             Staged::Change(change) => self.change(change),
             Staged::Prune(before, slice) => {
+                for seq in self.long_unexpected(before).into_iter().take(slice) {
+                    self.unexpected.remove(&seq);
+                }
                 for seq in self.old(before).into_iter().take(slice) {
                     let Some(admission) = self.journal.remove(&seq) else { continue };
                     self.marks.remove(&admission.event.mark);
@@ -293,6 +310,12 @@ impl Contents {
                 self.clocks.remove(&citizen);
             }
             Change::SetIndexed(fingerprint) => self.indexed_by = Some(fingerprint),
+            Change::NoteUnexpected(unexpected) => {
+                self.unexpected.insert(unexpected.seq, unexpected);
+                while self.unexpected.len() as u64 > MOST_UNEXPECTED {
+                    self.unexpected.pop_first();
+                }
+            }
             Change::PutNotices { recipient, day, lying } => {
                 self.notices.insert((recipient, day), lying);
             }
@@ -401,6 +424,9 @@ impl Contents {
         for id in &ids {
             self.citizens.remove(id);
             self.clocks.remove(id);
+        }
+        for unexpected in self.unexpected.values_mut().filter(|unexpected| ids.contains(&unexpected.citizen)) {
+            Arc::make_mut(unexpected).record = None;
         }
         let rows: Vec<DeliveryKey> = self.rows.iter().filter(|(_, row)| ids.contains(&row.citizen)).map(|(key, _)| *key).collect();
         for key in rows {
@@ -605,7 +631,7 @@ impl Records for MemoryStore {
     }
 
     fn prune(&mut self, before: Moment, slice: usize) -> Result<Pruned, Infallible> {
-        let old = self.working.old(before).len();
+        let old = self.working.old(before).len().max(self.working.long_unexpected(before).len());
         if old > 0 {
             self.put(Staged::Prune(before, slice));
         }

@@ -124,6 +124,19 @@ impl Store {
     }
 }
 
+/// Checks that a hold can be read.
+pub(super) fn check_hold(vault: &Vault, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    let held = held_of(key).ok_or(Undecodable { what: "the key of a hold" })?;
+    let is_kept = open_hold(vault, held, key, value)?.is_some();
+    if is_kept { Ok(()) } else { Err(Undecodable { what: "a hold on a lane of somebody erased" }.into()) }
+}
+
+/// Checks that a count of dead deliveries can be read.
+pub(super) fn check_cause(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    cause_of(key)?;
+    Ok(codec::decode_tally(value).map(drop)?)
+}
+
 fn open_hold(vault: &Vault, held: Held, key: &[u8], value: &[u8]) -> Result<Option<Hold>, StoreError> {
     let sealed = Input::versioned(value, "a hold")?.rest();
     let bytes = match held {

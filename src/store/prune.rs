@@ -70,6 +70,9 @@ impl Store {
         if !self.drop_steps(kept, slice)? {
             pruned = Pruned::More;
         }
+        if !self.prune_unexpected(before, slice)? {
+            pruned = Pruned::More;
+        }
         self.index.expire(&mut self.group.batch, cover(kept, 0));
         // What an erasure has left to do, some rows at a time.
         match self.hash_anew(HASHED_AT_ONCE)? {

@@ -265,6 +265,7 @@ impl Records for Store {
                 self.group.remove(rows::notices(recipient, day));
                 Ok(())
             }
+            Change::NoteUnexpected(unexpected) => self.note_unexpected(&unexpected),
             Change::Admit(admission) => self.admit(admission),
             Change::PutDelivery(delivery) => self.put_delivery(delivery),
             Change::Finish { key, citizen, event, had_row, end, attempts, at } => {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::core::ids::{DeliveryKey, Recipient};
+use crate::core::ids::{DeliveryKey, EventSeq, Recipient};
 use crate::core::records::RowCounts;
 
 use super::cache::Generations;
@@ -54,6 +54,8 @@ pub(super) fn recover(
         stored_order_counts: BTreeMap::new(),
         open: HashSet::new(),
         counts: BTreeMap::new(),
+        unexpected: 0,
+        unexpected_from: EventSeq(0),
         orders: Orders::default(),
         index,
         ledger,
@@ -77,6 +79,7 @@ pub(super) fn recover(
     store.count_rows()?;
     store.load_orders()?;
     store.read_order_counts()?;
+    store.count_unexpected()?;
     Ok(store)
 }
 

@@ -20,6 +20,7 @@
 //! | `T` citizen (4) page (2) | what is kept of the citizen's records, for the deletion rules |
 //! | `U` day (4) citizen (4) | that there may be something to do about them on that day |
 //! | `Y` recipient (2) day (4) | how many notices delivered on that day lie unfetched |
+//! | `y` seq (8) | a deletion that the rules did not expect |
 //! | `O` day (4) | how many deletion orders first given on that day are not answered |
 //! | `ts` seq (8) recipient (2) moment (8) kind (1) | what happened to a delivery |
 //! | `ti` fingerprint (8) | the delivery of that id, which took over from another |
@@ -183,6 +184,10 @@ pub(super) fn notices(recipient: Recipient, day: Day) -> Row<7> {
 pub(super) fn noticed(key: &[u8]) -> Option<(Recipient, Day)> {
     let recipient = Recipient::from_number(u16::from_be_bytes(*key.get(1..)?.first_chunk()?))?;
     Some((recipient, day_of(key.get(3..)?)?))
+}
+
+pub(super) fn unexpected(seq: EventSeq) -> Row<9> {
+    join(b'y', &[&seq.0.to_be_bytes()])
 }
 
 /// A day in order: the sign bit turned, so that days before 1970 come first.

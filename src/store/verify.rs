@@ -1,12 +1,15 @@
 //! The whole store checked: every row can be read and unsealed, and rows that
 //! refer to one another agree. Reads everything and changes nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::core::audit::Soundness;
 use crate::core::ids::CitizenId;
 use crate::core::invariants;
 use crate::core::outbox::Delivery;
+use crate::core::retention::Clocks;
+use crate::core::time::Day;
 
 use super::codec::{Input, Undecodable};
 use super::disk::{Store, index_key};
@@ -84,13 +87,14 @@ impl Store {
     pub fn verify(&mut self, mut tell: impl FnMut(&str), mut progress: impl FnMut(u64)) -> Result<Verified, StoreError> {
         let vault = Arc::clone(&self.vault);
         let mut verified = Verified::default();
+        let mut orders = OrderTally::default();
         for row in vault.tree.iter() {
             let (key, value) = row?;
             verified.rows += 1;
             if verified.rows.is_multiple_of(10_000) {
                 progress(verified.rows);
             }
-            match self.check_row(&vault, &key, &value) {
+            match self.check_row(&vault, &key, &value).and_then(|()| orders.look(&vault, &key, &value)) {
                 Ok(()) => {}
                 Err(Fault::Store(error)) => return Err(error),
                 Err(Fault::Breach(why)) => {
@@ -98,6 +102,10 @@ impl Store {
                     tell(&format!("{}: {why}", named(&key)));
                 }
             }
+        }
+        for day in orders.differing() {
+            verified.breaches += 1;
+            tell(&format!("deletion orders first given on {day}: the count of those that are not answered is wrong"));
         }
         for (set, found) in [("i", self.index.check(&vault.tree)?), ("l", self.ledger.check(&vault.tree)?)] {
             for why in found {
@@ -221,6 +229,7 @@ impl Store {
                 demand(key.get(1..).and_then(rows::day_of).is_some(), "is of no day")?;
                 Ok(Input::versioned(value, "a count of deletion orders")?.u64().map(drop)?)
             }
+            Some(b'y') => vault.unseal_unexpected(key, value).map(drop).map_err(Fault::from),
             Some(b'Y') => {
                 demand(rows::noticed(key).is_some(), "is of no recipient, or of no day")?;
                 let lying = super::vault::lying(value)?;
@@ -246,6 +255,14 @@ impl Store {
                 let seq = rows::first_u64(key).ok_or(Undecodable { what: "the key of an entry of the audit log" })?;
                 let entry = self.read_audit(seq, key, value)?;
                 demand(entry.seq <= self.audit_log()?.newest, "an entry after the newest")
+            }
+            Some(b'V' | b'L') => super::orders::check_hold(vault, key, value).map_err(Fault::from),
+            Some(b'G') => super::orders::check_cause(key, value).map_err(Fault::from),
+            Some(b'P') => vault.unseal_replay(key, value).map(drop).map_err(Fault::from),
+            Some(b'p') => {
+                super::codec::decode_chunk(value)?;
+                let of = rows::first_u64(key).ok_or(Undecodable { what: "the key of what a replay selected" })?;
+                demand(vault.tree.contains_key(rows::replay(of))?, "was selected by a replay that there is not")
             }
             Some(b't') if key.get(1) == Some(&b's') => vault.read_step(key, value).map(drop).map_err(Fault::from),
             // Of runs, checked by themselves; and of whatever keeps its own rows.
@@ -283,6 +300,39 @@ impl Store {
 
     fn is_given(&self, slot: u32) -> bool {
         (1..self.given.next_slot).contains(&slot)
+    }
+}
+
+/// Unanswered deletion orders by the day on which they were first given: as the
+/// clocks have them, and as they are counted.
+#[derive(Debug, Default)]
+struct OrderTally {
+    given: BTreeMap<Day, u64>,
+    counted: BTreeMap<Day, u64>,
+}
+
+impl OrderTally {
+    fn look(&mut self, vault: &Vault, key: &[u8], value: &[u8]) -> Checked {
+        match key.split_first() {
+            // All pages of a citizen's clocks are read with the first.
+            Some((b'T', [a, b, c, d, 0, 0])) => {
+                let clocks = vault.clocks(u32::from_be_bytes([*a, *b, *c, *d]))?;
+                for day in clocks.iter().flat_map(Clocks::ordered_on) {
+                    *self.given.entry(day).or_default() += 1;
+                }
+            }
+            Some((b'O', day)) => {
+                let orders = Input::versioned(value, "a count of deletion orders")?.u64()?;
+                self.counted.extend(rows::day_of(day).map(|day| (day, orders)));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn differing(&self) -> Vec<Day> {
+        let days: BTreeSet<Day> = self.given.keys().chain(self.counted.keys()).copied().collect();
+        days.into_iter().filter(|day| self.given.get(day) != self.counted.get(day)).collect()
     }
 }
 

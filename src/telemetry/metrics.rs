@@ -16,7 +16,7 @@ use crate::core::erasure::Cause;
 use crate::core::ids::Recipient;
 use crate::core::notices::Unfetched;
 use crate::core::outbox::Failure;
-use crate::core::retention::DeletionTold;
+use crate::core::retention::Surprise;
 use crate::core::retry::{self, Outcome};
 use crate::core::routing::Suppression;
 use crate::core::time::Moment;
@@ -72,6 +72,7 @@ pub struct Metrics {
     orders: IntCounterVec,
     orders_overdue: IntGauge,
     erased: HashMap<&'static str, IntCounter>,
+    unexpected: HashMap<&'static str, IntCounter>,
     store_bytes: IntGauge,
     reloads: HashMap<&'static str, IntCounter>,
     routing_refused: AtomicBool,
@@ -135,6 +136,8 @@ impl Metrics {
         let tokens_reloads = counters("tokens_reload_total", "Reloads of the file of tokens.", &["outcome"])?;
         let refusals = counters("http_refused_total", "Requests to the admin API that were refused.", &["why"])?;
         let erased = counters("citizens_erased_total", "Citizens of whom nothing is kept any more, by why.", &["cause"])?;
+        let unexpected =
+            counters("gdpr_unexpected_deletions_total", "Deletions that DFDG has carried out and the rules did not expect.", &["why"])?;
         let oldest =
             GaugeVec::new(Opts::new("oldest_pending_seconds", "How long the oldest unfinished delivery has waited."), &["recipient"])?;
         registry.register(Box::new(oldest.clone()))?;
@@ -180,6 +183,7 @@ impl Metrics {
             orders: counters("gdpr_orders_total", "Deletion orders published, by data area.", &["area"])?,
             orders_overdue: one("gdpr_orders_overdue", "Deletion orders that nobody has answered in time.")?,
             erased: closed(&erased, &["order", "last_record"]),
+            unexpected: closed(&unexpected, &Surprise::ALL.map(Surprise::name)),
             store_bytes: one("store_bytes", "What the store takes on disk.")?,
             reloads: closed(&reloads, &["accepted", "refused"]),
             routing_refused: AtomicBool::new(false),
@@ -264,13 +268,9 @@ impl Metrics {
                 cache.orders.entry(Arc::clone(area)).or_insert_with(|| self.orders.with_label_values(&[&**area])).inc()
             }
             Fact::UnexpectedDeletion(area, told) => {
-                let why = match told {
-                    DeletionTold::Expected => return,
-                    DeletionTold::Early(_) => "it was not due",
-                    DeletionTold::Blocked(_) => "something blocked it",
-                    DeletionTold::UnknownRecord => "no such record is known",
-                };
+                let Some(why) = told.surprise().map(Surprise::name) else { return };
                 debug!(%area, why, "a deletion that the rules did not expect");
+                count(&self.unexpected, why);
             }
             Fact::Replay(replay, stage) => info!(%replay, stage = stage.name(), "replay has come to another stage"),
         }

@@ -15,6 +15,7 @@ mod bad_input;
 mod commands;
 mod crashes;
 mod deletions;
+mod forgetting;
 mod former_members;
 mod holds;
 mod load;

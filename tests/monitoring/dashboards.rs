@@ -353,6 +353,12 @@ fn gdpr() -> Dashboard {
                         "On order, or with their last record; nothing about them can be read any more.",
                     ),
                     lines(
+                        "Deletions that were not expected",
+                        "short",
+                        &[("sum by (why) (increase(wsb_gdpr_unexpected_deletions_total[$__rate_interval]))", "{{why}}")],
+                        "DFDG has deleted what was not due, was blocked, or was not known here.",
+                    ),
+                    lines(
                         "Notices that lie unfetched",
                         "short",
                         &[("wsb_gdpr_notices_unfetched", "{{recipient}}")],

@@ -72,6 +72,7 @@ impl Coverage {
             Change::SetIndexed(_) => "clocks indexed".to_owned(),
             Change::PutNotices { lying, .. } if lying.reminded > 0 => "reminded of notices".to_owned(),
             Change::PutNotices { .. } => "notices lie".to_owned(),
+            Change::NoteUnexpected(_) => "unexpected deletion noted".to_owned(),
             Change::DropNotices { .. } => "notices fetched".to_owned(),
             Change::Admit(_) => "admitted".to_owned(),
             Change::PutDelivery(Delivery { state: State::Pending, .. }) => "row of a pending delivery".to_owned(),

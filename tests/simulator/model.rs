@@ -483,6 +483,7 @@ impl Model {
                 | Change::SetIndexed(_)
                 | Change::PutNotices { .. }
                 | Change::DropNotices { .. }
+                | Change::NoteUnexpected(_)
                 | Change::SetLowWater(_)
                 | Change::Erase(_)
                 | Change::PutReplay(_)
@@ -596,6 +597,10 @@ impl Model {
         let mut tracked = match known {
             Some(tracked) if matches!(tracked.stand, Stand::Dead | Stand::Delivered) && delivery.replays == tracked.replays + 1 => {
                 self.sent_again(key, &tracked, delivery)?;
+                // Whoever was told of a deletion as a holder may be told again.
+                if tracked.stand == Stand::Delivered && tracked.audience == Audience::Holders {
+                    self.attempted.push((tracked.lane.0, tracked.event.external_id.clone(), key.recipient));
+                }
                 let (_, most) = self.bounds(&tracked.event, rules, now);
                 demand!(most.iter().any(|entitled| entitled.recipient == key.recipient), "{key:?} is replayed without an entitlement");
                 demand!(delivery.replays > 0 && delivery.first_at == now && delivery.attempts == 0, "{key:?} is not a replay");
@@ -904,6 +909,9 @@ impl Model {
     fn facts(&mut self, group: &Group<'_>, rules: &Rules) -> Verdict {
         let erased = group.changes.iter().filter(|change| matches!(change, Change::Erase(_))).count();
         demand!(group.facts.iter().filter(|fact| matches!(fact, Fact::Erased(_))).count() == erased, "facts miss an erasure");
+        let noted = group.changes.iter().filter(|change| matches!(change, Change::NoteUnexpected(_))).count();
+        let told = group.facts.iter().filter(|fact| matches!(fact, Fact::UnexpectedDeletion(..))).count();
+        demand!(noted == told, "{told} unexpected deletions are told, and {noted} are listed");
         let (mut delivered, mut withdrawn, mut died, mut admitted) = (0, 0, 0, 0);
         for change in group.changes {
             match change {

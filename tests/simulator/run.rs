@@ -1105,8 +1105,10 @@ impl Run {
         }
         self.turn()?;
         let today = Day::in_copenhagen(self.now);
+        let mut ordered = 0;
         for id in infallible(self.store.clocks_page(None, usize::MAX)) {
             let clocks = infallible(self.store.clocks(id)).ok_or("listed clocks are not there")?;
+            ordered += clocks.ordered_on().count() as u64;
             let citizen = infallible(self.store.citizen(id)).ok_or("clocks of nobody")?;
             let view = View { clocks: &clocks, citizen: &citizen, schedule: self.world.rules.schedule() };
             for item in view.due(today) {
@@ -1126,7 +1128,10 @@ impl Run {
                 return Err(format!("the clocks of {} are looked at on {:?}, expected {next:?}", id.0, clocks.next));
             }
         }
-        Ok(())
+        // Unless they are answered, all of them are overdue in the end.
+        let late = self.now.plus_seconds(2 * 86_400);
+        let overdue = infallible(self.engine.orders_overdue(&mut self.store, late));
+        if overdue == ordered { Ok(()) } else { Err(format!("{overdue} orders would be overdue, of {ordered}")) }
     }
 
     /// Whoever has lost the last record is forgotten, unless something else is a
@@ -1198,6 +1203,7 @@ fn weight(change: &Change) -> u64 {
         Change::PutClocks(clocks) => 15 << 32 | u64::from(clocks.citizen.0) << 8 | clocks.records.len() as u64,
         Change::DropClocks(citizen) => 16 << 32 | u64::from(citizen.0),
         Change::SetIndexed(fingerprint) => *fingerprint,
+        Change::NoteUnexpected(unexpected) => 19 << 32 | unexpected.seq.0,
         Change::PutNotices { recipient, lying, .. } => 17 << 32 | u64::from(recipient.to_number()) << 16 | lying.notices,
         Change::DropNotices { recipient, day } => {
             18 << 32 | u64::from(recipient.to_number()) << 16 ^ u64::from(day.number().unsigned_abs())

@@ -14,7 +14,7 @@ use wsb_broker::core::notices::Lying;
 use wsb_broker::core::outbox::{Delivery, End, State};
 use wsb_broker::core::records::{Admission, Archive, Change, Ended, Fate, KeptBeside, Lookout, Pruned, Quarantined, Records, RowCounts};
 use wsb_broker::core::replay::{Replay, ReplayId};
-use wsb_broker::core::retention::Clocks;
+use wsb_broker::core::retention::{Clocks, Unexpected};
 use wsb_broker::core::time::{Day, Moment};
 use wsb_broker::core::trace::Traced;
 use wsb_broker::store::{Durability, MemoryStore};
@@ -194,6 +194,9 @@ impl Archive for Watched {
     fn quarantined_about(&mut self, personnummer: &Personnummer) -> Result<Vec<u64>, Infallible> {
         let about = self.inner.quarantine().filter(|message| message.personnummer == Some(*personnummer));
         Ok(about.map(|message| message.id).collect())
+    }
+    fn unexpected_page(&mut self, before: Option<EventSeq>, limit: usize) -> Result<Vec<Unexpected>, Infallible> {
+        Ok(self.inner.unexpected_page(before, limit))
     }
     fn deletions_of(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Arc<Admission>>, Infallible> {
         Ok(self.inner.deletions_of(citizen, record))

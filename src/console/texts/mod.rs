@@ -59,6 +59,7 @@ texts! {
     maintenance_intro maintenance_for maintenance_hours maintenance_forever col_since col_until col_why by_operator
     by_maintenance by_failure quarantine_title quarantine_intro quarantine_none col_number col_came col_wrong col_size
     quarantine_retry quarantine_discard bytes gdpr_title gdpr_intro gdpr_overdue gdpr_none gdpr_counting gdpr_caption
+    gdpr_unfetched gdpr_since gdpr_notices gdpr_reminded gdpr_unexpected gdpr_erased_since
     col_area gdpr_due gdpr_ordered gdpr_blocked gdpr_sum gdpr_month audit_title audit_intro col_when col_who col_what
     col_about dry_run error_title error_not_found error_forbidden error_form error_refused error_later error_said back
     done_paused done_resumed done_stopped done_started done_released done_discarded done_retried done_thrown

@@ -8,7 +8,7 @@ use super::dispatch::trace;
 use super::{Consumption, Engine, Fact, Output, Stage};
 use crate::core::citizen::{Citizen, Folded, RecordKind, Registration};
 use crate::core::event::{Change as Aendring, Content, Event};
-use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Personnummer};
+use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Personnummer, Recipient};
 use crate::core::lanes::Loaded;
 use crate::core::outbox::{Delivery, State, Withdrawal};
 use crate::core::policy::{Audience, Domain, MessageType};
@@ -56,7 +56,7 @@ impl Engine {
             Manner::FirstLoad => None,
         };
         let decision = match &kind {
-            Some(kind) => self.decide(&event, kind, &citizen, records, now)?,
+            Some(kind) => self.decide(&event, kind, &citizen, None, records, now)?,
             None => Decision::default(),
         };
         for left_out in &decision.left_out {
@@ -113,16 +113,18 @@ impl Engine {
         Ok(consumption)
     }
 
-    /// Decides who is entitled to a WSB about `event` now.
+    /// Decides who is entitled to a WSB about `event` now. `told` was told of it as
+    /// a holder before, and has left the ledger by that.
     pub(super) fn decide<R: Records>(
         &self,
         event: &Event,
         kind: &MessageType,
         citizen: &Citizen,
+        told: Option<Recipient>,
         records: &mut R,
         now: Moment,
     ) -> Result<Decision, R::Error> {
-        let mut holders = Vec::new();
+        let mut holders: Vec<Recipient> = told.into_iter().collect();
         if kind.audiences.iter().any(|rule| rule.audience == Audience::Holders) {
             for id in citizen.ids() {
                 holders.extend(records.holders(id, &event.external_id)?);

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use super::{Engine, Fact, Output};
 use crate::core::citizen::{Citizen, Folded};
 use crate::core::event::{Content, Details, Event};
-use crate::core::ids::{CitizenId, ExternalId, OrderId, Personnummer};
+use crate::core::ids::{CitizenId, EventSeq, ExternalId, OrderId, Personnummer};
 use crate::core::records::{Change, Records};
-use crate::core::retention::{Clocks, DeletionTold, Order, Standing, View};
+use crate::core::retention::{Clocks, DeletionTold, Order, Standing, Unexpected, View};
 use crate::core::retry::Outcome;
 use crate::core::schedule::Schedule;
 use crate::core::time::{Day, Moment};
@@ -188,7 +188,10 @@ impl Engine {
             (Content::Deletion { area, entity, .. }, _) => {
                 let view = View { clocks: &clocks, citizen, schedule: self.rules.schedule() };
                 let told = view.expected(entity, &event.external_id, Day::in_copenhagen(now));
-                if told != DeletionTold::Expected {
+                // Taken in next.
+                let place = (EventSeq(self.last_seq.0 + 1), citizen.id);
+                if let Some(unexpected) = Unexpected::of(event, area, entity, &told, place, now) {
+                    records.stage(Change::NoteUnexpected(Arc::new(unexpected)))?;
                     out.facts.push(Fact::UnexpectedDeletion(area.clone(), told));
                 }
                 clocks.delete(event, entity, now);

@@ -6,7 +6,7 @@ use super::{Engine, Fact, Outgoing, Output, Stage};
 use crate::core::ids::{DeliveryKey, EventSeq, Recipient};
 use crate::core::lanes::Gate;
 use crate::core::outbox::{Because, Death, Delivery, End, State, Withdrawal};
-use crate::core::policy::MessageType;
+use crate::core::policy::{Audience, MessageType};
 use crate::core::records::{Change, Fate, Pruned, Records};
 use crate::core::routing::{LeftOut, Suppression, told_as};
 use crate::core::time::{Day, Moment};
@@ -191,7 +191,9 @@ impl Engine {
         let Some(citizen) = records.citizen(delivery.citizen)? else {
             return withdraw(Withdrawal::SupersededByErasure);
         };
-        let decision = self.decide(&delivery.event, kind, &citizen, records, now)?;
+        // A vendor that lost what it was told as a holder held it then.
+        let told = (delivery.delivered_before.is_some() && delivery.because.audience == Audience::Holders).then_some(recipient);
+        let decision = self.decide(&delivery.event, kind, &citizen, told, records, now)?;
         if let Some(chosen) = decision.chosen.iter().find(|chosen| chosen.recipient == recipient) {
             let identification = chosen.identified.then_some(citizen.personnummer);
             return Ok(Verdict::Send(Box::new(Permit { because: chosen.because.clone(), kind: Arc::clone(kind), identification })));

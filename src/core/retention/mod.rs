@@ -13,7 +13,9 @@ mod due;
 mod oracle_tests;
 #[cfg(test)]
 mod rules_tests;
+mod unexpected;
 
 pub use birth::born;
 pub use clocks::{Clock, Clocks, Element, Handover, Order, Stamp, Tombstone};
 pub use due::{Blocker, DeletionTold, Item, Standing, View};
+pub use unexpected::{Deleted, MOST_UNEXPECTED, Surprise, Unexpected};

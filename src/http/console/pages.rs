@@ -11,7 +11,7 @@ use crate::app::now;
 use crate::console::form::{encode, with_query};
 use crate::console::problems::{Situation, problems};
 use crate::console::recipients::Row;
-use crate::console::view::{Delivery, Entry, Group, Items, Missing, Quarantined, Recipient, Refusal, Replay, Trace};
+use crate::console::view::{Delivery, Entry, Group, Items, Missing, Quarantined, Recipient, Refusal, Replay, Trace, Unexpected, Unfetched};
 use crate::console::{Section, failures, gdpr as gdpr_page, overview as overview_page, quarantine as quarantine_page};
 use crate::console::{audit as audit_page, recipients as recipient_pages, replays as replay_pages, trace as trace_page};
 use crate::core::ids;
@@ -175,7 +175,10 @@ pub async fn gdpr(State(console): Shown, visitor: Visitor) -> Page {
     let today = Day::in_copenhagen(now());
     let until = in_a_year(today).to_string();
     let calendar = calendar::calendar(&console, &today.to_string(), &until).await;
-    Ok(console.page(&visitor, Section::Gdpr, |frame| gdpr_page::gdpr(frame, calendar.as_deref(), &until)))
+    let unfetched: Items<Unfetched> = console.get(&visitor, "/retention/notices").await?;
+    let unexpected: Items<Unexpected> = console.get(&visitor, &format!("/retention/unexpected?limit={PAGE}")).await?;
+    let to_do = gdpr_page::ToDo { unfetched: unfetched.items, unexpected: unexpected.items };
+    Ok(console.page(&visitor, Section::Gdpr, |frame| gdpr_page::gdpr(frame, &to_do, calendar.as_deref(), &until)))
 }
 
 /// A year is what fits on a screen, and what can be planned for.

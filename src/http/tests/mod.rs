@@ -6,6 +6,7 @@ mod console;
 mod openapi;
 mod problems;
 mod replays;
+mod retention;
 mod roles;
 mod tokens;
 mod trace;
@@ -26,8 +27,9 @@ use super::{Backups, Call, Erasures, Guesses, Health, Looking, Server, bind, cal
 use crate::amqp::{LinkState, Side};
 use crate::app::now;
 use crate::config::{Role, TokenHash};
-use crate::config::{Tokens, load_routing, parse_tokens, token_lines};
+use crate::config::{Tokens, load_routing, parse_retention, parse_tokens, token_lines};
 use crate::core::engine::{Engine, Fact, Limits, Manner, Outgoing, OutgoingOrder};
+use crate::core::ids::Recipient;
 use crate::core::outbox::Failure;
 use crate::core::policy::Rules;
 use crate::core::records::Quarantined;
@@ -103,8 +105,21 @@ pub fn tokens() -> Tokens {
 impl World {
     /// Starts one whose publishes end as `ends` says.
     pub fn new(ends: Ends) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
         let rules = load_routing(&Path::new(env!("CARGO_MANIFEST_DIR")).join("routing.toml")).expect("the shipped routing.toml");
+        Self::of(ends, rules)
+    }
+
+    /// The same, with the shipped deletion rules.
+    pub fn with_retention(ends: Ends) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let rules = load_routing(&folder.join("routing.toml")).expect("the shipped routing.toml");
+        let text = std::fs::read_to_string(folder.join("retention.toml")).expect("the shipped retention.toml");
+        let schedule = parse_retention(&text).expect("the shipped retention.toml");
+        Self::of(ends, rules.with_schedule(Arc::new(schedule)))
+    }
+
+    fn of(ends: Ends, rules: Rules) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
         let rules = Arc::new(rules);
         let mut store = Store::open(&Options::new(dir.path().join("data"))).expect("a new store");
         let mut engine = Engine::new(Arc::clone(&rules), Limits::default());
@@ -229,6 +244,18 @@ impl World {
             for event in parsed {
                 let _ = access.engine.take_in(event, Manner::News, access.records, access.now, access.out).expect("taken in");
             }
+        });
+        self.runtime.block_on(told).expect("the writer runs");
+    }
+
+    /// Tells the engine how many messages lie in a queue now.
+    #[track_caller]
+    pub fn look_into(&self, recipient: &'static str, depth: u64) {
+        let recipient = Recipient::parse(recipient).expect("a recipient");
+        let told = self.writer.ask(move |access| {
+            let looked = access.engine.notices_to_look_at().into_iter().find(|(of, _)| *of == recipient);
+            let (_, confirmed) = looked.expect("something lies there");
+            access.engine.notices_looked_at(recipient, confirmed, depth, access.records).expect("noted");
         });
         self.runtime.block_on(told).expect("the writer runs");
     }

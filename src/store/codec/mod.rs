@@ -16,6 +16,7 @@ mod parts;
 mod quarantine;
 mod replay;
 mod trace;
+mod unexpected;
 
 pub(super) use admission::{decode_admission, encode_admission};
 pub(super) use audit::{decode_audit, decode_extent, encode_audit, encode_extent, hashed};
@@ -30,6 +31,7 @@ pub(super) use order::{decode_cause, decode_hold, decode_tally, encode_cause, en
 pub(super) use quarantine::{decode_quarantined, encode_quarantined};
 pub(super) use replay::{decode_chunk, decode_replay, encode_chunk, encode_replay};
 pub(super) use trace::{decode_step, encode_step};
+pub(super) use unexpected::{decode_deleted, encode_deleted};
 
 /// The version that every codec writes as its first byte, and the only one so
 /// far that it reads. A codec that changes gets a version of its own.

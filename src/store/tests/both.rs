@@ -6,9 +6,11 @@ use std::sync::Arc;
 use crate::core::citizen::RecordKind;
 use crate::core::event::{Content, Event};
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Recipient};
+use crate::core::notices::Lying;
 use crate::core::outbox::{Delivery, End, State, Withdrawal};
 use crate::core::records::{Admission, Change, Fate, Pruned, Quarantined, Records, RowCounts};
 use crate::core::replay::{Replay, ReplayId};
+use crate::core::retention::MOST_UNEXPECTED;
 use crate::core::time::Moment;
 
 use super::super::{Durability, MemoryStore};
@@ -41,6 +43,9 @@ over_both!(
     the_end_of_a_record_is_found,
     the_audit_log_is_whole,
     a_record_is_somebodys_until_that_one_is_erased,
+    unexpected_deletions_are_listed_until_the_horizon_and_never_more_than_so_many,
+    notices_that_lie_are_counted_by_recipient_and_day,
+    whoever_is_in_quarantine_is_found,
 );
 
 /// A store with a citizen, and things to put into it.
@@ -86,6 +91,95 @@ impl<S: Stored> Case<S> {
     fn fate(&mut self, admission: &Admission, recipient: Recipient) -> Option<Fate> {
         self.store.fate(DeliveryKey { recipient, seq: admission.seq }).expect("readable")
     }
+}
+
+fn unexpected_deletions_are_listed_until_the_horizon_and_never_more_than_so_many<S: Stored>(store: S) {
+    let mut case = Case::new(store);
+    let other = case.store.enroll(&Dice::new(99).personnummer()).expect("enrolled");
+    let mut noted = Vec::new();
+    for seq in 1..=9 {
+        let citizen = if seq % 3 == 0 { other } else { case.citizen };
+        let unexpected = case.dice.unexpected(EventSeq(seq), citizen);
+        case.stage(Change::NoteUnexpected(Arc::new(unexpected.clone())));
+        noted.insert(0, unexpected);
+        if seq == 4 {
+            case.store.commit_group(Durability::Lazy);
+        }
+    }
+    case.store.commit_group(Durability::Flush);
+    for _ in 0..2 {
+        assert_eq!(case.store.unexpected(None, 100), noted);
+        assert_eq!(case.store.unexpected(Some(EventSeq(8)), 3), noted[2..5]);
+        case.store.reopen();
+    }
+    // Which record it was dies with the citizen; that there was one does not.
+    case.stage(Change::Erase(other));
+    case.store.commit_group(Durability::Flush);
+    noted.iter_mut().filter(|unexpected| unexpected.citizen == other).for_each(|unexpected| unexpected.record = None);
+    assert_eq!(case.store.unexpected(None, 100), noted);
+    // Heard of before the horizon.
+    let (Pruned::Done | Pruned::More) = case.store.prune(Moment(40), 2).expect("pruned");
+    case.store.commit_group(Durability::Flush);
+    assert_eq!(case.store.unexpected(None, 100), noted[..7]);
+    let (Pruned::Done | Pruned::More) = case.store.prune(Moment(40), 2).expect("pruned");
+    case.store.commit_group(Durability::Flush);
+    assert_eq!(case.store.unexpected(None, 100), noted[..6]);
+    case.store.reopen();
+    for seq in 10..=MOST_UNEXPECTED + 50 {
+        let unexpected = case.dice.unexpected(EventSeq(seq), case.citizen);
+        case.stage(Change::NoteUnexpected(Arc::new(unexpected)));
+        if seq % 1000 == 0 || seq % 7 == 0 && seq > MOST_UNEXPECTED {
+            case.store.commit_group(Durability::Lazy);
+        }
+    }
+    case.store.commit_group(Durability::Flush);
+    let all = case.store.unexpected(None, usize::MAX);
+    assert_eq!((all.len() as u64, all[0].seq.0), (MOST_UNEXPECTED, MOST_UNEXPECTED + 50));
+    assert!(all.is_sorted_by_key(|unexpected| std::cmp::Reverse(unexpected.seq)));
+}
+
+fn notices_that_lie_are_counted_by_recipient_and_day<S: Stored>(store: S) {
+    let mut case = Case::new(store);
+    let day = |number| crate::core::time::Day::from_number(number).expect("a day");
+    for (recipient, of, notices, reminded) in
+        [(fund(), 20_000, 1, 0), (kommune(), 19_990, 7, 9), (fund(), 20_001, 1 << 40, 21), (fund(), 20_000, 2, 3)]
+    {
+        case.stage(Change::PutNotices { recipient, day: day(of), lying: Lying { notices, reminded } });
+    }
+    case.store.commit_group(Durability::Flush);
+    for _ in 0..2 {
+        let expected = [
+            (fund(), day(20_000), Lying { notices: 2, reminded: 3 }),
+            (fund(), day(20_001), Lying { notices: 1 << 40, reminded: 21 }),
+            (kommune(), day(19_990), Lying { notices: 7, reminded: 9 }),
+        ];
+        assert_eq!(case.store.notices().expect("readable"), expected);
+        case.store.reopen();
+    }
+    case.stage(Change::DropNotices { recipient: fund(), day: day(20_000) });
+    case.store.commit_group(Durability::Flush);
+    assert_eq!(case.store.notices().expect("readable").len(), 2);
+}
+
+fn whoever_is_in_quarantine_is_found<S: Stored>(store: S) {
+    let mut case = Case::new(store);
+    let former = Dice::new(98).personnummer();
+    case.stage(Change::AssignNumber { personnummer: former, citizen: case.citizen });
+    assert!(!case.store.is_in_quarantine(case.citizen).expect("readable"));
+    let somebody = Quarantined { personnummer: Some(Dice::new(97).personnummer()), ..case.dice.quarantined(1) };
+    case.stage(Change::Quarantine(somebody));
+    assert!(!case.store.is_in_quarantine(case.citizen).expect("readable"));
+    let message = Quarantined { personnummer: Some(former), ..case.dice.quarantined(2) };
+    case.stage(Change::Quarantine(message));
+    for _ in 0..2 {
+        assert!(case.store.is_in_quarantine(case.citizen).expect("readable"), "staged, then committed");
+        case.store.commit_group(Durability::Flush);
+    }
+    case.store.reopen();
+    assert!(case.store.is_in_quarantine(case.citizen).expect("readable"));
+    case.stage(Change::Release(2));
+    assert!(!case.store.is_in_quarantine(case.citizen).expect("readable"));
+    assert!(case.store.can_erase().expect("known"));
 }
 
 fn fund() -> Recipient {

@@ -94,6 +94,13 @@ pub(super) fn sealed_of(store: &Store, citizen: CitizenId) -> Vec<(Vec<u8>, Vec<
         let slot_at = |at: usize| value.get(at..at + 4).map(|slot| u32::from_be_bytes(slot.try_into().expect("four bytes")));
         match key[0] {
             b'C' if key[1..] == citizen.0.to_be_bytes() => found.push((key.to_vec(), value[1..].to_vec())),
+            b'T' if key[1..5] == citizen.0.to_be_bytes() => {
+                // The first page has the day on which to look before it.
+                let from = if key[5..] == [0, 0] { 5 } else { 1 };
+                found.push((key.to_vec(), value[from..].to_vec()));
+            }
+            b'F' if slot_at(1) == Some(citizen.0) => found.push((key.to_vec(), value[5..].to_vec())),
+            b't' if key[1] == b's' && slot_at(1) == Some(citizen.0) => found.push((key.to_vec(), value[13..].to_vec())),
             b'W' | b'D' if slot_at(2) == Some(citizen.0) => found.push((key.to_vec(), value[6..].to_vec())),
             b'J' => {
                 let first = super::super::rows::first_u64(&key).expect("a seq");

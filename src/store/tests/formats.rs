@@ -186,6 +186,12 @@ fn retention_clocks() {
 }
 
 #[test]
+fn unexpected_deletions() {
+    let sample = Dice::new(27).unexpected(SEQ, CITIZEN).record.expect("a record");
+    check("deleted", &sample, written(codec::encode_deleted), codec::decode_deleted);
+}
+
+#[test]
 fn messages_in_quarantine() {
     let sample: Quarantined = Dice::new(24).quarantined(5);
     check("quarantined", &sample, written(codec::encode_quarantined), |bytes| codec::decode_quarantined(5, bytes));

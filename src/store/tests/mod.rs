@@ -23,7 +23,7 @@ use crate::core::notices::Lying;
 use crate::core::outbox::{Delivery, End};
 use crate::core::records::{Admission, Archive, Change, Fate, Pruned, Quarantined, Records, RowCounts};
 use crate::core::replay::{Replay, ReplayId};
-use crate::core::retention::Clocks;
+use crate::core::retention::{Clocks, Unexpected};
 use crate::core::time::{Day, Moment};
 
 use super::{Durability, MemoryStore, Options, Store, StoreError};
@@ -41,6 +41,7 @@ pub(super) trait Stored: Records {
     fn replayed(&self, key: DeliveryKey) -> (u32, Option<Moment>);
     fn audit_page(&mut self, order: Order, after: Option<u64>, limit: usize) -> Result<Vec<Entry>, Self::Error>;
     fn audit_extent(&mut self) -> Result<Extent, Self::Error>;
+    fn unexpected(&mut self, before: Option<EventSeq>, limit: usize) -> Vec<Unexpected>;
 }
 
 impl Stored for MemoryStore {
@@ -79,6 +80,10 @@ impl Stored for MemoryStore {
 
     fn audit_extent(&mut self) -> Result<Extent, Self::Error> {
         Ok(MemoryStore::audit_extent(self))
+    }
+
+    fn unexpected(&mut self, before: Option<EventSeq>, limit: usize) -> Vec<Unexpected> {
+        self.unexpected_page(before, limit)
     }
 }
 
@@ -271,5 +276,9 @@ impl Stored for OnDisk {
 
     fn audit_extent(&mut self) -> Result<Extent, Self::Error> {
         Archive::audit_extent(self.store())
+    }
+
+    fn unexpected(&mut self, before: Option<EventSeq>, limit: usize) -> Vec<Unexpected> {
+        self.store().unexpected_page(before, limit).expect("readable")
     }
 }

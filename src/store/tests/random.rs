@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, Personnummer, Recipient};
+use crate::core::notices::Lying;
 use crate::core::outbox::{Delivery, State};
 use crate::core::records::{Admission, Change, Fate, Records};
 use crate::core::retention::Clocks;
@@ -73,6 +74,7 @@ impl Both {
                 self.disk.reopen();
                 self.compare_committed();
             }
+            95 => self.note(),
             _ => self.compare_some(),
         }
     }
@@ -197,6 +199,25 @@ impl Both {
         self.stage(change);
     }
 
+    /// Notices come to lie somewhere or are fetched; something is deleted unexpectedly.
+    fn note(&mut self) {
+        let (recipient, day) = (self.dice.recipient(), Day::from_number(20_000 + self.dice.below(3) as i32).expect("a day"));
+        let change = match self.dice.below(3) {
+            0 => Change::PutNotices {
+                recipient,
+                day,
+                lying: Lying { notices: 1 + self.dice.below(9), reminded: self.dice.below(22) as u32 },
+            },
+            1 => Change::DropNotices { recipient, day },
+            _ => {
+                let citizen = self.some_citizen();
+                let seq = EventSeq(self.memory.last_seq().0);
+                Change::NoteUnexpected(Arc::new(self.dice.unexpected(seq, citizen)))
+            }
+        };
+        self.stage(change);
+    }
+
     fn compare_clocks(&mut self) {
         for citizen in self.citizens.clone() {
             assert_eq!(self.disk.clocks(citizen).expect("readable"), self.memory.clocks(citizen).expect("readable"));
@@ -310,6 +331,8 @@ impl Both {
         let page = reader.quarantine(self.messages / 2, 5).expect("readable");
         let expected = self.memory.quarantine().filter(|quarantined| quarantined.id > self.messages / 2).take(5);
         assert!(page.iter().eq(expected));
+        assert_eq!(self.disk.notices().expect("readable"), self.memory.notices().expect("readable"));
+        assert_eq!(self.disk.unexpected(None, 1000), self.memory.unexpected(None, 1000));
         self.compare_days();
         self.compare_some();
     }

@@ -11,7 +11,7 @@ use crate::core::outbox::{Attempt, Because, Death, Delivery, End, Failure, State
 use crate::core::policy::{Audience, Domain};
 use crate::core::records::{Admission, Quarantined};
 use crate::core::replay::{Filter, Lot, Order, Progress, Replay, ReplayId, Source, Stage, StateFilter};
-use crate::core::retention::{Clock, Clocks, Element, Handover, Order as DeletionOrder, Stamp, Tombstone};
+use crate::core::retention::{Clock, Clocks, Deleted, Element, Handover, Order as DeletionOrder, Stamp, Surprise, Tombstone, Unexpected};
 use crate::core::routing::{LeftOut, Suppression};
 use crate::core::time::{Day, Moment, Period};
 
@@ -280,6 +280,18 @@ impl Dice {
             body: (0..self.below(500)).map(|_| self.next() as u8).collect::<Vec<_>>().into(),
             personnummer: self.maybe(Self::personnummer),
         }
+    }
+
+    /// A deletion that was not expected.
+    pub fn unexpected(&mut self, seq: EventSeq, citizen: CitizenId) -> Unexpected {
+        let record = Deleted {
+            event_id: self.text().into(),
+            external_id: self.external_id(),
+            due: self.maybe(Self::day),
+            blocked_by: (0..self.below(3)).map(|_| self.text().into()).collect(),
+        };
+        let (at, area, why) = (Moment(seq.0 as i64 * 10), self.text().into(), self.one_of(&Surprise::ALL));
+        Unexpected { seq, citizen, at, area, entity: self.text().into(), why, record: Some(record) }
     }
 
     /// What is kept of so many records.

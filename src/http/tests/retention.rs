@@ -1,0 +1,112 @@
+//! What an operator sees of deletions: what was not expected, who has not fetched
+//! notices, and that a citizen is forgotten with the last record.
+
+use serde_json::{Value, json};
+
+use super::{CITIZEN, MEMBERSHIP, World, confirmed, event, known};
+
+const RECORD: &str = "30000000-0000-4000-8000-000000000001";
+
+fn deletion(id: &str, area: &str, entity: &str, record: &str, time: &str) -> Value {
+    event(id, "GdprSletning", record, time, &json!({ "Dataomraade": area, "SlettetEntitet": entity }))
+}
+
+#[test]
+fn notices_and_unexpected_deletions_are_listed_and_the_citizen_is_forgotten_in_the_end() {
+    let world = World::with_retention(confirmed);
+    assert_eq!(world.get("/retention/notices").ok(), json!({ "items": [] }));
+    assert_eq!(world.get("/retention/unexpected").ok(), json!({ "items": [], "next_cursor": null }));
+    world.tell(&known());
+    world.tell(&[event("j1", "Joblog", RECORD, "2026-03-16T08:00:00Z", &json!({}))]);
+    world.until("/deliveries?state=delivered&recipient=akasse:067&limit=10", |list| {
+        list["items"].as_array().is_some_and(|items| items.iter().any(|item| item["event_id"] == "j1"))
+    });
+
+    // Six years too early, and then about nothing that is known.
+    world.tell(&[deletion("d1", "joblog", "Joblog", RECORD, "2026-03-17T08:00:00Z")]);
+    world.tell(&[deletion("d2", "samtale", "Samtale", "30000000-0000-4000-8000-000000000002", "2026-03-17T08:00:00Z")]);
+    let notices = world.until("/retention/notices", |list| {
+        list["items"].as_array().is_some_and(|items| items.len() == 2 && items.iter().all(|item| item["notices"] == 2))
+    });
+    let of =
+        |recipient: &str| notices["items"].as_array().and_then(|items| items.iter().find(|item| item["recipient"] == recipient)).cloned();
+    // It held a copy of the one, and subscribes to the other.
+    let fund = of("akasse:067").expect("the fund is told");
+    assert_eq!((&fund["notices"], &fund["of_former_days"], &fund["reminded_after_days"]), (&json!(2), &json!(0), &Value::Null));
+    let unexpected = world.get("/retention/unexpected").ok();
+    let told: Vec<_> =
+        unexpected["items"].as_array().into_iter().flatten().map(|item| [&item["why"], &item["event_id"], &item["area"]]).collect();
+    assert_eq!(told, [[&json!("unknown_record"), &json!("d2"), &json!("samtale")], [&json!("early"), &json!("d1"), &json!("joblog")]]);
+    assert_eq!(unexpected["items"][1]["due"], "2032-03-17");
+    assert_eq!(unexpected["items"][1]["external_id"], RECORD);
+    let first = world.get("/retention/unexpected?limit=1").ok();
+    let rest = world.get(&format!("/retention/unexpected?limit=1&cursor={}", first["next_cursor"].as_str().expect("more"))).ok();
+    assert_eq!((&first["items"][0]["event_id"], &rest["items"][0]["event_id"]), (&json!("d2"), &json!("d1")));
+    world.get("/retention/unexpected?cursor=x").problem(400);
+
+    // The fund fetches, the kommune does not.
+    world.look_into("akasse:067", 0);
+    world.look_into("kommune:860", 3);
+    let left = world.get("/retention/notices").ok();
+    assert_eq!(left["items"].as_array().map(Vec::len), Some(1), "{left}");
+    assert_eq!(left["items"][0]["recipient"], "kommune:860");
+
+    // A member is known. Then nobody has the citizen any more.
+    let dry = json!({ "personnummer": CITIZEN, "dry_run": true });
+    assert_eq!(world.post("/erasures", &dry).ok()["clocks"], 0);
+    let mut ended = known();
+    for (one, id) in ended.iter_mut().zip(["ended-1", "ended-2"]) {
+        one["id"] = json!(id);
+        one["time"] = json!("2026-03-18T08:00:00Z");
+        one["data"]["Aendringstype"] = json!(2);
+        one["data"]["Slutdato"] = json!("2026-03-01");
+    }
+    assert_eq!(ended[0]["data"]["EksternIdentifier"], MEMBERSHIP);
+    world.tell(&ended);
+    world.until("/retention/unexpected", |list| list["items"][1]["event_id"].is_null());
+    world.post("/erasures", &dry).problem(404);
+    // What happened is still to be seen, and nothing of whom.
+    let after = world.get("/retention/unexpected").ok();
+    assert_eq!((&after["items"][1]["why"], &after["items"][1]["external_id"]), (&json!("early"), &Value::Null));
+}
+
+#[test]
+fn a_trial_of_an_erasure_counts_the_records() {
+    let world = World::with_retention(confirmed);
+    world.tell(&known());
+    world.tell(&[
+        event("j1", "Joblog", RECORD, "2026-03-16T08:00:00Z", &json!({})),
+        event("s1", "Samtale", "30000000-0000-4000-8000-000000000002", "2026-03-16T08:00:00Z", &json!({})),
+    ]);
+    let trial = world.post("/erasures", &json!({ "personnummer": CITIZEN, "dry_run": true })).ok();
+    assert_eq!(trial["clocks"], 2);
+}
+
+/// A vendor that has lost its database has lost the notices too, and may have
+/// restored copies of what they were about.
+#[test]
+fn a_former_holder_can_be_sent_its_notices_again() {
+    let world = World::with_retention(confirmed);
+    world.tell(&known());
+    world.tell(&[event("j1", "Joblog", RECORD, "2026-03-16T08:00:00Z", &json!({}))]);
+    let delivered = |id: &'static str, replays: u64| {
+        let path = "/deliveries?state=delivered&recipient=akasse:067&limit=50";
+        world.until(path, |list| {
+            let items = list["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+            items.iter().any(|item| item["event_id"] == id && item["replays"] == replays)
+        });
+    };
+    delivered("j1", 0);
+    let mut moved = known()[0].clone();
+    moved["id"] = json!("moved");
+    moved["time"] = json!("2026-03-17T08:00:00Z");
+    moved["data"]["Aendringstype"] = json!(2);
+    moved["data"]["Slutdato"] = json!("2026-03-01");
+    world.tell(&[moved, deletion("d1", "joblog", "Joblog", RECORD, "2026-03-18T08:00:00Z")]);
+    delivered("d1", 0);
+    let filter = json!({ "state": "delivered", "recipient": "akasse:067", "entity": "GdprSletning" });
+    let trial = world.post("/replays", &json!({ "filter": filter, "dry_run": true })).ok();
+    assert_eq!((&trial["matched"], &trial["would_send"], &trial["would_withdraw"]), (&json!(1), &json!(1), &json!(0)), "{trial}");
+    world.post("/replays", &json!({ "filter": filter })).ok();
+    delivered("d1", 1);
+}

@@ -12,9 +12,9 @@ use crate::world::{LIMIT, Routing, World, cpr, enroll};
 
 /// Of whom an operator orders that they be erased, who is forgotten by itself, and
 /// who stays.
-const ORDERED: &str = "1313777701";
-const ALONE: &str = "1313777702";
-const STAYS: &str = "1313777703";
+const ORDERED: &str = "1312777701";
+const ALONE: &str = "1312777702";
+const STAYS: &str = "1312777703";
 
 fn deletion(of: &Event, cpr: &str, area: &str, entity: &str) -> Event {
     let content = json!({ "Dataomraade": area, "SlettetEntitet": entity });

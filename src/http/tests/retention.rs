@@ -104,7 +104,8 @@ fn a_former_holder_can_be_sent_its_notices_again() {
     moved["data"]["Slutdato"] = json!("2026-03-01");
     world.tell(&[moved, deletion("d1", "joblog", "Joblog", RECORD, "2026-03-18T08:00:00Z")]);
     delivered("d1", 0);
-    let filter = json!({ "state": "delivered", "recipient": "akasse:067", "entity": "GdprSletning" });
+    let since = crate::app::now().plus_seconds(-3600).to_string();
+    let filter = json!({ "state": "delivered", "recipient": "akasse:067", "entity": "GdprSletning", "since": since });
     let trial = world.post("/replays", &json!({ "filter": filter, "dry_run": true })).ok();
     assert_eq!((&trial["matched"], &trial["would_send"], &trial["would_withdraw"]), (&json!(1), &json!(1), &json!(0)), "{trial}");
     world.post("/replays", &json!({ "filter": filter })).ok();

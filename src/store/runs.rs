@@ -9,6 +9,11 @@
 //! The gathered keys are not stored: at opening they are found again in the
 //! journal after the place that the newest run covers. The work of writing and
 //! merging is spread over the commits in proportion to what they add.
+//!
+//! Such a set is told the same key over and over. What is told again is dropped
+//! when runs are merged, so all of them are merged into one whenever the others
+//! have half as many keys as the largest: the set never takes much more than half
+//! as much again as its keys need, and a key is still written a few times only.
 
 use std::collections::BTreeSet;
 
@@ -19,6 +24,7 @@ use super::gathered::Gathered;
 use super::rows::Row;
 
 mod merging;
+mod packing;
 
 use merging::Source;
 
@@ -38,6 +44,10 @@ const PIECE: usize = 12 * 1024;
 /// Keys written for each key added, while there is something to write. Every key
 /// is written once for each level, so this must exceed the number of levels.
 const PACE: usize = 6;
+/// The same for a set of which all runs are merged now and then: a key is written
+/// once as it comes, once with its level, three times on the average with
+/// everything else, and removed as often.
+const PACE_KEPT: usize = 12;
 
 /// Up to where in the journal a run holds everything: which place that is, only
 /// the owner of the set knows. Orders as its bytes do.
@@ -52,7 +62,11 @@ pub(super) struct Runs<const KEY: usize, const PREFIX: usize> {
     limit: usize,
     runs: Vec<Run>,
     next_run: u32,
+    /// The run of gathered keys, which goes before all else: until it is complete
+    /// they are in memory.
     writing: Option<Writing<KEY>>,
+    /// The run that others are merged into.
+    merging: Option<Writing<KEY>>,
     /// Runs that are not read any more, with how many of their rows are left.
     dropped: Vec<(u32, u32)>,
     /// How many keys may be written before more must be added.
@@ -88,6 +102,8 @@ struct Writing<const KEY: usize> {
     source: Source<KEY>,
     row: Vec<u8>,
     in_row: usize,
+    /// The newest key of the row.
+    last: Option<[u8; KEY]>,
     /// What is read instead of the new run until that is complete.
     frozen: Vec<[u8; KEY]>,
     replaces: Vec<u32>,
@@ -112,6 +128,7 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
             runs: Vec::new(),
             next_run: 0,
             writing: None,
+            merging: None,
             dropped: Vec::new(),
             credit: 0,
         };
@@ -147,7 +164,14 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
             self.gathered.remove(hash(&key[..PREFIX]), &gone::<KEY, PREFIX>(key));
         }
         if self.gathered.insert(hash(&key[..PREFIX]), key) {
-            self.credit += PACE;
+            self.credit += self.pace();
+        }
+    }
+
+    fn pace(&self) -> usize {
+        match self.removal {
+            Removal::Never => PACE,
+            Removal::ByKey => PACE_KEPT,
         }
     }
 
@@ -190,7 +214,7 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
         // Where no run can have it, there is nothing to say.
         let may_be_there = is_frozen || self.runs.iter().any(|run| run.filter.may_hold(hash));
         if may_be_there && self.gathered.insert(hash, gone::<KEY, PREFIX>(key)) {
-            self.credit += PACE;
+            self.credit += self.pace();
         }
     }
 
@@ -201,19 +225,18 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
         for run in &self.runs {
             let (mut last, mut keys) = (None, 0);
             for (at, first) in run.firsts.iter().enumerate() {
-                let row = match self.row(tree, run.id, at as u32) {
-                    Ok(row) => row,
+                let in_row = match self.row(tree, run.id, at as u32) {
+                    Ok(in_row) => in_row,
                     Err(StoreError::Contradiction(why)) => {
                         wrong.push(why);
                         continue;
                     }
                     Err(error) => return Err(error),
                 };
-                let (in_row, rest) = row.as_chunks::<KEY>();
                 let is_headed = in_row.first().is_some_and(|key| leading(key) == *first);
                 let is_sorted = last.is_none_or(|last| in_row.first().is_some_and(|key| *key > last)) && in_row.is_sorted();
                 let is_found = in_row.iter().all(|key| run.filter.may_hold(hash(&key[..PREFIX])));
-                if !(rest.is_empty() && is_headed && is_sorted && is_found) {
+                if !(is_headed && is_sorted && is_found) {
                     wrong.push(format!("row {at} of run {} is not in order", run.id));
                 }
                 last = in_row.last().copied().or(last);
@@ -239,7 +262,7 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
             let from = run.firsts.partition_point(|row| *row < first).saturating_sub(1);
             for (at, _) in run.firsts.iter().enumerate().skip(from).take_while(|(_, row)| **row <= leading(&beyond)) {
                 let keys = self.row(tree, run.id, at as u32)?;
-                count += keys.as_chunks::<KEY>().0.iter().filter(|key| key.starts_with(head)).count();
+                count += keys.iter().filter(|key| key.starts_with(head)).count();
             }
         }
         Ok(count as u64)
@@ -251,16 +274,20 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
         let from = run.firsts.partition_point(|row| *row < first).saturating_sub(1);
         for (at, _) in run.firsts.iter().enumerate().skip(from).take_while(|(_, row)| **row <= first) {
             let keys = self.row(tree, run.id, at as u32)?;
-            let (keys, _) = keys.as_chunks::<KEY>();
             let begin = keys.partition_point(|key| key[..PREFIX] < prefix[..]);
             found.extend(keys[begin..].iter().take_while(|key| key.starts_with(prefix)));
         }
         Ok(())
     }
 
-    fn row(&self, tree: &sled::Tree, run: u32, at: u32) -> Result<sled::IVec, StoreError> {
-        let missing = || StoreError::Contradiction(format!("row {at} of run {run} of set {} is missing", char::from(self.letter)));
-        tree.get(part(b'R', self.letter, run, at))?.ok_or_else(missing)
+    fn row(&self, tree: &sled::Tree, run: u32, at: u32) -> Result<Vec<[u8; KEY]>, StoreError> {
+        let wrong = |how: &str| StoreError::Contradiction(format!("row {at} of run {run} of set {} {how}", char::from(self.letter)));
+        let row = tree.get(part(b'R', self.letter, run, at))?.ok_or_else(|| wrong("is missing"))?;
+        let keys = match self.removal {
+            Removal::Never => Some(row.as_chunks::<KEY>()).filter(|(_, rest)| rest.is_empty()).map(|(keys, _)| keys.to_vec()),
+            Removal::ByKey => packing::unpack(&row),
+        };
+        keys.ok_or_else(|| wrong("is no row"))
     }
 
     fn load(&self, tree: &sled::Tree, mut run: Run) -> Result<Run, StoreError> {
@@ -352,4 +379,129 @@ fn heading(letter: u8, set: u8, run: u32) -> Row<6> {
 fn part(letter: u8, set: u8, run: u32, at: u32) -> Row<10> {
     let ([a, b, c, d], [e, f, g, h]) = (run.to_be_bytes(), at.to_be_bytes());
     Row([letter, set, a, b, c, d, e, f, g, h])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::batch::Batch;
+    use super::*;
+
+    const LIMIT: usize = 1024;
+
+    /// A ledger's key: 200 citizens, 5 records each, 2 or 3 recipients each.
+    fn key(citizen: u32, record: u64, recipient: u16) -> [u8; 14] {
+        let mut key = [0; 14];
+        key[..4].copy_from_slice(&citizen.to_be_bytes());
+        let fingerprint = (u64::from(citizen) << 8 | record).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        key[4..12].copy_from_slice(&fingerprint.to_be_bytes());
+        key[12..].copy_from_slice(&recipient.to_be_bytes());
+        key
+    }
+
+    fn keys() -> Vec<[u8; 14]> {
+        let records = (0..200 * 5).map(|at: u32| (at * 7 % 200, u64::from(at / 200)));
+        records
+            .flat_map(|(citizen, record)| (0..2 + citizen as u16 % 2).map(move |recipient| key(citizen, record, 700 + recipient)))
+            .collect()
+    }
+
+    /// A set in a store of its own.
+    struct Stored {
+        _directory: tempfile::TempDir,
+        db: sled::Db,
+        set: Runs<14, 12>,
+        commits: u64,
+    }
+
+    impl Stored {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().expect("a directory");
+            let db = sled::Config::new().path(directory.path()).open().expect("a store");
+            let set = Runs::open(&db, b'l', LIMIT, Removal::ByKey).expect("a set");
+            Self { _directory: directory, db, set, commits: 0 }
+        }
+
+        /// Commits as the writer does, and checks what is to be kept in memory.
+        fn commit(&mut self) {
+            self.commits += 1;
+            let mut cover = Cover::default();
+            cover[..8].copy_from_slice(&self.commits.to_be_bytes());
+            let mut batch = Batch::default();
+            self.set.work(&self.db, &mut batch, cover).expect("written");
+            self.db.apply_batch(batch.to_sled()).expect("applied");
+            assert!(self.set.gathered.len() < 2 * LIMIT, "{} keys are gathered", self.set.gathered.len());
+        }
+
+        fn bytes(&self) -> usize {
+            let rows = [b"Hl", b"Bl", b"Rl"].into_iter().flat_map(|prefix| self.db.scan_prefix(prefix));
+            rows.map(|row| row.map(|(key, value)| key.len() + value.len()).expect("a row")).sum()
+        }
+    }
+
+    #[test]
+    fn what_is_told_again_and_again_is_kept_once() {
+        let (mut stored, keys) = (Stored::new(), keys());
+        let mut most = (0, 0);
+        for round in 0..40 {
+            for keys in keys.chunks(100) {
+                keys.iter().for_each(|key| stored.set.insert(*key));
+                stored.commit();
+                if round > 10 {
+                    most = (most.0.max(stored.set.len()), most.1.max(stored.bytes()));
+                }
+            }
+        }
+        let once = keys.len() as u64;
+        // Half as much again, what is gathered and written meanwhile, and while
+        // everything is merged all of it twice.
+        assert!(most.0 < 3 * once + 2 * LIMIT as u64, "{} keys for {once}", most.0);
+        assert!(most.1 < 40 * keys.len(), "{} bytes for {once}", most.1);
+        assert_eq!(stored.set.check(&stored.db).expect("read"), [""; 0]);
+        for record in 0..5 {
+            let found = stored.set.find(&stored.db, key(7, record, 0).first_chunk().expect("a prefix")).expect("read");
+            assert_eq!(found.into_iter().collect::<Vec<_>>(), [key(7, record, 700), key(7, record, 701), key(7, record, 702)]);
+        }
+    }
+
+    #[test]
+    fn what_has_gone_stays_away_and_leaves_nothing() {
+        let (mut stored, keys) = (Stored::new(), keys());
+        for _ in 0..4 {
+            for keys in keys.chunks(100) {
+                keys.iter().for_each(|key| stored.set.insert(*key));
+                stored.commit();
+            }
+        }
+        for keys in keys.chunks(100) {
+            keys.iter().filter(|key| key[3] != 9).for_each(|key| stored.set.remove(*key));
+            stored.commit();
+        }
+        // Others come, so that runs are written and merged.
+        for other in 1..40 {
+            for citizen in 1000..1100 {
+                stored.set.insert(key(citizen, other, 900));
+            }
+            stored.commit();
+        }
+        for citizen in 0..200 {
+            let found = stored.set.find(&stored.db, key(citizen, 3, 0).first_chunk().expect("a prefix")).expect("read");
+            assert_eq!(found.len(), if citizen == 9 { 3 } else { 0 }, "citizen {citizen}");
+        }
+        let mut again = Runs::<14, 12>::open(&stored.db, b'l', LIMIT, Removal::ByKey).expect("opened again");
+        assert_eq!(again.check(&stored.db).expect("read"), [""; 0]);
+        again.insert(key(1, 1, 1));
+    }
+
+    #[test]
+    fn a_row_that_is_none_is_reported() {
+        let mut stored = Stored::new();
+        for keys in keys().chunks(100) {
+            keys.iter().for_each(|key| stored.set.insert(*key));
+            stored.commit();
+        }
+        let run = stored.set.runs.first().expect("a run").id;
+        stored.db.insert(part(b'R', b'l', run, 0), b"\x01no row").expect("written");
+        let wrong = stored.set.check(&stored.db).expect("read");
+        assert!(wrong.iter().any(|wrong| wrong.contains("is no row")), "{wrong:?}");
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::super::batch::Batch;
 use super::{
     Cover, FAN_IN, Filter, LAST_LEVEL, LAST_LEVEL_KEPT, Output, PIECE, ROW, Removal, Run, Runs, Standing, StoreError, Writing, hash,
-    heading, is_gone, leading, part, without_mark,
+    heading, is_gone, leading, packing, part, without_mark,
 };
 
 /// Where the keys of a new run come from.
@@ -29,7 +29,7 @@ pub(super) struct Cursor<const KEY: usize> {
     run: u32,
     rows: u32,
     next_row: u32,
-    keys: sled::IVec,
+    keys: Vec<[u8; KEY]>,
     at: usize,
 }
 
@@ -37,60 +37,82 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
     /// Adds to a commit what is due of writing runs. `cover` is the place up to
     /// which everything has been inserted.
     pub fn work(&mut self, tree: &sled::Tree, batch: &mut Batch, cover: Cover) -> Result<(), StoreError> {
-        if self.writing.is_none() {
-            self.begin(batch, cover);
+        // Once, and before all else: rows of a run that is completed below can be
+        // read when the batch has been applied.
+        if self.merging.is_none() {
+            self.merging = self.begin_merging(batch);
         }
-        while self.credit >= ROW && (self.writing.is_some() || !self.dropped.is_empty()) {
-            self.credit -= ROW;
-            match self.writing.take() {
-                Some(writing) => {
-                    self.writing = self.write_row(tree, batch, writing)?;
-                    if self.writing.is_none() {
-                        self.begin(batch, cover);
-                    }
-                }
-                None => self.remove_row(batch),
+        loop {
+            if self.writing.is_none() && self.gathered.len() >= self.limit {
+                self.writing = Some(self.begin_writing(batch, cover));
+            }
+            if self.writing.is_none() && self.merging.is_none() && self.dropped.is_empty() {
+                self.credit = 0;
+            }
+            let Some(left) = self.credit.checked_sub(ROW) else { return Ok(()) };
+            self.credit = left;
+            if let Some(writing) = self.writing.take() {
+                self.writing = self.write_row(tree, batch, writing)?;
+            } else if let Some(merging) = self.merging.take() {
+                self.merging = self.write_row(tree, batch, merging)?;
+            } else {
+                self.remove_row(batch);
             }
         }
-        if self.writing.is_none() && self.dropped.is_empty() {
-            self.credit = 0;
-        }
-        Ok(())
     }
 
-    /// Begins whatever is due: the gathered keys first.
-    fn begin(&mut self, batch: &mut Batch, cover: Cover) {
-        let writing = if self.gathered.len() >= self.limit {
-            let frozen = self.gathered.take_sorted();
-            let run = self.new_run(0, frozen.len() as u64, cover);
-            Writing { run, source: Source::Frozen(0), row: Vec::new(), in_row: 0, frozen, replaces: Vec::new() }
-        } else {
-            let last_level = match self.removal {
-                Removal::Never => LAST_LEVEL,
-                Removal::ByKey => LAST_LEVEL_KEPT,
-            };
-            let Some(level) = (0..last_level).find(|level| self.runs.iter().filter(|run| run.level == *level).count() >= FAN_IN) else {
-                return;
-            };
-            let mut merged: Vec<&Run> = self.runs.iter().filter(|run| run.level == level).collect();
-            merged.sort_by_key(|run| run.cover);
-            let keeps_gone = self.runs.iter().any(|run| run.level > level);
-            let replaces = merged.iter().map(|run| run.id).collect();
-            let cover = merged.iter().map(|run| run.cover).max().unwrap_or_default();
-            let keys = merged.iter().map(|run| run.keys).sum();
-            let cursors = merged.iter().map(|run| Cursor::new(run.id, run.firsts.len() as u32)).collect();
-            let run = self.new_run(level + 1, keys, cover);
-            Writing {
-                run,
-                source: Source::Merge { cursors, ready: VecDeque::new(), keeps_gone },
-                row: Vec::new(),
-                in_row: 0,
-                frozen: Vec::new(),
-                replaces,
+    /// Begins a run of the gathered keys.
+    fn begin_writing(&mut self, batch: &mut Batch, cover: Cover) -> Writing<KEY> {
+        let frozen = self.gathered.take_sorted();
+        let run = self.new_run(0, frozen.len() as u64, cover);
+        self.announce(
+            batch,
+            Writing { run, source: Source::Frozen(0), row: Vec::new(), in_row: 0, last: None, frozen, replaces: Vec::new() },
+        )
+    }
+
+    /// Begins a run of others, if some are to be merged. Whatever is newer than
+    /// those is of a lower level, and whatever is older of a higher one.
+    fn begin_merging(&mut self, batch: &mut Batch) -> Option<Writing<KEY>> {
+        let (mut merged, into): (Vec<&Run>, u8) = match self.due_level() {
+            _ if self.is_due_as_a_whole() => {
+                let highest = self.runs.iter().map(|run| run.level).max().unwrap_or_default();
+                (self.runs.iter().collect(), highest.max(1))
             }
+            Some(level) => (self.runs.iter().filter(|run| run.level == level).collect(), level + 1),
+            None => return None,
         };
+        merged.sort_by_key(|run| run.cover);
+        let replaces: Vec<u32> = merged.iter().map(|run| run.id).collect();
+        let keeps_gone = self.runs.iter().any(|run| run.level >= into && !replaces.contains(&run.id));
+        let cover = merged.iter().map(|run| run.cover).max().unwrap_or_default();
+        let keys = merged.iter().map(|run| run.keys).sum();
+        let cursors = merged.iter().map(|run| Cursor::new(run.id, run.firsts.len() as u32)).collect();
+        let run = self.new_run(into, keys, cover);
+        let source = Source::Merge { cursors, ready: VecDeque::new(), keeps_gone };
+        Some(self.announce(batch, Writing { run, source, row: Vec::new(), in_row: 0, last: None, frozen: Vec::new(), replaces }))
+    }
+
+    /// Returns the lowest level that has as many runs as are merged at once.
+    fn due_level(&self) -> Option<u8> {
+        let last_level = match self.removal {
+            Removal::Never => LAST_LEVEL,
+            Removal::ByKey => LAST_LEVEL_KEPT,
+        };
+        (0..last_level).find(|level| self.runs.iter().filter(|run| run.level == *level).count() >= FAN_IN)
+    }
+
+    /// Returns whether so much may have been told again that everything is merged.
+    fn is_due_as_a_whole(&self) -> bool {
+        let keys = || self.runs.iter().map(|run| run.keys);
+        let largest = keys().max().unwrap_or_default();
+        self.removal == Removal::ByKey && self.runs.len() > 1 && 2 * (keys().sum::<u64>() - largest) >= largest
+    }
+
+    /// Says that the run is not to be read yet.
+    fn announce(&self, batch: &mut Batch, writing: Writing<KEY>) -> Writing<KEY> {
         batch.insert(heading(b'H', self.letter, writing.run.id).as_ref(), writing.run.encode_heading(Standing::Unfit));
-        self.writing = Some(writing);
+        writing
     }
 
     fn new_run(&mut self, level: u8, most_keys: u64, cover: Cover) -> Run {
@@ -121,7 +143,11 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
             if writing.in_row == 0 {
                 writing.run.firsts.push(leading(&key));
             }
-            writing.row.raw(&key);
+            match self.removal {
+                Removal::Never => writing.row.raw(&key),
+                Removal::ByKey => packing::pack(&mut writing.row, writing.last.as_ref().filter(|_| writing.in_row > 0), &key),
+            }
+            writing.last = Some(key);
             writing.in_row += 1;
             writing.run.keys += 1;
             writing.run.filter.insert(hash(&key[..PREFIX]));
@@ -168,7 +194,7 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
 
     /// Drops the runs that hold nothing from after `before`.
     pub fn expire(&mut self, batch: &mut Batch, before: Cover) {
-        let busy: Vec<u32> = self.writing.iter().flat_map(|writing| writing.replaces.iter().copied()).collect();
+        let busy: Vec<u32> = self.merging.iter().flat_map(|writing| writing.replaces.iter().copied()).collect();
         let is_old = |run: &Run| run.cover < before && !busy.contains(&run.id);
         let (old, kept): (Vec<Run>, Vec<Run>) = self.runs.drain(..).partition(is_old);
         self.runs = kept;
@@ -245,12 +271,12 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
 
 impl<const KEY: usize> Cursor<KEY> {
     fn new(run: u32, rows: u32) -> Self {
-        Self { run, rows, next_row: 0, keys: sled::IVec::default(), at: 0 }
+        Self { run, rows, next_row: 0, keys: Vec::new(), at: 0 }
     }
 
-    fn peek(&mut self, load: impl Fn(u32, u32) -> Result<sled::IVec, StoreError>) -> Result<Option<[u8; KEY]>, StoreError> {
+    fn peek(&mut self, load: impl Fn(u32, u32) -> Result<Vec<[u8; KEY]>, StoreError>) -> Result<Option<[u8; KEY]>, StoreError> {
         loop {
-            if let Some(key) = self.keys.as_chunks::<KEY>().0.get(self.at) {
+            if let Some(key) = self.keys.get(self.at) {
                 return Ok(Some(*key));
             }
             if self.next_row == self.rows {

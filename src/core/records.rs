@@ -329,6 +329,14 @@ pub trait Records {
     /// When the store cannot be read.
     fn clocks_next(&mut self, by: Day, after: Option<(Day, CitizenId)>, limit: usize) -> Result<Vec<(Day, CitizenId)>, Self::Error>;
 
+    /// Returns the citizens after `after` whose committed [`Clocks::has_due`]
+    /// says so, in order, at most `limit`. Costs in proportion to what it returns,
+    /// not to what is stored.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn clocks_due(&mut self, after: Option<CitizenId>, limit: usize) -> Result<Vec<CitizenId>, Self::Error>;
+
     /// Returns the citizens after `after` of whose records something is committed,
     /// in order, at most `limit`.
     ///

@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::problem::{Problem, store_failed};
 use crate::app::now;
-use crate::core::ids::{CitizenId, EventSeq};
+use crate::core::ids::EventSeq;
 use crate::core::records::Archive;
 use crate::core::time::Day;
-use crate::ops::{self, DuePage};
+use crate::ops::{self, DueCursor, DuePage};
 
 /// What can be asked of what is due.
 #[derive(Debug, Deserialize)]
@@ -40,11 +40,11 @@ pub async fn due(State(server): State<Shared>, Query(asked): Query<Asked>) -> Re
     if let Some(cursor) = asked.cursor.as_deref() {
         let after = match cursor {
             "" => None,
-            cursor => Some(CitizenId(cursor.parse().map_err(|_| Problem::new(400, "this cursor is not one of ours"))?)),
+            cursor => Some(DueCursor::parse(cursor).ok_or_else(|| Problem::new(400, "this cursor is not one of ours"))?),
         };
         let page = page(&server, as_of, after).await?;
         let items: Vec<Value> = page.items.iter().map(ops::due_json).collect();
-        let next = page.next.map(|next| next.0.to_string());
+        let next = page.next.map(|next| next.to_string());
         return Ok(Json(json!({ "items": items, "next_cursor": next })).into_response());
     }
     // The first page before the answer begins, so that a failure still has a status.
@@ -111,11 +111,11 @@ pub async fn unexpected(State(server): State<Shared>, Query(page): Query<Page>) 
 /// What of the array is still to be written.
 enum Next {
     First(Shared, Day, DuePage),
-    After(Shared, Day, CitizenId, &'static str),
+    After(Shared, Day, DueCursor, &'static str),
     Done,
 }
 
-async fn page(server: &Shared, as_of: Day, after: Option<CitizenId>) -> Result<DuePage, Problem> {
+async fn page(server: &Shared, as_of: Day, after: Option<DueCursor>) -> Result<DuePage, Problem> {
     let schedule = Arc::clone(server.rules.borrow().schedule());
     let page = server.writer.ask(move |access| ops::due_page(access.records, &schedule, as_of, after)).await?;
     page.map_err(|error| store_failed(&error))

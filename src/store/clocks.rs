@@ -1,5 +1,5 @@
-//! Retention clocks on disk: a few sealed pages for each citizen, and an index
-//! by the day on which to look next. What is kept in memory does not grow with
+//! Retention clocks on disk: a few sealed pages for each citizen, an index by the
+//! day on which to look next, and one of those of whom something is due. What is kept in memory does not grow with
 //! the clocks.
 //!
 //! Pages hold 64 clocks in order, so that one event about a citizen with many
@@ -126,6 +126,7 @@ impl Vault {
                         tombstones: rest.tombstones,
                         handovers: rest.handovers,
                         emptied: rest.emptied,
+                        has_due: rest.has_due,
                         next: if next == NEVER { None } else { Day::from_number(next) },
                     });
                 }
@@ -151,6 +152,13 @@ impl Vault {
         }
         let keys = self.tree.range::<&[u8], _>((from, Included(to.as_ref()))).keys();
         keys.take(limit).map(|key| rows::looked_up(&key?).ok_or(Undecodable { what: "the key of a day to look at" }.into())).collect()
+    }
+
+    /// Returns the slots after `after` of which something is due.
+    pub fn clocks_due(&self, after: Option<CitizenId>, limit: usize) -> Result<Vec<CitizenId>, StoreError> {
+        let Some(from) = after.map_or(Some(0), |after| after.0.checked_add(1)) else { return Ok(Vec::new()) };
+        let keys = self.tree.range(rows::has_due(from).as_ref()..&b"v"[..]).keys();
+        keys.take(limit).map(|key| rows::first_citizen(&key?).ok_or(Undecodable { what: "the key of what is due" }.into())).collect()
     }
 
     /// Returns the slots after `after` that have clocks.
@@ -180,6 +188,11 @@ pub(super) fn put(vault: &Vault, sealer: &mut Sealer, batch: &mut Batch, slot: u
             batch.insert(rows::look(day, slot).as_ref(), &[]);
         }
     }
+    match (before.as_ref().is_some_and(|before| before.has_due), now.as_ref().is_some_and(|now| now.has_due)) {
+        (false, true) => batch.insert(rows::has_due(slot).as_ref(), &[]),
+        (true, false) => batch.remove(rows::has_due(slot).as_ref()),
+        (false, false) | (true, true) => {}
+    }
     let pages = |clocks: &Option<Arc<Clocks>>| clocks.as_ref().map_or(0, |clocks| clocks.records.len().div_ceil(PAGE).max(1));
     for page in pages(now)..pages(before) {
         batch.remove(rows::clocks(slot, page as u16).as_ref());
@@ -195,7 +208,7 @@ pub(super) fn put(vault: &Vault, sealer: &mut Sealer, batch: &mut Batch, slot: u
                     || (was == is
                         && before.tombstones == now.tombstones
                         && before.handovers == now.handovers
-                        && before.emptied == now.emptied))
+                        && (before.emptied, before.has_due) == (now.emptied, now.has_due)))
         });
         if same {
             continue;
@@ -208,7 +221,8 @@ pub(super) fn put(vault: &Vault, sealer: &mut Sealer, batch: &mut Batch, slot: u
         let sealed = sealer.seal(&seal_key, key.as_ref(), &mut value, |out| {
             if page == 0 {
                 let mut rest = Vec::new();
-                let kept = Rest { tombstones: now.tombstones.clone(), handovers: now.handovers.clone(), emptied: now.emptied };
+                let Clocks { emptied, has_due, .. } = **now;
+                let kept = Rest { tombstones: now.tombstones.clone(), handovers: now.handovers.clone(), emptied, has_due };
                 codec::encode_rest(&kept, &mut rest);
                 out.bytes(&rest);
             }

@@ -591,6 +591,11 @@ impl Records for MemoryStore {
         Ok(found)
     }
 
+    fn clocks_due(&mut self, after: Option<CitizenId>, limit: usize) -> Result<Vec<CitizenId>, Infallible> {
+        let citizens = self.committed.clocks.values().filter(|clocks| clocks.has_due).map(|clocks| clocks.citizen);
+        Ok(citizens.filter(|id| after.is_none_or(|after| after < *id)).take(limit).collect())
+    }
+
     fn clocks_page(&mut self, after: Option<CitizenId>, limit: usize) -> Result<Vec<CitizenId>, Infallible> {
         let citizens = self.committed.clocks.keys().copied();
         Ok(citizens.filter(|id| after.is_none_or(|after| after < *id)).take(limit).collect())

@@ -175,6 +175,10 @@ impl Records for Store {
         self.vault.clocks_next(by, after, limit)
     }
 
+    fn clocks_due(&mut self, after: Option<CitizenId>, limit: usize) -> Result<Vec<CitizenId>, StoreError> {
+        self.vault.clocks_due(after, limit)
+    }
+
     fn clocks_page(&mut self, after: Option<CitizenId>, limit: usize) -> Result<Vec<CitizenId>, StoreError> {
         self.vault.clocks_page(after, limit)
     }

@@ -21,6 +21,7 @@
 //! | `U` day (4) citizen (4) | that there may be something to do about them on that day |
 //! | `Y` recipient (2) day (4) | how many notices delivered on that day lie unfetched |
 //! | `y` seq (8) | a deletion that the rules did not expect |
+//! | `u` citizen (4) | that some of them is due |
 //! | `O` day (4) | how many deletion orders first given on that day are not answered |
 //! | `ts` seq (8) recipient (2) moment (8) kind (1) | what happened to a delivery |
 //! | `ti` fingerprint (8) | the delivery of that id, which took over from another |
@@ -170,6 +171,10 @@ pub(super) fn all_clocks(slot: u32) -> Row<5> {
 
 pub(super) fn look(day: Day, slot: u32) -> Row<9> {
     join(b'U', &[&day_bytes(day), &slot.to_be_bytes()])
+}
+
+pub(super) fn has_due(slot: u32) -> Row<5> {
+    join(b'u', &[&slot.to_be_bytes()])
 }
 
 pub(super) fn orders(day: Day) -> Row<5> {

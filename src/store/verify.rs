@@ -218,8 +218,11 @@ impl Store {
                 demand(!vault.tree.contains_key(rows::erased(slot))?, "is kept though the citizen was erased")?;
                 let Some(clocks) = vault.clocks(slot)? else { return demand(false, "its key is gone, and it is kept") };
                 let is_indexed = clocks.next.is_none_or(|day| vault.tree.contains_key(rows::look(day, slot)).unwrap_or(false));
-                demand(is_indexed, "has no row of the day on which to look: what is due would not be found")
+                demand(is_indexed, "has no row of the day on which to look: what is due would not be found")?;
+                let is_listed = clocks.has_due == vault.tree.contains_key(rows::has_due(slot))?;
+                demand(is_listed, "and the row of what is due contradict one another")
             }
+            Some(b'u') => demand(vault.clocks(slot()?)?.is_some_and(|clocks| clocks.has_due), "leads to nothing that is due"),
             Some(b'U') => {
                 let (day, citizen) = rows::looked_up(key).ok_or(Undecodable { what: "the key of a day to look at" })?;
                 let clocks = vault.clocks(citizen.0)?;

@@ -104,6 +104,9 @@ impl Records for Watched {
     fn clocks_next(&mut self, by: Day, after: Option<(Day, CitizenId)>, limit: usize) -> Result<Vec<(Day, CitizenId)>, Infallible> {
         self.inner.clocks_next(by, after, limit)
     }
+    fn clocks_due(&mut self, after: Option<CitizenId>, limit: usize) -> Result<Vec<CitizenId>, Infallible> {
+        self.inner.clocks_due(after, limit)
+    }
     fn clocks_page(&mut self, after: Option<CitizenId>, limit: usize) -> Result<Vec<CitizenId>, Infallible> {
         self.inner.clocks_page(after, limit)
     }

@@ -432,6 +432,11 @@ impl Engine {
     /// Computes a slice of the index anew after the rules have changed.
     fn reindex<R: Records>(&mut self, records: &mut R, now: Moment) -> Result<(), R::Error> {
         let Some(Reindexing { after, fingerprint }) = self.clockwork.reindexing else { return Ok(()) };
+        if after.is_none() {
+            // Until it is done the index is by no rules at all: should this process
+            // end, it is begun anew; and nobody who asks relies on it.
+            records.stage(Change::SetIndexed(!fingerprint))?;
+        }
         let page = records.clocks_page(after, SLICE)?;
         for id in &page {
             let (Some(known), Some(citizen)) = (records.clocks(*id)?, records.citizen(*id)?) else { continue };
@@ -457,6 +462,7 @@ pub(super) fn merge_clocks<R: Records>(from: CitizenId, into: CitizenId, records
     ours.absorb(&theirs);
     // Not later than either: whoever looks there computes it anew.
     ours.next = ours.next.into_iter().chain(theirs.next).min();
+    ours.has_due |= theirs.has_due;
     records.stage(Change::DropClocks(from))?;
     records.stage(Change::PutClocks(Arc::new(ours)))
 }

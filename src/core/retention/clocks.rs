@@ -125,6 +125,9 @@ pub struct Clocks {
     /// Whether there were records, and the last of them has gone: the citizen is
     /// forgotten once nothing else is a reason to know them.
     pub emptied: bool,
+    /// Whether something was due when this was last settled: it waits for
+    /// something else, or for its order, or for the answer to that.
+    pub has_due: bool,
     /// The next day on which there may be something to do.
     pub next: Option<Day>,
 }
@@ -133,7 +136,7 @@ impl Clocks {
     /// Returns the clocks of a citizen who has none.
     #[must_use]
     pub fn new(citizen: CitizenId) -> Self {
-        Self { citizen, records: Vec::new(), tombstones: Vec::new(), handovers: Vec::new(), emptied: false, next: None }
+        Self { citizen, records: Vec::new(), tombstones: Vec::new(), handovers: Vec::new(), emptied: false, has_due: false, next: None }
     }
 
     /// Returns whether DFDG still has a record of the citizen, as far as is known.

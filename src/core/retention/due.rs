@@ -107,7 +107,7 @@ impl Dates<'_> {
 impl Clocks {
     /// Brings up to date what depends on the day: orders of records that are not
     /// due any more, due since another day, or blocked, are forgotten, and tombstones that may go; and
-    /// when to look again is computed anew. To be called after every change.
+    /// whether anything is due, and when to look again, is computed anew. To be called after every change.
     pub fn settle(&mut self, citizen: &Citizen, schedule: &Schedule, today: Day) {
         self.expire(today);
         if self.records.iter().any(|clock| clock.order.is_some()) {
@@ -120,7 +120,10 @@ impl Clocks {
                 }
             }
         }
-        self.next = View { clocks: self, citizen, schedule }.next(today);
+        let view = View { clocks: self, citizen, schedule };
+        let due = view.due(today);
+        let next = view.next_after(&due, today);
+        (self.has_due, self.next) = (!due.is_empty(), next);
     }
 }
 
@@ -150,14 +153,18 @@ impl<'a> View<'a> {
     /// forgotten, a tombstone may go, or the citizen.
     #[must_use]
     pub fn next(&self, today: Day) -> Option<Day> {
+        self.next_after(&self.due(today), today)
+    }
+
+    fn next_after(&self, due: &[Item<'_>], today: Day) -> Option<Day> {
         let mut next = self.clocks.next_expiry();
         let mut look = |day: Day| next = Some(next.map_or(day, |next| next.min(day)));
         for clock in &self.clocks.records {
             let Some(dates) = self.dates(clock) else { continue };
             [dates.own, dates.by_death].into_iter().flatten().filter(|day| *day > today).for_each(&mut look);
         }
-        for item in self.due(today) {
-            match item.standing {
+        for item in due {
+            match &item.standing {
                 Standing::Due => look(today),
                 Standing::Ordered(order) if order.confirmed => look(order.asked.next().max(today)),
                 Standing::Ordered(_) => look(today),

@@ -64,6 +64,7 @@ pub(in crate::store) struct Rest {
     pub tombstones: Vec<Tombstone>,
     pub handovers: Vec<Handover>,
     pub emptied: bool,
+    pub has_due: bool,
 }
 
 /// Appends a page of clocks.
@@ -100,8 +101,9 @@ pub(in crate::store) fn encode_rest(rest: &Rest, out: &mut Vec<u8>) {
         put_stamp(out, handover.newest);
         out.u8(u8::from(handover.holds));
     }
-    if rest.emptied {
-        out.u8(1);
+    let flags = u8::from(rest.emptied) | u8::from(rest.has_due) << 1;
+    if flags > 0 {
+        out.u8(flags);
     }
 }
 
@@ -118,9 +120,12 @@ pub(in crate::store) fn decode_rest(bytes: &[u8]) -> Read<Rest> {
     let handovers = (0..input.count()?)
         .map(|_| Ok(Handover { area: input.text()?, newest: stamp(input)?, holds: input.flag()? }))
         .collect::<Read<_>>()?;
-    let emptied = !input.is_empty() && input.flag()?;
+    let flags = if input.is_empty() { 0 } else { input.u8()? };
+    if flags > 3 {
+        return input.fail();
+    }
     input.end()?;
-    Ok(Rest { tombstones, handovers, emptied })
+    Ok(Rest { tombstones, handovers, emptied: flags & 1 != 0, has_due: flags & 2 != 0 })
 }
 
 fn put_clock(out: &mut Vec<u8>, clock: &Clock) {

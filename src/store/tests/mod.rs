@@ -197,6 +197,10 @@ impl Records for OnDisk {
         self.store().clocks_next(by, after, limit)
     }
 
+    fn clocks_due(&mut self, after: Option<CitizenId>, limit: usize) -> Result<Vec<CitizenId>, Self::Error> {
+        self.store().clocks_due(after, limit)
+    }
+
     fn clocks_page(&mut self, after: Option<CitizenId>, limit: usize) -> Result<Vec<CitizenId>, Self::Error> {
         self.store().clocks_page(after, limit)
     }

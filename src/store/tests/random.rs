@@ -185,7 +185,7 @@ impl Both {
                         let at = self.dice.below(clocks.records.len() as u64) as usize;
                         clocks.records.swap_remove(at);
                     }
-                    2 => clocks.tombstones = fresh.tombstones,
+                    2 => (clocks.tombstones, clocks.has_due) = (fresh.tombstones, fresh.has_due),
                     _ => clocks.next = fresh.next,
                 }
                 Change::PutClocks(Arc::new(clocks))
@@ -239,6 +239,7 @@ impl Both {
         }
         let after = self.dice.maybe(|dice| CitizenId(dice.below(20) as u32));
         assert_eq!(self.disk.clocks_page(after, limit).expect("readable"), self.memory.clocks_page(after, limit).expect("readable"));
+        assert_eq!(self.disk.clocks_due(after, limit).expect("readable"), self.memory.clocks_due(after, limit).expect("readable"));
         assert_eq!(self.disk.indexed_by().expect("readable"), self.memory.indexed_by().expect("readable"));
     }
 

@@ -342,6 +342,7 @@ impl Dice {
         let handover = |dice: &mut Self| Handover { area: dice.text().into(), newest: stamp(dice), holds: dice.once_in(2) };
         clocks.handovers = (0..self.below(3)).map(|_| handover(self)).collect();
         clocks.emptied = records == 0 && self.once_in(2);
+        clocks.has_due = records % 2 == 1;
         clocks.next = self.maybe(|dice| Day::from_number(20_000 + dice.below(30) as i32)).flatten();
         clocks
     }

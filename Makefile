@@ -12,6 +12,8 @@ ROUNDS ?= 3
 EVENTS ?= 60000
 # Further arguments, such as BENCH="--targets 20 --only shovel,relay".
 BENCH ?=
+# make measure-retention: RETENTION="--only scan --clocks 500000", see examples/retention_cost.
+RETENTION ?=
 
 # make install: where to, and what.
 PREFIX ?= /usr/local
@@ -20,7 +22,7 @@ SYSCONFDIR ?= /etc
 BINARY ?= target/release/wsb-broker
 
 .DEFAULT_GOAL := help
-.PHONY: dashboards install reproducible sbom help setup setup-unless-uri build demo run test lint fmt bench simulate chaos
+.PHONY: measure-retention dashboards install reproducible sbom help setup setup-unless-uri build demo run test lint fmt bench simulate chaos
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -80,6 +82,9 @@ dashboards: ## Write dashboards/ anew from tests/monitoring/dashboards.rs
 
 bench: setup build ## Compare with Shovel and a bare relay: ROUNDS=3 EVENTS=60000
 	$(CARGO) run --quiet --release --example throughput -- --rounds $(ROUNDS) --events $(EVENTS) $(BENCH)
+
+measure-retention: setup build ## Measure the scan of 5 million clocks, the ledger, and a deletion night
+	$(CARGO) run --quiet --release --example retention_cost -- $(RETENTION)
 
 simulate: ## Simulate with many seeds, SEEDS=100000, or repeat one, SEED=42
 	WSB_SEEDS=$(SEEDS) WSB_SEED=$(SEED) $(CARGO) test --release --test simulator -- --nocapture

@@ -1,13 +1,15 @@
 //! Retention clocks and deletion orders, on a real RabbitMQ: events in, orders
 //! out at `dfdg.deletions`, and the answers to them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::rig::{Event, Message, event, until};
-use crate::world::{LIMIT, Routing, World, cpr};
+use crate::rig::{Event, Message, Vendor, event, until};
+use crate::world::{LIMIT, Routing, World, cpr, enroll};
 
 const QUEUE: &str = "dfdg.deletions";
 
@@ -95,4 +97,71 @@ fn the_dead_wait_for_the_archive_where_they_must() {
     world.tell([&event("RigsarkivAflevering").cpr(&citizen).content(json!({ "Dataomraade": "fravaer" }))]);
     let [order] = &orders(&world, 1)[..] else { panic!("the fravær") };
     assert_eq!(order.routing_key, "fravaer");
+}
+
+/// A deletion night in small: within the set rate, and resumed after each kill
+/// with nothing lost; only what was under way is repeated, and what else there is
+/// to deliver does not wait for the orders.
+#[test]
+fn a_deletion_night_is_paced_resumes_and_lets_others_pass() {
+    const RECORDS: usize = 5000;
+    /// So many orders may be under way when the broker dies.
+    const UNDER_WAY: usize = 1024;
+    let shipped = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("retention.toml")).unwrap();
+    let paced = |rate: u32| shipped.replacen("\nper-second = 5000\n", &format!("\nper-second = {rate}\n"), 1);
+    assert_ne!(paced(1), shipped);
+    let mut world = World::new("night", &Routing::few());
+    world.write("retention.toml", paced(1));
+    world.broker.start_again();
+    let records: Vec<Event> =
+        (0..RECORDS).map(|at| event("Fravaer").cpr(&cpr(at % 500)).period("2015-01-01", Some("2016-03-16"))).collect();
+    world.tell(&records);
+    let citizen = cpr(600);
+    world.tell(&enroll(&citizen, "067", "86001", "101"));
+
+    let rate = 600;
+    world.write("retention.toml", paced(rate));
+    let vendor = Vendor::consume_all(&world.uri, [QUEUE]);
+    world.broker.kill9();
+    let (began, mut starts) = (Instant::now(), 1);
+    world.broker.start_again();
+    for share in [1500, 3000] {
+        until(LIMIT, &format!("{share} orders arrive"), || vendor.count() >= share);
+        // A second's worth may go out at once after a start.
+        let most = f64::from(rate) * (began.elapsed().as_secs_f64() + f64::from(starts)) + 5.0;
+        assert!(vendor.count() as f64 <= most, "{} orders with {starts} starts in {:?}", vendor.count(), began.elapsed());
+        if share == 3000 {
+            // From now on it would take longer than anybody waits.
+            world.write("retention.toml", paced(1));
+        }
+        world.broker.kill9();
+        world.broker.start_again();
+        starts += 1;
+    }
+    let news: Vec<Event> = (0..100).map(|_| event("Indkaldelse").cpr(&citizen)).collect();
+    world.amqp.purge("wsb.kommune.860");
+    world.tell(&news);
+    until(LIMIT, "the news arrives", || world.amqp.depth("wsb.kommune.860") >= Some(100));
+    let ordered = |messages: &[Message]| -> BTreeMap<String, Vec<String>> {
+        let mut ids: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for message in messages {
+            ids.entry(message.field("EksternIdentifier").as_str().unwrap().to_owned()).or_default().push(message.id.clone());
+        }
+        ids
+    };
+    assert!(ordered(&vendor.messages()).len() < RECORDS, "the night is not over");
+
+    world.write("retention.toml", paced(20_000));
+    world.broker.signal("HUP");
+    let mut seen = 0;
+    until(LIMIT, "everything is ordered", || {
+        let count = vendor.count();
+        count >= RECORDS && std::mem::replace(&mut seen, count) != count && ordered(&vendor.messages()).len() == RECORDS
+    });
+    let ordered = ordered(&vendor.messages());
+    assert!(records.iter().all(|record| ordered.contains_key(record.record_id())), "no order is lost");
+    assert!(ordered.values().all(|ids| ids.iter().all(|id| *id == ids[0])), "a repeat has the same id");
+    let repeats = ordered.values().map(|ids| ids.len() - 1).sum::<usize>();
+    // To begin anew each time would repeat 4,500.
+    assert!(repeats <= 2 * UNDER_WAY, "{repeats} orders were repeated");
 }

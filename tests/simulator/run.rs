@@ -266,7 +266,14 @@ impl Run {
         let crash = if self.faults && self.dice.chance(5) { Some(*self.dice.pick(&CRASHES)) } else { None };
         self.coverage.count(|| crash.map_or_else(String::new, |crash| format!("crash {crash:?}")));
         let mut out = Output::default();
-        let outcomes = std::mem::take(&mut self.outcomes);
+        let mut outcomes = std::mem::take(&mut self.outcomes);
+        // Each batch has a channel of its own: confirms come in another order than
+        // their messages arrived.
+        if self.dice.chance(30) {
+            for at in (1..outcomes.len()).rev() {
+                outcomes.swap(at, self.dice.below(at + 1));
+            }
+        }
         for (key, outcome) in &outcomes {
             self.note(|| format!("outcome of {key:?}: {outcome:?}"));
             infallible(self.engine.settle(*key, *outcome, &mut self.store, self.now, &mut out));

@@ -481,6 +481,15 @@ impl Queue {
         ended
     }
 
+    /// Ends a pause that has come to its end with nothing left to probe with: what
+    /// waited was withdrawn, or is parked. Whether the queue works shows with the
+    /// next delivery, which goes alone. Returns the pause that ended.
+    pub fn lapse(&mut self, now: Moment) -> Option<Pause> {
+        self.pause.filter(|pause| pause.until <= now && self.rest.is_none() && self.is_empty())?;
+        self.resumed_at = Some(now);
+        self.pause.take()
+    }
+
     /// Returns the first loaded delivery that is not under way and for which
     /// `is_over` holds of the moment from which its time counts. None while the
     /// queue is left alone.
@@ -489,7 +498,9 @@ impl Queue {
             return None;
         }
         // Older ones come first but for replays, whose time begins anew.
-        self.window.iter().find(|(_, loaded)| !loaded.in_flight && is_over(self.counts_from(&loaded.delivery))).map(|(seq, _)| *seq)
+        // A parked lane is loaded only while its recipient is closed: to be withdrawn.
+        let may_die = |loaded: &Loaded| !loaded.in_flight && (self.parked.is_empty() || !self.parked.contains(&loaded.delivery.lane()));
+        self.window.iter().find(|(_, loaded)| may_die(loaded) && is_over(self.counts_from(&loaded.delivery))).map(|(seq, _)| *seq)
     }
 
     /// Returns the next instant at which something may become possible without
@@ -499,7 +510,8 @@ impl Queue {
         const NOW: Moment = Moment(i64::MIN);
         if self.gate == Gate::Closed {
             let idle = self.window.values().any(|loaded| !loaded.in_flight);
-            return (idle || self.wants().is_some() || !self.fresh.is_empty()).then_some(NOW);
+            let lapses = self.pause.filter(|_| self.rest.is_none() && self.is_empty()).map(|pause| pause.until);
+            return (idle || self.wants().is_some() || !self.fresh.is_empty()).then_some(NOW).or(lapses);
         }
         if let Some(rest) = self.rest {
             return rest.until.filter(|_| !self.is_empty());
@@ -508,7 +520,7 @@ impl Queue {
             // The outcome of what is under way comes first: to wake before it
             // would be to wake for nothing, again and again.
             Some(_) if self.in_flight > 0 => None,
-            Some(pause) => (!self.is_empty()).then_some(pause.until),
+            Some(pause) => Some(pause.until),
             None if self.wants().is_some() || !self.fresh.is_empty() => Some(NOW),
             None if self.in_flight >= self.allowance => None,
             // Made ready by another queue's turn, which had come after this one's.
@@ -600,12 +612,24 @@ impl Queue {
     }
 
     /// Says whether the recipient may be sent to. Of one that may not, parked
-    /// lanes are loaded like all others: to be withdrawn. Returns what needs a row.
+    /// lanes are loaded like all others: to be withdrawn; what is left of them when
+    /// it opens again is left alone again. Returns what needs a row.
     #[must_use]
     pub fn set_gate(&mut self, gate: Gate) -> Vec<Delivery> {
-        let closes = self.gate != gate && gate == Gate::Closed;
+        if self.gate == gate {
+            return Vec::new();
+        }
         self.gate = gate;
-        if closes && !self.parked.is_empty() { self.rewind(EventSeq(1)) } else { Vec::new() }
+        match gate {
+            _ if self.parked.is_empty() => Vec::new(),
+            Gate::Closed => self.rewind(EventSeq(1)),
+            Gate::Open => {
+                // In an order of its own: that of what is staged is to be the same every time.
+                let parked: BTreeSet<Lane> = self.lanes.keys().filter(|lane| self.parked.contains(lane)).copied().collect();
+                let taken_out = parked.into_iter().flat_map(|lane| self.park(lane)).collect::<Vec<_>>();
+                taken_out.into_iter().filter(|loaded| loaded.kept == Kept::InJournal).map(|loaded| loaded.delivery).collect()
+            }
+        }
     }
 
     /// Returns whether the recipient is closed.
@@ -943,6 +967,12 @@ mod tests {
                 Step::Wait => self.now += 1500,
             }
             assert_eq!(self.queue.in_journal(), self.queue.needing_rows(None).len() + self.in_journal_under_way());
+            // As at every dispatch: a pause ends that has nothing to be probed with.
+            let lapses = self.plain.is_empty() && self.paused_until.is_some_and(|until| until <= self.now);
+            assert_eq!(self.queue.lapse(Moment(self.now)).is_some(), lapses);
+            if lapses {
+                self.paused_until = None;
+            }
             // Whatever may depart now is announced, and nothing else.
             let wake = self.queue.next_wake();
             if !self.may_depart().is_empty() && self.plain.iter().filter(|plain| plain.in_flight).count() < self.queue.allowance as usize {
@@ -1057,5 +1087,45 @@ mod tests {
         assert_eq!(resumed.next(Moment(20)), Some(EventSeq(1)));
         assert!(resumed.depart(EventSeq(1)).is_some());
         assert_eq!(resumed.next(Moment(20)), None);
+    }
+
+    #[test]
+    fn a_pause_with_nothing_left_to_probe_with_ends_when_a_probe_is_due() {
+        let event = Arc::new(event("e", 1, Change::Created, "2026-03-16..", Content::Other));
+        let mut queue = Queue::new(WINDOW);
+        queue.load(delivery(1, 1, &event), Kept::InRow);
+        assert!(queue.pause(Failure::Nacked, Moment(0), |_| 1).is_some());
+        assert_eq!(queue.lapse(Moment(5_000)), None, "it can be probed");
+        queue.remove(EventSeq(1));
+        assert_eq!(queue.lapse(Moment(999)), None, "not due yet");
+        assert_eq!(queue.next_wake(), Some(Moment(1_000)));
+        queue.rest(Rest { until: None });
+        assert_eq!((queue.lapse(Moment(1_000)), queue.next_wake()), (None, None), "left alone");
+        queue.wake(Moment(1_000));
+        assert!(queue.lapse(Moment(1_000)).is_some());
+        assert_eq!((queue.paused(), queue.next_wake()), (None, None));
+        // The next ones find out whether it works: one alone first.
+        queue.load(delivery(2, 2, &event), Kept::InRow);
+        queue.load(delivery(3, 3, &event), Kept::InRow);
+        let next = queue.next(Moment(2_000)).expect("it may go");
+        assert!(queue.depart(next).is_some());
+        assert_eq!(queue.next(Moment(2_000)), None);
+    }
+
+    #[test]
+    fn what_is_parked_is_left_alone_again_when_its_recipient_opens() {
+        let event = Arc::new(event("e", 1, Change::Created, "2026-03-16..", Content::Other));
+        let mut queue = Queue::new(WINDOW);
+        let lane = delivery(1, 1, &event).lane();
+        assert!(queue.park(lane).is_empty());
+        assert!(queue.set_gate(Gate::Closed).is_empty());
+        // Loaded while it is closed: to be withdrawn.
+        queue.load(delivery(1, 1, &event), Kept::InJournal);
+        queue.load(delivery(2, 2, &event), Kept::InRow);
+        assert_eq!(queue.first_over(|_| true), Some(EventSeq(2)), "a parked one does not die of it");
+        let rowless = queue.set_gate(Gate::Open);
+        assert_eq!(rowless.iter().map(|delivery| delivery.key.seq.0).collect::<Vec<_>>(), [1]);
+        assert!(queue.get(EventSeq(1)).is_none() && queue.get(EventSeq(2)).is_some());
+        assert!(queue.is_parked(&lane));
     }
 }

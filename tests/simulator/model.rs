@@ -453,6 +453,7 @@ impl Model {
     pub fn judge(&mut self, group: &Group<'_>, rules: &Rules) -> Verdict {
         let mut vacated: Vec<(EventSeq, Audience)> = Vec::new();
         let mut demands: Vec<DeliveryKey> = Vec::new();
+        let mut settled: BTreeSet<DeliveryKey> = BTreeSet::new();
         let of_somebody: Vec<_> = group.outcomes.iter().filter(|(key, _)| !self.forgotten.contains(key)).copied().collect();
         let group = &Group { outcomes: &of_somebody, ..*group };
         for (key, _) in group.outcomes {
@@ -463,7 +464,10 @@ impl Model {
         for change in group.changes {
             match change {
                 Change::Admit(admission) => self.admitted(admission, rules, group.now)?,
-                Change::PutDelivery(delivery) => self.put(delivery, group, rules, &vacated)?,
+                Change::PutDelivery(delivery) => {
+                    self.put(delivery, settled.contains(&delivery.key), group, rules, &vacated)?;
+                    settled.insert(delivery.key);
+                }
                 Change::Finish { key, had_row, end, attempts, .. } => {
                     self.finished(*key, *had_row, *end, *attempts, group, rules, &mut vacated, &mut demands)?;
                 }
@@ -574,11 +578,14 @@ impl Model {
         Ok(())
     }
 
-    fn put(&mut self, delivery: &Delivery, group: &Group<'_>, rules: &Rules, vacated: &[(EventSeq, Audience)]) -> Verdict {
+    /// `told` says that its outcome has been accounted for by an earlier row.
+    fn put(&mut self, delivery: &Delivery, told: bool, group: &Group<'_>, rules: &Rules, vacated: &[(EventSeq, Audience)]) -> Verdict {
         let key = delivery.key;
         let now = group.now;
-        let outcome = group.outcomes.iter().find(|(of, _)| *of == key).map(|(_, outcome)| *outcome);
         let known = self.deliveries.get(&key).cloned();
+        // Told once: a second row of the group follows from something else, such as
+        // the end of a hold that had excused the first.
+        let outcome = group.outcomes.iter().find(|(of, _)| *of == key && !told).map(|(_, outcome)| *outcome);
         self.remember(key);
         let deed = group.deeds.iter().find(|(of, _)| *of == key).map(|(_, deed)| *deed);
         if let (Some(Deed::CameBack(why)), Some(mut tracked)) = (deed, known.clone()) {
@@ -938,6 +945,14 @@ impl Model {
                 }
                 Fact::Resumed(recipient) => {
                     demand!(self.paused.remove(recipient).is_some(), "{recipient} resumes without a pause");
+                    // By a success, or because there is nothing left to probe it with.
+                    let succeeded =
+                        group.outcomes.iter().any(|(key, outcome)| key.recipient == *recipient && *outcome == Outcome::Confirmed);
+                    let left = self.deliveries.iter().any(|(key, tracked)| {
+                        let came_later = tracked.since == self.dispatch;
+                        key.recipient == *recipient && tracked.stand == Stand::Waiting && !came_later && !self.is_parked(*key, tracked)
+                    });
+                    demand!(succeeded || !left, "{recipient} resumes though what waits could probe it");
                     self.resumed.insert(*recipient, group.now);
                 }
                 Fact::RestBegan(recipient, _) => demand!(self.resting.insert(*recipient), "{recipient} is left alone twice"),

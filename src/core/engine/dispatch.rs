@@ -65,6 +65,9 @@ impl Engine {
             for delivery in queue.set_gate(if is_open { Gate::Open } else { Gate::Closed }) {
                 records.stage(Change::PutDelivery(delivery))?;
             }
+            if queue.resting().is_none() && queue.lapse(now).is_some() {
+                out.facts.push(Fact::Resumed(recipient));
+            }
         }
         for recipient in self.lanes.in_turn() {
             let is_open = self.lanes.queue(recipient).is_some_and(|queue| !queue.is_closed());

@@ -101,6 +101,12 @@ async fn delete_queue(uri: &str, queue: &str) {
     connection.close(200, "done".into()).await.unwrap();
 }
 
+async fn delete_exchange(uri: &str, exchange: &str) {
+    let (connection, channel) = raw(uri).await;
+    channel.exchange_delete(exchange.into(), lapin::options::ExchangeDeleteOptions::default()).await.unwrap();
+    connection.close(200, "done".into()).await.unwrap();
+}
+
 async fn until_state(link: &Link, what: &str, holds: impl Fn(&LinkState) -> bool) {
     let mut state = link.state();
     within(what, state.wait_for(|state| holds(state))).await.unwrap();
@@ -316,21 +322,53 @@ async fn refusals_say_what_to_change() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writing_without_permission_is_access_refused() {
+async fn writing_without_permission_is_noticed_before_and_while_it_is_needed() {
     let node = shared_node();
     let uri = node.vhost("write");
     let vhost = uri.rsplit('/').next().unwrap().to_owned();
     client::apply_topology(&Target::parse(&uri).unwrap(), &topology(&[])).await.unwrap();
     node.eval("rabbit_auth_backend_internal:add_user(<<\"reader\">>, <<\"secret\">>, <<\"test\">>)");
-    node.eval(&format!(
-        "rabbit_auth_backend_internal:set_permissions(<<\"reader\">>, <<\"{vhost}\">>, <<\".*\">>, <<\"^(wsb.intake|wsb.returned|dfdg.deletions)\">>, \
-         <<\".*\">>, <<\"test\">>)"
-    ));
+    let permit = |write: &str| {
+        node.eval(&format!(
+            "rabbit_auth_backend_internal:set_permissions(<<\"reader\">>, <<\"{vhost}\">>, <<\".*\">>, <<\"{write}\">>, <<\".*\">>, \
+             <<\"test\">>)"
+        ))
+    };
+    permit("^(wsb.intake|wsb.returned|dfdg.deletions)");
     let limited = format!("amqp://reader:secret@127.0.0.1:{}/{vhost}", node.port());
-    let (link, mut endpoints) = started(settings(&limited, topology(&[]))).await;
+    let (link, endpoints) = Link::start(settings(&limited, topology(&[])));
+    let text = within("a trouble", link.ready()).await.unwrap_err().to_string();
+    assert!(text.contains("refuses write access to exchange 'wsb.delivery'"), "{text}");
+    permit(".*");
+    until_state(&link, "up once it is permitted", LinkState::is_up).await;
+    // Taken back while nothing is sent.
+    permit("^(wsb.intake|wsb.returned|wsb.delivery)");
+    until_state(
+        &link,
+        "told",
+        |state| matches!(&state.publishing, Side::Down(trouble) if trouble.to_string().contains("'dfdg.deletions'")),
+    )
+    .await;
+    permit(".*");
+    until_state(&link, "up again", LinkState::is_up).await;
+    drop(endpoints);
+    within("close", link.close()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_exchange_is_declared_again() {
+    let uri = shared_node().vhost("exchange");
+    let (link, mut endpoints) = started(settings(&uri, topology(&[("wsb.akasse.001", 1000)]))).await;
+    delete_exchange(&uri, "wsb.delivery").await;
     let outcomes = publish(&mut endpoints, vec![message(1, "wsb.akasse.001")]).await;
-    let Outcome::AccessRefused { text } = &outcomes[&1] else { panic!("{outcomes:?}") };
-    assert!(text.contains("exchange 'wsb.delivery'"), "{text}");
+    let Outcome::ChannelClosed { code: 404, text } = &outcomes[&1] else { panic!("{outcomes:?}") };
+    assert!(text.contains("no exchange 'wsb.delivery'"), "{text}");
+    within("it is bound again", async {
+        while publish(&mut endpoints, vec![message(2, "wsb.akasse.001")]).await[&2] != Outcome::Confirmed {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
     within("close", link.close()).await;
 }
 

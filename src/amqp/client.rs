@@ -84,7 +84,7 @@ pub async fn publish_events(
         // Nobody can close it early; the sender is kept for the duration.
         let (_phase_tx, mut phase) = watch::channel(Phase::Running);
         let (_renewals_tx, mut renewals) = watch::channel(0);
-        let ended = publisher::serve(connection, &settings, &mut input, &output, &mut phase, &mut renewals, |_| {}).await;
+        let ended = publisher::serve(connection, &settings, &[], &mut input, &output, &mut phase, &mut renewals, |_| {}).await;
         if matches!(ended, publisher::Ended::Lost(_)) {
             publisher::refuse(&mut input, &output).await;
         }

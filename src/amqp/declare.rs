@@ -210,7 +210,7 @@ fn permission(operation: Operation, refused: ObjectKind, reason: &str) -> &'stat
 }
 
 /// The object in `... queue 'q' in vhost '/' ...`.
-fn object_in(text: &str) -> Option<(ObjectKind, String)> {
+pub(super) fn object_in(text: &str) -> Option<(ObjectKind, String)> {
     for (kind, opening) in [(ObjectKind::Queue, "queue '"), (ObjectKind::Exchange, "exchange '")] {
         if let Some((_, rest)) = text.split_once(opening)
             && let Some((name, _)) = rest.split_once("' in vhost")

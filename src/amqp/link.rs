@@ -19,6 +19,7 @@ use super::delivery::Acks;
 use super::depth::{self, Question, Waiting};
 use super::intake::{self, Deliveries, IntakeSettings, Senders};
 use super::message::{Outcome, Outgoing};
+use super::outlets;
 use super::publisher::{self, PublishSettings, refuse};
 use super::reconnect::{Pace, Reconnect};
 use super::target::Target;
@@ -457,13 +458,19 @@ async fn keep_publishing(
         renewals.borrow_and_update();
         // What is handed over meanwhile is answered at once; `refuse` returns
         // only when nobody can hand over any more.
-        let made = tokio::select! {
-            made = shared.connect("wsb-broker publishing") => made,
+        let connect = async {
+            let connection = shared.connect("wsb-broker publishing").await?;
+            let exchanges = shared.topology.lock().await.published.clone();
+            while_alive(&connection, outlets::check(&connection, &exchanges)).await??;
+            Ok((connection, exchanges))
+        };
+        let made: Result<_, Trouble> = tokio::select! {
+            made = connect => made,
             () = refuse(&mut input, &output) => break,
             () = closed(&mut phase) => break,
         };
         let trouble = match made {
-            Ok(connection) => {
+            Ok((connection, exchanges)) => {
                 pace.up();
                 shared.set_publishing(Side::Up);
                 let on_blocked = |reason: Option<String>| {
@@ -473,7 +480,9 @@ async fn keep_publishing(
                     }
                     shared.state.send_if_modified(|state| std::mem::replace(&mut state.blocked, reason.clone()) != reason);
                 };
-                match publisher::serve(connection, &settings, &mut input, &output, &mut phase, &mut renewals, on_blocked).await {
+                let served =
+                    publisher::serve(connection, &settings, &exchanges, &mut input, &output, &mut phase, &mut renewals, on_blocked).await;
+                match served {
                     publisher::Ended::Finished => break,
                     publisher::Ended::Renewed => continue,
                     publisher::Ended::Lost(trouble) => trouble,

@@ -23,6 +23,7 @@ mod depth;
 mod intake;
 mod link;
 mod message;
+mod outlets;
 mod publisher;
 mod reconnect;
 mod target;

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::link::{Phase, part, renewed};
 use super::message::{Outcome, Outgoing};
+use super::outlets;
 use super::trouble::{Trouble, reason_of};
 use super::turn::{self, Finished, Limits};
 
@@ -55,10 +56,13 @@ pub(super) enum Ended {
 
 type Outcomes = Vec<(u64, Outcome)>;
 
-/// Publishes what comes in until the input closes or the connection ends.
+/// Publishes what comes in until the input closes, the connection ends, or one of
+/// the exchanges cannot be published to any more.
+#[expect(clippy::too_many_arguments, reason = "what it reads, what it writes, and what it is told meanwhile")]
 pub(super) async fn serve(
     connection: Connection,
     settings: &PublishSettings,
+    exchanges: &[String],
     input: &mut mpsc::Receiver<Vec<Outgoing>>,
     output: &mpsc::Sender<Outcomes>,
     phase: &mut watch::Receiver<Phase>,
@@ -77,6 +81,7 @@ pub(super) async fn serve(
     let mut open = true;
     let mut renewing = false;
     let mut look = tokio::time::interval(LOOK_AFTER);
+    let mut unusable = Box::pin(outlets::until_unusable(&connection, exchanges));
 
     let trouble = loop {
         if blocked.is_some() && !backlog.is_empty() {
@@ -110,9 +115,14 @@ pub(super) async fn serve(
                 idle.extend(channel);
                 idle.truncate(settings.channels.max(1));
                 let timed_out = outcomes.iter().any(|(_, outcome)| *outcome == Outcome::TimedOut);
+                let unusable = outlets::told_by(&outcomes, exchanges);
                 deliver(outcomes, output).await;
                 if !connection.status().connected() {
                     break Trouble::Lost { reason: "connection closed".into() };
+                }
+                // The next connection declares everything again.
+                if let Some(trouble) = unusable {
+                    break trouble;
                 }
                 // lapin still holds unsent frames of that batch and would send
                 // them once unblocked; ending the connection ends them.
@@ -157,6 +167,7 @@ pub(super) async fn serve(
                 answer(&mut backlog, &Outcome::ConnectionLost, output).await;
                 open = false;
             },
+            trouble = &mut unusable => break trouble,
             _ = look.tick() => if !connection.status().connected() {
                 break Trouble::Lost { reason: "connection closed".into() };
             },

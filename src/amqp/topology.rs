@@ -64,6 +64,8 @@ pub struct Topology {
     pub queues: Vec<Queue>,
     /// Bindings of the queues above.
     pub bindings: Vec<Binding>,
+    /// Those of the exchanges above that the broker itself publishes to.
+    pub published: Vec<String>,
 }
 
 /// A durable exchange.
@@ -149,6 +151,7 @@ impl Topology {
         topology.exchange(&names.delivery, ExchangeKind::Direct);
         topology.exchange(&names.returned, ExchangeKind::Fanout);
         topology.exchange(&names.deletions, ExchangeKind::Topic);
+        topology.published = vec![names.delivery.clone(), names.deletions.clone()];
 
         // No delivery limit on these, although RabbitMQ 4 then drops after 20
         // returns to the queue: as an argument it would conflict with every

@@ -73,6 +73,12 @@ pub enum Trouble {
     /// A queue, exchange or binding could not be declared.
     #[error(transparent)]
     Topology(#[from] DeclareError),
+    /// An exchange that is published to was deleted while the broker ran.
+    #[error("exchange '{exchange}' is gone at RabbitMQ, most likely because it was deleted; it is declared again")]
+    ExchangeMissing {
+        /// The exchange.
+        exchange: String,
+    },
     /// RabbitMQ cancelled a consumer, as it does when the queue is deleted.
     #[error("RabbitMQ cancelled the consumer of queue '{queue}', most likely because the queue was deleted; it is declared again")]
     ConsumerCancelled {
@@ -126,6 +132,7 @@ impl Trouble {
             | Self::ConsumeRefused { .. } => true,
             Self::Topology(error) => error.needs_operator(),
             Self::Unreachable { .. }
+            | Self::ExchangeMissing { .. }
             | Self::ConsumerCancelled { .. }
             | Self::ChannelClosed { .. }
             | Self::StillBlocked { .. }

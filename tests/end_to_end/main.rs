@@ -25,5 +25,6 @@ mod rabbitmq;
 mod rejections;
 mod reload;
 mod replays;
+mod standstill;
 mod startup;
 mod world;

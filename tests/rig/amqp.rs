@@ -4,8 +4,8 @@
 use std::sync::{Arc, Mutex};
 
 use lapin::options::{
-    BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
-    QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+    BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, ExchangeDeleteOptions,
+    QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
@@ -141,6 +141,13 @@ impl Amqp {
         let (channel, name) = (self.channel(), queue.to_owned());
         block(async move { channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await })
             .unwrap_or_else(|error| panic!("cannot delete queue {queue}: {error}"));
+    }
+
+    /// Deletes an exchange with its bindings.
+    pub fn delete_exchange(&self, exchange: &str) {
+        let (channel, name) = (self.channel(), exchange.to_owned());
+        block(async move { channel.exchange_delete(name.as_str().into(), ExchangeDeleteOptions::default()).await })
+            .unwrap_or_else(|error| panic!("cannot delete exchange {exchange}: {error}"));
     }
 
     /// Empties a queue.

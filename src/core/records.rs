@@ -613,6 +613,13 @@ pub trait Lookout {
     /// When the store cannot be read.
     fn taken_in(&self, seq: EventSeq) -> Result<Option<Arc<Admission>>, Self::Error>;
 
+    /// Returns what happened to the deliveries of an event besides attempts and
+    /// ends, in order.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn steps_of(&self, seq: EventSeq) -> Result<Vec<Traced>, Self::Error>;
+
     /// Returns how a finished delivery ended.
     ///
     /// # Errors

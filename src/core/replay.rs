@@ -16,8 +16,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use super::event::Event;
 use super::ids::{DeliveryKey, Recipient, WsbId};
 use super::outbox::{Delivery, State, Withdrawal};
+use super::policy::Rules;
+use super::routing::name_told;
 use super::time::Moment;
 
 /// How many deliveries one stored part of a selection holds at the most.
@@ -95,7 +98,7 @@ pub struct Filter {
     pub state: Option<StateFilter>,
     /// To this recipient.
     pub recipient: Option<Recipient>,
-    /// Of this EntitetNavn.
+    /// Of this type, as the WSB names it.
     pub entity: Option<Box<str>>,
     /// For this reason.
     pub reason: Option<Box<str>>,
@@ -108,7 +111,7 @@ pub struct Filter {
 impl Filter {
     /// Returns whether a delivery that has a row matches.
     #[must_use]
-    pub fn lets_through(&self, delivery: &Delivery) -> bool {
+    pub fn lets_through(&self, delivery: &Delivery, rules: &Rules) -> bool {
         let state = match (&self.state, &delivery.state) {
             (None, _) => true,
             (Some(StateFilter::Pending), State::Pending) | (Some(StateFilter::Retrying), State::Retrying { .. }) => true,
@@ -118,9 +121,16 @@ impl Filter {
         state
             && self.recipient.is_none_or(|recipient| recipient == delivery.key.recipient)
             && self.names(|| delivery.id())
-            && self.entity.as_deref().is_none_or(|entity| entity == &*delivery.event.entity)
+            && self.is_about(&delivery.event, rules)
             && self.reason.as_deref().is_none_or(|reason| delivery.state.reason() == Some(reason))
             && self.covers(delivery.first_at)
+    }
+
+    /// Returns whether an event is of the type asked for, as the WSB names it: a
+    /// deletion notice has a name of its own. The event's name finds it too.
+    #[must_use]
+    pub fn is_about(&self, event: &Event, rules: &Rules) -> bool {
+        self.entity.as_deref().is_none_or(|entity| entity == &*event.entity || entity == name_told(event, rules))
     }
 
     /// Returns whether an id is among those asked for.

@@ -129,6 +129,13 @@ pub fn told_as<'a>(event: &Event, rules: &'a Rules) -> Option<&'a std::sync::Arc
     }
 }
 
+/// Returns the name of the type as which an event is told: that of its notice for
+/// a GdprSletning. Of what no rule tells any more, the event's own.
+#[must_use]
+pub fn name_told<'a>(event: &'a Event, rules: &'a Rules) -> &'a str {
+    told_as(event, rules).map_or(&event.entity, |kind| &kind.name)
+}
+
 impl Question<'_> {
     /// Decides.
     pub fn decide(&self) -> Decision {

@@ -67,6 +67,7 @@ impl Backups {
 
 /// Where a backup goes.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Order {
     to: PathBuf,
 }

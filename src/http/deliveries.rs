@@ -106,7 +106,8 @@ pub async fn list(State(server): State<Shared>, principal: Principal, Query(aske
         Some(cursor) => Some(ops::Cursor::parse(cursor).ok_or_else(|| Problem::new(400, "this cursor is not one of ours"))?),
     };
     let limit = asked.limit.unwrap_or(100).clamp(1, ops::PAGE);
-    let page = look(&server, move |reader| ops::deliveries(reader, &filter, cursor, limit)).await?;
+    let rules = server.rules.borrow().clone();
+    let page = look(&server, move |reader| ops::deliveries(reader, &rules, &filter, cursor, limit)).await?;
     let page = page.map_err(|error| store_failed(&error))?;
     Ok(Json(page))
 }
@@ -115,14 +116,14 @@ pub async fn list(State(server): State<Shared>, principal: Principal, Query(aske
 pub async fn show(State(server): State<Shared>, principal: Principal, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
     let id = WsbId::parse(&id).map_err(|malformed| Problem::new(400, "id: not understood").detail(malformed.expected))?;
     let told = Told { only: principal.scope() };
-    let shown = server.writer.ask(move |access| ops::delivery(access.records, id, told)).await?;
+    let shown = server.writer.ask(move |access| ops::delivery(access.records, access.engine.rules(), id, told)).await?;
     let shown = shown.map_err(|error| store_failed(&error))?;
     shown.map(Json).ok_or_else(|| Problem::new(404, "no delivery has that id"))
 }
 
 /// What can be asked of the groups.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct AskedGroups {
     recipient: Option<String>,
 }
@@ -172,7 +173,7 @@ pub async fn discard(
 /// `GET /api/v1/events/{event_id}/trace`
 pub async fn trace(State(server): State<Shared>, principal: Principal, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
     let told = Told { only: principal.scope() };
-    let traced = server.writer.ask(move |access| ops::trace(access.records, &id, told)).await?;
+    let traced = server.writer.ask(move |access| ops::trace(access.records, access.engine.rules(), &id, told)).await?;
     let traced = traced.map_err(|error| store_failed(&error))?;
     traced.map(Json).ok_or_else(|| Problem::new(404, "no event of that id is known"))
 }

@@ -74,6 +74,7 @@ impl Erasures {
 
 /// What is asked for.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Order {
     personnummer: String,
     #[serde(default)]

@@ -16,6 +16,9 @@ pub struct Query<T>(pub T);
 /// The JSON body of a request.
 pub struct Body<T>(pub T);
 
+/// The JSON body of a request that may as well have none.
+pub struct OptionalBody<T>(pub T);
+
 /// The variable parts of a path.
 pub struct Path<T>(pub T);
 
@@ -64,6 +67,20 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             // Of the body itself: too large, or cut off.
             other => by_status(other.into_response().status().as_u16()),
         })
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let bytes = Raw::from_request(Request::from_parts(parts.clone(), body), state).await?.0;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        let Body(value) = Body::from_request(Request::from_parts(parts, bytes.into()), state).await?;
+        Ok(Self(value))
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::access::Principal;
 use super::audit::audit;
-use super::extract::{Body, Path, Query};
+use super::extract::{Body, OptionalBody, Path, Query};
 use super::problem::{Problem, store_failed};
 use super::recipients::why;
 use crate::core::audit::{Action, Deed};
@@ -22,7 +22,7 @@ use crate::writer::Access;
 
 /// What can be asked of a list.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Asked {
     recipient: Option<String>,
     limit: Option<usize>,
@@ -69,6 +69,7 @@ fn item(view: &LaneView) -> Value {
 
 /// The body of an order to park.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Park {
     why: String,
     #[serde(default)]
@@ -77,7 +78,7 @@ pub struct Park {
 
 /// The body of an order to release; none is needed.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Release {
     dry_run: bool,
 }
@@ -111,10 +112,10 @@ pub async fn release(
     State(server): State<Shared>,
     principal: Principal,
     Path(id): Path<String>,
-    body: Option<Json<Release>>,
+    OptionalBody(body): OptionalBody<Release>,
 ) -> Result<Json<Value>, Problem> {
     let id = wsb_id(&id)?;
-    let dry_run = body.is_some_and(|Json(body)| body.dry_run);
+    let dry_run = body.dry_run;
     let deed = principal.does(Action::LaneReleased, &id.to_string()).tried(dry_run);
     let order = server
         .writer

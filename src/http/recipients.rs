@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::access::Principal;
 use super::audit::audit;
-use super::extract::{Body, Path};
+use super::extract::{Body, OptionalBody, Path};
 use super::problem::{Problem, store_failed};
 use crate::core::audit::Action;
 use crate::core::engine::{QueueView, RestCause, Resting, Resumed};
@@ -84,6 +84,7 @@ impl<'a> Paused<'a> {
 
 /// The body of a pause.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Pause {
     why: String,
     until: Option<String>,
@@ -133,7 +134,7 @@ pub async fn pause(
 
 /// The body of a resumption; none is needed.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Resume {
     dry_run: bool,
 }
@@ -143,10 +144,10 @@ pub async fn resume(
     State(server): State<Shared>,
     principal: Principal,
     Path(recipient): Path<String>,
-    body: Option<Json<Resume>>,
+    OptionalBody(body): OptionalBody<Resume>,
 ) -> Result<Json<Value>, Problem> {
     let recipient = known(&server, &recipient)?;
-    let dry_run = body.is_some_and(|Json(body)| body.dry_run);
+    let dry_run = body.dry_run;
     let deed = principal.does(Action::QueueResumed, &recipient.to_string()).tried(dry_run);
     let (resumed, waiting) = server
         .writer

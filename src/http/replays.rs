@@ -141,6 +141,7 @@ fn range(order: &Order, days: u32, now: Moment) -> Result<(Moment, Moment), Prob
 /// Returns what matches, to be looked up page by page.
 async fn candidates(server: &Shared, order: &Order, (since, until): (Moment, Moment)) -> Result<Candidates, Problem> {
     let filter = order.filter.clone();
+    let rules = server.rules.borrow().clone();
     let named = if filter.ids.is_empty() {
         None
     } else {
@@ -149,15 +150,15 @@ async fn candidates(server: &Shared, order: &Order, (since, until): (Moment, Mom
         Some(keys.map_err(|error| store_failed(&error))?)
     };
     Ok(match (order.source, named) {
-        (Source::Dead, Some(named)) if named.all_known => Candidates::dead(filter, Some(named.keys)),
-        (Source::Dead, _) => Candidates::dead(filter, None),
+        (Source::Dead, Some(named)) if named.all_known => Candidates::dead(rules, filter, Some(named.keys)),
+        (Source::Dead, _) => Candidates::dead(rules, filter, None),
         (Source::Delivered, Some(named)) => {
-            Candidates::delivered_of(Filter { since: Some(since), until: Some(until), ..filter }, named.keys)
+            Candidates::delivered_of(rules, Filter { since: Some(since), until: Some(until), ..filter }, named.keys)
         }
         // Refused before where there is no recipient.
         (Source::Delivered, None) => match filter.recipient {
-            Some(recipient) => Candidates::delivered(filter, recipient, since, until),
-            None => Candidates::delivered_of(filter, Vec::new()),
+            Some(recipient) => Candidates::delivered(rules, filter, recipient, since, until),
+            None => Candidates::delivered_of(rules, filter, Vec::new()),
         },
     })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
+use super::extract::Query;
 use super::problem::{Problem, store_failed};
 use crate::app::now;
 use crate::core::ids::EventSeq;
@@ -22,6 +23,7 @@ use crate::ops::{self, DueCursor, DuePage};
 
 /// What can be asked of what is due.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Asked {
     as_of: Option<String>,
     /// Asks for one page, and says where it begins; empty for the first.

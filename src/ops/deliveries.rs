@@ -9,7 +9,9 @@ use crate::core::audit::Deed;
 use crate::core::engine::{Discarded, Engine, Output};
 use crate::core::ids::{DeliveryKey, WsbId};
 use crate::core::outbox::{Because, Delivery, End, State};
+use crate::core::policy::Rules;
 use crate::core::records::{Admission, Archive, Ended};
+use crate::core::routing::name_told;
 use crate::core::time::Moment;
 
 /// Why a delivery was not discarded.
@@ -45,7 +47,7 @@ pub fn discard_delivery<R: Archive>(
     }
 }
 
-pub(super) fn item(delivery: &Delivery) -> Value {
+pub(super) fn item(delivery: &Delivery, rules: &Rules) -> Value {
     let (state, next_at, last_at) = match &delivery.state {
         State::Pending => ("pending", None, None),
         State::Retrying { next_at, .. } => ("retrying", Some(*next_at), delivery.failures.last().map(|attempt| attempt.at)),
@@ -55,7 +57,7 @@ pub(super) fn item(delivery: &Delivery) -> Value {
         "id": delivery.id().to_string(),
         "event_id": &*delivery.event.id,
         "recipient": delivery.key.recipient.to_string(),
-        "entity": &*delivery.event.entity,
+        "entity": name_told(&delivery.event, rules),
         "state": state,
         "reason": delivery.state.reason(),
         "attempts": delivery.attempts,
@@ -77,7 +79,7 @@ pub(super) fn because_json(because: &Because) -> Value {
     })
 }
 
-pub(super) fn finished(admission: &Admission, key: DeliveryKey, because: Option<Value>, ended: Option<Ended>) -> Value {
+pub(super) fn finished(admission: &Admission, key: DeliveryKey, rules: &Rules, because: Option<Value>, ended: Option<Ended>) -> Value {
     let (state, reason) = match ended.as_ref().map(|ended| ended.end) {
         None => ("pending", None),
         Some(End::Delivered) => ("delivered", None),
@@ -87,7 +89,7 @@ pub(super) fn finished(admission: &Admission, key: DeliveryKey, because: Option<
         "id": admission.event.mark.wsb_id(key.recipient).to_string(),
         "event_id": &*admission.event.id,
         "recipient": key.recipient.to_string(),
-        "entity": &*admission.event.entity,
+        "entity": name_told(&admission.event, rules),
         "state": state,
         "reason": reason,
         "attempts": ended.as_ref().map_or(0, |ended| ended.attempts),

@@ -5,9 +5,12 @@ use serde_json::{Value, json};
 
 use super::deliveries::{because_json, finished, item};
 use crate::core::ids::{DeliveryKey, EventSeq, Recipient};
+use crate::core::outbox::Because;
+use crate::core::policy::Rules;
 use crate::core::records::{Admission, Lookout};
 use crate::core::replay::{Filter, StateFilter};
 use crate::core::time::Moment;
+use crate::core::trace::Step;
 
 /// Where deliveries are kept, in the order in which they are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,11 +36,11 @@ fn shelves(filter: &Filter) -> &'static [Shelf] {
 }
 
 /// Returns whether a delivery of the journal, described, matches.
-fn lets_through(filter: &Filter, admission: &Admission, recipient: Recipient, described: &Value) -> bool {
+fn lets_through(filter: &Filter, admission: &Admission, recipient: Recipient, described: &Value, rules: &Rules) -> bool {
     let state = described["state"].as_str().and_then(StateFilter::parse);
     (filter.state.is_none() || filter.state == state)
         && filter.names(|| admission.event.mark.wsb_id(recipient))
-        && filter.entity.as_deref().is_none_or(|entity| entity == &*admission.event.entity)
+        && filter.is_about(&admission.event, rules)
         && filter.reason.as_deref().is_none_or(|reason| described["reason"] == reason)
         && filter.covers(admission.at)
 }
@@ -88,6 +91,7 @@ const CLOCK_STEPS: i64 = 600;
 /// A page on its way.
 struct Page<'a> {
     filter: &'a Filter,
+    rules: &'a Rules,
     limit: usize,
     items: Vec<Value>,
     looked_at: usize,
@@ -106,8 +110,8 @@ impl Page<'_> {
             for row in rows {
                 after = Some(row.key);
                 self.looked_at += 1;
-                if self.filter.lets_through(&row) {
-                    self.items.push(item(&row));
+                if self.filter.lets_through(&row, self.rules) {
+                    self.items.push(item(&row, self.rules));
                 }
                 if self.is_full() {
                     return Ok(after);
@@ -143,15 +147,26 @@ impl Page<'_> {
     }
 
     fn add_event<L: Lookout>(&mut self, look: &L, admission: &Admission) -> Result<(), L::Error> {
-        for (recipient, because) in &admission.deliveries {
+        if !self.filter.is_about(&admission.event, self.rules) || !self.filter.covers(admission.at) {
+            return Ok(());
+        }
+        let mut told: Vec<(Recipient, Because)> = admission.deliveries.clone();
+        // Those that took over from them, each by the latest decision.
+        for traced in look.steps_of(admission.seq)? {
+            let (Step::TookOver { because, .. } | Step::DecidedAnew { because }) = traced.step else { continue };
+            match told.iter_mut().find(|(recipient, _)| *recipient == traced.recipient) {
+                Some((_, known)) => *known = because,
+                None => told.push((traced.recipient, because)),
+            }
+        }
+        for (recipient, because) in &told {
             let key = DeliveryKey { recipient: *recipient, seq: admission.seq };
-            let about_another = self.filter.recipient.is_some_and(|wanted| wanted != *recipient)
-                || self.filter.entity.as_deref().is_some_and(|entity| entity != &*admission.event.entity);
-            if about_another || !self.filter.covers(admission.at) || look.row(key)?.is_some() {
+            let to_another = self.filter.recipient.is_some_and(|wanted| wanted != *recipient);
+            if to_another || look.row(key)?.is_some() {
                 continue;
             }
-            let described = finished(admission, key, Some(because_json(because)), look.end_of(key)?);
-            if lets_through(self.filter, admission, *recipient, &described) {
+            let described = finished(admission, key, self.rules, Some(because_json(because)), look.end_of(key)?);
+            if lets_through(self.filter, admission, *recipient, &described, self.rules) {
                 self.items.push(described);
             }
         }
@@ -178,8 +193,8 @@ fn first_taken_in<L: Lookout>(look: &L, at: Moment) -> Result<EventSeq, L::Error
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn deliveries<L: Lookout>(look: &L, filter: &Filter, cursor: Option<Cursor>, limit: usize) -> Result<Value, L::Error> {
-    let mut page = Page { filter, limit, items: Vec::new(), looked_at: 0 };
+pub fn deliveries<L: Lookout>(look: &L, rules: &Rules, filter: &Filter, cursor: Option<Cursor>, limit: usize) -> Result<Value, L::Error> {
+    let mut page = Page { filter, rules, limit, items: Vec::new(), looked_at: 0 };
     let mut next = None;
     for &shelf in shelves(filter) {
         let after = match cursor {
@@ -198,4 +213,126 @@ pub fn deliveries<L: Lookout>(look: &L, filter: &Filter, cursor: Option<Cursor>,
         }
     }
     Ok(json!({ "items": page.items, "next_cursor": next }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::convert::Infallible;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::core::event::{Change, Content};
+    use crate::core::ids::CitizenId;
+    use crate::core::outbox::{Death, Delivery, End, State};
+    use crate::core::policy::{Audience, Domain, RetryPolicy};
+    use crate::core::records::Ended;
+    use crate::core::samples::{day, event, recipient};
+    use crate::core::trace::Traced;
+
+    /// As many waiting, dead and delivered ones as there are events; counts what
+    /// is read.
+    struct Full {
+        events: u64,
+        read: Cell<usize>,
+    }
+
+    impl Full {
+        fn delivery(&self, seq: u64, state: State) -> Delivery {
+            let event = event(&format!("e{seq}"), 1, Change::Created, "2026-03-16..", Content::Other);
+            Delivery {
+                key: DeliveryKey { recipient: recipient("akasse:067"), seq: EventSeq(seq) },
+                citizen: CitizenId(1),
+                event: Arc::new(event),
+                domain: Domain::Plan,
+                because: Because { audience: Audience::AkasseOwnMembers, registration: None, day: day("2026-03-16") },
+                first_at: Moment(1_000_000_000_000),
+                attempts: 0,
+                failures: Vec::new(),
+                replays: 0,
+                delivered_before: None,
+                state,
+            }
+        }
+
+        fn reads(&self, count: usize) {
+            self.read.set(self.read.get() + count);
+        }
+    }
+
+    impl Lookout for Full {
+        type Error = Infallible;
+
+        fn newest(&self) -> Result<EventSeq, Infallible> {
+            Ok(EventSeq(self.events))
+        }
+
+        fn row_page(
+            &self,
+            dead: bool,
+            _: Option<Recipient>,
+            after: Option<DeliveryKey>,
+            limit: usize,
+        ) -> Result<Vec<Delivery>, Infallible> {
+            let state = if dead { State::Dead { at: Moment(0), why: Death::Expired } } else { State::Pending };
+            let first = after.map_or(1, |after| after.seq.0 + 1);
+            let rows: Vec<_> = (first..=self.events).take(limit).map(|seq| self.delivery(seq, state.clone())).collect();
+            self.reads(rows.len());
+            Ok(rows)
+        }
+
+        fn row(&self, _: DeliveryKey) -> Result<Option<Delivery>, Infallible> {
+            self.reads(1);
+            Ok(None)
+        }
+
+        fn taken_in(&self, seq: EventSeq) -> Result<Option<Arc<Admission>>, Infallible> {
+            self.reads(1);
+            let Delivery { citizen, event, domain, because, first_at, key, .. } = self.delivery(seq.0, State::Pending);
+            let deliveries = vec![(key.recipient, because)];
+            Ok(Some(Arc::new(Admission { seq, citizen, event, domain, at: first_at, deliveries, left_out: Vec::new() })))
+        }
+
+        fn steps_of(&self, _: EventSeq) -> Result<Vec<Traced>, Infallible> {
+            self.reads(1);
+            Ok(Vec::new())
+        }
+
+        fn end_of(&self, _: DeliveryKey) -> Result<Option<Ended>, Infallible> {
+            self.reads(1);
+            let at = Moment(1_000_000_000_001);
+            Ok(Some(Ended { end: End::Delivered, attempts: 1, at, failures: Vec::new(), replays: 0, delivered_before: None }))
+        }
+
+        fn delivered(&self, _: Recipient, _: Moment, _: Moment, _: usize) -> Result<Vec<EventSeq>, Infallible> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn a_page_of_millions_reads_no_more_than_one_of_thousands() {
+        let rules = Rules::new(Vec::new(), Vec::new(), RetryPolicy::default());
+        let nobody: Option<Box<str>> = Some("Nobody".into());
+        let of = |state| Filter { state, ..Filter::default() };
+        let without = |filter: Filter| Filter { entity: nobody.clone(), ..filter };
+        for filter in [
+            of(None),
+            of(Some(StateFilter::Dead)),
+            of(Some(StateFilter::Delivered)),
+            without(of(None)),
+            without(of(Some(StateFilter::Dead))),
+            without(of(Some(StateFilter::Delivered))),
+            Filter { reason: nobody.clone(), ..of(None) },
+            Filter { since: Some(Moment(2_000_000_000_000)), ..of(Some(StateFilter::Dead)) },
+        ] {
+            let reads = [100_000, 1_000_000].map(|events| {
+                let full = Full { events, read: Cell::new(0) };
+                let page = deliveries(&full, &rules, &filter, None, 100).expect("never fails");
+                assert!(page["next_cursor"].is_string(), "{filter:?}");
+                full.read.get()
+            });
+            assert_eq!(reads[0], reads[1], "{filter:?}");
+            assert!(reads[1] <= 4 * LOOKED_AT + super::super::PAGE, "{filter:?}: {} reads", reads[1]);
+        }
+    }
 }

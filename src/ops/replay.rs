@@ -1,10 +1,13 @@
 //! Replays as operators ask for them: what a filter selects, page by page, and
 //! how a replay is described.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::core::ids::{DeliveryKey, EventSeq, Recipient, WsbId};
 use crate::core::outbox::{Delivery, End, State};
+use crate::core::policy::Rules;
 use crate::core::records::{Archive, Fate, Lookout};
 use crate::core::replay::{Filter, MOST_SELECTED, Replay, ReplayId, Source, Tally, would_send};
 use crate::core::time::Moment;
@@ -14,6 +17,7 @@ use crate::core::time::Moment;
 /// is asked again then.
 #[derive(Debug, Clone)]
 pub struct Candidates {
+    rules: Arc<Rules>,
     filter: Filter,
     source: Source,
     from: From,
@@ -51,20 +55,20 @@ impl Candidates {
     /// Returns what is dead and matches; `keys` are those of its ids, if all of
     /// them are known.
     #[must_use]
-    pub fn dead(filter: Filter, keys: Option<Vec<DeliveryKey>>) -> Self {
-        Self { filter, source: Source::Dead, from: keys.map_or(From::Rows(None), |keys| From::Keys(keys, 0)) }
+    pub fn dead(rules: Arc<Rules>, filter: Filter, keys: Option<Vec<DeliveryKey>>) -> Self {
+        Self { rules, filter, source: Source::Dead, from: keys.map_or(From::Rows(None), |keys| From::Keys(keys, 0)) }
     }
 
     /// Returns what was delivered to a recipient within a time, and matches.
     #[must_use]
-    pub fn delivered(filter: Filter, recipient: Recipient, since: Moment, until: Moment) -> Self {
-        Self { filter, source: Source::Delivered, from: From::Delivered(recipient, since, until) }
+    pub fn delivered(rules: Arc<Rules>, filter: Filter, recipient: Recipient, since: Moment, until: Moment) -> Self {
+        Self { rules, filter, source: Source::Delivered, from: From::Delivered(recipient, since, until) }
     }
 
     /// Returns what was delivered and has one of these keys, and matches.
     #[must_use]
-    pub fn delivered_of(filter: Filter, keys: Vec<DeliveryKey>) -> Self {
-        Self { filter, source: Source::Delivered, from: From::Keys(keys, 0) }
+    pub fn delivered_of(rules: Arc<Rules>, filter: Filter, keys: Vec<DeliveryKey>) -> Self {
+        Self { rules, filter, source: Source::Delivered, from: From::Keys(keys, 0) }
     }
 
     /// Returns the next page, in order of recipient and intake; `None` after the
@@ -80,7 +84,7 @@ impl Candidates {
                 if rows.len() == super::PAGE {
                     self.from = From::Rows(rows.last().map(|row| row.key));
                 }
-                Ok(Some(rows.into_iter().filter(|row| self.filter.lets_through(row)).collect()))
+                Ok(Some(rows.into_iter().filter(|row| self.filter.lets_through(row, &self.rules)).collect()))
             }
             From::Delivered(recipient, since, until) => {
                 let most = usize::try_from(MOST_SELECTED).unwrap_or(usize::MAX);
@@ -112,7 +116,7 @@ impl Candidates {
     fn look_up<L: Lookout>(&self, key: DeliveryKey, look: &L, now: Moment) -> Result<Option<Delivery>, L::Error> {
         let row = look.row(key)?;
         match self.source {
-            Source::Dead => Ok(row.filter(|row| matches!(row.state, State::Dead { .. }) && self.filter.lets_through(row))),
+            Source::Dead => Ok(row.filter(|row| matches!(row.state, State::Dead { .. }) && self.filter.lets_through(row, &self.rules))),
             Source::Delivered => {
                 if row.is_some() || self.filter.recipient.is_some_and(|recipient| recipient != key.recipient) {
                     return Ok(None);
@@ -122,10 +126,7 @@ impl Candidates {
                 };
                 let Some(admission) = look.taken_in(key.seq)? else { return Ok(None) };
                 let delivery = Delivery::delivered_again(&admission, key.recipient, &ended, now);
-                let fits = |delivery: &Delivery| {
-                    self.filter.names(|| delivery.id())
-                        && self.filter.entity.as_deref().is_none_or(|entity| entity == &*delivery.event.entity)
-                };
+                let fits = |delivery: &Delivery| self.filter.names(|| delivery.id()) && self.filter.is_about(&delivery.event, &self.rules);
                 Ok(delivery.filter(fits))
             }
         }

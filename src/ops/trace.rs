@@ -8,6 +8,7 @@ use super::deliveries::{because_json, finished, item};
 use super::explain::left_out_json;
 use crate::core::ids::{DeliveryKey, EventSeq, Recipient, WsbId};
 use crate::core::outbox::{Attempt, Because, Death, Delivery, End, State};
+use crate::core::policy::Rules;
 use crate::core::records::{Admission, Archive, Ended};
 use crate::core::time::Moment;
 use crate::core::trace::{Step, Traced};
@@ -60,11 +61,11 @@ pub(super) fn key_of<R: Archive>(records: &mut R, id: WsbId) -> Result<Option<De
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn delivery<R: Archive>(records: &mut R, id: WsbId, told: Told) -> Result<Option<Value>, R::Error> {
+pub fn delivery<R: Archive>(records: &mut R, rules: &Rules, id: WsbId, told: Told) -> Result<Option<Value>, R::Error> {
     let Some(key) = key_of(records, id)?.filter(|key| told.of(key.recipient)) else { return Ok(None) };
     let admission = records.admission(key.seq)?;
     let steps = records.steps(key.seq)?;
-    describe(records, key, admission.as_deref(), &steps, told)
+    describe(records, rules, key, admission.as_deref(), &steps, told)
 }
 
 /// Returns everything that happened with the events of that id, of which there
@@ -73,17 +74,17 @@ pub fn delivery<R: Archive>(records: &mut R, id: WsbId, told: Told) -> Result<Op
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn trace<R: Archive>(records: &mut R, event_id: &str, told: Told) -> Result<Option<Value>, R::Error> {
+pub fn trace<R: Archive>(records: &mut R, rules: &Rules, event_id: &str, told: Told) -> Result<Option<Value>, R::Error> {
     let mut events = Vec::new();
     for seq in records.events_by_id(event_id)? {
         if let Some(admission) = records.admission(seq)? {
-            events.extend(event(records, seq, &admission, told)?);
+            events.extend(event(records, rules, seq, &admission, told)?);
         }
     }
     Ok((!events.is_empty()).then(|| json!({ "event_id": event_id, "events": events })))
 }
 
-fn event<R: Archive>(records: &mut R, seq: EventSeq, admission: &Admission, told: Told) -> Result<Option<Value>, R::Error> {
+fn event<R: Archive>(records: &mut R, rules: &Rules, seq: EventSeq, admission: &Admission, told: Told) -> Result<Option<Value>, R::Error> {
     let steps = records.steps(seq)?;
     let mut recipients: Vec<Recipient> = admission.deliveries.iter().map(|(recipient, _)| *recipient).collect();
     for traced in &steps {
@@ -93,7 +94,7 @@ fn event<R: Archive>(records: &mut R, seq: EventSeq, admission: &Admission, told
     }
     let mut deliveries = Vec::new();
     for recipient in recipients.into_iter().filter(|recipient| told.of(*recipient)) {
-        deliveries.extend(describe(records, DeliveryKey { recipient, seq }, Some(admission), &steps, told)?);
+        deliveries.extend(describe(records, rules, DeliveryKey { recipient, seq }, Some(admission), &steps, told)?);
     }
     let left_out = admission.left_out.iter().filter(|left_out| told.only.is_none() || left_out.recipient.is_some_and(|who| told.of(who)));
     let left_out: Vec<Value> = left_out.map(left_out_json).collect();
@@ -116,6 +117,7 @@ fn event<R: Archive>(records: &mut R, seq: EventSeq, admission: &Admission, told
 
 fn describe<R: Archive>(
     records: &mut R,
+    rules: &Rules,
     key: DeliveryKey,
     admission: Option<&Admission>,
     steps: &[Traced],
@@ -134,7 +136,7 @@ fn describe<R: Archive>(
         (Some(row), _) => {
             timeline.unfinished(&row);
             latest = Some(row.because.clone());
-            (item(&row), row.failures)
+            (item(&row, rules), row.failures)
         }
         (None, Some(admission)) => {
             let ended = records.ended(key)?;
@@ -145,7 +147,7 @@ fn describe<R: Archive>(
                 timeline.ended(ended);
             }
             let failures = ended.as_ref().map(|ended| ended.failures.clone()).unwrap_or_default();
-            (finished(admission, key, None, ended), failures)
+            (finished(admission, key, rules, None, ended), failures)
         }
         (None, None) => return Ok(None),
     };

@@ -8,6 +8,7 @@ use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Personnummer, Recipient
 use crate::core::outbox::{Delivery, End};
 use crate::core::records::{Admission, Lookout, Quarantined};
 use crate::core::time::Moment;
+use crate::core::trace::Traced;
 
 use super::codec::{Ended, FinishRecord, Undecodable};
 use super::error::StoreError;
@@ -238,6 +239,10 @@ impl Lookout for Reader {
 
     fn taken_in(&self, seq: EventSeq) -> Result<Option<Arc<Admission>>, StoreError> {
         Ok(self.admission(seq)?.map(Arc::new))
+    }
+
+    fn steps_of(&self, seq: EventSeq) -> Result<Vec<Traced>, StoreError> {
+        self.0.steps(seq)
     }
 
     fn end_of(&self, key: DeliveryKey) -> Result<Option<crate::core::records::Ended>, StoreError> {

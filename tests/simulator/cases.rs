@@ -14,6 +14,8 @@ use wsb_broker::core::retry::Outcome;
 use wsb_broker::core::time::{Day, Moment};
 use wsb_broker::store::{Durability, MemoryStore};
 
+use crate::watched::Watched;
+
 const NACKED: Outcome = Outcome::Failed { failure: Failure::Nacked, code: 0 };
 const TIMEOUT: Outcome = Outcome::Failed { failure: Failure::Timeout, code: 0 };
 const CONNECTION: Outcome = Outcome::Failed { failure: Failure::Connection, code: 0 };
@@ -23,7 +25,7 @@ fn recipient(text: &str) -> Recipient {
 }
 
 fn person(n: u32) -> Personnummer {
-    Personnummer::parse(&format!("010101900{n}")).expect("a number")
+    Personnummer::parse(&format!("0101{:06}", 19_000 + n)).expect("a number")
 }
 
 fn rules() -> Arc<Rules> {
@@ -526,4 +528,47 @@ fn a_membership_registered_under_both_numbers_of_a_person_is_that_persons() {
         }
         assert_eq!(told, ["a", "b"]);
     }
+}
+
+/// Returns what the store is asked for when somebody moves to another fund, and is
+/// erased in one record, with so many deliveries of others waiting.
+fn reads_of_one_citizens_changes(others: u32) -> usize {
+    let mut makes = Broker::new();
+    let mut store = Watched::default();
+    let mut engine = Engine::new(rules(), Limits { window: 8, ..Limits::default() });
+    let now = makes.now;
+    let mut take_in = |events: Vec<Event>, store: &mut Watched| {
+        let mut out = Output::default();
+        for event in events {
+            engine.take_in(event, Manner::News, store, now, &mut out).expect("never fails");
+        }
+        store.commit(Durability::Flush);
+        engine.dispatch(store, now, &mut out).expect("never fails");
+        store.commit(Durability::Flush);
+        out.facts
+    };
+    // Of a thousand citizens at the most.
+    let of = |n: u32| 2 + n % 1000;
+    let members: Vec<Event> = (0..others.min(1000)).map(|n| makes.member(of(n), &format!("m{}", of(n)), "007", "2026-01-01")).collect();
+    take_in(members, &mut store);
+    for from in (0..others).step_by(500) {
+        let events = (from..others.min(from + 500)).map(|n| makes.joblog(of(n), &format!("j{n}"))).collect();
+        take_in(events, &mut store);
+    }
+    let own = vec![makes.member(1, "m", "007", "2026-01-01"), makes.joblog(1, "j"), makes.joblog(1, "k")];
+    take_in(own, &mut store);
+    let before = store.reads;
+    let moves = vec![makes.member(1, "n", "067", "2026-02-01")];
+    let deletion = vec![makes.erased_in_dfdg(1, "k")];
+    let facts = [take_in(moves, &mut store), take_in(deletion, &mut store)].concat();
+    let withdrawn = facts.iter().filter(|fact| matches!(fact, Fact::Withdrawn(..))).count();
+    assert_eq!(withdrawn, 3, "two leave the former fund, and what waits about the record the new one: {facts:?}");
+    store.reads - before
+}
+
+#[test]
+fn one_citizens_change_reads_as_much_with_a_hundred_thousand_waiting_as_with_ten() {
+    let (few, many) = (reads_of_one_citizens_changes(10), reads_of_one_citizens_changes(100_000));
+    // A window's worth may be loaded meanwhile.
+    assert!(many <= few + 16, "{few} reads with ten, {many} with a hundred thousand");
 }

@@ -825,11 +825,12 @@ impl Run {
             scope: None,
             request: None,
         };
+        let rules = Arc::clone(self.engine.rules());
         let mut candidates = match source {
-            Source::Dead => Candidates::dead(filter, None),
+            Source::Dead => Candidates::dead(rules, filter, None),
             Source::Delivered => {
                 let since = self.now.plus_seconds(-[3600, 86_400 * 14][self.dice.below(2)]);
-                Candidates::delivered(filter, recipient, since, self.now)
+                Candidates::delivered(rules, filter, recipient, since, self.now)
             }
         };
         self.note(|| format!("a replay: {order:?}"));

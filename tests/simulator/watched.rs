@@ -25,6 +25,8 @@ pub struct Watched {
     staged: Vec<Change>,
     /// Every delivery that there ever was, with its id.
     known: BTreeMap<DeliveryKey, WsbId>,
+    /// What the engine has asked for: questions, and rows in the answers.
+    pub reads: usize,
 }
 
 impl Watched {
@@ -51,64 +53,87 @@ impl Records for Watched {
         self.inner.last_seq()
     }
     fn has_seen(&mut self, mark: &EventMark) -> Result<bool, Infallible> {
+        self.reads += 1;
         self.inner.has_seen(mark)
     }
     fn find_citizen(&mut self, personnummer: &Personnummer) -> Result<Option<CitizenId>, Infallible> {
+        self.reads += 1;
         self.inner.find_citizen(personnummer)
     }
     fn record_owner(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<CitizenId>, Infallible> {
+        self.reads += 1;
         self.inner.record_owner(kind, record)
     }
     fn enroll(&mut self, personnummer: &Personnummer) -> Result<CitizenId, Infallible> {
         self.inner.enroll(personnummer)
     }
     fn citizen(&mut self, id: CitizenId) -> Result<Option<Arc<Citizen>>, Infallible> {
+        self.reads += 1;
         self.inner.citizen(id)
     }
     fn waiting(&mut self, recipient: Recipient, after: Option<EventSeq>, limit: usize) -> Result<Vec<Delivery>, Infallible> {
-        self.inner.waiting(recipient, after, limit)
+        let found = self.inner.waiting(recipient, after, limit)?;
+        self.reads += 1 + found.len();
+        Ok(found)
     }
     fn delivery(&mut self, key: DeliveryKey) -> Result<Option<Delivery>, Infallible> {
+        self.reads += 1;
         self.inner.delivery(key)
     }
     fn rows_of(&mut self, citizen: CitizenId) -> Result<Vec<DeliveryKey>, Infallible> {
-        self.inner.rows_of(citizen)
+        let found = self.inner.rows_of(citizen)?;
+        self.reads += 1 + found.len();
+        Ok(found)
     }
     fn fate(&mut self, key: DeliveryKey) -> Result<Option<Fate>, Infallible> {
+        self.reads += 1;
         self.inner.fate(key)
     }
     fn unfinished_in_journal(&mut self) -> Result<Vec<Delivery>, Infallible> {
-        self.inner.unfinished_in_journal()
+        let found = self.inner.unfinished_in_journal()?;
+        self.reads += 1 + found.len();
+        Ok(found)
     }
     fn row_counts(&mut self) -> Result<Vec<(Recipient, RowCounts)>, Infallible> {
         self.inner.row_counts()
     }
     fn causes(&mut self) -> Result<Vec<(Cause, Tally)>, Infallible> {
-        self.inner.causes()
+        let found = self.inner.causes()?;
+        self.reads += 1 + found.len();
+        Ok(found)
     }
     fn holds(&mut self) -> Result<Vec<(Held, Hold)>, Infallible> {
         self.inner.holds()
     }
     fn holders(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Recipient>, Infallible> {
-        self.inner.holders(citizen, record)
+        let found = self.inner.holders(citizen, record)?;
+        self.reads += 1 + found.len();
+        Ok(found)
     }
     fn replays(&mut self) -> Result<Vec<Replay>, Infallible> {
         self.inner.replays()
     }
     fn selected(&mut self, replay: ReplayId, chunk: u32) -> Result<Vec<DeliveryKey>, Infallible> {
-        self.inner.selected(replay, chunk)
+        let found = self.inner.selected(replay, chunk)?;
+        self.reads += 1 + found.len();
+        Ok(found)
     }
     fn clocks(&mut self, citizen: CitizenId) -> Result<Option<Arc<Clocks>>, Infallible> {
+        self.reads += 1;
         self.inner.clocks(citizen)
     }
     fn clocks_next(&mut self, by: Day, after: Option<(Day, CitizenId)>, limit: usize) -> Result<Vec<(Day, CitizenId)>, Infallible> {
-        self.inner.clocks_next(by, after, limit)
+        let found = self.inner.clocks_next(by, after, limit)?;
+        self.reads += 1 + found.len();
+        Ok(found)
     }
     fn clocks_due(&mut self, after: Option<CitizenId>, limit: usize) -> Result<Vec<CitizenId>, Infallible> {
         self.inner.clocks_due(after, limit)
     }
     fn clocks_page(&mut self, after: Option<CitizenId>, limit: usize) -> Result<Vec<CitizenId>, Infallible> {
-        self.inner.clocks_page(after, limit)
+        let found = self.inner.clocks_page(after, limit)?;
+        self.reads += 1 + found.len();
+        Ok(found)
     }
     fn order_counts(&mut self) -> Result<Vec<(Day, u64)>, Infallible> {
         self.inner.order_counts()
@@ -227,6 +252,9 @@ impl Lookout for Watched {
     }
     fn taken_in(&self, seq: EventSeq) -> Result<Option<Arc<Admission>>, Infallible> {
         Ok(self.inner.admission(seq))
+    }
+    fn steps_of(&self, seq: EventSeq) -> Result<Vec<Traced>, Infallible> {
+        Ok(self.inner.steps(seq))
     }
     fn end_of(&self, key: DeliveryKey) -> Result<Option<Ended>, Infallible> {
         Ok(self.inner.finished(key))

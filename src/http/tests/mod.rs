@@ -64,7 +64,7 @@ pub struct World {
     runtime: Runtime,
     stop: Option<oneshot::Sender<()>>,
     loop_: Option<JoinHandle<()>>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// What a call answered.
@@ -146,7 +146,7 @@ impl World {
             runtime,
             stop: None,
             loop_: Some(loop_),
-            _dir: dir,
+            dir,
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let server = world.server();
@@ -182,6 +182,11 @@ impl World {
             tokens: self.tokens.subscribe(),
             guesses: Guesses::default(),
         }
+    }
+
+    /// Returns the folder that the store lies in.
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Returns every call that the router has.

@@ -36,6 +36,38 @@ fn every_refusal_is_a_problem() {
     check("POST", "/api/v1/replays", json("{\"filter\": {\"since\": 101901234}}"), 422, "filter.since: not understood");
     check("POST", "/api/v1/replays", json("{\"filter\": {\"recipent\": \"0101901234\"}}"), 422, "filter.recipent: not understood");
     check("POST", "/api/v1/quarantine/1/discard", json("{}"), 422, "body: not understood");
+    // No name is passed over, wherever it stands.
+    for (path, title) in [
+        ("/deliveries?recipent=x", "recipent: not understood"),
+        ("/deliveries/groups?recipent=x", "recipent: not understood"),
+        ("/lanes?recipent=x", "recipent: not understood"),
+        ("/quarantine?limt=1", "limt: not understood"),
+        ("/retention/due?asof=2033-01-01", "asof: not understood"),
+        ("/audit?sinse=x", "sinse: not understood"),
+    ] {
+        let answer = world.call("GET", &format!("/api/v1{path}"), Some(OPERATOR), None).problem(400);
+        assert_eq!(answer["title"], title, "{path}: {answer}");
+        assert!(answer["detail"].as_str().is_some_and(|detail| detail.starts_with("expected ")), "{path}: {answer}");
+    }
+    let id = "00000000-0000-4000-8000-000000000000";
+    for (path, body) in [
+        ("/recipients/akasse:067/pause".to_owned(), r#"{"why": "a test", "untill": "2033-01-01T00:00:00Z"}"#),
+        ("/recipients/akasse:067/resume".to_owned(), r#"{"dryrun": true}"#),
+        (format!("/lanes/{id}/park"), r#"{"why": "a test", "dryrun": true}"#),
+        (format!("/lanes/{id}/release"), r#"{"dryrun": true}"#),
+        (format!("/deliveries/{id}/discard"), r#"{"why": "a test", "dry_run": true}"#),
+        ("/quarantine/1/discard".to_owned(), r#"{"why": "a test", "dry_run": true}"#),
+        ("/erasures".to_owned(), r#"{"personnummer": "0101901234", "dryrun": true}"#),
+        ("/backup".to_owned(), r#"{"to": "/tmp/x", "dry_run": true}"#),
+        ("/replays".to_owned(), r#"{"filter": {}, "dryrun": true}"#),
+    ] {
+        let answer = world.call("POST", &format!("/api/v1{path}"), Some(OPERATOR), Some(body)).problem(422);
+        assert!(answer["detail"].as_str().is_some_and(|detail| detail.starts_with("expected ")), "{path}: {answer}");
+        assert!(!answer.to_string().contains("0101901234"), "{path}: {answer}");
+    }
+    // Where none is needed, none is; what is no JSON is refused all the same.
+    assert_eq!(world.call("POST", "/api/v1/recipients/akasse:067/resume", Some(OPERATOR), None).ok()["state"], "open");
+    check("POST", "/api/v1/recipients/akasse:067/resume", json("{\"0101901234"), 400, "body: not understood");
     let large = vec![b'x'; 8 * 1024 * 1024 + 1];
     for kind in ["application/json", "text/plain"] {
         check("POST", "/api/v1/import", Some((kind, &large)), 413, "body: too large");

@@ -2,6 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::core::outbox::Failure;
+use crate::core::retry::Outcome;
+
 use super::{JOBCENTRE, MEMBERSHIP, OTHER_VENDOR, VENDOR, World, confirmed, event, indkaldelse, known, lederne_is_gone};
 
 fn timeline(delivery: &Value) -> Vec<String> {
@@ -62,12 +65,70 @@ fn a_transfer_is_told_whole_after_it_has_ended() {
     assert_eq!(hk["because"]["registration"], json!({ "external_id": moved, "registered_at": "2026-03-20T08:00:00Z" }));
     let id = hk["id"].as_str().expect("an id");
     assert_eq!(&world.get(&format!("/deliveries/{id}")).ok(), hk, "found by its id, although its event did not know it");
+    for query in ["recipient=akasse:053&state=delivered", "recipient=akasse:053", "entity=Indkaldelse&state=delivered&limit=500"] {
+        let page = world.get(&format!("/deliveries?{query}")).ok();
+        let listed = page["items"].as_array().expect("items").iter().find(|one| one["id"] == id);
+        assert_eq!(listed.map(|one| &one["because"]), Some(&hk["because"]), "{query}: {page}");
+    }
 
     // A vendor is told nothing of whom the citizen had before.
     let own = world.call("GET", "/api/v1/events/one/trace", Some(VENDOR), None).ok();
     assert!(!own.to_string().contains("akasse:053"), "{own}");
     world.call("GET", &format!("/api/v1/deliveries/{id}"), Some(VENDOR), None).problem(404);
     world.call("GET", &format!("/api/v1/deliveries/{id}"), Some(OTHER_VENDOR), None).problem(404);
+}
+
+/// Withdrawn, entitled again, dead, sent again and delivered: all of it is told.
+#[test]
+fn what_died_and_was_sent_again_is_told_whole() {
+    static WORKS: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+    let world = World::new(|outgoing| match WORKS.load(std::sync::atomic::Ordering::Relaxed) {
+        false if &*outgoing.queue == "wsb.akasse.067" && &*outgoing.event.entity == "Indkaldelse" => {
+            Outcome::Failed { failure: Failure::Unsendable, code: 0 }
+        }
+        _ => Outcome::Confirmed,
+    });
+    world.tell(&known());
+    world.tell(&[indkaldelse("one")]);
+    let trace = world.until("/events/one/trace", |trace| to(trace, "akasse:067")["state"] == "dead");
+    let id = to(&trace, "akasse:067")["id"].clone();
+    WORKS.store(true, std::sync::atomic::Ordering::Relaxed);
+    world.post("/replays", &json!({ "filter": { "id": id } })).ok();
+    let trace = world.until("/events/one/trace", ended);
+    let lederne = to(&trace, "akasse:067");
+    let expected = ["decided", "attempt", "dead", "replayed", "attempt", "delivered"];
+    assert_eq!(timeline(lederne), expected, "{lederne}");
+    assert_eq!((&lederne["timeline"][1]["outcome"], &lederne["timeline"][2]["reason"]), (&json!("unsendable"), &json!("unsendable")));
+    assert_eq!((&lederne["replays"], &lederne["timeline"][4]["outcome"]), (&json!(1), &json!("confirmed")));
+}
+
+/// A GdprSletning is told as its notice, and found and named as that.
+#[test]
+fn a_notice_has_the_name_that_its_wsb_has() {
+    let world = World::new(confirmed);
+    world.tell(&known());
+    let record = "40000000-0000-4000-8000-000000000001";
+    world.tell(&[event("log", "Joblog", record, "2026-03-16T08:00:00Z", &json!({}))]);
+    world.until("/events/log/trace", ended);
+    let content = json!({ "Dataomraade": "joblog", "SlettetEntitet": "Joblog" });
+    world.tell(&[event("gone", "GdprSletning", record, "2026-03-17T08:00:00Z", &content)]);
+    let trace = world.until("/events/gone/trace", ended);
+    assert_eq!(trace["events"][0]["entity"], "GdprSletning", "the event has its own");
+    assert_eq!(to(&trace, "akasse:067")["entity"], "GdprSletJoblog");
+    let named = |query: &str| {
+        let page = world.get(&format!("/deliveries?{query}")).ok();
+        let items = page["items"].as_array().expect("items").clone();
+        assert!(items.iter().all(|one| one["entity"] == "GdprSletJoblog"), "{page}");
+        items.len()
+    };
+    assert_eq!(named("entity=GdprSletJoblog"), 2);
+    assert_eq!(named("entity=GdprSletJoblog&recipient=akasse:067"), 1);
+    assert_eq!(named("entity=GdprSletAndenLog"), 0);
+    let selected = world.post("/replays", &json!({
+        "filter": { "state": "delivered", "recipient": "akasse:067", "since": trace["events"][0]["taken_in_at"], "entity": "GdprSletJoblog" },
+        "dry_run": true,
+    }));
+    assert_eq!(selected.ok()["matched"], 1);
 }
 
 #[test]

@@ -15,6 +15,10 @@ BENCH ?=
 # make measure-retention: RETENTION="--only scan --clocks 500000", see examples/retention_cost.
 RETENTION ?=
 
+# make measure-failures: how many deliveries wait, and how many are replayed.
+WAITING ?= 1000000
+DEAD ?= 100000
+
 # make install: where to, and what.
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -22,7 +26,7 @@ SYSCONFDIR ?= /etc
 BINARY ?= target/release/wsb-broker
 
 .DEFAULT_GOAL := help
-.PHONY: measure-retention dashboards install reproducible sbom help setup setup-unless-uri build demo run test lint fmt bench simulate chaos
+.PHONY: measure-retention measure-failures dashboards install reproducible sbom help setup setup-unless-uri build demo run test lint fmt bench simulate chaos
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -85,6 +89,9 @@ bench: setup build ## Compare with Shovel and a bare relay: ROUNDS=3 EVENTS=6000
 
 measure-retention: setup build ## Measure the scan of 5 million clocks, the ledger, and a deletion night
 	$(CARGO) run --quiet --release --example retention_cost -- $(RETENTION)
+
+measure-failures: setup build ## A recipient gone with WAITING=1000000, its return, and a replay of DEAD=100000
+	$(CARGO) run --quiet --release --example failures -- --waiting $(WAITING) --dead $(DEAD)
 
 simulate: ## Simulate with many seeds, SEEDS=100000, or repeat one, SEED=42
 	WSB_SEEDS=$(SEEDS) WSB_SEED=$(SEED) $(CARGO) test --release --test simulator -- --nocapture

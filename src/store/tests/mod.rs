@@ -28,6 +28,12 @@ use crate::core::time::{Day, Moment};
 
 use super::{Durability, MemoryStore, Options, Store, StoreError};
 
+/// Opens sled behind the store's back; a lock that was let go a moment ago may
+/// still be there.
+fn opened(path: &std::path::Path) -> sled::Db {
+    super::open::open_sled(path, 1 << 20, std::time::Duration::from_secs(10)).expect("sled")
+}
+
 /// What both stores can do besides the port.
 pub(super) trait Stored: Records {
     fn commit_group(&mut self, durability: Durability);

@@ -83,7 +83,7 @@ fn the_key_is_wrong_missing_or_exposed() {
 #[test]
 fn it_was_written_by_a_newer_broker() {
     let closed = Closed::new(1);
-    let db = sled::open(closed.path("store")).expect("sled");
+    let db = super::opened(&closed.path("store"));
     db.insert(super::super::rows::FORMAT, &2u32.to_be_bytes()).expect("written");
     drop(db);
     assert!(matches!(

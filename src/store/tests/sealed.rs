@@ -157,7 +157,7 @@ fn an_erasure_that_was_cut_short_is_finished_when_opened() {
     let with_key = std::fs::read(&keys_path).expect("the keys");
     disk.store().erase(citizen).expect("erased");
     disk.close();
-    let db = sled::open(disk.options().data_dir.join("store")).expect("sled");
+    let db = super::opened(&disk.options().data_dir.join("store"));
     let row = super::super::rows::erased(citizen.0);
     assert_eq!(db.get(row).expect("readable").as_deref(), Some(&[1, 1][..]));
     db.insert(row, &[1, 0]).expect("written");

@@ -50,7 +50,8 @@ pub struct Claim<T> {
 /// What a recalled record said last before its recall.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Former<T> {
-    /// When that was registered, and by which event.
+    /// When that was registered, and by which event. What only the recall says is
+    /// older than everything.
     pub registered: (Moment, EventMark),
     /// What it said.
     pub claim: Claim<T>,
@@ -263,6 +264,10 @@ pub enum RecordKind {
     Jobcentre,
     /// Bopaelskommune.
     Residence,
+    /// Kontaktgruppe.
+    ContactGroup,
+    /// Plan.
+    Plan,
 }
 
 impl RecordKind {
@@ -273,10 +278,10 @@ impl RecordKind {
             Content::Membership { .. } => Some(Self::Membership),
             Content::Jobcentre { .. } => Some(Self::Jobcentre),
             Content::Residence { .. } => Some(Self::Residence),
+            Content::ContactGroup { .. } => Some(Self::ContactGroup),
+            Content::Plan { .. } => Some(Self::Plan),
             Content::NumberChange { .. }
             | Content::Death { .. }
-            | Content::ContactGroup { .. }
-            | Content::Plan { .. }
             | Content::Deletion { .. }
             | Content::HandedOver { .. }
             | Content::Other => None,
@@ -290,6 +295,8 @@ impl RecordKind {
             Self::Membership => 0,
             Self::Jobcentre => 1,
             Self::Residence => 2,
+            Self::ContactGroup => 3,
+            Self::Plan => 4,
         }
     }
 }
@@ -332,7 +339,8 @@ impl Citizen {
             let claim = value.map(|value| Claim { period, value });
             let standing = match (event.change, claim) {
                 (Change::Created | Change::Updated, Some(claim)) => Standing::Holds(claim),
-                (Change::Deleted, Some(claim)) => Standing::Recalled(Some(Former { registered, claim })),
+                // Anything that the record said itself counts for more.
+                (Change::Deleted, Some(claim)) => Standing::Recalled(Some(Former { registered: (Moment(i64::MIN), event.mark), claim })),
                 // Without a value only a recall is let through by `wire`.
                 (Change::Created | Change::Updated | Change::Deleted, None) => Standing::Recalled(None),
             };
@@ -368,6 +376,8 @@ impl Citizen {
             RecordKind::Membership => newest(&self.memberships, record),
             RecordKind::Jobcentre => newest(&self.jobcentres, record),
             RecordKind::Residence => newest(&self.residences, record),
+            RecordKind::ContactGroup => newest(&self.contact_groups, record),
+            RecordKind::Plan => newest(&self.plans, record),
         }
     }
 
@@ -382,6 +392,8 @@ impl Citizen {
             RecordKind::Membership => recall(&mut self.memberships, record, by),
             RecordKind::Jobcentre => recall(&mut self.jobcentres, record, by),
             RecordKind::Residence => recall(&mut self.residences, record, by),
+            RecordKind::ContactGroup => recall(&mut self.contact_groups, record, by),
+            RecordKind::Plan => recall(&mut self.plans, record, by),
         };
         if changed { Folded::Changed } else { Folded::Unchanged }
     }
@@ -394,6 +406,8 @@ impl Citizen {
         ids(RecordKind::Membership, &self.memberships)
             .chain(ids(RecordKind::Jobcentre, &self.jobcentres))
             .chain(ids(RecordKind::Residence, &self.residences))
+            .chain(ids(RecordKind::ContactGroup, &self.contact_groups))
+            .chain(ids(RecordKind::Plan, &self.plans))
     }
 
     /// Takes over the number that the citizen has from now on, unless a newer

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::citizen::{Citizen, History, InForce, Registration};
+use super::citizen::{Citizen, History, InForce, Registration, Standing};
 use super::event::{Content, Event};
 use super::ids::{Akassekode, ExternalId, Kommunekode, Recipient};
 use super::outbox::Because;
@@ -257,15 +257,25 @@ impl Question<'_> {
     }
 
     fn fund_of_record(&self) -> Vec<Candidate> {
-        let Content::Membership { fund } = &self.event.content else { return Vec::new() };
-        let recorded =
-            || self.citizen.memberships.of_record(&self.event.external_id).and_then(Registration::claim).map(|claim| claim.value);
-        match fund.or_else(recorded) {
-            Some(fund) => {
-                let record = (self.event.external_id.clone(), self.event.registered.at);
-                vec![Candidate::Entitled(Recipient::Akasse(fund), Some(record))]
+        let (Content::Membership { .. }, audience) = (&self.event.content, Audience::AkasseOfRecord) else { return Vec::new() };
+        // Not the event, which may have been overtaken: what the record says now.
+        let record = self.citizen.memberships.of_record(&self.event.external_id);
+        let Some((registration, claim)) = record.and_then(|record| Some((record, record.claim()?))) else {
+            return vec![Candidate::unknown(audience)];
+        };
+        let (recipient, registration_of) = (Recipient::Akasse(claim.value), Some(because(registration)));
+        let is_overtaken = (registration.registered_at, registration.mark) > (self.event.registered.at, self.event.mark);
+        match &registration.standing {
+            // The fund whose record it was hears of the recall, and of nothing older.
+            Standing::Recalled(_) if is_overtaken => {
+                vec![Candidate::Not(LeftOut {
+                    audience,
+                    recipient: Some(recipient),
+                    why: Suppression::NotMember,
+                    registration: registration_of,
+                })]
             }
-            None => vec![Candidate::unknown(Audience::AkasseOfRecord)],
+            Standing::Holds(_) | Standing::Recalled(_) => vec![Candidate::Entitled(recipient, registration_of)],
         }
     }
 
@@ -548,6 +558,20 @@ mod tests {
         case.about.push(recall.clone());
         case.event = recall;
         check(&case, "akasse:067 akasse-of-record, akasse:007 akasse-own-members");
+        // What the recall itself says counts for less than what the record said,
+        // and what the recall has overtaken is told to nobody.
+        let recall = event("m0", 2, Deleted, "..", fund("111"));
+        case.about = vec![member(), former_member(), recall.clone()];
+        case.event = recall;
+        check(&case, "akasse:067 akasse-of-record, akasse:007 akasse-own-members");
+        case.event = former_member();
+        check(&case, "akasse:007 akasse-own-members, not akasse:067 not_member, not akasse:067 not_member");
+        // Corrected to another fund: the record is that one's, whatever came first.
+        let corrected = event("m0", 2, Updated, "2020-01-01..2026-03-15", fund("111"));
+        for about in [[former_member(), corrected.clone()], [corrected.clone(), former_member()]] {
+            case.about = [vec![member()], about.to_vec()].concat();
+            check(&case, "akasse:111 akasse-of-record, akasse:007 akasse-own-members");
+        }
         let unknown = event("m9", 2, Deleted, "..", Content::Membership { fund: None });
         case.about = vec![unknown.clone()];
         case.event = unknown;

@@ -51,6 +51,8 @@ struct Latest<T> {
     period: Period,
     holds: Option<T>,
     said: Option<T>,
+    /// Whether it was corrected to somebody else.
+    is_anothers: bool,
 }
 
 /// One registration of a record: the event, its days, and what it says.
@@ -79,7 +81,14 @@ fn days(event: &Event) -> Period {
 
 /// Whether there is one such record in all of DFDG, whoever it is about.
 fn is_owned(content: &Content) -> bool {
-    matches!(content, Content::Membership { .. } | Content::Jobcentre { .. } | Content::Residence { .. })
+    matches!(
+        content,
+        Content::Membership { .. }
+            | Content::Jobcentre { .. }
+            | Content::Residence { .. }
+            | Content::ContactGroup { .. }
+            | Content::Plan { .. }
+    )
 }
 
 /// Both days count; without an end it goes on.
@@ -265,7 +274,13 @@ impl Past {
         for (external_id, mut registrations) in found {
             registrations.sort_by_key(|(event, ..)| (event.registered.at, event.mark));
             let first = registrations.iter().filter_map(|(event, ..)| self.by_mark.get(&event.mark)).min().copied().unwrap_or_default();
-            let said = registrations.iter().rev().find_map(|(_, _, value)| value.clone());
+            // What only a recall says counts where nothing else says anything.
+            let mut by_weight: Vec<_> = registrations
+                .iter()
+                .map(|(event, _, value)| ((event.change != Change::Deleted).then_some(event.registered.at), event.mark, value))
+                .collect();
+            by_weight.sort_by_key(|(at, mark, _)| (*at, *mark));
+            let said = by_weight.iter().rev().find_map(|(_, _, value)| (*value).clone());
             let Some((event, period, value)) = registrations.pop() else { continue };
             // A registration that was corrected to somebody else holds for nobody here.
             let is_anothers = is_owned(&event.content)
@@ -284,6 +299,7 @@ impl Past {
                 period,
                 holds: if event.change == Change::Deleted { None } else { value },
                 said,
+                is_anothers,
             });
         }
         latest
@@ -396,10 +412,12 @@ impl Past {
     }
 
     fn fund_of_record(&self, event: &Event, person: usize) -> Option<Recipient> {
-        let Content::Membership { fund } = &event.content else { return None };
-        let said =
-            || self.memberships(person).into_iter().find(|latest| latest.external_id == event.external_id).and_then(|latest| latest.said);
-        fund.or_else(said).map(Recipient::Akasse)
+        let Content::Membership { .. } = &event.content else { return None };
+        let latest = self.memberships(person).into_iter().find(|latest| latest.external_id == event.external_id)?;
+        let is_newest = latest.registered == (event.registered.at, event.mark) && !latest.is_anothers;
+        // Of a recalled record only the recall itself is told.
+        let fund = if latest.holds.is_none() && is_newest { latest.said } else { latest.holds };
+        fund.map(Recipient::Akasse)
     }
 
     fn funds_since_placement(&self, person: usize, day: Day) -> BTreeSet<Recipient> {

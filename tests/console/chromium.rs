@@ -142,6 +142,13 @@ impl Chromium {
         self.run("return document.body.innerText").as_str().unwrap_or_default().to_owned()
     }
 
+    /// Waits until the page's address holds `part`: without scripts nothing else
+    /// says that a click has led somewhere.
+    #[track_caller]
+    pub fn until_url(&self, part: &str) {
+        until(LIMIT, &format!("the address holds {part:?}"), || self.url().contains(part));
+    }
+
     /// Waits until something is to be read on the page.
     #[track_caller]
     pub fn until_text(&self, wanted: &str) {

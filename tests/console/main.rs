@@ -180,7 +180,7 @@ fn shows_what_is_wrong(stage: &Stage, browser: &Chromium) {
         assert!(page.contains(words), "{words}: {page}");
     }
     browser.click(".problems li.bad a");
-    assert!(browser.url().ends_with("/console/recipients?state=troubled"), "{}", browser.url());
+    browser.until_url("/console/recipients?state=troubled");
     assert!(browser.count("svg.spark") >= 2, "each has its last hour");
 }
 
@@ -272,10 +272,10 @@ fn works_without_scripts(stage: &Stage, browser: &Chromium) {
     browser.devtools("Emulation.setScriptExecutionDisabled", &serde_json::json!({ "value": true }));
     browser.go(&stage.url("/console/recipients/akasse:053"));
     browser.click(".act button");
-    assert!(browser.url().contains("done=resumed"), "{}", browser.url());
+    browser.until_url("done=resumed");
     browser.go(&stage.url("/console/failures?state=retrying&recipient=akasse:053"));
     browser.click("tbody a.id");
-    assert!(browser.url().contains("/console/deliveries/"), "{}", browser.url());
+    browser.until_url("/console/deliveries/");
     browser.devtools("Emulation.setScriptExecutionDisabled", &serde_json::json!({ "value": false }));
 }
 

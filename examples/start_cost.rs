@@ -2,7 +2,9 @@
 //! waits: fills a store through the engine, starts the built broker on it beside
 //! a RabbitMQ of its own, and waits for `readyz`.
 //!
-//! `cargo build --release && cargo run --release --example start_cost -- [citizens] [waiting]`
+//! `cargo build --release && cargo run --release --example start_cost -- [citizens] [waiting] [directory]`
+//!
+//! A directory that is given is kept, and used as it is the next time.
 
 #[path = "../tests/rig/mod.rs"]
 mod rig;
@@ -32,16 +34,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let citizens = arguments.next().map_or(Ok(1_000_000), |argument| argument.parse())?;
     let waiting = arguments.next().map_or(Ok(100_000), |argument| argument.parse())?;
-    let directory = tempfile::tempdir()?;
-    let data = directory.path().join("data");
+    let temporary = tempfile::tempdir()?;
+    let data = arguments.next().map_or_else(|| temporary.path().to_owned(), Into::into).join("data");
     let rules = load_routing(&Path::new(env!("CARGO_MANIFEST_DIR")).join("routing.toml"))?;
-    let begun = Instant::now();
-    let size = fill(&data, citizens, waiting, rules)?;
-    println!(
-        "{citizens} citizens with a membership each, {waiting} deliveries: written in {:.0} s, {} MiB",
-        begun.elapsed().as_secs_f64(),
-        size >> 20
-    );
+    if !data.exists() {
+        let begun = Instant::now();
+        let size = fill(&data, citizens, waiting, rules)?;
+        let took = begun.elapsed().as_secs_f64();
+        println!("{citizens} citizens with a membership each, {waiting} deliveries: written in {took:.0} s, {} MiB", size >> 20);
+    }
 
     let node = Node::start_with(&NodeOptions::default());
     let begun = Instant::now();

@@ -3,6 +3,7 @@
 //!
 //! `cargo build --release && cargo run --release --example console_cost -- [waiting]`
 
+mod made_up;
 #[path = "../tests/rig/mod.rs"]
 mod rig;
 
@@ -13,8 +14,7 @@ use std::time::{Duration, Instant};
 
 use rig::{Broker, Options, until};
 use wsb_broker::config::load_routing;
-use wsb_broker::core::event::{Change as Happened, Content, Event, Registered};
-use wsb_broker::core::ids::{DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient};
+use wsb_broker::core::ids::{DeliveryKey, EventSeq, Personnummer, Recipient};
 use wsb_broker::core::outbox::{Because, Death, Delivery, State};
 use wsb_broker::core::policy::{Audience, Domain};
 use wsb_broker::core::records::{Admission, Change, Records};
@@ -72,7 +72,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn fill(data: &Path, waiting: u64, recipients: &[Recipient]) -> Result<(), Box<dyn Error>> {
     let mut store = Store::open(&store::Options::new(data.to_owned()))?;
-    let numbers: Vec<Personnummer> = (0..10_000).filter_map(number).collect();
+    let numbers: Vec<Personnummer> = (0..10_000).filter_map(|at| Personnummer::parse(&made_up::number(at)).ok()).collect();
     let mut citizens = Vec::new();
     for number in &numbers {
         citizens.push(store.enroll(number)?);
@@ -84,7 +84,8 @@ fn fill(data: &Path, waiting: u64, recipients: &[Recipient]) -> Result<(), Box<d
         let who = mixed as usize % numbers.len();
         let recipient = recipients[mixed as usize / 7 % recipients.len()];
         let at = Moment(1_790_000_000_000_000 + 1000 * seq as i64);
-        let event = Arc::new(event(seq, kinds[seq as usize % kinds.len()], numbers[who], at)?);
+        let (id, record) = (format!("event-{seq}"), format!("00000000-1111-4111-8111-{seq:012x}"));
+        let event = Arc::new(made_up::event(&id, kinds[seq as usize % kinds.len()], &record, numbers[who], at)?);
         let because = Because { audience: Audience::AkasseOwnMembers, registration: None, day: Day::in_copenhagen(at) };
         let domain = Domain::Kontaktforloeb;
         let key = DeliveryKey { recipient, seq: EventSeq(seq) };
@@ -112,31 +113,6 @@ fn fill(data: &Path, waiting: u64, recipients: &[Recipient]) -> Result<(), Box<d
         }
     }
     Ok(())
-}
-
-fn number(at: u64) -> Option<Personnummer> {
-    Personnummer::parse(&format!("{:02}{:02}{:06}", at % 28 + 1, at / 28 % 12 + 1, at / 336)).ok()
-}
-
-fn event(seq: u64, entity: &str, personnummer: Personnummer, at: Moment) -> Result<Event, Box<dyn Error>> {
-    let (source, id) = ("urn:dk:star:dfdg:kontaktforloeb", format!("event-{seq}"));
-    Ok(Event {
-        mark: EventMark::of(source, &id),
-        source: source.into(),
-        id: id.into(),
-        entity: entity.into(),
-        change: Happened::Updated,
-        registered: Registered { at, text: at.to_string().into() },
-        external_id: ExternalId::parse(&format!("00000000-1111-4111-8111-{seq:012x}"))?,
-        version_id: None,
-        personnummer,
-        registrar: None,
-        start: None,
-        end: None,
-        content: Content::Other,
-        details: None,
-        body: None,
-    })
 }
 
 /// As much of a browser as it takes.

@@ -6,6 +6,7 @@
 //!
 //! A directory that is given is kept, and used as it is the next time.
 
+mod made_up;
 #[path = "../tests/rig/mod.rs"]
 mod rig;
 
@@ -17,8 +18,7 @@ use std::time::{Duration, Instant};
 use rig::{Broker, Node, NodeOptions, Options, until};
 use wsb_broker::config::load_routing;
 use wsb_broker::core::engine::{Engine, Limits, Manner, Output};
-use wsb_broker::core::event::{Change as Happened, Content, Event, Registered};
-use wsb_broker::core::ids::{DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient};
+use wsb_broker::core::ids::{DeliveryKey, EventSeq, Personnummer, Recipient};
 use wsb_broker::core::outbox::{Because, Delivery, State};
 use wsb_broker::core::policy::{Audience, Domain, Rules};
 use wsb_broker::core::records::{Admission, Change, Records};
@@ -62,7 +62,7 @@ fn fill(data: &Path, citizens: u64, waiting: u64, rules: Rules) -> Result<u64, B
     let mut engine = Engine::new(Arc::new(rules.clone()), Limits::default());
     let mut out = Output::default();
     for at in 0..citizens {
-        let number = number(at)?;
+        let number = made_up::number(at);
         let recipient = recipients[at as usize % recipients.len()].to_string();
         let akasse = recipient.rsplit(':').next().unwrap_or_default();
         let body = rig::membership(&number, akasse, "2020-01-01", None).body();
@@ -77,10 +77,11 @@ fn fill(data: &Path, citizens: u64, waiting: u64, rules: Rules) -> Result<u64, B
     for seq in first..first + waiting {
         let mixed = seq.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
         let who = mixed % citizens;
-        let personnummer = Personnummer::parse(&number(who)?)?;
+        let personnummer = Personnummer::parse(&made_up::number(who))?;
         let recipient = recipients[who as usize % recipients.len()];
         let citizen = store.find_citizen(&personnummer)?.ok_or("a citizen is missing")?;
-        let event = Arc::new(waiting_event(seq, personnummer)?);
+        let record = format!("00000000-1111-4111-8111-{seq:012x}");
+        let event = Arc::new(made_up::event(&format!("event-{seq}"), "Persongruppemarkering", &record, personnummer, NOW)?);
         let because = Because { audience: Audience::AkasseOwnMembers, registration: None, day: Day::in_copenhagen(NOW) };
         let (domain, key) = (Domain::Kontaktforloeb, DeliveryKey { recipient, seq: EventSeq(seq) });
         let deliveries = vec![(recipient, because.clone())];
@@ -105,30 +106,4 @@ fn fill(data: &Path, citizens: u64, waiting: u64, rules: Rules) -> Result<u64, B
         }
     }
     Ok(store.size_on_disk()?)
-}
-
-fn number(at: u64) -> Result<String, Box<dyn Error>> {
-    let number = format!("{:02}{:02}{:06}", at % 28 + 1, at / 28 % 12 + 1, at / 336);
-    if number.len() == 10 { Ok(number) } else { Err("there are not so many made-up numbers".into()) }
-}
-
-fn waiting_event(seq: u64, personnummer: Personnummer) -> Result<Event, Box<dyn Error>> {
-    let (source, id) = ("urn:dk:star:dfdg:kontaktforloeb", format!("event-{seq}"));
-    Ok(Event {
-        mark: EventMark::of(source, &id),
-        source: source.into(),
-        id: id.into(),
-        entity: "Persongruppemarkering".into(),
-        change: Happened::Updated,
-        registered: Registered { at: NOW, text: NOW.to_string().into() },
-        external_id: ExternalId::parse(&format!("00000000-1111-4111-8111-{seq:012x}"))?,
-        version_id: None,
-        personnummer,
-        registrar: None,
-        start: None,
-        end: None,
-        content: Content::Other,
-        details: None,
-        body: None,
-    })
 }

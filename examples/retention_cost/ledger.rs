@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use wsb_broker::core::event::{Change as Happened, Content, Event, Registered};
-use wsb_broker::core::ids::{DeliveryKey, EventMark, EventSeq, ExternalId, Recipient};
+use wsb_broker::core::event::Event;
+use wsb_broker::core::ids::{DeliveryKey, EventSeq, ExternalId, Recipient};
 use wsb_broker::core::outbox::{Because, End};
 use wsb_broker::core::policy::{Audience, Domain};
 use wsb_broker::core::records::{Admission, Change, Pruned, Records};
@@ -16,7 +16,7 @@ use wsb_broker::core::time::{Day, Moment};
 use wsb_broker::store::{Durability, Options, Store, restore};
 
 use crate::seed::{external_id, number};
-use crate::{Arguments, Done, in_child, room};
+use crate::{Arguments, Done, in_child, made_up, room};
 
 /// Records of each citizen, 3 and 4 by turns.
 const RECORDS: usize = 3;
@@ -180,22 +180,5 @@ fn recipients(at: usize, record: usize) -> Vec<Recipient> {
 }
 
 fn event(at: usize, record: usize, round: usize, seq: u64) -> Result<Event, Box<dyn Error>> {
-    let (source, id) = ("urn:dk:star:dfdg:kontaktforloeb", format!("{round}-{seq}"));
-    Ok(Event {
-        mark: EventMark::of(source, &id),
-        source: source.into(),
-        id: id.into(),
-        entity: "Fravaer".into(),
-        change: Happened::Updated,
-        registered: Registered { at: AT, text: AT.to_string().into() },
-        external_id: ExternalId::parse(&external_id(at, record))?,
-        version_id: None,
-        personnummer: number(at)?,
-        registrar: None,
-        start: None,
-        end: None,
-        content: Content::Other,
-        details: None,
-        body: None,
-    })
+    made_up::event(&format!("{round}-{seq}"), "Fravaer", &external_id(at, record), number(at)?, AT)
 }

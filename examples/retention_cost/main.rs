@@ -13,6 +13,9 @@ mod ledger;
 #[path = "../throughput/load.rs"]
 #[expect(dead_code, reason = "a part of what the other program needs")]
 mod load;
+#[path = "../made_up/mod.rs"]
+#[expect(dead_code, reason = "a part of what other programs need")]
+mod made_up;
 mod night;
 #[path = "../../tests/rig/mod.rs"]
 mod rig;
@@ -155,7 +158,5 @@ fn cpu_seconds() -> f64 {
 
 /// Returns how much memory this process has resident, in MiB.
 fn resident_mib() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().next().and_then(|kib| kib.parse::<f64>().ok()).unwrap_or_default() / 1024.0
+    usage::of(std::process::id()).resident_mib
 }

@@ -124,10 +124,7 @@ impl MasterKey {
     /// Returns the key for one purpose, such as wrapping the root key; keys of
     /// different purposes say nothing about each other.
     pub(super) fn subkey(&self, purpose: &str) -> [u8; 32] {
-        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.0), purpose.as_bytes());
-        let mut subkey = [0; 32];
-        subkey.copy_from_slice(tag.as_ref());
-        subkey
+        derive(&self.0, purpose)
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -146,6 +143,14 @@ impl std::fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("MasterKey(..)")
     }
+}
+
+/// Returns the key for one purpose that a key of the broker's gives.
+pub(super) fn derive(key: &[u8; 32], purpose: &str) -> [u8; 32] {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), purpose.as_bytes());
+    let mut derived = [0; 32];
+    derived.copy_from_slice(tag.as_ref());
+    derived
 }
 
 /// Whether others can get at a file of these permissions. systemd and Kubernetes

@@ -11,10 +11,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::master::MasterKey;
+use super::master::{MasterKey, derive};
 use super::seal::{SealKey, Sealer};
 
 /// The name of the file inside the data directory.
@@ -106,10 +105,7 @@ impl RootKey {
     /// Returns the key for one purpose; keys of different purposes say nothing
     /// about each other.
     pub fn subkey(&self, purpose: &str) -> [u8; 32] {
-        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.0), purpose.as_bytes());
-        let mut subkey = [0; 32];
-        subkey.copy_from_slice(tag.as_ref());
-        subkey
+        derive(&self.0, purpose)
     }
 }
 

@@ -109,7 +109,7 @@ fn record(clocks: &mut Clocks, entity: &str, at: usize, place: usize, number: Pe
         details: None,
         body: None,
     };
-    clocks.record(&event, Details::default(), now);
+    clocks.record(&event, clocks.citizen, Details::default(), now);
     Ok(())
 }
 

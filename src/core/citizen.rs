@@ -231,14 +231,11 @@ pub enum InForce<'a, T> {
 pub struct Citizen {
     /// The citizen inside the broker.
     pub id: CitizenId,
-    /// Other records that turned out to be this person; what was stored under
-    /// their ids stays there.
-    pub merged: Vec<CitizenId>,
-    /// The current personnummer.
+    /// The other ids of a person who is known under several numbers, by
+    /// [`Citizen::as_one`]. Empty in what is stored: of each number by itself.
+    pub also: Vec<CitizenId>,
+    /// The personnummer; the current one of a person who has had several.
     pub personnummer: Personnummer,
-    /// When the current number was registered; `None` for a number that the
-    /// citizen was first met under.
-    pub numbered_at: Option<(Moment, EventMark)>,
     /// Membership of a-kasser.
     pub memberships: History<Akassekode>,
     /// Jobcentertilknytning.
@@ -251,6 +248,8 @@ pub struct Citizen {
     pub plans: History<Plan>,
     /// The day of death.
     pub deaths: History<()>,
+    /// Who the citizen is under the number that has taken this one's place.
+    pub number_changes: History<CitizenId>,
 }
 
 /// A kind of record that may turn out to be somebody else's: a registration
@@ -268,6 +267,10 @@ pub enum RecordKind {
     ContactGroup,
     /// Plan.
     Plan,
+    /// PersonDoed.
+    Death,
+    /// Personnummerskift.
+    NumberChange,
 }
 
 impl RecordKind {
@@ -280,9 +283,9 @@ impl RecordKind {
             Content::Residence { .. } => Some(Self::Residence),
             Content::ContactGroup { .. } => Some(Self::ContactGroup),
             Content::Plan { .. } => Some(Self::Plan),
-            Content::NumberChange { .. }
-            | Content::Death { .. }
-            | Content::Deletion { .. }
+            Content::Death { .. } => Some(Self::Death),
+            Content::NumberChange { .. } => Some(Self::NumberChange),
+            Content::Deletion { .. }
             | Content::HandedOver { .. }
             | Content::Other => None,
         }
@@ -297,6 +300,8 @@ impl RecordKind {
             Self::Residence => 2,
             Self::ContactGroup => 3,
             Self::Plan => 4,
+            Self::Death => 5,
+            Self::NumberChange => 6,
         }
     }
 }
@@ -311,21 +316,35 @@ pub enum Folded {
     Unchanged,
 }
 
+/// Returns what an event registers.
+fn registration<T>(event: &Event, value: Option<T>, period: Period) -> Registration<T> {
+    let registered = (event.registered.at, event.mark);
+    let claim = value.map(|value| Claim { period, value });
+    let standing = match (event.change, claim) {
+        (Change::Created | Change::Updated, Some(claim)) => Standing::Holds(claim),
+        // Anything that the record said itself counts for more.
+        (Change::Deleted, Some(claim)) => Standing::Recalled(Some(Former { registered: (Moment(i64::MIN), event.mark), claim })),
+        // Without a value only a recall is let through by `wire`.
+        (Change::Created | Change::Updated | Change::Deleted, None) => Standing::Recalled(None),
+    };
+    Registration { external_id: event.external_id.clone(), registered_at: registered.0, mark: registered.1, standing }
+}
+
 impl Citizen {
     /// Returns a citizen of whom nothing but a number is known.
     #[must_use]
     pub fn new(id: CitizenId, personnummer: Personnummer) -> Self {
         Self {
             id,
-            merged: Vec::new(),
+            also: Vec::new(),
             personnummer,
-            numbered_at: None,
             memberships: History::default(),
             jobcentres: History::default(),
             residences: History::default(),
             contact_groups: History::default(),
             plans: History::default(),
             deaths: History::default(),
+            number_changes: History::default(),
         }
     }
 
@@ -334,18 +353,6 @@ impl Citizen {
     /// A change of number is not folded here, since it concerns two numbers:
     /// see [`Citizen::renumber`].
     pub fn fold(&mut self, event: &Event) -> Folded {
-        fn registration<T>(event: &Event, value: Option<T>, period: Period) -> Registration<T> {
-            let registered = (event.registered.at, event.mark);
-            let claim = value.map(|value| Claim { period, value });
-            let standing = match (event.change, claim) {
-                (Change::Created | Change::Updated, Some(claim)) => Standing::Holds(claim),
-                // Anything that the record said itself counts for more.
-                (Change::Deleted, Some(claim)) => Standing::Recalled(Some(Former { registered: (Moment(i64::MIN), event.mark), claim })),
-                // Without a value only a recall is let through by `wire`.
-                (Change::Created | Change::Updated | Change::Deleted, None) => Standing::Recalled(None),
-            };
-            Registration { external_id: event.external_id.clone(), registered_at: registered.0, mark: registered.1, standing }
-        }
         let period = event.period();
         let changed = match &event.content {
             Content::Membership { fund } => self.memberships.record(registration(event, *fund, period)),
@@ -365,6 +372,21 @@ impl Citizen {
         if changed { Folded::Changed } else { Folded::Unchanged }
     }
 
+    /// Takes in a change of this number: the citizen is `new` under the number
+    /// that takes its place. A recall needs not say which it was.
+    pub fn renumber(&mut self, event: &Event, new: Option<CitizenId>) -> Folded {
+        // Of what a recalled change said nothing is needed: it was never told.
+        let new = new.filter(|_| event.change != Change::Deleted);
+        let changed = self.number_changes.record(registration(event, new, event.period()));
+        if changed { Folded::Changed } else { Folded::Unchanged }
+    }
+
+    /// Returns who the citizen is under other numbers by the changes of this one
+    /// that stand.
+    pub fn renumbered_to(&self) -> impl Iterator<Item = CitizenId> + '_ {
+        self.number_changes.standing().map(|(_, claim)| claim.value)
+    }
+
     /// Returns when a record of the kind was registered last, as far as it is
     /// this citizen's.
     #[must_use]
@@ -378,6 +400,8 @@ impl Citizen {
             RecordKind::Residence => newest(&self.residences, record),
             RecordKind::ContactGroup => newest(&self.contact_groups, record),
             RecordKind::Plan => newest(&self.plans, record),
+            RecordKind::Death => newest(&self.deaths, record),
+            RecordKind::NumberChange => newest(&self.number_changes, record),
         }
     }
 
@@ -394,6 +418,8 @@ impl Citizen {
             RecordKind::Residence => recall(&mut self.residences, record, by),
             RecordKind::ContactGroup => recall(&mut self.contact_groups, record, by),
             RecordKind::Plan => recall(&mut self.plans, record, by),
+            RecordKind::Death => recall(&mut self.deaths, record, by),
+            RecordKind::NumberChange => recall(&mut self.number_changes, record, by),
         };
         if changed { Folded::Changed } else { Folded::Unchanged }
     }
@@ -408,33 +434,34 @@ impl Citizen {
             .chain(ids(RecordKind::Residence, &self.residences))
             .chain(ids(RecordKind::ContactGroup, &self.contact_groups))
             .chain(ids(RecordKind::Plan, &self.plans))
+            .chain(ids(RecordKind::Death, &self.deaths))
+            .chain(ids(RecordKind::NumberChange, &self.number_changes))
     }
 
-    /// Takes over the number that the citizen has from now on, unless a newer
-    /// change is known already.
-    pub fn renumber(&mut self, new: Personnummer, at: Moment, mark: EventMark) -> Folded {
-        if self.numbered_at >= Some((at, mark)) {
-            return Folded::Unchanged;
+    /// Returns what is known of a person under several numbers as one citizen, with
+    /// the first one's id; `None` for nobody. Never to be stored: each number keeps
+    /// its own, so that they can be told apart again.
+    #[must_use]
+    pub fn as_one(parts: &[Arc<Self>]) -> Option<Arc<Self>> {
+        let (first, others) = parts.split_first()?;
+        if others.is_empty() {
+            return Some(Arc::clone(first));
         }
-        self.personnummer = new;
-        self.numbered_at = Some((at, mark));
-        Folded::Changed
-    }
-
-    /// Takes over everything known under another number of the same person.
-    pub fn absorb(&mut self, other: &Self) {
-        self.merged.push(other.id);
-        self.merged.extend_from_slice(&other.merged);
-        self.memberships.absorb(&other.memberships);
-        self.jobcentres.absorb(&other.jobcentres);
-        self.residences.absorb(&other.residences);
-        self.contact_groups.absorb(&other.contact_groups);
-        self.plans.absorb(&other.plans);
-        self.deaths.absorb(&other.deaths);
-        if other.numbered_at > self.numbered_at {
-            self.personnummer = other.personnummer;
-            self.numbered_at = other.numbered_at;
+        let mut one = Self::clone(first);
+        for other in others {
+            one.also.push(other.id);
+            one.memberships.absorb(&other.memberships);
+            one.jobcentres.absorb(&other.jobcentres);
+            one.residences.absorb(&other.residences);
+            one.contact_groups.absorb(&other.contact_groups);
+            one.plans.absorb(&other.plans);
+            one.deaths.absorb(&other.deaths);
+            one.number_changes.absorb(&other.number_changes);
         }
+        let newest = one.number_changes.standing().max_by_key(|(registration, _)| (registration.registered_at, registration.mark));
+        let current = newest.and_then(|(_, claim)| parts.iter().find(|part| part.id == claim.value));
+        one.personnummer = current.unwrap_or(first).personnummer;
+        Some(Arc::new(one))
     }
 
     /// Returns the plan in force on `day`: of those that cover it and have not
@@ -451,7 +478,7 @@ impl Citizen {
 
     /// Returns every id under which something about the citizen may be stored.
     pub fn ids(&self) -> impl Iterator<Item = CitizenId> + '_ {
-        std::iter::once(self.id).chain(self.merged.iter().copied())
+        std::iter::once(self.id).chain(self.also.iter().copied())
     }
 
     /// Returns whether the citizen is in one of `groups` on `day`.
@@ -505,7 +532,9 @@ pub type SharedCitizen = Arc<Citizen>;
 #[cfg(test)]
 mod tests {
     use super::super::event::Change::{Created, Deleted, Updated};
-    use super::super::samples::{citizen, day, event, external, fund, group, jobcentre, moment, number, orders};
+    use std::collections::BTreeSet;
+
+    use super::super::samples::{citizen, day, event, external, fund, group, jobcentre, number, orders};
     use super::*;
 
     /// What the record of these events, in this order, says of `on`.
@@ -700,15 +729,36 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_number_stays() {
-        let (early, late) = (moment("2026-03-01T00:00:00Z"), moment("2026-03-02T00:00:00Z"));
-        let mark = EventMark::of("urn:test", "n");
-        let mut citizen = citizen(&[]);
-        assert_eq!(citizen.renumber(number("0101019003"), late, mark), Folded::Changed);
-        assert_eq!(citizen.renumber(number("0101019002"), early, mark), Folded::Unchanged);
-        assert_eq!(citizen.personnummer, number("0101019003"));
-        let mut other = Citizen::new(CitizenId(2), number("0101019009"));
-        other.absorb(&citizen);
-        assert_eq!((other.personnummer, other.merged), (number("0101019003"), vec![CitizenId(1)]));
+    fn the_newest_number_counts_while_its_change_stands() {
+        let (a, b, c) = (CitizenId(1), CitizenId(2), CitizenId(3));
+        let renumbered = |record: &str, day: u32, change, new: Option<&str>| {
+            event(record, day, change, "..", Content::NumberChange { new: new.map(number) })
+        };
+        let known = |id: CitizenId, own: &str, changes: &[(Event, Option<CitizenId>)]| {
+            let mut citizen = Citizen::new(id, number(own));
+            for (event, new) in changes {
+                let (Folded::Changed | Folded::Unchanged) = citizen.renumber(event, *new);
+            }
+            Arc::new(citizen)
+        };
+        let (third, second) = (Some("0101019003"), Some("0101019002"));
+        let early = (renumbered("x", 1, Created, second), Some(b));
+        let late = (renumbered("y", 2, Created, third), Some(c));
+        for order in [[&early, &late], [&late, &early]] {
+            let order = order.map(Clone::clone);
+            let parts = [known(a, "0101019001", &order), known(b, "0101019002", &[]), known(c, "0101019003", &[])];
+            let one = Citizen::as_one(&parts).expect("somebody");
+            assert_eq!((one.personnummer, one.id, &one.also), (number("0101019003"), a, &vec![b, c]));
+            assert_eq!(parts[0].renumbered_to().collect::<BTreeSet<_>>(), BTreeSet::from([b, c]));
+        }
+        // Recalled, before or after what it recalls comes.
+        let recall = (renumbered("y", 3, Deleted, None), None);
+        for order in [[&early, &late, &recall], [&recall, &late, &early]] {
+            let first = known(a, "0101019001", &order.map(Clone::clone));
+            assert_eq!(first.renumbered_to().collect::<Vec<_>>(), [b]);
+            let one = Citizen::as_one(&[first, known(b, "0101019002", &[])]).expect("somebody");
+            assert_eq!(one.personnummer, number("0101019002"));
+        }
+        assert_eq!(Citizen::as_one(&[]), None);
     }
 }

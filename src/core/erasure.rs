@@ -177,9 +177,9 @@ mod tests {
     }
 
     #[test]
-    fn the_plan_names_former_selves() {
-        let mut one = citizen(&[]);
-        one.absorb(&Citizen::new(CitizenId(7), Personnummer::parse("0101901235").expect("a number")));
+    fn the_plan_names_all_numbers() {
+        let other = Citizen::new(CitizenId(7), Personnummer::parse("0101901235").expect("a number"));
+        let one = Citizen::as_one(&[citizen(&[]).into(), other.into()]).expect("somebody");
         let plan = plan(&one, Vec::new(), 0);
         assert_eq!(plan.citizens, [CitizenId(1), CitizenId(7)]);
         assert_eq!(plan.last_change(), Some(Change::Erase(CitizenId(1))));

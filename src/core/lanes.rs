@@ -9,6 +9,7 @@
 //! Nothing here decides who is entitled; that is asked when a delivery is taken.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use super::ids::{CitizenId, DeliveryKey, EventSeq, Recipient};
 use super::outbox::{Delivery, Failure, Lane};
@@ -132,7 +133,12 @@ pub struct Queue {
     replaying: usize,
     /// How many deliveries are loaded at the most.
     most_loaded: usize,
+    persons: Joined,
 }
+
+/// Whoever is one person with somebody, each with the citizen that stands for the
+/// person, and by whom its lanes go.
+type Joined = Arc<BTreeMap<CitizenId, CitizenId>>;
 
 impl Queue {
     /// Returns an empty queue of which at most `most_loaded` deliveries are loaded.
@@ -159,6 +165,7 @@ impl Queue {
             in_journal: 0,
             replaying: 0,
             most_loaded: most_loaded.max(1),
+            persons: Joined::default(),
         }
     }
 }
@@ -177,15 +184,50 @@ pub enum Place {
 }
 
 impl Queue {
+    /// Returns the lane of a delivery: that of the person, under whichever number
+    /// it came.
+    #[must_use]
+    pub fn lane_of(&self, delivery: &Delivery) -> Lane {
+        let Lane { citizen, domain } = delivery.lane();
+        Lane { citizen: self.persons.get(&citizen).copied().unwrap_or(citizen), domain }
+    }
+
+    /// Forms the lanes of `ids` anew, who are other persons than before.
+    fn regroup(&mut self, persons: &Joined, ids: &BTreeSet<CitizenId>) {
+        let lanes = || ids.iter().flat_map(|citizen| Domain::ALL.map(|domain| Lane { citizen: *citizen, domain }));
+        let loaded: BTreeSet<EventSeq> = lanes().filter_map(|lane| self.lanes.remove(&lane)).flatten().collect();
+        let excused: Vec<(Lane, Moment)> = lanes().filter_map(|lane| Some((lane, self.excused_lanes.remove(&lane)?))).collect();
+        self.persons = Arc::clone(persons);
+        for (domain, at) in excused.iter().map(|(lane, at)| (lane.domain, *at)) {
+            for id in ids {
+                let citizen = self.persons.get(id).copied().unwrap_or(*id);
+                let excused = self.excused_lanes.entry(Lane { citizen, domain }).or_insert(at);
+                *excused = at.max(*excused);
+            }
+        }
+        self.ready.retain(|seq| !loaded.contains(seq));
+        self.delayed.retain(|(_, seq)| !loaded.contains(seq));
+        let mut heads = BTreeMap::new();
+        for seq in loaded {
+            let Some(lane) = self.window.get(&seq).map(|loaded| self.lane_of(&loaded.delivery)) else { continue };
+            self.lanes.entry(lane).or_default().push_back(seq);
+            heads.entry(lane).or_insert(seq);
+        }
+        for (lane, head) in heads {
+            let idle = self.window.get(&head).filter(|head| !head.in_flight);
+            if let Some(due) = idle.map(|head| head.delivery.not_before()) {
+                self.offer(head, lane, due);
+            }
+        }
+    }
+
     /// Returns where a new delivery belongs, before it is added.
     #[must_use]
     pub fn place(&self, seq: EventSeq, lane: Lane, journal: Journal) -> Place {
         if self.parked.contains(&lane) && self.gate == Gate::Open {
             return Place::Parked;
         }
-        let held_up = |head: &EventSeq| self.window.get(head).is_some_and(|loaded| loaded.kept == Kept::InRow);
-        let lane_held = self.lanes.get(&lane).and_then(VecDeque::front).is_some_and(held_up);
-        let held = self.pause.is_some() || self.rest.is_some() || self.gate == Gate::Closed || lane_held;
+        let held = self.pause.is_some() || self.rest.is_some() || self.gate == Gate::Closed || self.is_held_up(&lane);
         // A burst to one queue may exceed the window while the journal bears it: a
         // row for each would cost more than all else together.
         // Replays come on top: they must not make what is new take the longer way.
@@ -194,6 +236,12 @@ impl Queue {
             return Place::Later;
         }
         if held { Place::Held } else { Place::Soon }
+    }
+
+    /// Returns whether what a lane begins with is being retried, or has to wait.
+    fn is_held_up(&self, lane: &Lane) -> bool {
+        let head = self.lanes.get(lane).and_then(VecDeque::front).and_then(|head| self.window.get(head));
+        head.is_some_and(|head| head.kept == Kept::InRow)
     }
 
     /// Notes that rows beyond the window may exist, all of them committed.
@@ -230,7 +278,7 @@ impl Queue {
             return;
         }
         self.loaded_to = self.loaded_to.max(seq);
-        let lane = delivery.lane();
+        let lane = self.lane_of(&delivery);
         let due = delivery.not_before();
         self.in_journal += usize::from(kept == Kept::InJournal);
         self.replaying += usize::from(delivery.replays > 0);
@@ -280,7 +328,7 @@ impl Queue {
         for mut row in rows {
             // Passed, though it may be loaded already or be left where it is.
             self.loaded_to = self.loaded_to.max(row.key.seq);
-            if self.parked.contains(&row.lane()) && self.gate == Gate::Open {
+            if self.parked.contains(&self.lane_of(&row)) && self.gate == Gate::Open {
                 continue;
             }
             let failed_before = |resumed| row.failures.last().is_some_and(|last| last.at <= resumed);
@@ -347,7 +395,7 @@ impl Queue {
         }
         self.in_journal -= usize::from(loaded.kept == Kept::InJournal);
         self.replaying -= usize::from(loaded.delivery.replays > 0);
-        let lane = loaded.delivery.lane();
+        let lane = self.lane_of(&loaded.delivery);
         let Some(line) = self.lanes.get_mut(&lane) else { return Some(loaded) };
         let was_first = line.front() == Some(&seq);
         if was_first {
@@ -378,7 +426,7 @@ impl Queue {
     pub fn put_back(&mut self, delivery: Delivery) {
         let seq = delivery.key.seq;
         let due = delivery.not_before();
-        let lane = delivery.lane();
+        let lane = self.lane_of(&delivery);
         let Some(loaded) = self.window.get_mut(&seq) else { return };
         if loaded.in_flight {
             self.in_flight -= 1;
@@ -499,7 +547,7 @@ impl Queue {
         }
         // Older ones come first but for replays, whose time begins anew.
         // A parked lane is loaded only while its recipient is closed: to be withdrawn.
-        let may_die = |loaded: &Loaded| !loaded.in_flight && (self.parked.is_empty() || !self.parked.contains(&loaded.delivery.lane()));
+        let may_die = |loaded: &Loaded| !loaded.in_flight && (self.parked.is_empty() || !self.parked.contains(&self.lane_of(&loaded.delivery)));
         self.window.iter().find(|(_, loaded)| may_die(loaded) && is_over(self.counts_from(&loaded.delivery))).map(|(seq, _)| *seq)
     }
 
@@ -556,7 +604,7 @@ impl Queue {
     pub fn blocked(&self) -> impl Iterator<Item = (&Delivery, usize)> {
         let head = |(_, seq): &(Moment, EventSeq)| {
             let delivery = &self.window.get(seq)?.delivery;
-            Some((delivery, self.lanes.get(&delivery.lane()).map_or(0, VecDeque::len)))
+            Some((delivery, self.lanes.get(&self.lane_of(delivery)).map_or(0, VecDeque::len)))
         };
         self.delayed.iter().filter_map(head)
     }
@@ -588,6 +636,11 @@ impl Queue {
         self.excused_lanes.insert(lane, at);
     }
 
+    /// Notes that a lane is not parked any longer: another one is in its place.
+    pub fn unpark(&mut self, lane: Lane) {
+        self.parked.remove(&lane);
+    }
+
     /// Forgets what was ordered about the lanes of a citizen.
     pub fn forget_lanes_of(&mut self, citizen: CitizenId) {
         self.parked.retain(|lane| lane.citizen != citizen);
@@ -607,7 +660,7 @@ impl Queue {
     /// Returns from when the time allowed for the delivery counts.
     #[must_use]
     pub fn counts_from(&self, delivery: &Delivery) -> Moment {
-        let of_lane = self.excused_lanes.get(&delivery.lane()).copied();
+        let of_lane = self.excused_lanes.get(&self.lane_of(delivery)).copied();
         self.excused.max(of_lane).map_or(delivery.first_at, |excused| excused.max(delivery.first_at))
     }
 
@@ -665,7 +718,7 @@ impl Queue {
                 self.ready.retain(|other| *other != seq);
                 self.delayed.retain(|(_, other)| *other != seq);
                 let loaded = self.remove(seq)?;
-                self.note_fresh(lane.citizen, seq);
+                self.note_fresh(loaded.delivery.citizen, seq);
                 Some(loaded)
             })
             .collect()
@@ -764,13 +817,14 @@ pub struct Lanes {
     queues: BTreeMap<Recipient, Queue>,
     turn: usize,
     window: usize,
+    persons: Joined,
 }
 
 impl Lanes {
     /// Returns no queues; each new one loads at most `window` deliveries.
     #[must_use]
     pub fn new(window: usize) -> Self {
-        Self { queues: BTreeMap::new(), turn: 0, window }
+        Self { queues: BTreeMap::new(), turn: 0, window, persons: Joined::default() }
     }
 
     /// Returns a queue, if anything was ever known of it.
@@ -781,7 +835,41 @@ impl Lanes {
 
     /// Returns a queue, new if need be.
     pub fn queue_mut(&mut self, recipient: Recipient) -> &mut Queue {
-        self.queues.entry(recipient).or_insert_with(|| Queue::new(self.window))
+        let persons = &self.persons;
+        self.queues.entry(recipient).or_insert_with(|| Queue { persons: Arc::clone(persons), ..Queue::new(self.window) })
+    }
+
+    /// Takes over who is one person with whom, after it has changed for `ids`. Order
+    /// is kept within what a person's lanes hold from then on.
+    pub fn regroup(&mut self, joined: BTreeMap<CitizenId, CitizenId>, ids: &BTreeSet<CitizenId>) {
+        self.persons = Arc::new(joined);
+        self.queues.values_mut().for_each(|queue| queue.regroup(&self.persons, ids));
+    }
+
+    /// Returns what needs a row in the lanes of `ids`, behind what is being retried.
+    #[must_use]
+    pub fn rows_needed(&mut self, ids: &BTreeSet<CitizenId>) -> Vec<Delivery> {
+        let persons = Arc::clone(&self.persons);
+        let stands_for: BTreeSet<CitizenId> = ids.iter().map(|id| persons.get(id).copied().unwrap_or(*id)).collect();
+        let lanes: Vec<Lane> = stands_for.into_iter().flat_map(|citizen| Domain::ALL.map(|domain| Lane { citizen, domain })).collect();
+        let mut needed = Vec::new();
+        for queue in self.queues.values_mut() {
+            for lane in &lanes {
+                if queue.is_held_up(lane) {
+                    for seq in queue.needing_rows(Some(*lane)) {
+                        needed.extend(queue.give_row(seq).cloned());
+                    }
+                }
+            }
+        }
+        needed
+    }
+
+    /// Returns the lane of a delivery in its recipient's queue.
+    #[must_use]
+    pub fn lane_of(&self, delivery: &Delivery) -> Lane {
+        let Lane { citizen, domain } = delivery.lane();
+        Lane { citizen: self.persons.get(&citizen).copied().unwrap_or(citizen), domain }
     }
 
     /// Notes that everything put so far has been committed.

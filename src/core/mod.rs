@@ -2,7 +2,7 @@
 //! throws dice, so that the simulator can live years of it in seconds.
 //!
 //! Layers, from the bottom; a module imports lower layers only:
-//! 0 `ids`, `time`; 1 `event`, `policy`; 2 `citizen`, `outbox`, `causes`, `holds`,
+//! 0 `ids`, `time`; 1 `event`, `persons`, `policy`; 2 `citizen`, `outbox`, `causes`, `holds`,
 //! `replay`, `retry`, `routing`, `lanes`; 3 `records` (the port to what is stored), `engine`,
 //! `invariants`.
 
@@ -18,6 +18,7 @@ pub mod invariants;
 pub mod lanes;
 pub mod notices;
 pub mod outbox;
+pub mod persons;
 pub mod policy;
 pub mod records;
 pub mod replay;

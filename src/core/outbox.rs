@@ -235,7 +235,7 @@ pub struct Delivery {
 /// Order is kept within a lane, and nothing in one lane waits for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Lane {
-    /// The citizen.
+    /// The citizen that stands for the person.
     pub citizen: CitizenId,
     /// The business domain.
     pub domain: Domain,
@@ -248,7 +248,9 @@ impl Delivery {
         self.event.mark.wsb_id(self.key.recipient)
     }
 
-    /// Returns its lane within the recipient's queue.
+    /// Returns the lane of the citizen under whose number it came, within the
+    /// recipient's queue; see [`Lanes::lane_of`](super::lanes::Lanes::lane_of) for
+    /// that of the person.
     #[must_use]
     pub fn lane(&self) -> Lane {
         Lane { citizen: self.citizen, domain: self.domain }

@@ -4,6 +4,7 @@
 //! Reads see what the same group has staged, except where said otherwise. An
 //! implementation reports trouble by its own error, which always means: stop.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::audit::{Deed, Entry, Extent, Order};
@@ -72,15 +73,9 @@ pub struct Quarantined {
 /// One change to what is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// The citizen's record is now this.
+    /// What is known under the citizen's number is now this: of that number alone,
+    /// never of a person [as one](Citizen::as_one).
     PutCitizen(Arc<Citizen>),
-    /// The number belongs to this citizen from now on.
-    AssignNumber {
-        /// The number.
-        personnummer: Personnummer,
-        /// Whose it is.
-        citizen: CitizenId,
-    },
     /// The newest registration of a record is about this citizen.
     OwnRecord {
         /// What it is.
@@ -90,16 +85,24 @@ pub enum Change {
         /// Whose it is.
         citizen: CitizenId,
     },
-    /// Two records turned out to be one person: the first is now the second.
-    MergeCitizens {
-        /// The one that ceases to be.
-        from: CitizenId,
-        /// The one that remains.
-        into: CitizenId,
+    /// Two citizens are one person, by a change of number that stands.
+    Join {
+        /// One of them.
+        one: CitizenId,
+        /// The other.
+        other: CitizenId,
     },
-    /// What is kept of the citizen's records is now this.
+    /// Two citizens are not one person after all, or not by that.
+    Part {
+        /// One of them.
+        one: CitizenId,
+        /// The other.
+        other: CitizenId,
+    },
+    /// What is kept of a person's records is now this; each part of it is stored
+    /// with the citizen under whose number it came.
     PutClocks(Arc<Clocks>),
-    /// Nothing is kept of the citizen's records any more.
+    /// Nothing is kept of the person's records any more.
     DropClocks(CitizenId),
     /// [`Clocks::next`] of every citizen was computed by the schedule with this
     /// fingerprint.
@@ -220,13 +223,13 @@ pub trait Records {
     /// When the store cannot be read.
     fn has_seen(&mut self, mark: &EventMark) -> Result<bool, Self::Error>;
 
-    /// Returns whose number it is or was.
+    /// Returns whose number it is.
     ///
     /// # Errors
     /// When the store cannot be read.
     fn find_citizen(&mut self, personnummer: &Personnummer) -> Result<Option<CitizenId>, Self::Error>;
 
-    /// Returns whom the newest registration of a record is about, after merges.
+    /// Returns whom the newest registration of a record is about.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -238,12 +241,26 @@ pub trait Records {
     /// When no key can be made for the citizen.
     fn enroll(&mut self, personnummer: &Personnummer) -> Result<CitizenId, Self::Error>;
 
-    /// Returns the citizen's record; after a merge, that of the one who remains.
+    /// Returns what is known of a person under all numbers, [as one](Citizen::as_one).
     /// `None` once erased.
     ///
     /// # Errors
-    /// When the store cannot be read, or the record not unsealed.
+    /// When the store cannot be read, or a record not unsealed.
     fn citizen(&mut self, id: CitizenId) -> Result<Option<Arc<Citizen>>, Self::Error>;
+
+    /// Returns what is known under the citizen's own number, to be changed and put
+    /// back. `None` once erased.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or the record not unsealed.
+    fn under_number(&mut self, id: CitizenId) -> Result<Option<Arc<Citizen>>, Self::Error>;
+
+    /// Returns whom the citizen is joined with directly.
+    fn partners(&self, id: CitizenId) -> Vec<CitizenId>;
+
+    /// Returns everybody who is joined with somebody, each with the citizen that
+    /// stands for the person.
+    fn joined(&self) -> BTreeMap<CitizenId, CitizenId>;
 
     /// Returns the committed rows of a queue that come after `after`, in order of
     /// intake, dead ones left out, at most `limit`.
@@ -314,8 +331,8 @@ pub trait Records {
     /// When the store cannot be read.
     fn selected(&mut self, replay: ReplayId, chunk: u32) -> Result<Vec<DeliveryKey>, Self::Error>;
 
-    /// Returns what is kept of the citizen's records; after a merge, of the one
-    /// who remains.
+    /// Returns what is kept of a person's records, under whichever number each
+    /// came.
     ///
     /// # Errors
     /// When the store cannot be read, or the row not unsealed.

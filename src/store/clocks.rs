@@ -52,6 +52,30 @@ impl Store {
         Ok(clocks)
     }
 
+    /// Returns the clocks of a person as the group sees them.
+    pub(super) fn clocks_of_person(&mut self, citizen: CitizenId) -> Result<Option<Arc<Clocks>>, StoreError> {
+        let slots = self.vault.slots_of(citizen);
+        let mut parts = Vec::new();
+        for slot in &slots {
+            parts.extend(self.clocks_of(*slot)?);
+        }
+        Ok(Clocks::as_one(slots.first().map_or(citizen, |slot| CitizenId(*slot)), &parts))
+    }
+
+    /// Puts what is to be the clocks of a person, under each number what is its.
+    pub(super) fn put_clocks_of_person(&mut self, citizen: CitizenId, now: Option<Arc<Clocks>>) -> Result<(), StoreError> {
+        let slots = self.vault.slots_of(citizen);
+        let Some(now) = now else { return slots.into_iter().try_for_each(|slot| self.put_clocks(slot, None)) };
+        if slots.len() == 1 {
+            return self.put_clocks(now.citizen.0, Some(now));
+        }
+        for part in now.apart(&slots.iter().map(|slot| CitizenId(*slot)).collect::<Vec<_>>()) {
+            let keeps = part.citizen == now.citizen || !part.is_empty();
+            self.put_clocks(part.citizen.0, keeps.then(|| Arc::new(part)))?;
+        }
+        Ok(())
+    }
+
     pub(super) fn put_clocks(&mut self, slot: u32, now: Option<Arc<Clocks>>) -> Result<(), StoreError> {
         let known = self.clocks_of(slot)?;
         count(&mut self.order_counts, known.as_deref(), now.as_deref());
@@ -119,10 +143,10 @@ impl Vault {
                     let next = input.u32()? as i32;
                     let Some(bytes) = self.unseal(slot, &key, input.rest())? else { return Ok(None) };
                     let mut bytes = Input::new(&bytes, "retention clocks");
-                    let rest = codec::decode_rest(bytes.bytes()?)?;
+                    let rest = codec::decode_rest(CitizenId(slot), bytes.bytes()?)?;
                     clocks = Some(Clocks {
                         citizen: CitizenId(slot),
-                        records: codec::decode_clocks(bytes.rest())?,
+                        records: codec::decode_clocks(CitizenId(slot), bytes.rest())?,
                         tombstones: rest.tombstones,
                         handovers: rest.handovers,
                         emptied: rest.emptied,
@@ -132,7 +156,7 @@ impl Vault {
                 }
                 Some(clocks) => {
                     let Some(bytes) = self.unseal(slot, &key, input.rest())? else { return Ok(None) };
-                    clocks.records.extend(codec::decode_clocks(&bytes)?);
+                    clocks.records.extend(codec::decode_clocks(CitizenId(slot), &bytes)?);
                 }
             }
         }

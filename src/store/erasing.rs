@@ -6,6 +6,7 @@
 //! gone. A crash between leaves something that the next opening goes on from.
 //! The secret under which numbers are hashed goes last, some rows at a time.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::core::ids::{CitizenId, DeliveryKey};
@@ -34,13 +35,17 @@ impl Store {
     /// order has to be given again.
     pub fn erase(&mut self, citizen: CitizenId) -> Result<(), StoreError> {
         let slots = self.vault.slots_of(citizen);
+        self.erase_slots(&slots)
+    }
+
+    fn erase_slots(&mut self, slots: &[u32]) -> Result<(), StoreError> {
         let open: Vec<DeliveryKey> = self.open.iter().copied().collect();
         for key in open {
             if self.admission(key.seq)?.is_some_and(|admission| slots.contains(&admission.citizen.0)) {
                 self.open.remove(&key);
             }
         }
-        self.stage_erasure(citizen)?;
+        self.stage_erasure_of(slots)?;
         self.commit(Durability::Flush)?;
         // What says that the keys are gone.
         self.commit(Durability::Flush)
@@ -58,10 +63,16 @@ impl Store {
     /// Removes every row that leads to a citizen. Applied at once, with what was
     /// staged before; the keys go with the next flush.
     pub(super) fn stage_erasure(&mut self, citizen: CitizenId) -> Result<(), StoreError> {
+        let slots = self.vault.slots_of(citizen);
+        self.stage_erasure_of(&slots)
+    }
+
+    /// As [`Store::stage_erasure`], of these numbers alone: a copy that knows others
+    /// as the same person may be older than what says that they are not.
+    fn stage_erasure_of(&mut self, slots: &[u32]) -> Result<(), StoreError> {
         // What is to go is looked for among what is committed.
         self.commit(Durability::Lazy)?;
-        let slots = self.vault.slots_of(citizen);
-        for key in self.vault.rows_of(citizen)? {
+        for key in self.vault.rows_under(slots)? {
             self.take_row(key)?;
         }
         for slot in slots.iter().copied() {
@@ -86,6 +97,12 @@ impl Store {
             self.group.citizens.insert(slot, None);
             self.forget_holds_of(slot);
             self.put_clocks(slot, None)?;
+            let id = CitizenId(slot);
+            let partners: Vec<CitizenId> = self.vault.persons().partners(id).collect();
+            for partner in partners {
+                self.vault.persons_mut().part(id, partner);
+                self.group.remove(rows::joined(id, partner));
+            }
             self.condemn(Condemned::Citizen(slot));
         }
         self.numbers.clear();
@@ -177,7 +194,7 @@ impl Store {
             left -= 1;
             let (key, value) = row?;
             let slot = Input::new(&value, "the owner of a number").u32()?;
-            let held = self.held(vault.remaining(CitizenId(slot)).0)?;
+            let held = self.held(slot)?;
             let is_it = |digest: &&[u8; 16]| rows::number(&vault.keyring.numbering.place_by(former, digest)).as_ref() == &*key;
             if let Some(digest) = held.as_ref().and_then(|held| held.numbers.iter().find(is_it)) {
                 self.group.put(rows::number(&vault.keyring.numbering.place(digest)), value.to_vec());
@@ -234,12 +251,16 @@ impl Store {
         // Given to somebody after the copy was made: here it is free again, and
         // must not be taken for an erased one when somebody else gets it.
         self.vault.keyring.erase(&never_given).map_err(StoreError::Keys)?;
+        let mut known = Vec::new();
         for slot in &found {
-            let is_known = self.vault.tree.contains_key(rows::citizen(self.vault.remaining(CitizenId(*slot)).0))?;
-            if is_known {
-                self.erase(CitizenId(*slot))?;
-                self.erased_again += 1;
+            if self.vault.tree.contains_key(rows::citizen(*slot))? {
+                known.push(*slot);
             }
+        }
+        if !known.is_empty() {
+            let persons: BTreeSet<CitizenId> = known.iter().map(|slot| self.vault.persons().first_of(CitizenId(*slot))).collect();
+            self.erased_again += persons.len() as u64;
+            self.erase_slots(&known)?;
         }
         let messages: Vec<u64> = self.vault.messages_under(&found)?;
         for id in messages {

@@ -15,6 +15,7 @@ use crate::core::event::Content;
 use crate::core::holds::{Held, Hold};
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use crate::core::notices::Lying;
+use crate::core::persons::Persons;
 use crate::core::outbox::{Because, Delivery, End, State};
 use crate::core::records::{Admission, Change, Ended, Fate, Pruned, Quarantined, Records, RowCounts};
 use crate::core::replay::{Replay, ReplayId};
@@ -68,7 +69,7 @@ struct Contents {
     last_citizen: u32,
     last_quarantine: u64,
     citizens: BTreeMap<CitizenId, Arc<Citizen>>,
-    merged: BTreeMap<CitizenId, CitizenId>,
+    persons: Persons,
     numbers: BTreeMap<Personnummer, CitizenId>,
     owners: BTreeMap<(RecordKind, ExternalId), CitizenId>,
     marks: HashMap<EventMark, EventSeq>,
@@ -159,10 +160,10 @@ impl MemoryStore {
     /// Returns the recalls and deletions of the record, in order.
     #[must_use]
     pub fn deletions_of(&self, citizen: CitizenId, record: &ExternalId) -> Vec<Arc<Admission>> {
-        let remaining = self.working.remaining(citizen);
+        let ids = self.working.persons.all_of(citizen);
         let is_one = |admission: &&Arc<Admission>| {
             let event = &admission.event;
-            event.ends_record() && event.external_id == *record && self.working.remaining(admission.citizen) == remaining
+            event.ends_record() && event.external_id == *record && ids.contains(&admission.citizen)
         };
         self.working.journal.values().filter(is_one).cloned().collect()
     }
@@ -178,7 +179,7 @@ impl MemoryStore {
     /// Returns every id under which things about the citizen were or may be stored.
     #[must_use]
     pub fn ids_of(&self, citizen: CitizenId) -> Vec<CitizenId> {
-        self.working.ids_of(citizen)
+        self.working.persons.all_of(citizen)
     }
 
     /// Returns every committed row, for checks of the whole store.
@@ -234,21 +235,6 @@ impl MemoryStore {
 }
 
 impl Contents {
-    /// Returns the one that a citizen has become by merging.
-    fn remaining(&self, mut citizen: CitizenId) -> CitizenId {
-        while let Some(into) = self.merged.get(&citizen) {
-            citizen = *into;
-        }
-        citizen
-    }
-
-    /// Returns every id under which things about the citizen may be stored.
-    fn ids_of(&self, citizen: CitizenId) -> Vec<CitizenId> {
-        let remaining = self.remaining(citizen);
-        let former = self.merged.keys().copied().filter(|from| self.remaining(*from) == remaining);
-        std::iter::once(remaining).chain(former).collect()
-    }
-
     /// Returns what was taken in before `before` and relies on the journal no
     /// more; never the newest, which says which place was given last.
     fn old(&self, before: Moment) -> Vec<EventSeq> {
@@ -290,24 +276,24 @@ impl Contents {
             Change::PutCitizen(citizen) => {
                 self.citizens.insert(citizen.id, citizen);
             }
-            Change::AssignNumber { personnummer, citizen } => {
-                self.numbers.insert(personnummer, citizen);
-            }
             Change::OwnRecord { kind, record, citizen } => {
                 self.owners.insert((kind, record), citizen);
             }
-            Change::MergeCitizens { from, into } => {
-                // Merging someone into a former self would close a circle.
-                if self.remaining(into) != from && !self.merged.contains_key(&from) {
-                    self.citizens.remove(&from);
-                    self.merged.insert(from, into);
+            Change::Join { one, other } => drop(self.persons.join(one, other)),
+            Change::Part { one, other } => drop(self.persons.part(one, other)),
+            Change::PutClocks(clocks) => {
+                for part in clocks.apart(&self.persons.all_of(clocks.citizen)) {
+                    if part.citizen == clocks.citizen || !part.is_empty() {
+                        self.clocks.insert(part.citizen, Arc::new(part));
+                    } else {
+                        self.clocks.remove(&part.citizen);
+                    }
                 }
             }
-            Change::PutClocks(clocks) => {
-                self.clocks.insert(clocks.citizen, clocks);
-            }
             Change::DropClocks(citizen) => {
-                self.clocks.remove(&citizen);
+                for id in self.persons.all_of(citizen) {
+                    self.clocks.remove(&id);
+                }
             }
             Change::SetIndexed(fingerprint) => self.indexed_by = Some(fingerprint),
             Change::NoteUnexpected(unexpected) => {
@@ -353,7 +339,7 @@ impl Contents {
                 if matches!(event.content, Content::Deletion { .. }) {
                     if end == End::Delivered {
                         // Told that the record is deleted: it holds nothing of it any more.
-                        for id in self.ids_of(citizen) {
+                        for id in self.persons.all_of(citizen) {
                             self.ledger.remove(&(id, event.external_id.clone(), key.recipient));
                         }
                     }
@@ -415,7 +401,7 @@ impl Contents {
 
     /// Keeps the marks of events, how deliveries ended, and nothing else.
     fn erase(&mut self, citizen: CitizenId) {
-        let ids = self.ids_of(citizen);
+        let ids = self.persons.all_of(citizen);
         self.holds.retain(|held, _| !matches!(held, Held::Lane(_, lane) if ids.contains(&lane.citizen)));
         let numbers: Vec<Personnummer> = self.numbers.iter().filter(|(_, of)| ids.contains(of)).map(|(number, _)| *number).collect();
         self.quarantine.retain(|_, message| message.personnummer.is_none_or(|number| !numbers.contains(&number)));
@@ -424,6 +410,9 @@ impl Contents {
         for id in &ids {
             self.citizens.remove(id);
             self.clocks.remove(id);
+            for partner in &ids {
+                self.persons.part(*id, *partner);
+            }
         }
         for unexpected in self.unexpected.values_mut().filter(|unexpected| ids.contains(&unexpected.citizen)) {
             Arc::make_mut(unexpected).record = None;
@@ -484,12 +473,11 @@ impl Records for MemoryStore {
     }
 
     fn find_citizen(&mut self, personnummer: &Personnummer) -> Result<Option<CitizenId>, Infallible> {
-        Ok(self.working.numbers.get(personnummer).map(|id| self.working.remaining(*id)))
+        Ok(self.working.numbers.get(personnummer).copied())
     }
 
     fn record_owner(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<CitizenId>, Infallible> {
-        let owner = self.working.owners.get(&(kind, record.clone()));
-        Ok(owner.map(|id| self.working.remaining(*id)))
+        Ok(self.working.owners.get(&(kind, record.clone())).copied())
     }
 
     fn enroll(&mut self, personnummer: &Personnummer) -> Result<CitizenId, Infallible> {
@@ -498,7 +486,20 @@ impl Records for MemoryStore {
     }
 
     fn citizen(&mut self, id: CitizenId) -> Result<Option<Arc<Citizen>>, Infallible> {
-        Ok(self.working.citizens.get(&self.working.remaining(id)).cloned())
+        let parts = self.working.persons.all_of(id).into_iter().filter_map(|id| self.working.citizens.get(&id).cloned());
+        Ok(Citizen::as_one(&parts.collect::<Vec<_>>()))
+    }
+
+    fn under_number(&mut self, id: CitizenId) -> Result<Option<Arc<Citizen>>, Infallible> {
+        Ok(self.working.citizens.get(&id).cloned())
+    }
+
+    fn partners(&self, id: CitizenId) -> Vec<CitizenId> {
+        self.working.persons.partners(id).collect()
+    }
+
+    fn joined(&self) -> BTreeMap<CitizenId, CitizenId> {
+        self.working.persons.joined().collect()
     }
 
     fn waiting(&mut self, recipient: Recipient, after: Option<EventSeq>, limit: usize) -> Result<Vec<Delivery>, Infallible> {
@@ -515,7 +516,7 @@ impl Records for MemoryStore {
     fn rows_of(&mut self, citizen: CitizenId) -> Result<Vec<DeliveryKey>, Infallible> {
         let least = DeliveryKey { recipient: least_recipient(), seq: EventSeq(0) };
         let mut keys: Vec<DeliveryKey> = Vec::new();
-        for id in self.working.ids_of(citizen) {
+        for id in self.working.persons.all_of(citizen) {
             let rows = self.committed.rows_by_citizen.range((id, least)..);
             keys.extend(rows.take_while(|(citizen, _)| *citizen == id).map(|(_, key)| *key));
         }
@@ -564,7 +565,7 @@ impl Records for MemoryStore {
     fn holders(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Recipient>, Infallible> {
         let least = least_recipient();
         let mut holders = BTreeSet::new();
-        for id in self.working.ids_of(citizen) {
+        for id in self.working.persons.all_of(citizen) {
             let entries = self.working.ledger.range((id, record.clone(), least)..);
             holders.extend(entries.take_while(|(of, about, _)| *of == id && about == record).map(|(_, _, holder)| *holder));
         }
@@ -580,7 +581,9 @@ impl Records for MemoryStore {
     }
 
     fn clocks(&mut self, citizen: CitizenId) -> Result<Option<Arc<Clocks>>, Infallible> {
-        Ok(self.working.clocks.get(&self.working.remaining(citizen)).cloned())
+        let ids = self.working.persons.all_of(citizen);
+        let parts = ids.iter().filter_map(|id| self.working.clocks.get(id).cloned()).collect::<Vec<_>>();
+        Ok(Clocks::as_one(ids.first().copied().unwrap_or(citizen), &parts))
     }
 
     fn clocks_next(&mut self, by: Day, after: Option<(Day, CitizenId)>, limit: usize) -> Result<Vec<(Day, CitizenId)>, Infallible> {
@@ -618,7 +621,7 @@ impl Records for MemoryStore {
     }
 
     fn is_in_quarantine(&mut self, citizen: CitizenId) -> Result<bool, Infallible> {
-        let ids = self.working.ids_of(citizen);
+        let ids = self.working.persons.all_of(citizen);
         let is_theirs = |number: &Personnummer| self.working.numbers.get(number).is_some_and(|of| ids.contains(of));
         Ok(self.working.quarantine.values().any(|message| message.personnummer.as_ref().is_some_and(is_theirs)))
     }

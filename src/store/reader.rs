@@ -95,20 +95,24 @@ impl Reader {
         }))
     }
 
-    /// Returns whose number it is or was.
+    /// Returns whose number it is.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn find_citizen(&self, personnummer: &Personnummer) -> Result<Option<CitizenId>, StoreError> {
-        Ok(self.0.find_number(personnummer)?.map(|slot| self.0.remaining(CitizenId(slot))))
+        Ok(self.0.find_number(personnummer)?.map(CitizenId))
     }
 
-    /// Returns the citizen's record; after a merge, that of the one who remains.
+    /// Returns what is known of a person under all numbers, as one.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn citizen(&self, id: CitizenId) -> Result<Option<Arc<Citizen>>, StoreError> {
-        Ok(self.0.held(self.0.remaining(id).0)?.and_then(|held| held.citizen))
+        let mut parts = Vec::new();
+        for slot in self.0.slots_of(id) {
+            parts.extend(self.0.held(slot)?.and_then(|held| held.citizen));
+        }
+        Ok(Citizen::as_one(&parts))
     }
 
     /// Returns how many events the journal holds about citizens: by going through

@@ -1,5 +1,6 @@
 //! The port that the engine sees, on the store on disk.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::core::causes::{Cause, Tally};
@@ -59,7 +60,7 @@ impl Records for Store {
         if let (None, Some(slot)) = (known, slot) {
             self.numbers.insert(*personnummer, slot);
         }
-        Ok(slot.map(|slot| self.vault.remaining(CitizenId(slot))))
+        Ok(slot.map(CitizenId))
     }
 
     fn record_owner(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<CitizenId>, StoreError> {
@@ -68,7 +69,7 @@ impl Records for Store {
             Some(slot) => Some(*slot),
             None => self.vault.owner(&hash)?,
         };
-        Ok(slot.map(|slot| self.vault.remaining(CitizenId(slot))))
+        Ok(slot.map(CitizenId))
     }
 
     fn enroll(&mut self, personnummer: &Personnummer) -> Result<CitizenId, StoreError> {
@@ -79,8 +80,23 @@ impl Records for Store {
     }
 
     fn citizen(&mut self, id: CitizenId) -> Result<Option<Arc<Citizen>>, StoreError> {
-        let id = self.vault.remaining(id);
+        let mut parts = Vec::new();
+        for slot in self.vault.slots_of(id) {
+            parts.extend(self.held(slot)?.and_then(|held| held.citizen.clone()));
+        }
+        Ok(Citizen::as_one(&parts))
+    }
+
+    fn under_number(&mut self, id: CitizenId) -> Result<Option<Arc<Citizen>>, StoreError> {
         Ok(self.held(id.0)?.and_then(|held| held.citizen.clone()))
+    }
+
+    fn partners(&self, id: CitizenId) -> Vec<CitizenId> {
+        self.vault.persons().partners(id).collect()
+    }
+
+    fn joined(&self) -> BTreeMap<CitizenId, CitizenId> {
+        self.vault.persons().joined().collect()
     }
 
     fn waiting(&mut self, recipient: Recipient, after: Option<EventSeq>, limit: usize) -> Result<Vec<Delivery>, StoreError> {
@@ -167,8 +183,7 @@ impl Records for Store {
     }
 
     fn clocks(&mut self, citizen: CitizenId) -> Result<Option<Arc<Clocks>>, StoreError> {
-        let slot = self.vault.remaining(citizen).0;
-        self.clocks_of(slot)
+        self.clocks_of_person(citizen)
     }
 
     fn clocks_next(&mut self, by: Day, after: Option<(Day, CitizenId)>, limit: usize) -> Result<Vec<(Day, CitizenId)>, StoreError> {
@@ -202,8 +217,10 @@ impl Records for Store {
     }
 
     fn is_in_quarantine(&mut self, citizen: CitizenId) -> Result<bool, StoreError> {
-        let slot = self.vault.remaining(citizen).0;
-        let numbers = self.held(slot)?.map(|held| held.numbers.clone()).unwrap_or_default();
+        let mut numbers = Vec::new();
+        for slot in self.vault.slots_of(citizen) {
+            numbers.extend(self.held(slot)?.iter().flat_map(|held| &held.numbers).copied());
+        }
         let digest_of = |message: &Quarantined| message.personnummer.map(|number| self.vault.keyring.number(&number));
         if self.group.quarantine.values().flatten().filter_map(digest_of).any(|digest| numbers.contains(&digest)) {
             return Ok(true);
@@ -242,16 +259,26 @@ impl Records for Store {
         self.changes += 1;
         match change {
             Change::PutCitizen(citizen) => self.put_citizen(citizen),
-            Change::AssignNumber { personnummer, citizen } => self.assign(&personnummer, citizen),
             Change::OwnRecord { kind, record, citizen } => {
                 let hash = self.vault.keyring.record(kind, &record);
                 self.group.put(rows::owner(&hash), citizen.0.to_be_bytes().to_vec());
                 self.group.owners.insert(hash, citizen.0);
                 Ok(())
             }
-            Change::MergeCitizens { from, into } => self.merge(from, into),
-            Change::PutClocks(clocks) => self.put_clocks(clocks.citizen.0, Some(clocks)),
-            Change::DropClocks(citizen) => self.put_clocks(citizen.0, None),
+            Change::Join { one, other } => {
+                if self.vault.persons_mut().join(one, other) {
+                    self.group.put(rows::joined(one, other), Vec::new());
+                }
+                Ok(())
+            }
+            Change::Part { one, other } => {
+                if self.vault.persons_mut().part(one, other) {
+                    self.group.remove(rows::joined(one, other));
+                }
+                Ok(())
+            }
+            Change::PutClocks(clocks) => self.put_clocks_of_person(clocks.citizen, Some(clocks)),
+            Change::DropClocks(citizen) => self.put_clocks_of_person(citizen, None),
             Change::SetIndexed(fingerprint) => {
                 let mut value = vec![1];
                 value.u64(fingerprint);
@@ -362,23 +389,6 @@ impl Store {
             self.group.remove(rows::number(&place));
         }
         self.group.put(rows::number(&self.vault.keyring.numbering.place(&hash)), citizen.0.to_be_bytes().to_vec());
-        Ok(())
-    }
-
-    fn merge(&mut self, from: CitizenId, into: CitizenId) -> Result<(), StoreError> {
-        if !self.vault.merge(from, into) {
-            return Ok(());
-        }
-        self.group.put(rows::merged(from.0), into.0.to_be_bytes().to_vec());
-        // The remaining one answers for the numbers of both from now on.
-        let remaining = self.vault.remaining(into).0;
-        let former = self.held(from.0)?.map(|held| held.numbers.clone()).unwrap_or_default();
-        if let Some(held) = self.held(remaining)? {
-            let mut held = vault::Held::clone(&held);
-            held.numbers.extend(former.into_iter().filter(|hash| !held.numbers.contains(hash)).collect::<Vec<_>>());
-            self.group.citizens.insert(remaining, Some(Arc::new(held)));
-        }
-        self.group.citizens.insert(from.0, None);
         Ok(())
     }
 

@@ -84,8 +84,14 @@ pub(super) fn citizen(slot: u32) -> Row<5> {
     join(b'C', &[&slot.to_be_bytes()])
 }
 
-pub(super) fn merged(slot: u32) -> Row<5> {
-    join(b'M', &[&slot.to_be_bytes()])
+pub(super) fn joined(one: CitizenId, other: CitizenId) -> Row<9> {
+    let (first, second) = (one.min(other), one.max(other));
+    join(b'M', &[&first.0.to_be_bytes(), &second.0.to_be_bytes()])
+}
+
+pub(super) fn joined_two(key: &[u8]) -> Option<(CitizenId, CitizenId)> {
+    let (one, other) = key.get(1..)?.split_first_chunk::<4>()?;
+    Some((CitizenId(u32::from_be_bytes(*one)), CitizenId(u32::from_be_bytes(other.try_into().ok()?))))
 }
 
 pub(super) fn erased(slot: u32) -> Row<5> {

@@ -1,13 +1,13 @@
 //! Reading what is committed: rows found and unsealed. Shared by the writer and
 //! by whoever reads beside it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::core::citizen::Citizen;
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, ExternalId, Personnummer};
 use crate::core::notices::Lying;
 use crate::core::outbox::Delivery;
+use crate::core::persons::Persons;
 use crate::core::records::{Admission, Quarantined};
 use crate::core::replay::{Replay, ReplayId};
 
@@ -24,28 +24,7 @@ pub(super) struct Vault {
     pub tree: sled::Tree,
     pub keyring: Keyring,
     keys: Mutex<Generations<u32, CitizenKey>>,
-    merges: RwLock<Merges>,
-}
-
-/// Who turned out to be whom, in both directions.
-#[derive(Debug, Default)]
-struct Merges {
-    into: HashMap<u32, u32>,
-    from: HashMap<u32, Vec<u32>>,
-}
-
-impl Merges {
-    fn insert(&mut self, from: u32, into: u32) {
-        self.into.insert(from, into);
-        self.from.entry(into).or_default().push(from);
-    }
-
-    fn remaining(&self, mut slot: u32) -> u32 {
-        while let Some(into) = self.into.get(&slot) {
-            slot = *into;
-        }
-        slot
-    }
+    persons: RwLock<Persons>,
 }
 
 /// What the row of a citizen holds.
@@ -120,14 +99,12 @@ pub(super) enum Taken {
 
 impl Vault {
     pub fn new(tree: sled::Tree, keyring: Keyring, cached_keys: usize) -> Result<Self, StoreError> {
-        let mut merges = Merges::default();
-        for row in tree.scan_prefix(b"M") {
-            let (key, value) = row?;
-            let into = Input::new(&value, "a merged citizen").u32()?;
-            let from = rows::first_citizen(&key).ok_or(Undecodable { what: "the key of a merged citizen" })?;
-            merges.insert(from.0, into);
+        let mut persons = Persons::default();
+        for key in tree.scan_prefix(b"M").keys() {
+            let (one, other) = rows::joined_two(&key?).ok_or(Undecodable { what: "the key of two joined citizens" })?;
+            persons.join(one, other);
         }
-        Ok(Self { tree, keyring, keys: Mutex::new(Generations::new(cached_keys)), merges: RwLock::new(merges) })
+        Ok(Self { tree, keyring, keys: Mutex::new(Generations::new(cached_keys)), persons: RwLock::new(persons) })
     }
 
     /// Returns the keys of a slot.
@@ -150,33 +127,20 @@ impl Vault {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the one that a citizen has become by merging.
-    pub fn remaining(&self, citizen: CitizenId) -> CitizenId {
-        CitizenId(self.merges.read().unwrap_or_else(PoisonError::into_inner).remaining(citizen.0))
+    /// Returns who is one person with whom, as the group sees it.
+    pub fn persons(&self) -> RwLockReadGuard<'_, Persons> {
+        self.persons.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns every slot under which things about the citizen may be stored,
-    /// the remaining one first.
+    /// As [`Vault::persons`], to change what the caller stores.
+    pub fn persons_mut(&self) -> RwLockWriteGuard<'_, Persons> {
+        self.persons.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the slot of every number of the person, that of the citizen who
+    /// stands for it first.
     pub fn slots_of(&self, citizen: CitizenId) -> Vec<u32> {
-        let merges = self.merges.read().unwrap_or_else(PoisonError::into_inner);
-        let mut slots = vec![merges.remaining(citizen.0)];
-        let mut at = 0;
-        while let Some(slot) = slots.get(at) {
-            slots.extend(merges.from.get(slot).into_iter().flatten());
-            at += 1;
-        }
-        slots
-    }
-
-    /// Notes a merge that the caller stores; returns whether there is anything
-    /// to store: merging someone into a former self would close a circle.
-    pub fn merge(&self, from: CitizenId, into: CitizenId) -> bool {
-        let mut merges = self.merges.write().unwrap_or_else(PoisonError::into_inner);
-        let sound = merges.remaining(into.0) != from.0 && !merges.into.contains_key(&from.0);
-        if sound {
-            merges.insert(from.0, into.0);
-        }
-        sound
+        self.persons().all_of(citizen).into_iter().map(|id| id.0).collect()
     }
 
     /// Unseals something of a citizen's; `None` once the citizen is erased.
@@ -189,7 +153,7 @@ impl Vault {
         }
     }
 
-    /// Returns whose number it is or was, merges aside.
+    /// Returns whose number it is.
     pub fn find_number(&self, personnummer: &Personnummer) -> Result<Option<u32>, StoreError> {
         for place in self.keyring.numbering.places(&self.keyring.number(personnummer)) {
             if let Some(row) = self.tree.get(rows::number(&place))? {
@@ -199,7 +163,7 @@ impl Vault {
         Ok(None)
     }
 
-    /// Returns whose a record is, merges aside.
+    /// Returns whose a record is.
     pub fn owner(&self, record: &[u8; 16]) -> Result<Option<u32>, StoreError> {
         let row = self.tree.get(rows::owner(record))?;
         row.map(|slot| Ok(Input::new(&slot, "the owner of a record").u32()?)).transpose()
@@ -267,11 +231,16 @@ impl Vault {
         Ok(Some(codec::decode_delivery(key, CitizenId(label.slot), &bytes)?))
     }
 
-    /// Returns the rows of a citizen.
+    /// Returns the rows of a person.
     pub fn rows_of(&self, citizen: CitizenId) -> Result<Vec<DeliveryKey>, StoreError> {
+        self.rows_under(&self.slots_of(citizen))
+    }
+
+    /// Returns the rows of these slots.
+    pub fn rows_under(&self, slots: &[u32]) -> Result<Vec<DeliveryKey>, StoreError> {
         let mut keys = Vec::new();
-        for slot in self.slots_of(citizen) {
-            for key in self.tree.scan_prefix(rows::all_of_citizen(slot)).keys() {
+        for slot in slots {
+            for key in self.tree.scan_prefix(rows::all_of_citizen(*slot)).keys() {
                 keys.push(rows::delivery_key(&key?).ok_or(Undecodable { what: "the key of a citizen's delivery" })?);
             }
         }

@@ -144,8 +144,7 @@ impl Store {
             Some(b'N') => {
                 let slot = Input::new(value, "the owner of a number").u32()?;
                 demand(self.is_given(slot), "leads to a citizen that there never was")?;
-                let remaining = vault.remaining(CitizenId(slot)).0;
-                let known = vault.held(remaining)?.is_some_and(|held| {
+                let known = vault.held(slot)?.is_some_and(|held| {
                     let places = held.numbers.iter().flat_map(|number| vault.keyring.numbering.places(number));
                     places.into_iter().any(|place| rows::number(&place).as_ref() == key)
                 });
@@ -153,8 +152,7 @@ impl Store {
             }
             Some(b'I') => {
                 let slot = Input::new(value, "the owner of a record").u32()?;
-                let remaining = vault.remaining(CitizenId(slot)).0;
-                let known = vault.held(remaining)?.and_then(|held| held.citizen).is_some_and(|citizen| {
+                let known = vault.held(slot)?.and_then(|held| held.citizen).is_some_and(|citizen| {
                     citizen.owned_records().any(|(kind, record)| rows::owner(&vault.keyring.record(kind, record)).as_ref() == key)
                 });
                 demand(known, "the citizen has no such record: an erasure would miss it")
@@ -163,7 +161,6 @@ impl Store {
                 let slot = slot()?;
                 demand(self.is_given(slot), "a citizen that there never was")?;
                 demand(!vault.tree.contains_key(rows::erased(slot))?, "is kept though the citizen was erased")?;
-                demand(vault.remaining(CitizenId(slot)).0 == slot, "is kept though the citizen is another one now")?;
                 let held = vault.held(slot)?;
                 for number in held.iter().flat_map(|held| &held.numbers) {
                     let mut owner = None;
@@ -172,12 +169,18 @@ impl Store {
                             owner = Some(Input::new(&row, "the owner of a number").u32()?);
                         }
                     }
-                    let leads_here = owner.is_some_and(|owner| vault.remaining(CitizenId(owner)).0 == slot);
-                    demand(leads_here, "a number of the citizen's does not lead to the citizen")?;
+                    demand(owner == Some(slot), "a number of the citizen's does not lead to the citizen")?;
                 }
                 Ok(())
             }
-            Some(b'M') => demand(self.is_given(slot()?), "a citizen that there never was"),
+            Some(b'M') => {
+                let (one, other) = rows::joined_two(key).ok_or(Undecodable { what: "the key of two joined citizens" })?;
+                let leads_to = |from: CitizenId, to: CitizenId| -> Result<bool, StoreError> {
+                    let known = vault.held(from.0)?.and_then(|held| held.citizen);
+                    Ok(known.is_some_and(|citizen| citizen.renumbered_to().any(|new| new == to)))
+                };
+                demand(leads_to(one, other)? || leads_to(other, one)?, "joins two whom no change of number joins")
+            }
             Some(b'E') => {
                 let slot = slot()?;
                 demand(self.is_given(slot), "a citizen that there never was")?;

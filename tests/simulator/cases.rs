@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use wsb_broker::core::engine::{Consumption, Engine, Fact, Limits, Manner, Outgoing, Output};
+use wsb_broker::core::engine::{Consumption, Engine, Fact, LaneOrder, Limits, Manner, Outgoing, Output};
 use wsb_broker::core::event::{Change as Aendring, Content, Event, Registered};
 use wsb_broker::core::ids::{Akassekode, DeliveryKey, EventMark, EventSeq, ExternalId, Jobcenterkode, Personnummer, Recipient};
+use wsb_broker::core::holds::Why;
 use wsb_broker::core::outbox::{End, Failure, Withdrawal};
 use wsb_broker::core::policy::{Audience, AudienceRule, Domain, MessageType, Payload, RecipientRule, RetryPolicy, Rules, Subscriptions};
 use wsb_broker::core::records::{Fate, Records};
@@ -158,6 +159,13 @@ impl Broker {
             assert!(rounds < 10, "never comes to rest");
         }
         attempts
+    }
+
+    /// The records of what is sent now, in their order.
+    fn told(&mut self) -> Vec<String> {
+        let mut told: Vec<String> = self.dispatch_all().iter().map(|attempt| attempt.event.external_id.as_str().to_owned()).collect();
+        told.sort_unstable();
+        told
     }
 
     fn settle(&mut self, key: DeliveryKey, outcome: Outcome) {
@@ -422,11 +430,12 @@ fn number_changes_in_every_order() {
         for at in &order {
             broker.take_in(vec![events[*at].clone()]);
         }
-        let ids: BTreeSet<_> =
-            [1, 2, 3].iter().map(|of| broker.store.find_citizen(&person(*of)).expect("never fails").expect("known")).collect();
-        assert_eq!(ids.len(), 1, "{order:?}");
-        let id = *ids.first().expect("one");
-        let citizen = broker.store.citizen(id).expect("never fails").expect("known");
+        let mut known = |of| {
+            let id = broker.store.find_citizen(&person(of)).expect("never fails").expect("known");
+            broker.store.citizen(id).expect("never fails").expect("known")
+        };
+        let citizen = known(1);
+        assert!(known(2) == citizen && known(3) == citizen, "{order:?}");
         assert!(citizen.personnummer == person(3), "{order:?}");
         let counted = (citizen.memberships.registrations().len(), citizen.jobcentres.registrations().len());
         assert_eq!(counted, (2, 1), "{order:?}");
@@ -443,25 +452,148 @@ fn number_changes_in_every_order() {
     }
 }
 
-/// A recall of a change of number makes nobody one person with another.
+/// Two people are one for as long as a change of number says so, whatever order
+/// that comes in; once it is recalled, or corrected to somebody else, each has
+/// what is its own, and what waited goes to each one's own fund.
 #[test]
-fn a_recalled_number_change_merges_nobody() {
-    let mut broker = Broker::new();
+fn a_number_change_that_is_taken_back_joins_nobody() {
+    type Undo = fn(&mut Broker) -> Event;
+    let recalled: Undo = |broker| Event { change: Aendring::Deleted, ..broker.renumbered(1, 2) };
+    let without_number: Undo = |broker| {
+        let recall = broker.renumbered(1, 2);
+        Event { change: Aendring::Deleted, content: Content::NumberChange { new: None }, ..recall }
+    };
+    let to_another_number: Undo = |broker| {
+        let external_id = broker.renumbered(1, 2).external_id;
+        Event { external_id, change: Aendring::Updated, ..broker.renumbered(1, 3) }
+    };
+    let of_another: Undo = |broker| {
+        let external_id = broker.renumbered(1, 2).external_id;
+        Event { external_id, change: Aendring::Updated, ..broker.renumbered(4, 5) }
+    };
+    for (at, undo) in [recalled, without_number, to_another_number, of_another].into_iter().enumerate() {
+        for in_order in [true, false] {
+            let case = format!("{at}, in order: {in_order}");
+            let mut broker = Broker::new();
+            let known = vec![broker.member(1, "m1", "007", "2025-01-01"), broker.member(2, "m2", "067", "2025-06-01")];
+            broker.take_in(known);
+            let change = broker.renumbered(1, 2);
+            let undo = undo(&mut broker);
+            let waits = [broker.joblog(1, "a"), broker.joblog(2, "b")];
+            if in_order {
+                broker.take_in(vec![change]);
+                // Until then they are one, and the later membership counts.
+                broker.engine.set_connected(false);
+                broker.take_in(waits.to_vec());
+                let view = broker.engine.view(broker.now);
+                let pending = |name: &str| view.iter().find(|view| view.recipient == recipient(name)).map_or(0, |view| view.counts.pending);
+                assert_eq!((pending("akasse:067"), pending("akasse:007")), (2, 0), "{case}");
+                broker.take_in(vec![undo]);
+                broker.restart();
+                broker.engine.set_connected(true);
+            } else {
+                broker.take_in(vec![undo, change]);
+                broker.take_in(waits.to_vec());
+            }
+            let mut told: Vec<_> = broker.dispatch_all();
+            told.sort_by_key(|attempt| attempt.event.external_id.as_str().to_owned());
+            let told: Vec<_> = told
+                .iter()
+                .map(|attempt| (attempt.event.external_id.as_str(), attempt.key.recipient, attempt.identification))
+                .collect();
+            let number_of_first = if at == 2 { person(3) } else { person(1) };
+            let expected = [
+                ("a", recipient("akasse:007"), Some(number_of_first)),
+                ("b", recipient("akasse:067"), Some(person(2))),
+            ];
+            assert!(told == expected, "{case}");
+        }
+    }
+}
+
+/// What waits about two numbers keeps its order among itself from when they are
+/// known to be one person's, and not a moment longer.
+#[test]
+fn lanes_of_two_numbers_are_one_lane_while_they_are_one_person() {
+    let waiting = || {
+        let mut broker = Broker::new();
+        let known = vec![broker.member(1, "m1", "007", "2025-01-01"), broker.member(2, "m2", "007", "2025-01-01")];
+        broker.take_in(known);
+        broker.engine.set_connected(false);
+        let waits =
+            vec![broker.joblog(1, "a"), broker.joblog(2, "b"), broker.joblog(1, "c"), broker.renumbered(1, 2), broker.joblog(2, "d")];
+        broker.take_in(waits);
+        broker
+    };
+    for restarted in [false, true] {
+        let mut broker = waiting();
+        if restarted {
+            broker.restart();
+        }
+        broker.engine.set_connected(true);
+        for expected in ["a", "b", "c", "d"] {
+            let attempts = broker.dispatch_all();
+            let sent: Vec<_> = attempts.iter().map(|attempt| attempt.event.external_id.as_str()).collect();
+            assert_eq!(sent, [expected], "restarted: {restarted}");
+            broker.settle(attempts[0].key, Outcome::Confirmed);
+        }
+    }
+    let mut broker = waiting();
     let recall = Event { change: Aendring::Deleted, ..broker.renumbered(1, 2) };
-    let events = vec![broker.member(1, "m1", "007", "2025-01-01"), broker.member(2, "m2", "067", "2025-01-01"), recall];
-    broker.take_in(events);
-    let of = |broker: &mut Broker, n| broker.store.find_citizen(&person(n)).expect("never fails");
-    assert_ne!(of(&mut broker, 1), of(&mut broker, 2));
-    // One that was made is taken back.
+    broker.take_in(vec![recall]);
+    broker.engine.set_connected(true);
+    assert_eq!(broker.told(), ["a", "b"], "two lanes");
+}
+
+/// A parked lane stays parked, of whoever the person turns out to be.
+#[test]
+fn a_parked_lane_of_two_numbers_is_parked_for_both() {
     let mut broker = Broker::new();
-    let events = vec![
-        broker.member(1, "m1", "007", "2025-01-01"),
-        broker.renumbered(1, 2),
-        Event { change: Aendring::Deleted, ..broker.renumbered(1, 2) },
-        broker.joblog(2, "j"),
-    ];
+    broker.engine.set_connected(false);
+    let known = vec![broker.member(1, "m1", "007", "2025-01-01"), broker.member(2, "m2", "007", "2025-01-01")];
+    broker.take_in(known);
+    let events = vec![broker.joblog(1, "a"), broker.joblog(2, "b")];
     broker.take_in(events);
-    assert!(broker.dispatch()[0].identification == Some(person(1)));
+    let why = Why::parse("made up").expect("a reason");
+    let named = key("akasse:007", 4);
+    let parked = broker.engine.park(named, why, &mut broker.store, broker.now).expect("never fails");
+    assert_eq!(parked, LaneOrder::Done);
+    broker.store.commit(Durability::Flush);
+    let events = vec![broker.renumbered(1, 2), broker.joblog(1, "c")];
+    broker.take_in(events);
+    broker.engine.set_connected(true);
+    assert!(broker.dispatch_all().is_empty(), "one person, whose lane is parked");
+    let events = vec![Event { change: Aendring::Deleted, ..broker.renumbered(1, 2) }];
+    broker.take_in(events);
+    broker.restart();
+    broker.engine.set_connected(true);
+    assert!(broker.dispatch_all().is_empty(), "each as they were together");
+    let id = broker.store.delivery(named).expect("never fails").expect("waits").id();
+    let released = broker.engine.release_named(id, &mut broker.store, broker.now).expect("never fails");
+    assert_eq!(released, LaneOrder::Done);
+    broker.store.commit(Durability::Flush);
+    assert_eq!(broker.told(), ["a", "b"]);
+}
+
+/// A death that is registered under the wrong number and corrected to the right
+/// one: the first citizen lives, and is told of.
+#[test]
+fn a_death_corrected_to_another_citizen_leaves_the_first_one_alive() {
+    let died = |broker: &mut Broker, of, change| {
+        let content = Content::Death { on: Day::parse("2026-03-01").ok() };
+        broker.event("PersonDoed", of, "d", change, content)
+    };
+    for in_order in [true, false] {
+        let mut broker = Broker::new();
+        let known = vec![broker.member(1, "m1", "007", "2025-01-01"), broker.member(2, "m2", "007", "2025-01-01")];
+        broker.take_in(known);
+        let wrong = died(&mut broker, 1, Aendring::Created);
+        let right = died(&mut broker, 2, Aendring::Updated);
+        broker.take_in(if in_order { vec![wrong, right] } else { vec![right, wrong] });
+        let events = vec![broker.joblog(1, "a"), broker.joblog(2, "b")];
+        broker.take_in(events);
+        assert_eq!(broker.told(), ["a"], "in order: {in_order}");
+    }
 }
 
 fn orders(n: usize) -> Vec<Vec<usize>> {

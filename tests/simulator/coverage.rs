@@ -64,9 +64,9 @@ impl Coverage {
     pub fn change(&mut self, change: &Change) {
         self.count(|| match change {
             Change::PutCitizen(_) => "citizen changed".to_owned(),
-            Change::AssignNumber { .. } => "new number".to_owned(),
+            Change::Part { .. } => "parted".to_owned(),
             Change::OwnRecord { .. } => "whose a record is".to_owned(),
-            Change::MergeCitizens { .. } => "merged".to_owned(),
+            Change::Join { .. } => "joined".to_owned(),
             Change::PutClocks(_) => "clocks changed".to_owned(),
             Change::DropClocks(_) => "clocks dropped".to_owned(),
             Change::SetIndexed(_) => "clocks indexed".to_owned(),

@@ -16,14 +16,23 @@ pub struct Known {
     pub first_load: bool,
     /// The days that it is about.
     days: Period,
+    /// Its place among all.
+    place: usize,
     /// Whose it is, by the number that it carried.
-    node: usize,
-    /// Whom that was known to be when it was taken in.
-    pub person: usize,
+    pub node: usize,
+    /// Whose the number is that takes that one's place, of a change that is no recall.
+    becomes: Option<usize>,
     /// Whether that person has been erased since.
     pub forgotten: bool,
     /// How many events were known when that happened.
     pub forgotten_at: Option<usize>,
+}
+
+impl Known {
+    /// A number that takes its own place has not changed.
+    fn says_something(&self) -> bool {
+        !matches!(&self.event.content, Content::NumberChange { new: Some(new) } if *new == self.event.personnummer)
+    }
 }
 
 /// Everything ever taken in, and which numbers are one person's.
@@ -32,8 +41,9 @@ pub struct Past {
     pub known: Vec<Known>,
     by_mark: HashMap<EventMark, usize>,
     numbers: HashMap<Personnummer, usize>,
-    first_number: Vec<Personnummer>,
-    became: Vec<usize>,
+    number: Vec<Personnummer>,
+    /// Of each number one of those that are the same person's: the same one for all.
+    root: Vec<usize>,
 }
 
 /// A recipient that may be told.
@@ -88,6 +98,8 @@ fn is_owned(content: &Content) -> bool {
             | Content::Residence { .. }
             | Content::ContactGroup { .. }
             | Content::Plan { .. }
+            | Content::Death { .. }
+            | Content::NumberChange { .. }
     )
 }
 
@@ -111,22 +123,65 @@ fn in_force<T: PartialEq + Clone>(claims: &[(Period, T)], day: Day) -> Option<T>
 }
 
 impl Past {
-    fn root(&self, mut node: usize) -> usize {
-        while self.became[node] != node {
-            node = self.became[node];
-        }
-        node
+    fn root(&self, node: usize) -> usize {
+        self.root[node]
     }
 
     fn node(&mut self, number: Personnummer) -> usize {
         if let Some(node) = self.numbers.get(&number) {
             return *node;
         }
-        let node = self.became.len();
-        self.became.push(node);
-        self.first_number.push(number);
+        let node = self.root.len();
+        self.root.push(node);
+        self.number.push(number);
         self.numbers.insert(number, node);
         node
+    }
+
+    /// The changes of number that stand: from whose to whose, and when that was
+    /// registered. Of one record the newest registration counts, under whichever
+    /// number it came.
+    fn standing_changes(&self) -> Vec<(usize, usize, (Moment, EventMark))> {
+        let mut nodes: Vec<usize> = self.changes_of_number().map(|known| known.node).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        let mut standing = Vec::new();
+        for node in nodes {
+            let of_node = || self.changes_of_number().filter(|known| known.node == node);
+            let records: BTreeSet<&ExternalId> = of_node().map(|known| &known.event.external_id).collect();
+            for record in records {
+                let of_record = || of_node().filter(|known| known.event.external_id == *record);
+                let stamp = |known: &Known| (known.event.registered.at, known.event.mark);
+                let Some(newest) = of_record().max_by_key(|known| stamp(known)) else { continue };
+                let first = of_record().map(|known| known.place).min().unwrap_or_default();
+                let moved = self.known.iter().any(|other| {
+                    matches!(other.event.content, Content::NumberChange { .. })
+                        && other.says_something()
+                        && other.event.external_id == *record
+                        && other.node != node
+                        && other.forgotten_at.is_none_or(|at| first < at)
+                        && stamp(other) > stamp(newest)
+                });
+                if let Some(becomes) = newest.becomes.filter(|_| !moved) {
+                    standing.push((node, becomes, stamp(newest)));
+                }
+            }
+        }
+        standing
+    }
+
+    fn changes_of_number(&self) -> impl Iterator<Item = &Known> {
+        let is_one = |known: &&Known| matches!(known.event.content, Content::NumberChange { .. });
+        self.known.iter().filter(|known| !known.forgotten && known.says_something()).filter(is_one)
+    }
+
+    /// Finds out anew which numbers are one person's.
+    fn regroup(&mut self) {
+        self.root = (0..self.root.len()).collect();
+        for (one, other, _) in self.standing_changes() {
+            let (one, other) = (self.root[one], self.root[other]);
+            self.root.iter_mut().filter(|root| **root == other).for_each(|root| *root = one);
+        }
     }
 
     pub fn has(&self, mark: &EventMark) -> bool {
@@ -137,46 +192,47 @@ impl Past {
         self.by_mark.get(mark).map(|at| &self.known[*at])
     }
 
-    /// Takes in an event; a change of number makes two numbers one person's.
+    /// Takes in an event; a change of number makes two numbers one person's for as
+    /// long as it stands.
     pub fn take_in(&mut self, event: Arc<Event>, seq: EventSeq, first_load: bool) {
         let node = self.node(event.personnummer);
-        let person = self.root(node);
-        if let Content::NumberChange { new: Some(new) } = event.content
-            && event.change != Change::Deleted
-        {
-            if let Some(other) = self.numbers.get(&new).map(|other| self.root(*other)) {
-                if other != person {
-                    self.became[other] = person;
-                }
-            } else {
-                self.numbers.insert(new, person);
+        let becomes = match &event.content {
+            Content::NumberChange { new: Some(new) } if event.change != Change::Deleted && *new != event.personnummer => {
+                Some(self.node(*new))
             }
-        }
-        self.by_mark.insert(event.mark, self.known.len());
+            _ => None,
+        };
+        let place = self.known.len();
+        self.by_mark.insert(event.mark, place);
         let days = days(&event);
-        self.known.push(Known { event, seq, first_load, days, node, person, forgotten: false, forgotten_at: None });
+        let changes_number = matches!(event.content, Content::NumberChange { .. });
+        self.known.push(Known { event, seq, first_load, days, place, node, becomes, forgotten: false, forgotten_at: None });
+        if changes_number {
+            self.regroup();
+        }
     }
 
     /// Forgets a person: what was taken in is recognized when it comes again, and
-    /// counts for nothing; the numbers are nobody's. Returns how many events went.
+    /// counts for nothing; the numbers are nobody's.
     pub fn forget(&mut self, person: usize) {
-        let nobody = self.became.len();
-        self.became.push(nobody);
+        let person = self.root(person);
+        let nobody = self.root.len();
         // Whose number that was is never asked.
-        self.first_number.push(self.first_number[person]);
-        let numbers: Vec<Personnummer> =
-            self.numbers.iter().filter(|(_, node)| self.root(**node) == person).map(|(number, _)| *number).collect();
+        self.number.push(self.number[person]);
         let then = self.known.len();
-        let known: Vec<usize> = (0..self.known.len()).filter(|at| self.root(self.known[*at].node) == person).collect();
+        let is_theirs = |past: &Self, node: usize| past.root(node) == person;
+        let numbers: Vec<Personnummer> = self.numbers.iter().filter(|(_, node)| is_theirs(self, **node)).map(|(number, _)| *number).collect();
+        let known: Vec<usize> = (0..then).filter(|at| is_theirs(self, self.known[*at].node)).collect();
+        self.root.push(nobody);
         for at in known {
             self.known[at].node = nobody;
-            self.known[at].person = nobody;
             self.known[at].forgotten = true;
             self.known[at].forgotten_at.get_or_insert(then);
         }
         for number in numbers {
             self.numbers.remove(&number);
         }
+        self.regroup();
     }
 
     /// Whose number it is, if anybody's.
@@ -197,6 +253,7 @@ impl Past {
     }
 
     fn events_of(&self, person: usize) -> impl Iterator<Item = &Known> {
+        let person = self.root(person);
         self.known.iter().filter(move |known| self.root(known.node) == person)
     }
 
@@ -254,13 +311,9 @@ impl Past {
 
     /// The number that a person has now.
     pub fn number_of(&self, person: usize) -> Personnummer {
-        let person = self.root(person);
-        let changes = self.events_of(person).map(|known| &*known.event).filter_map(|event| match &event.content {
-            Content::NumberChange { new } if event.change != Change::Deleted => Some((event, new.unwrap_or(event.personnummer))),
-            Content::NumberChange { .. } => Some((event, event.personnummer)),
-            _ => None,
-        });
-        changes.max_by_key(|(event, _)| (event.registered.at, event.mark)).map_or(self.first_number[person], |(_, number)| number)
+        let changes = self.standing_changes().into_iter().filter(|(_, becomes, _)| self.is_same(*becomes, person));
+        let newest = changes.max_by_key(|(.., registered)| *registered);
+        self.number[newest.map_or(person, |(_, becomes, _)| becomes)]
     }
 
     fn latest<T: Clone>(&self, person: usize, of: impl Fn(&Known) -> Option<(Period, Option<T>)>) -> Vec<Latest<T>> {

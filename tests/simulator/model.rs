@@ -10,6 +10,7 @@ use wsb_broker::core::event::{Change as Aendring, Content, Event};
 use wsb_broker::core::holds::{Held, Hold};
 use wsb_broker::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Recipient};
 use wsb_broker::core::lanes::Pause;
+use wsb_broker::core::persons::Persons;
 use wsb_broker::core::outbox::{Death, Delivery, End, Lane, State, Withdrawal};
 use wsb_broker::core::policy::{Audience, Domain, MessageType, RetryPolicy, Rules, Window};
 use wsb_broker::core::records::{Admission, Change, RowCounts};
@@ -182,7 +183,12 @@ pub struct Model {
     first_loads: BTreeSet<EventMark>,
     /// What must not wait any more, and since which deletion.
     condemned: BTreeMap<DeliveryKey, EventSeq>,
+    /// By the number.
     citizens: HashMap<usize, CitizenId>,
+    /// By what name the broker holds the lanes of a person: of no other use here.
+    joined: Persons,
+    /// The latest dispatch before anybody turned out to be another person.
+    regrouped: u64,
     /// Who has received something about whose record.
     arrived: Vec<(usize, ExternalId, Recipient)>,
     in_queues: Vec<DeliveryKey>,
@@ -286,12 +292,15 @@ impl Model {
         self.arrived.retain(|(of, ..)| !past.is_same(*of, person));
         self.attempted.retain(|(of, ..)| !past.is_same(*of, person));
         self.citizens.retain(|of, _| !past.is_same(*of, person));
+        for (one, other) in citizens.iter().flat_map(|one| citizens.iter().map(move |other| (*one, *other))) {
+            self.joined.part(one, other);
+        }
         self.past.forget(person);
         self.erased.extend(citizens);
         Ok(())
     }
 
-    /// Who is known to the broker by this id.
+    /// Whose number is known to the broker by this id.
     pub fn person_known_as(&self, citizen: CitizenId) -> Option<usize> {
         self.citizens.iter().find(|(_, known)| **known == citizen).map(|(person, _)| *person)
     }
@@ -364,12 +373,16 @@ impl Model {
         matches!(self.holds.get(&held), Some(Hold::Active { until, .. }) if until.is_none_or(|until| now < until))
     }
 
-    fn lane_of(key: DeliveryKey, tracked: &Tracked) -> Held {
-        Held::Lane(key.recipient, Lane { citizen: tracked.citizen, domain: tracked.lane.1 })
+    fn lane_of(&self, key: DeliveryKey, tracked: &Tracked) -> Held {
+        Held::Lane(key.recipient, Lane { citizen: self.joined.first_of(tracked.citizen), domain: tracked.lane.1 })
+    }
+
+    fn is_one_lane(&self, one: &Tracked, other: &Tracked) -> bool {
+        one.lane.1 == other.lane.1 && self.past.is_same(one.lane.0, other.lane.0)
     }
 
     fn is_parked(&self, key: DeliveryKey, tracked: &Tracked) -> bool {
-        matches!(self.holds.get(&Self::lane_of(key, tracked)), Some(Hold::Active { .. }))
+        matches!(self.holds.get(&self.lane_of(key, tracked)), Some(Hold::Active { .. }))
     }
 
     /// Whether the recipient is to be left alone: by an order, or by its vendor's
@@ -394,7 +407,7 @@ impl Model {
             Some(Hold::Over { at }) => *at,
             Some(Hold::Active { .. }) | None => tracked.first_at,
         };
-        tracked.first_at.max(over(&Held::Queue(key.recipient))).max(over(&Self::lane_of(key, tracked)))
+        tracked.first_at.max(over(&Held::Queue(key.recipient))).max(over(&self.lane_of(key, tracked)))
     }
 
     /// Nothing waits for a recipient that is closed; what is under way to it may
@@ -475,13 +488,22 @@ impl Model {
                     self.holds.insert(*held, hold.clone());
                 }
                 Change::ForgetHold(held) => {
-                    let over = matches!(self.holds.remove(held), Some(Hold::Over { at }) if is_over(rules.retry(), at, group.now));
-                    demand!(over, "{held:?} is forgotten too early");
+                    let forgotten = self.holds.remove(held);
+                    let over = matches!(forgotten, Some(Hold::Over { at }) if is_over(rules.retry(), at, group.now));
+                    // Another lane is in the place of one that is another person's now.
+                    let carried = matches!(held, Held::Lane(_, lane) if self.joined.first_of(lane.citizen) != lane.citizen);
+                    demand!(over || carried, "{held:?} is forgotten too early");
+                }
+                Change::Join { one, other } => {
+                    self.joined.join(*one, *other);
+                    self.regrouped = self.dispatch;
+                }
+                Change::Part { one, other } => {
+                    self.joined.part(*one, *other);
+                    self.regrouped = self.dispatch;
                 }
                 Change::PutCitizen(_)
-                | Change::AssignNumber { .. }
                 | Change::OwnRecord { .. }
-                | Change::MergeCitizens { .. }
                 | Change::PutClocks(_)
                 | Change::DropClocks(_)
                 | Change::SetIndexed(_)
@@ -536,8 +558,8 @@ impl Model {
         self.last_seq = admission.seq.0;
         let first_load = self.first_loads.contains(&event.mark);
         self.past.take_in(Arc::clone(event), admission.seq, first_load);
-        let person = self.past.person_of(event);
-        let citizen = *self.citizens.entry(person).or_insert(admission.citizen);
+        let number = self.past.by_mark(&event.mark).expect("taken in above").node;
+        let citizen = *self.citizens.entry(number).or_insert(admission.citizen);
         demand!(citizen == admission.citizen, "{} is about {citizen:?}, not {:?}", event.id, admission.citizen);
         self.condemn(event, admission.seq);
         let told: BTreeSet<Recipient> = admission.deliveries.iter().map(|(recipient, _)| *recipient).collect();
@@ -559,7 +581,7 @@ impl Model {
                 Tracked {
                     stand: Stand::Waiting,
                     event: Arc::clone(event),
-                    lane: (person, admission.domain),
+                    lane: (number, admission.domain),
                     citizen: admission.citizen,
                     attempts: 0,
                     first_at: now,
@@ -646,7 +668,7 @@ impl Model {
                 Tracked {
                     stand: Stand::Waiting,
                     event: Arc::clone(&known.event),
-                    lane: (known.person, delivery.domain),
+                    lane: (known.node, delivery.domain),
                     citizen: delivery.citizen,
                     attempts: 0,
                     first_at: now,
@@ -869,7 +891,7 @@ impl Model {
         if source == Source::Delivered {
             demand!(delivery.delivered_before.is_some(), "{key:?} forgot that it had been delivered");
             let gone = self.past.known.iter().any(|known| {
-                known.seq > key.seq && concerns(&known.event, &tracked.event) && self.past.is_same(known.person, tracked.lane.0)
+                known.seq > key.seq && concerns(&known.event, &tracked.event) && self.past.is_same(known.node, tracked.lane.0)
             });
             demand!(!gone, "{key:?} is sent again though its record is gone");
         }
@@ -1039,14 +1061,15 @@ impl Model {
             if other.recipient != key.recipient {
                 break;
             }
-            if waiting.lane != tracked.lane || *other == key {
+            if *other == key || !self.is_one_lane(waiting, tracked) {
                 continue;
             }
             // Taken in before it, and unfinished: unless it came to be only in
             // this dispatch, in another's place.
             let in_front = other.seq < key.seq && waiting.stand == Stand::Waiting && waiting.since != self.dispatch;
             demand!(!in_front, "overtakes {other:?}");
-            let beside = waiting.under_way.is_some_and(|departed| departed > tracked.since);
+            // Two lanes that turn out to be one may each have one under way.
+            let beside = waiting.under_way.is_some_and(|departed| departed > tracked.since.max(self.regrouped));
             demand!(!beside, "goes beside {other:?}");
         }
         let record = (tracked.lane.0, tracked.event.external_id.clone(), key.recipient);
@@ -1083,7 +1106,7 @@ impl Model {
             demand!(!self.resting.contains(&key.recipient), "{key:?} is left alone and has no row");
             demand!(!self.is_parked(*key, tracked), "{key:?} is parked and has no row");
             let retried_in_front = self.deliveries.iter().any(|(other, front)| {
-                let in_front = other.recipient == key.recipient && other.seq < key.seq && front.lane == tracked.lane;
+                let in_front = other.recipient == key.recipient && other.seq < key.seq && self.is_one_lane(front, tracked);
                 in_front && front.stand == Stand::Waiting && front.under_way.is_none() && front.retry.is_some()
             });
             demand!(!retried_in_front, "{key:?} is held up in its lane and has no row");

@@ -367,7 +367,7 @@ impl Run {
             self.forget_orders();
         }
         // Under which of the two numbers something was ordered does not matter any more.
-        if changes.iter().any(|change| matches!(change, Change::MergeCitizens { .. })) {
+        if changes.iter().any(|change| matches!(change, Change::Join { .. } | Change::Part { .. })) {
             self.confirmed_orders.clear();
         }
         for change in &changes {
@@ -1116,6 +1116,10 @@ impl Run {
         let mut ordered = 0;
         for id in infallible(self.store.clocks_page(None, usize::MAX)) {
             let clocks = infallible(self.store.clocks(id)).ok_or("listed clocks are not there")?;
+            if clocks.citizen != id {
+                // Of one person with another, under whom they are.
+                continue;
+            }
             ordered += clocks.ordered_on().count() as u64;
             let citizen = infallible(self.store.citizen(id)).ok_or("clocks of nobody")?;
             let view = View { clocks: &clocks, citizen: &citizen, schedule: self.world.rules.schedule() };
@@ -1190,9 +1194,9 @@ impl Run {
 fn weight(change: &Change) -> u64 {
     match change {
         Change::PutCitizen(citizen) => 1 << 32 | u64::from(citizen.id.0),
-        Change::AssignNumber { citizen, .. } => 2 << 32 | u64::from(citizen.0),
         Change::OwnRecord { citizen, .. } => 15 << 32 | u64::from(citizen.0),
-        Change::MergeCitizens { from, into } => 3 << 32 | u64::from(from.0) << 16 | u64::from(into.0),
+        Change::Join { one, other } => 3 << 32 | u64::from(one.0) << 16 | u64::from(other.0),
+        Change::Part { one, other } => 2 << 32 | u64::from(one.0) << 16 | u64::from(other.0),
         Change::Admit(admission) => 4 << 32 | admission.seq.0,
         Change::PutDelivery(delivery) => 5 << 32 | delivery.key.seq.0 << 16 | u64::from(delivery.key.recipient.to_number()),
         Change::Finish { key, .. } => 6 << 32 | key.seq.0 << 16 | u64::from(key.recipient.to_number()),

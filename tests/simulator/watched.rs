@@ -71,6 +71,16 @@ impl Records for Watched {
         self.reads += 1;
         self.inner.citizen(id)
     }
+    fn under_number(&mut self, id: CitizenId) -> Result<Option<Arc<Citizen>>, Infallible> {
+        self.reads += 1;
+        self.inner.under_number(id)
+    }
+    fn partners(&self, id: CitizenId) -> Vec<CitizenId> {
+        self.inner.partners(id)
+    }
+    fn joined(&self) -> BTreeMap<CitizenId, CitizenId> {
+        self.inner.joined()
+    }
     fn waiting(&mut self, recipient: Recipient, after: Option<EventSeq>, limit: usize) -> Result<Vec<Delivery>, Infallible> {
         let found = self.inner.waiting(recipient, after, limit)?;
         self.reads += 1 + found.len();

@@ -46,8 +46,8 @@ impl Engine {
         // Not kept with the event: the journal would grow by it.
         let details = event.details.take();
         let event = Arc::new(completed(event, records)?);
-        let Folding { citizen, folded, former_owner } = self.fold(&event, records)?;
-        self.keep_time(&event, details, &citizen, folded, records, now, out)?;
+        let Folding { under, citizen, folded, others } = self.fold(&event, records, now)?;
+        self.keep_time(&event, details, &citizen, under, folded, records, now, out)?;
         let seq = EventSeq(self.last_seq.0 + 1);
         self.last_seq = seq;
 
@@ -70,7 +70,7 @@ impl Engine {
         let admission = Admission {
             domain,
             seq,
-            citizen: citizen.id,
+            citizen: under,
             event: Arc::clone(&event),
             at: now,
             deliveries: deliveries.clone(),
@@ -85,7 +85,7 @@ impl Engine {
             for (recipient, because) in deliveries {
                 let delivery = Delivery {
                     key: DeliveryKey { recipient, seq },
-                    citizen: citizen.id,
+                    citizen: under,
                     event: Arc::clone(&event),
                     domain: kind.domain,
                     because,
@@ -100,14 +100,12 @@ impl Engine {
             }
         }
         if folded == Folded::Changed {
-            if matches!(event.content, Content::NumberChange { .. }) {
-                self.merge_holds(&citizen, records)?;
-            }
             self.reconsider_waiting(&citizen, records, now, out)?;
         }
-        if let Some(former_owner) = former_owner {
-            self.keep_time_of(&former_owner, records, now)?;
-            self.reconsider_waiting(&former_owner, records, now, out)?;
+        for other in others {
+            let Some(other) = records.citizen(other)? else { continue };
+            self.keep_time_of(&other, records, now)?;
+            self.reconsider_waiting(&other, records, now, out)?;
         }
         out.facts.push(Fact::Consumed(Some(Arc::clone(&event.entity)), consumption));
         Ok(consumption)
@@ -142,48 +140,128 @@ impl Engine {
     }
 
     /// Returns the citizen that the event is about, as known with the event.
-    fn fold<R: Records>(&mut self, event: &Event, records: &mut R) -> Result<Folding, R::Error> {
-        if let Content::NumberChange { new } = &event.content {
-            let (citizen, folded) = renumber(event, *new, records)?;
-            return Ok(Folding { citizen, folded, former_owner: None });
+    fn fold<R: Records>(&mut self, event: &Event, records: &mut R, now: Moment) -> Result<Folding, R::Error> {
+        let under = known_or_new(&event.personnummer, records)?;
+        let mut own = match records.under_number(under)? {
+            Some(own) => own,
+            None => Arc::new(Citizen::new(under, event.personnummer)),
+        };
+        let mut others = Vec::new();
+        let folded = match &event.content {
+            // Says nothing: it is the number that it had.
+            Content::NumberChange { new: Some(new) } if *new == event.personnummer => Folded::Unchanged,
+            Content::NumberChange { new } => {
+                let new = new.filter(|_| event.change != Aendring::Deleted);
+                let new = new.map(|new| known_or_new(&new, records)).transpose()?;
+                let folded = Arc::make_mut(&mut own).renumber(event, new);
+                self.own_record(event, &mut own, folded, &mut others, records)?
+            }
+            content if content.changes_citizen() => {
+                let folded = Arc::make_mut(&mut own).fold(event);
+                self.own_record(event, &mut own, folded, &mut others, records)?
+            }
+            _ => Folded::Unchanged,
+        };
+        if folded == Folded::Changed {
+            records.stage(Change::PutCitizen(Arc::clone(&own)))?;
         }
-        let id = known_or_new(&event.personnummer, records)?;
-        let mut citizen = record_of(id, &event.personnummer, records)?;
-        if !event.content.changes_citizen() {
-            return Ok(Folding { citizen, folded: Folded::Unchanged, former_owner: None });
+        if matches!(event.content, Content::NumberChange { .. }) {
+            let owners: Vec<CitizenId> = others.drain(..).chain([under]).collect();
+            for id in owners {
+                others.extend(self.keep_joined(id, records, now)?);
+            }
+            others.sort_unstable();
+            others.dedup();
         }
-        let mut folded = Arc::make_mut(&mut citizen).fold(event);
-        let mut former_owner = None;
-        if let Some(kind) = RecordKind::of(&event.content) {
-            let record = &event.external_id;
-            let registered = (event.registered.at, event.mark);
-            let owner = records.record_owner(kind, record)?.filter(|owner| *owner != citizen.id);
-            let owner = owner.map(|owner| records.citizen(owner)).transpose()?.flatten();
-            match owner {
-                // A registration that is corrected to the right citizen: what it
-                // says holds for the former one no more (R 2.10).
-                Some(mut owner) if owner.registered(kind, record) < Some(registered) => {
-                    if Arc::make_mut(&mut owner).disown(kind, record, registered) == Folded::Changed {
-                        records.stage(Change::PutCitizen(Arc::clone(&owner)))?;
-                        former_owner = Some(owner);
-                    }
-                    records.stage(Change::OwnRecord { kind, record: record.clone(), citizen: citizen.id })?;
+        let citizen = records.citizen(under)?.unwrap_or(own);
+        // Decided about with the event.
+        others.retain(|other| citizen.ids().all(|id| id != *other));
+        Ok(Folding { under, citizen, folded, others })
+    }
+
+    /// Keeps whose record it is that an event registers. One that is corrected to
+    /// the right citizen holds for the former one no more (R 2.10), who is then
+    /// among the `others`.
+    fn own_record<R: Records>(
+        &self,
+        event: &Event,
+        own: &mut Arc<Citizen>,
+        folded: Folded,
+        others: &mut Vec<CitizenId>,
+        records: &mut R,
+    ) -> Result<Folded, R::Error> {
+        let Some(kind) = RecordKind::of(&event.content) else { return Ok(folded) };
+        let record = &event.external_id;
+        let registered = (event.registered.at, event.mark);
+        let owner = records.record_owner(kind, record)?.filter(|owner| *owner != own.id);
+        let owner = owner.map(|owner| records.under_number(owner)).transpose()?.flatten();
+        match owner {
+            Some(mut owner) if owner.registered(kind, record) < Some(registered) => {
+                if Arc::make_mut(&mut owner).disown(kind, record, registered) == Folded::Changed {
+                    others.push(owner.id);
+                    records.stage(Change::PutCitizen(owner))?;
                 }
-                // One that comes after its own correction.
-                Some(owner) => {
-                    if let Some(newest) = owner.registered(kind, record)
-                        && Arc::make_mut(&mut citizen).disown(kind, record, newest) == Folded::Changed
-                    {
-                        folded = Folded::Changed;
-                    }
+                records.stage(Change::OwnRecord { kind, record: record.clone(), citizen: own.id })?;
+            }
+            // One that comes after its own correction.
+            Some(owner) => {
+                if let Some(newest) = owner.registered(kind, record)
+                    && Arc::make_mut(own).disown(kind, record, newest) == Folded::Changed
+                {
+                    return Ok(Folded::Changed);
                 }
-                None => records.stage(Change::OwnRecord { kind, record: record.clone(), citizen: citizen.id })?,
+            }
+            None => records.stage(Change::OwnRecord { kind, record: record.clone(), citizen: own.id })?,
+        }
+        Ok(folded)
+    }
+
+    /// Joins a citizen with those who have taken the place of this number, and
+    /// parts it from those who have not after all. Returns one of each person that
+    /// may be another one by that.
+    fn keep_joined<R: Records>(&mut self, id: CitizenId, records: &mut R, now: Moment) -> Result<Vec<CitizenId>, R::Error> {
+        let Some(own) = records.under_number(id)? else { return Ok(Vec::new()) };
+        let wanted: BTreeSet<CitizenId> = own.renumbered_to().filter(|new| *new != id).collect();
+        let partners = records.partners(id);
+        let mut touched = Vec::new();
+        for partner in partners.iter().copied().filter(|partner| !wanted.contains(partner)) {
+            let theirs = records.under_number(partner)?;
+            // The other way round they may be joined still.
+            if !theirs.is_some_and(|theirs| theirs.renumbered_to().any(|new| new == id)) {
+                self.rearrange(Change::Part { one: id, other: partner }, &[id, partner], records, now)?;
+                touched.extend([id, partner]);
             }
         }
-        if folded == Folded::Changed {
-            records.stage(Change::PutCitizen(Arc::clone(&citizen)))?;
+        for new in wanted.into_iter().filter(|new| !partners.contains(new)) {
+            self.rearrange(Change::Join { one: id, other: new }, &[id, new], records, now)?;
+            touched.push(id);
         }
-        Ok(Folding { citizen, folded, former_owner })
+        Ok(touched)
+    }
+
+    /// Joins or parts two citizens, and forms anew what goes by person: lanes, what
+    /// is held of them, and clocks.
+    fn rearrange<R: Records>(&mut self, change: Change, two: &[CitizenId; 2], records: &mut R, now: Moment) -> Result<(), R::Error> {
+        let mut ids = BTreeSet::new();
+        for id in two {
+            ids.insert(*id);
+            ids.extend(records.citizen(*id)?.iter().flat_map(|citizen| citizen.ids()));
+        }
+        let before = records.clocks(two[0])?;
+        records.stage(change)?;
+        self.lanes.regroup(records.joined(), &ids);
+        self.carry_holds(&ids, records)?;
+        for delivery in self.lanes.rows_needed(&ids) {
+            records.stage(Change::PutDelivery(delivery))?;
+        }
+        let mut seen = BTreeSet::new();
+        for id in ids {
+            let Some(citizen) = records.citizen(id)? else { continue };
+            if seen.insert(citizen.id) {
+                self.keep_time_of_person(&citizen, before.as_deref(), records, now)?;
+            }
+        }
+        Ok(())
     }
 
     /// Decides again about everything that waits about a citizen, at once: what
@@ -249,11 +327,14 @@ impl Engine {
 
 /// What an event did to what is known.
 struct Folding {
+    /// Under whose number it came: everything about it is stored there.
+    under: CitizenId,
     /// The citizen that it is about, as known with it.
     citizen: Arc<Citizen>,
     folded: Folded,
-    /// Whom its record was about until now, where that is somebody else.
-    former_owner: Option<Arc<Citizen>>,
+    /// Of whom it has changed something besides: whom its record was about until
+    /// now, and whoever was this person, or is now.
+    others: Vec<CitizenId>,
 }
 
 /// Adds the contact group that a record is moved from, where the event leaves it
@@ -274,44 +355,4 @@ fn known_or_new<R: Records>(personnummer: &Personnummer, records: &mut R) -> Res
         Some(id) => Ok(id),
         None => records.enroll(personnummer),
     }
-}
-
-/// Returns the record of a citizen, a blank one where there is none.
-fn record_of<R: Records>(id: CitizenId, personnummer: &Personnummer, records: &mut R) -> Result<Arc<Citizen>, R::Error> {
-    Ok(records.citizen(id)?.unwrap_or_else(|| Arc::new(Citizen::new(id, *personnummer))))
-}
-
-/// Moves everything known under one number to another: two records that turn
-/// out to be one person become one.
-fn renumber<R: Records>(event: &Event, new: Option<Personnummer>, records: &mut R) -> Result<(Arc<Citizen>, Folded), R::Error> {
-    let old = event.personnummer;
-    let id = known_or_new(&old, records)?;
-    let mut citizen = record_of(id, &old, records)?;
-    let id = citizen.id;
-    let (at, mark) = (event.registered.at, event.mark);
-    let current = match (event.change, new) {
-        (Aendring::Created | Aendring::Updated, Some(new)) => new,
-        // A recalled change: the number is the old one again.
-        (Aendring::Deleted, _) | (Aendring::Created | Aendring::Updated, None) => old,
-    };
-    // A recall makes nobody one person; what it recalls may have, and that cannot
-    // be undone here: the records are one by then.
-    if let (Some(new), Aendring::Created | Aendring::Updated) = (new, event.change) {
-        match records.find_citizen(&new)? {
-            Some(other) => {
-                let other = record_of(other, &new, records)?;
-                if other.id != id {
-                    super::clockwork::merge_clocks(other.id, id, records)?;
-                    Arc::make_mut(&mut citizen).absorb(&other);
-                    records.stage(Change::MergeCitizens { from: other.id, into: id })?;
-                }
-            }
-            None => records.stage(Change::AssignNumber { personnummer: new, citizen: id })?,
-        }
-    }
-    match Arc::make_mut(&mut citizen).renumber(current, at, mark) {
-        // Merging alone may have changed who is entitled, whatever the number.
-        Folded::Changed | Folded::Unchanged => records.stage(Change::PutCitizen(Arc::clone(&citizen)))?,
-    }
-    Ok((citizen, Folded::Changed))
 }

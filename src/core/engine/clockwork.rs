@@ -163,13 +163,14 @@ impl Engine {
         }
     }
 
-    /// Moves the citizen's clocks as an event says.
+    /// Moves the citizen's clocks as an event says that came under one number.
     #[expect(clippy::too_many_arguments, reason = "an event taken apart, and the three that every step has")]
     pub(super) fn keep_time<R: Records>(
         &mut self,
         event: &Event,
         details: Option<Box<Details>>,
         citizen: &Citizen,
+        under: CitizenId,
         folded: Folded,
         records: &mut R,
         now: Moment,
@@ -189,15 +190,15 @@ impl Engine {
                 let view = View { clocks: &clocks, citizen, schedule: self.rules.schedule() };
                 let told = view.expected(entity, &event.external_id, Day::in_copenhagen(now));
                 // Taken in next.
-                let place = (EventSeq(self.last_seq.0 + 1), citizen.id);
+                let place = (EventSeq(self.last_seq.0 + 1), under);
                 if let Some(unexpected) = Unexpected::of(event, area, entity, &told, place, now) {
                     records.stage(Change::NoteUnexpected(Arc::new(unexpected)))?;
                     out.facts.push(Fact::UnexpectedDeletion(area.clone(), told));
                 }
-                clocks.delete(event, entity, now);
+                clocks.delete(event, under, entity, now);
             }
-            (Content::HandedOver { area }, _) => clocks.hand_over(event, area),
-            (_, Some(details)) => clocks.record(event, *details, now),
+            (Content::HandedOver { area }, _) => clocks.hand_over(event, under, area),
+            (_, Some(details)) => clocks.record(event, under, *details, now),
             // The citizen has changed, and with that perhaps what is due.
             (_, None) => {}
         }
@@ -215,6 +216,28 @@ impl Engine {
         self.clockwork.leaving.citizens.remove(&citizen.id);
         self.clockwork.look_now();
         Ok(())
+    }
+
+    /// Computes the clocks of a person anew who has been joined with somebody, or
+    /// parted: what was known `before` of both, whoever may be empty by it now.
+    pub(super) fn keep_time_of_person<R: Records>(
+        &mut self,
+        citizen: &Citizen,
+        before: Option<&Clocks>,
+        records: &mut R,
+        now: Moment,
+    ) -> Result<(), R::Error> {
+        for id in citizen.ids() {
+            self.clockwork.leaving.citizens.remove(&id);
+        }
+        let Some(known) = records.clocks(citizen.id)? else { return Ok(()) };
+        let mut clocks = Clocks::clone(&known);
+        let had_any = before.is_some_and(|before| before.emptied) || !clocks.tombstones.is_empty();
+        clocks.emptied |= clocks.records.is_empty() && had_any;
+        clocks.settle(citizen, self.rules.schedule(), Day::in_copenhagen(now));
+        self.clockwork.look_now();
+        // Though nothing of it may be new: the rows of all numbers are to say so.
+        records.stage(if clocks.is_empty() { Change::DropClocks(citizen.id) } else { Change::PutClocks(Arc::new(clocks)) })
     }
 
     /// Returns what the rules had expected of the deletion that an event tells
@@ -452,17 +475,4 @@ impl Engine {
         };
         Ok(())
     }
-}
-
-/// Gives the clocks of one who turned out to be somebody else to the one who
-/// remains. To be called before the merge is staged.
-pub(super) fn merge_clocks<R: Records>(from: CitizenId, into: CitizenId, records: &mut R) -> Result<(), R::Error> {
-    let Some(theirs) = records.clocks(from)? else { return Ok(()) };
-    let mut ours = records.clocks(into)?.as_deref().cloned().unwrap_or_else(|| Clocks::new(into));
-    ours.absorb(&theirs);
-    // Not later than either: whoever looks there computes it anew.
-    ours.next = ours.next.into_iter().chain(theirs.next).min();
-    ours.has_due |= theirs.has_due;
-    records.stage(Change::DropClocks(from))?;
-    records.stage(Change::PutClocks(Arc::new(ours)))
 }

@@ -5,11 +5,11 @@
 //! row: `routing.toml` says when it is. That it is over does, since the time
 //! allowed for retries counts from there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Engine, Fact, Output};
 use crate::core::holds::{Held, Hold, Why};
-use crate::core::ids::{DeliveryKey, EventSeq, Recipient, WsbId};
+use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Recipient, WsbId};
 use crate::core::lanes::{Kept, Rest};
 use crate::core::outbox::{Delivery, Lane, State};
 use crate::core::records::{Change, Records};
@@ -221,10 +221,12 @@ impl Engine {
     /// # Errors
     /// When the store cannot be read or the change not staged.
     pub fn release_named<R: Records>(&mut self, id: WsbId, records: &mut R, now: Moment) -> Result<LaneOrder, R::Error> {
-        match self.parked_by(id) {
-            Some((recipient, lane)) => self.release_lane(recipient, lane, records, now),
-            None => Ok(LaneOrder::NotWaiting),
+        let mut released = LaneOrder::NotWaiting;
+        // More than one where the person turned out to be two.
+        while let Some((recipient, lane)) = self.parked_by(id) {
+            released = self.release_lane(recipient, lane, records, now)?;
         }
+        Ok(released)
     }
 
     /// Returns whether a lane was parked by naming this delivery, and still is.
@@ -246,9 +248,10 @@ impl Engine {
             return Ok(LaneOrder::AlreadySo);
         }
         self.put_hold(held, Hold::Over { at: now }, records)?;
+        let ids: Vec<CitizenId> = records.citizen(lane.citizen)?.iter().flat_map(|citizen| citizen.ids()).collect();
         let rows = records.rows_of(lane.citizen)?.into_iter().filter(|key| key.recipient == recipient).map(|key| key.seq);
         let queue = self.lanes.queue_mut(recipient);
-        let first = rows.chain(queue.fresh_of(lane.citizen)).min();
+        let first = rows.chain(ids.iter().flat_map(|id| queue.fresh_of(*id))).min();
         let rowless = queue.release(lane, first);
         queue.excuse_lane(lane, now);
         for delivery in rowless {
@@ -260,29 +263,38 @@ impl Engine {
     /// Returns the lane of a delivery that waits, and the delivery's id.
     fn lane_of<R: Records>(&self, key: DeliveryKey, records: &mut R) -> Result<Option<(Lane, WsbId)>, R::Error> {
         if let Some(loaded) = self.lanes.loaded(key) {
-            return Ok((!loaded.is_withdrawn()).then(|| (loaded.delivery.lane(), loaded.delivery.id())));
+            return Ok((!loaded.is_withdrawn()).then(|| (self.lanes.lane_of(&loaded.delivery), loaded.delivery.id())));
         }
         let row = records.delivery(key)?;
-        Ok(row.filter(|row| !matches!(row.state, State::Dead { .. })).map(|row| (row.lane(), row.id())))
+        Ok(row.filter(|row| !matches!(row.state, State::Dead { .. })).map(|row| (self.lanes.lane_of(&row), row.id())))
     }
 
-    /// A citizen who turns out to be one with another is held as both were.
-    pub(super) fn merge_holds<R: Records>(&mut self, citizen: &crate::core::citizen::Citizen, records: &mut R) -> Result<(), R::Error> {
-        let inherited: Vec<(Recipient, Lane, Hold)> = self
+    /// Those who are another person than before are held as whoever they were.
+    pub(super) fn carry_holds<R: Records>(&mut self, ids: &BTreeSet<CitizenId>, records: &mut R) -> Result<(), R::Error> {
+        let parked: Vec<(Recipient, Lane, Hold)> = self
             .holds
             .iter()
             .filter_map(|(held, hold)| match (held, hold) {
-                (Held::Lane(recipient, lane), Hold::Active { .. })
-                    if lane.citizen != citizen.id && citizen.ids().any(|id| id == lane.citizen) =>
-                {
-                    Some((*recipient, Lane { citizen: citizen.id, domain: lane.domain }, hold.clone()))
-                }
+                (Held::Lane(recipient, lane), Hold::Active { .. }) if ids.contains(&lane.citizen) => Some((*recipient, *lane, hold.clone())),
                 (Held::Lane(..) | Held::Queue(_), _) => None,
             })
             .collect();
-        for (recipient, lane, hold) in inherited {
-            if !matches!(self.holds.get(&Held::Lane(recipient, lane)), Some(Hold::Active { .. })) {
-                self.park_lane(recipient, lane, hold, records)?;
+        let joined = records.joined();
+        let persons: BTreeSet<CitizenId> = ids.iter().map(|id| joined.get(id).copied().unwrap_or(*id)).collect();
+        for (recipient, lane, hold) in parked {
+            if !persons.contains(&lane.citizen) {
+                self.holds.remove(&Held::Lane(recipient, lane));
+                records.stage(Change::ForgetHold(Held::Lane(recipient, lane)))?;
+                self.lanes.queue_mut(recipient).unpark(lane);
+            }
+            for citizen in &persons {
+                let theirs = Lane { citizen: *citizen, domain: lane.domain };
+                let hold = match self.holds.get(&Held::Lane(recipient, theirs)) {
+                    Some(hold @ Hold::Active { .. }) => hold.clone(),
+                    Some(Hold::Over { .. }) | None => hold.clone(),
+                };
+                // Also one that is parked already: more may have come into it.
+                self.park_lane(recipient, theirs, hold, records)?;
             }
         }
         Ok(())
@@ -320,7 +332,7 @@ impl Engine {
             let mut waiting = Vec::new();
             for key in records.rows_of(lane.citizen)?.into_iter().filter(|key| key.recipient == *recipient) {
                 let row = records.delivery(key)?;
-                waiting.extend(row.filter(|row| row.lane() == *lane && !matches!(row.state, State::Dead { .. })));
+                waiting.extend(row.filter(|row| self.lanes.lane_of(row) == *lane && !matches!(row.state, State::Dead { .. })));
             }
             let count = waiting.len();
             let head = waiting.into_iter().next();
@@ -332,7 +344,7 @@ impl Engine {
             views.extend(queue.blocked().take(left).map(|(head, waiting)| LaneView {
                 head: Some(head.clone()),
                 recipient,
-                lane: head.lane(),
+                lane: queue.lane_of(head),
                 waiting,
                 parked: None,
             }));

@@ -20,7 +20,7 @@ mod replays;
 mod returned;
 mod settle;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use admit::Manner;
@@ -240,6 +240,7 @@ impl Engine {
     pub fn recover<R: Records>(&mut self, records: &mut R) -> Result<(), R::Error> {
         self.last_seq = records.last_seq();
         self.recovered_to = self.last_seq;
+        self.lanes.regroup(records.joined(), &BTreeSet::new());
         self.recover_holds(records)?;
         for (recipient, counts) in records.row_counts()? {
             let queue = self.lanes.queue_mut(recipient);
@@ -348,7 +349,7 @@ impl Engine {
         use super::lanes::Place;
         let queue = self.lanes.queue_mut(delivery.key.recipient);
         queue.counts_mut().pending += 1;
-        match queue.place(delivery.key.seq, delivery.lane(), self.journal) {
+        match queue.place(delivery.key.seq, queue.lane_of(&delivery), self.journal) {
             Place::Soon if journaled => queue.load(delivery, Kept::InJournal),
             Place::Soon | Place::Held => {
                 records.stage(Change::PutDelivery(delivery.clone()))?;

@@ -74,7 +74,7 @@ impl Engine {
         let Some(loaded) = queue.get(key.seq) else { return Ok(()) };
         let delivery = loaded.delivery.clone();
         let attempt = Attempt { at: now, failure, code };
-        let lane = delivery.lane();
+        let lane = queue.lane_of(&delivery);
         // While it is left alone no time passes.
         let is_over = queue.resting().is_none() && !queue.is_parked(&lane) && self.curve.is_over(queue.counts_from(&delivery), now);
         if withdrawn {

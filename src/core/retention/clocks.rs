@@ -61,6 +61,8 @@ pub struct Order {
 /// What is kept of one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clock {
+    /// Under whose number it was registered last.
+    pub under: CitizenId,
     /// EntitetNavn.
     pub entity: Arc<str>,
     /// EksternIdentifier.
@@ -86,6 +88,8 @@ pub struct Clock {
 /// What is left of a record that was deleted or recalled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tombstone {
+    /// Under whose number it was.
+    pub under: CitizenId,
     /// EntitetNavn.
     pub entity: Arc<str>,
     /// EksternIdentifier.
@@ -103,6 +107,8 @@ pub struct Tombstone {
 /// That an area of the citizen's was handed over to Rigsarkivet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handover {
+    /// Under whose number it was.
+    pub under: CitizenId,
     /// The data area.
     pub area: Box<str>,
     /// The registration that counts.
@@ -111,10 +117,11 @@ pub struct Handover {
     pub holds: bool,
 }
 
-/// Everything kept of one citizen's records.
+/// Everything kept of one citizen's records; of a person's, for one who is known
+/// under several numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clocks {
-    /// Whose.
+    /// Whose; the citizen that stands for the person.
     pub citizen: CitizenId,
     /// The records, in order of first arrival while none is removed.
     pub records: Vec<Clock>,
@@ -162,8 +169,9 @@ impl Clocks {
         self.records.iter().filter_map(|clock| clock.order.map(|order| order.first))
     }
 
-    /// Takes in an event about a record that a rule may cover.
-    pub fn record(&mut self, event: &Event, details: Details, now: Moment) {
+    /// Takes in an event, about a record that a rule may cover, that came under a
+    /// citizen's number.
+    pub fn record(&mut self, event: &Event, under: CitizenId, details: Details, now: Moment) {
         let stamp = Stamp::of(event);
         let first_at = stamp.at;
         let at = self.place(&event.entity, &event.external_id);
@@ -185,19 +193,19 @@ impl Clocks {
         match event.change {
             Change::Deleted => {
                 let deleted = Day::in_copenhagen(event.registered.at);
-                self.bury(&event.entity, &event.external_id, first_at, stamp, deleted, now);
+                self.bury(under, &event.entity, &event.external_id, first_at, stamp, deleted, now);
             }
             Change::Created | Change::Updated => {
                 let first_at = match buried {
                     Some(tombstone) => self.tombstones.remove(tombstone).first_at.min(first_at),
                     None => first_at,
                 };
-                self.register(at, event, details, stamp, first_at);
+                self.register(at, event, under, details, stamp, first_at);
             }
         }
     }
 
-    fn register(&mut self, at: Option<usize>, event: &Event, mut details: Details, stamp: Stamp, first_at: Moment) {
+    fn register(&mut self, at: Option<usize>, event: &Event, under: CitizenId, mut details: Details, stamp: Stamp, first_at: Moment) {
         let listed = details.elements.take();
         let former = at.map(|at| &self.records[at]);
         let mut element_gone = former.and_then(|clock| clock.element_gone);
@@ -212,6 +220,7 @@ impl Clocks {
             element_gone = left_out.filter_map(|element| element.deleted).chain(element_gone).max();
         }
         let clock = Clock {
+            under,
             entity: Arc::clone(&event.entity),
             external_id: event.external_id.clone(),
             first_at: former.map_or(first_at, |former| former.first_at),
@@ -235,22 +244,22 @@ impl Clocks {
 
     /// Takes in that DFDG has deleted a record: the end of its clock, whenever
     /// the clock's newest registration was.
-    pub fn delete(&mut self, event: &Event, entity: &str, now: Moment) {
+    pub fn delete(&mut self, event: &Event, under: CitizenId, entity: &str, now: Moment) {
         let mut stamp = Stamp { change: Change::Deleted.number(), ..Stamp::of(event) };
         let first_at = stamp.at;
         if let Some(at) = self.place(entity, &event.external_id) {
             stamp = stamp.max(self.records[at].newest);
         }
-        self.bury(&entity.into(), &event.external_id, first_at, stamp, Day::in_copenhagen(event.registered.at), now);
+        self.bury(under, &entity.into(), &event.external_id, first_at, stamp, Day::in_copenhagen(event.registered.at), now);
         // Of a record that the broker never heard of, too: DFDG had it.
         self.emptied = self.records.is_empty();
     }
 
     /// Takes in that an area was handed over to Rigsarkivet, or was not after all.
-    pub fn hand_over(&mut self, event: &Event, area: &str) {
+    pub fn hand_over(&mut self, event: &Event, under: CitizenId, area: &str) {
         let newest = Stamp::of(event);
         let holds = event.change != Change::Deleted;
-        let handover = Handover { area: area.into(), newest, holds };
+        let handover = Handover { under, area: area.into(), newest, holds };
         let has_room = self.handovers.len() < HANDOVERS;
         match self.handovers.iter_mut().find(|known| &*known.area == area) {
             Some(known) if known.newest >= newest => {}
@@ -266,8 +275,46 @@ impl Clocks {
         self.handovers.iter().any(|handover| &*handover.area == area && handover.holds)
     }
 
+    /// Returns the clocks of a person from what is stored under each number;
+    /// `None` where nothing is.
+    #[must_use]
+    pub fn as_one(stands_for: CitizenId, parts: &[Arc<Self>]) -> Option<Arc<Self>> {
+        let (first, others) = parts.split_first()?;
+        if others.is_empty() && first.citizen == stands_for {
+            return Some(Arc::clone(first));
+        }
+        let mut one = Self { citizen: stands_for, ..Self::clone(first) };
+        for other in others {
+            one.absorb(other);
+            // Not later than either: whoever looks there computes it anew.
+            one.next = one.next.into_iter().chain(other.next).min();
+            one.has_due |= other.has_due;
+        }
+        Some(Arc::new(one))
+    }
+
+    /// Returns what is to be stored under each number of a person. What concerns
+    /// all of it is with the citizen that stands for the person.
+    #[must_use]
+    pub fn apart(&self, ids: &[CitizenId]) -> Vec<Self> {
+        let part = |id: CitizenId| {
+            let stands_for = id == self.citizen;
+            let is_theirs = |under: CitizenId| under == id || (stands_for && !ids.contains(&under));
+            Self {
+                citizen: id,
+                records: self.records.iter().filter(|clock| is_theirs(clock.under)).cloned().collect(),
+                tombstones: self.tombstones.iter().filter(|tombstone| is_theirs(tombstone.under)).cloned().collect(),
+                handovers: self.handovers.iter().filter(|handover| is_theirs(handover.under)).cloned().collect(),
+                emptied: stands_for && self.emptied,
+                has_due: stands_for && self.has_due,
+                next: self.next.filter(|_| stands_for),
+            }
+        };
+        ids.iter().map(|id| part(*id)).collect()
+    }
+
     /// Takes over everything known under another number of the same person.
-    pub fn absorb(&mut self, other: &Self) {
+    fn absorb(&mut self, other: &Self) {
         let had_any = [&*self, other].iter().any(|clocks| clocks.emptied || clocks.has_retained());
         for theirs in &other.tombstones {
             match self.buried(&theirs.entity, &theirs.external_id) {
@@ -345,14 +392,15 @@ impl Clocks {
         self.tombstones.iter().find(|tombstone| tombstone.external_id == *external_id).map(|tombstone| tombstone.deleted)
     }
 
-    fn bury(&mut self, entity: &Arc<str>, external_id: &ExternalId, first_at: Moment, newest: Stamp, deleted: Day, now: Moment) {
+    #[expect(clippy::too_many_arguments, reason = "a tombstone's parts")]
+    fn bury(&mut self, under: CitizenId, entity: &Arc<str>, external_id: &ExternalId, first_at: Moment, newest: Stamp, deleted: Day, now: Moment) {
         let mut first_at = first_at;
         if let Some(at) = self.place(entity, external_id) {
             // Another record takes its place: two pages change in the store, not all.
             first_at = first_at.min(self.records.swap_remove(at).first_at);
             self.emptied = self.records.is_empty();
         }
-        let tombstone = Tombstone { entity: Arc::clone(entity), external_id: external_id.clone(), first_at, newest, deleted, noted: now };
+        let tombstone = Tombstone { under, entity: Arc::clone(entity), external_id: external_id.clone(), first_at, newest, deleted, noted: now };
         match self.buried(entity, external_id) {
             Some(at) => {
                 let known = &mut self.tombstones[at];

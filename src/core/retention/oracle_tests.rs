@@ -380,10 +380,10 @@ impl Life {
                     Folded::Changed | Folded::Unchanged => {}
                 }
                 match &event.content {
-                    Content::Deletion { entity, .. } => clocks.delete(event, entity, Moment(0)),
-                    Content::HandedOver { area } => clocks.hand_over(event, area),
+                    Content::Deletion { entity, .. } => clocks.delete(event, clocks.citizen, entity, Moment(0)),
+                    Content::HandedOver { area } => clocks.hand_over(event, clocks.citizen, area),
                     Content::Death { .. } => {}
-                    _ => clocks.record(event, event.details.as_deref().cloned().unwrap_or_default(), Moment(0)),
+                    _ => clocks.record(event, clocks.citizen, event.details.as_deref().cloned().unwrap_or_default(), Moment(0)),
                 }
             }
         }

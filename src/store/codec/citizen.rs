@@ -6,14 +6,11 @@ use crate::core::ids::CitizenId;
 use super::bytes::{Input, Output, Undecodable};
 use super::parts::{self, put_option};
 
-/// Appends a citizen's record without its id, which is in the row's key.
+/// Appends a citizen's record without its id, which is in the row's key: what is
+/// known under one number.
 pub(in crate::store) fn encode_citizen(citizen: &Citizen, out: &mut Vec<u8>) {
     out.u8(super::VERSION);
     parts::put_personnummer(out, citizen.personnummer);
-    put_option(out, citizen.numbered_at, |out, (at, mark)| {
-        parts::put_moment(out, at);
-        parts::put_mark(out, &mark);
-    });
     put_history(out, &citizen.memberships, |out, fund| parts::put_fund(out, *fund));
     put_history(out, &citizen.jobcentres, |out, jobcentre| parts::put_jobcentre(out, *jobcentre));
     put_history(out, &citizen.residences, |out, kommune| parts::put_kommune(out, *kommune));
@@ -23,8 +20,7 @@ pub(in crate::store) fn encode_citizen(citizen: &Citizen, out: &mut Vec<u8>) {
         put_option(out, plan.later_version.as_ref(), parts::put_external_id);
     });
     put_history(out, &citizen.deaths, |_, ()| {});
-    out.varint(citizen.merged.len() as u64);
-    citizen.merged.iter().for_each(|merged| out.u32(merged.0));
+    put_history(out, &citizen.number_changes, |out, new| out.u32(new.0));
 }
 
 /// Reverses [`encode_citizen`].
@@ -33,14 +29,14 @@ pub(in crate::store) fn decode_citizen(id: CitizenId, bytes: &[u8]) -> Result<Ci
     let citizen = Citizen {
         id,
         personnummer: parts::personnummer(input)?,
-        numbered_at: input.option(|input| Ok((parts::moment(input)?, parts::mark(input)?)))?,
+        also: Vec::new(),
         memberships: history(input, parts::fund)?,
         jobcentres: history(input, parts::jobcentre)?,
         residences: history(input, parts::kommune)?,
         contact_groups: history(input, Input::signed)?,
         plans: history(input, |input| Ok(Plan { kind: parts::plan_kind(input)?, later_version: input.option(parts::external_id)? }))?,
         deaths: history(input, |_| Ok(()))?,
-        merged: (0..input.count()?).map(|_| Ok(CitizenId(input.u32()?))).collect::<Result<_, Undecodable>>()?,
+        number_changes: history(input, |input| Ok(CitizenId(input.u32()?)))?,
     };
     input.end()?;
     Ok(citizen)

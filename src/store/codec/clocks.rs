@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::core::event::{Details, Owner};
+use crate::core::ids::CitizenId;
 use crate::core::retention::{Clock, Element, Handover, Order, Stamp, Tombstone};
 
 use super::bytes::{Input, Output, Undecodable};
@@ -77,9 +78,9 @@ pub(in crate::store) fn encode_clocks(clocks: &[Clock], out: &mut Vec<u8>) {
 }
 
 /// Reverses [`encode_clocks`].
-pub(in crate::store) fn decode_clocks(bytes: &[u8]) -> Read<Vec<Clock>> {
+pub(in crate::store) fn decode_clocks(under: CitizenId, bytes: &[u8]) -> Read<Vec<Clock>> {
     let input = &mut Input::versioned(bytes, "a page of retention clocks")?;
-    let clocks = (0..input.count()?).map(|_| clock(input)).collect::<Read<_>>()?;
+    let clocks = (0..input.count()?).map(|_| clock(under, input)).collect::<Read<_>>()?;
     input.end()?;
     Ok(clocks)
 }
@@ -108,17 +109,17 @@ pub(in crate::store) fn encode_rest(rest: &Rest, out: &mut Vec<u8>) {
 }
 
 /// Reverses [`encode_rest`].
-pub(in crate::store) fn decode_rest(bytes: &[u8]) -> Read<Rest> {
+pub(in crate::store) fn decode_rest(under: CitizenId, bytes: &[u8]) -> Read<Rest> {
     let input = &mut Input::versioned(bytes, "the rest of retention clocks")?;
     let tombstones = (0..input.count()?)
         .map(|_| {
             let (entity, external_id) = (entity(input)?, parts::external_id(input)?);
             let (first_at, newest) = stamps(input)?;
-            Ok(Tombstone { entity, external_id, first_at, newest, deleted: parts::day(input)?, noted: parts::moment(input)? })
+            Ok(Tombstone { under, entity, external_id, first_at, newest, deleted: parts::day(input)?, noted: parts::moment(input)? })
         })
         .collect::<Read<_>>()?;
     let handovers = (0..input.count()?)
-        .map(|_| Ok(Handover { area: input.text()?, newest: stamp(input)?, holds: input.flag()? }))
+        .map(|_| Ok(Handover { under, area: input.text()?, newest: stamp(input)?, holds: input.flag()? }))
         .collect::<Read<_>>()?;
     let flags = if input.is_empty() { 0 } else { input.u8()? };
     if flags > 3 {
@@ -173,7 +174,7 @@ fn put_clock(out: &mut Vec<u8>, clock: &Clock) {
     }
 }
 
-fn clock(input: &mut Input<'_>) -> Read<Clock> {
+fn clock(under: CitizenId, input: &mut Input<'_>) -> Read<Clock> {
     let flags = input.u16()?;
     if flags & !has::ALL != 0 {
         return input.fail();
@@ -207,7 +208,7 @@ fn clock(input: &mut Input<'_>) -> Read<Clock> {
         None
     };
     let has_later_version = has(has::LATER_VERSION);
-    Ok(Clock { entity, external_id, first_at, newest, period, details, has_later_version, elements, element_gone, order })
+    Ok(Clock { under, entity, external_id, first_at, newest, period, details, has_later_version, elements, element_gone, order })
 }
 
 fn put_entity(out: &mut Vec<u8>, entity: &str) {

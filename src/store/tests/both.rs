@@ -1,6 +1,6 @@
 //! The cases that people ask about, over both stores.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::core::citizen::RecordKind;
@@ -10,7 +10,7 @@ use crate::core::notices::Lying;
 use crate::core::outbox::{Delivery, End, State, Withdrawal};
 use crate::core::records::{Admission, Change, Fate, Pruned, Quarantined, Records, RowCounts};
 use crate::core::replay::{Replay, ReplayId};
-use crate::core::retention::MOST_UNEXPECTED;
+use crate::core::retention::{Clocks, MOST_UNEXPECTED};
 use crate::core::time::Moment;
 
 use super::super::{Durability, MemoryStore};
@@ -32,7 +32,7 @@ over_both!(
     a_group_sees_itself,
     queues_show_what_is_committed,
     a_delivery_goes_through_its_states,
-    two_numbers_become_one_person,
+    two_numbers_are_one_person_for_a_while,
     what_nobody_finished_is_found_again,
     a_replayed_delivery_is_unfinished_again,
     what_is_older_than_the_horizon_goes,
@@ -164,7 +164,8 @@ fn notices_that_lie_are_counted_by_recipient_and_day<S: Stored>(store: S) {
 fn whoever_is_in_quarantine_is_found<S: Stored>(store: S) {
     let mut case = Case::new(store);
     let former = Dice::new(98).personnummer();
-    case.stage(Change::AssignNumber { personnummer: former, citizen: case.citizen });
+    let known_as = case.store.enroll(&former).expect("enrolled");
+    case.stage(Change::Join { one: case.citizen, other: known_as });
     assert!(!case.store.is_in_quarantine(case.citizen).expect("readable"));
     let somebody = Quarantined { personnummer: Some(Dice::new(97).personnummer()), ..case.dice.quarantined(1) };
     case.stage(Change::Quarantine(somebody));
@@ -247,7 +248,7 @@ fn whoever_was_told_of_a_deletion_holds_nothing_any_more<S: Stored>(store: S) {
     let mut expected: BTreeSet<(usize, Recipient)> = BTreeSet::new();
     for round in 0..900 {
         if round == 300 {
-            case.stage(Change::MergeCitizens { from: former, into: remaining });
+            case.stage(Change::Join { one: former, other: remaining });
         }
         let at = case.dice.below(40) as usize;
         let recipient = case.dice.one_of(&[fund(), kommune()]);
@@ -304,7 +305,7 @@ fn nothing_is_known_of_an_erased_citizen<S: Stored>(store: S) {
     case.citizen = self_before;
     let old = case.admit(&[fund()]);
     case.finish(&old, fund(), false, End::Delivered);
-    case.stage(Change::MergeCitizens { from: self_before, into: citizen });
+    case.stage(Change::Join { one: self_before, other: citizen });
     case.citizen = citizen;
     let waits = case.admit(&[fund(), kommune()]);
     case.row(&waits, fund(), State::Pending);
@@ -495,7 +496,7 @@ fn a_delivery_goes_through_its_states<S: Stored>(store: S) {
     assert_eq!(holders, [fund()], "it was attempted twice, and may have arrived");
 }
 
-fn two_numbers_become_one_person<S: Stored>(store: S) {
+fn two_numbers_are_one_person_for_a_while<S: Stored>(store: S) {
     let mut case = Case::new(store);
     let into = case.citizen;
     let number = case.dice.personnummer();
@@ -505,20 +506,46 @@ fn two_numbers_become_one_person<S: Stored>(store: S) {
     let row = case.row(&admission, fund(), State::Pending);
     case.finish(&admission, kommune(), false, End::Delivered);
     case.store.commit_group(Durability::Flush);
-    case.stage(Change::MergeCitizens { from, into });
+    let theirs = case.dice.clocks(from, 2);
+    case.stage(Change::PutClocks(Arc::new(theirs.clone())));
+    case.stage(Change::Join { one: from, other: into });
     for _ in 0..2 {
-        assert_eq!(case.store.find_citizen(&number).expect("readable"), Some(into));
-        assert_eq!(case.store.citizen(from).expect("readable").map(|citizen| citizen.id), Some(into));
+        assert_eq!(case.store.find_citizen(&number).expect("readable"), Some(from), "each number stays itself");
         for id in [from, into] {
+            let one = case.store.citizen(id).expect("readable").expect("known");
+            assert_eq!((one.id, &*one.also), (into, &[from][..]));
+            assert_eq!(case.store.under_number(id).expect("readable").map(|own| (own.id, own.also.len())), Some((id, 0)));
             assert_eq!(case.store.rows_of(id).expect("readable"), [row.key]);
             assert_eq!(case.store.holders(id, &admission.event.external_id).expect("readable"), [kommune()]);
+            let clocks = case.store.clocks(id).expect("readable").expect("kept");
+            assert_eq!((clocks.citizen, &clocks.records), (into, &theirs.records));
         }
+        assert_eq!(case.store.partners(from), [into]);
+        assert_eq!(case.store.joined(), BTreeMap::from([(from, into), (into, into)]));
         assert_eq!(case.store.delivery(row.key).expect("readable").as_ref(), Some(&row), "still sealed under its own key");
         case.store.commit_group(Durability::Flush);
         case.store.reopen();
     }
-    case.stage(Change::MergeCitizens { from: into, into: from });
-    assert_eq!(case.store.citizen(from).expect("readable").map(|citizen| citizen.id), Some(into), "no circle");
+    // One more record comes under the other number; what concerns all is with the first.
+    let mut all = Clocks::clone(&case.store.clocks(from).expect("readable").expect("kept"));
+    let ours = case.dice.clocks(into, 1);
+    all.records.extend(ours.records.clone());
+    all.next = crate::core::time::Day::from_number(20_001);
+    case.stage(Change::PutClocks(Arc::new(all)));
+    case.store.commit_group(Durability::Flush);
+    assert_eq!(case.store.clocks_page(None, 9).expect("readable"), [into, from]);
+    case.stage(Change::Part { one: into, other: from });
+    for _ in 0..2 {
+        assert_eq!(case.store.rows_of(from).expect("readable"), [row.key]);
+        assert_eq!(case.store.rows_of(into).expect("readable"), []);
+        assert_eq!(case.store.citizen(from).expect("readable").map(|citizen| (citizen.id, citizen.also.len())), Some((from, 0)));
+        assert_eq!(case.store.joined(), BTreeMap::new());
+        let [first, second] = [into, from].map(|id| case.store.clocks(id).expect("readable").expect("kept"));
+        assert_eq!((&first.records, first.next.is_some()), (&ours.records, true));
+        assert_eq!((&second.records, second.next), (&theirs.records, None));
+        case.store.commit_group(Durability::Flush);
+        case.store.reopen();
+    }
 }
 
 fn what_nobody_finished_is_found_again<S: Stored>(store: S) {
@@ -632,7 +659,7 @@ fn the_end_of_a_record_is_found<S: Stored>(store: S) {
         case.store.commit_group(Durability::Flush);
         case.store.reopen();
     }
-    case.stage(Change::MergeCitizens { from: other, into: first });
+    case.stage(Change::Join { one: other, other: first });
     for of in [first, other] {
         assert_eq!(case.store.deleted(of, &id("a")), [recalled, deleted], "one person");
     }

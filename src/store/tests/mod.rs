@@ -12,6 +12,7 @@ mod refusals;
 mod samples;
 mod sealed;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::core::audit::{Entry, Extent, Order};
@@ -149,6 +150,18 @@ impl Records for OnDisk {
 
     fn citizen(&mut self, id: CitizenId) -> Result<Option<Arc<Citizen>>, Self::Error> {
         self.store().citizen(id)
+    }
+
+    fn under_number(&mut self, id: CitizenId) -> Result<Option<Arc<Citizen>>, Self::Error> {
+        self.store().under_number(id)
+    }
+
+    fn partners(&self, id: CitizenId) -> Vec<CitizenId> {
+        self.store.as_ref().expect("open").partners(id)
+    }
+
+    fn joined(&self) -> BTreeMap<CitizenId, CitizenId> {
+        self.store.as_ref().expect("open").joined()
     }
 
     fn waiting(&mut self, recipient: Recipient, after: Option<EventSeq>, limit: usize) -> Result<Vec<Delivery>, Self::Error> {

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use crate::core::citizen::{Citizen, Folded};
+use crate::core::event::Change as Happened;
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, Personnummer, Recipient};
 use crate::core::notices::Lying;
 use crate::core::outbox::{Delivery, State};
@@ -54,8 +56,8 @@ impl Both {
     fn step(&mut self) {
         match self.dice.below(100) {
             0..=4 => self.enroll(),
-            5..=7 => self.assign(),
-            8 => self.merge(),
+            5..=7 => self.join(),
+            8 => self.part(),
             9..=16 => self.change_citizen(),
             17..=44 => self.admit(),
             45..=59 => self.finish_or_row(),
@@ -100,28 +102,32 @@ impl Both {
     }
 
     fn some_citizen(&mut self) -> CitizenId {
-        let citizen = self.dice.one_of(&self.citizens);
-        // Things are put under whoever remains, as the engine does.
-        self.memory.citizen(citizen).expect("readable").map_or(citizen, |citizen| citizen.id)
+        self.dice.one_of(&self.citizens)
     }
 
-    fn assign(&mut self) {
-        let personnummer = self.dice.personnummer();
-        let citizen = self.some_citizen();
-        self.numbers.push(personnummer);
-        self.stage(Change::AssignNumber { personnummer, citizen });
+    fn join(&mut self) {
+        let (one, other) = (self.some_citizen(), self.some_citizen());
+        let Some(own) = self.memory.under_number(one).expect("readable").filter(|_| one != other) else { return };
+        let mut own = Citizen::clone(&own);
+        let mut event = self.dice.event(own.personnummer);
+        event.change = Happened::Created;
+        let (Folded::Changed | Folded::Unchanged) = own.renumber(&event, Some(other));
+        if own.renumbered_to().any(|new| new == other) {
+            self.stage(Change::PutCitizen(Arc::new(own)));
+            self.stage(Change::Join { one, other });
+        }
     }
 
-    fn merge(&mut self) {
-        let (from, into) = (self.some_citizen(), self.some_citizen());
-        if from != into {
-            self.stage(Change::MergeCitizens { from, into });
+    fn part(&mut self) {
+        let one = self.some_citizen();
+        if let Some(other) = self.memory.partners(one).first().copied() {
+            self.stage(Change::Part { one, other });
         }
     }
 
     fn change_citizen(&mut self) {
         let id = self.some_citizen();
-        let citizen = self.memory.citizen(id).expect("readable").expect("known");
+        let citizen = self.memory.under_number(id).expect("readable").expect("known");
         let citizen = Arc::new(self.dice.older(&citizen));
         self.stage(Change::PutCitizen(citizen));
     }
@@ -173,7 +179,9 @@ impl Both {
     /// A citizen's records change a little, or go, or are handed over by a merge.
     fn change_clocks(&mut self) {
         let citizen = self.some_citizen();
-        let known = self.memory.clocks(citizen).expect("readable").filter(|known| known.citizen == citizen);
+        let known = self.memory.clocks(citizen).expect("readable");
+        // Of a person, as the engine puts them.
+        let citizen = self.memory.joined().get(&citizen).copied().unwrap_or(citizen);
         let change = match known {
             Some(_) if self.dice.once_in(8) => Change::DropClocks(citizen),
             Some(known) if !self.dice.once_in(4) => {

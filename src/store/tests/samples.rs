@@ -303,6 +303,7 @@ impl Dice {
             let start = self.day();
             let end = self.maybe(|dice| Day::from_number(start.number() + dice.below(900) as i32)).flatten();
             clocks.records.push(Clock {
+                under: citizen,
                 entity: self.one_of(&["Joblog", "Fravaer", "Feriedagpenge", "EtNytOmraade"]).into(),
                 external_id: self.external_id(),
                 first_at: self.moment(),
@@ -331,6 +332,7 @@ impl Dice {
             });
         }
         let tombstone = |dice: &mut Self| Tombstone {
+            under: citizen,
             entity: "Joblog".into(),
             external_id: dice.external_id(),
             first_at: dice.moment(),
@@ -339,7 +341,7 @@ impl Dice {
             noted: dice.moment(),
         };
         clocks.tombstones = (0..self.below(3)).map(|_| tombstone(self)).collect();
-        let handover = |dice: &mut Self| Handover { area: dice.text().into(), newest: stamp(dice), holds: dice.once_in(2) };
+        let handover = |dice: &mut Self| Handover { under: citizen, area: dice.text().into(), newest: stamp(dice), holds: dice.once_in(2) };
         clocks.handovers = (0..self.below(3)).map(|_| handover(self)).collect();
         clocks.emptied = records == 0 && self.once_in(2);
         clocks.has_due = records % 2 == 1;
@@ -355,8 +357,9 @@ impl Dice {
             let (Folded::Changed | Folded::Unchanged) = citizen.fold(&event);
         }
         if self.once_in(5) {
-            let (new, at, mark) = (self.personnummer(), self.moment(), EventMark::of("s", &self.text()));
-            let (Folded::Changed | Folded::Unchanged) = citizen.renumber(new, at, mark);
+            let event = self.event(citizen.personnummer);
+            let new = self.maybe(|dice| CitizenId(dice.below(50) as u32));
+            let (Folded::Changed | Folded::Unchanged) = citizen.renumber(&event, new);
         }
         citizen
     }

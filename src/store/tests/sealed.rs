@@ -35,13 +35,14 @@ fn plant(disk: &mut OnDisk) -> Vec<DeliveryKey> {
     let mut dice = Dice::new(1);
     let store = disk.store();
     let citizen = store.enroll(&number(NUMBER)).expect("enrolled");
-    store.stage(Change::AssignNumber { personnummer: number(FORMER), citizen }).expect("staged");
+    let former = store.enroll(&number(FORMER)).expect("enrolled");
+    store.stage(Change::Join { one: citizen, other: former }).expect("staged");
     let mut keys = Vec::new();
     for seq in 1..=90 {
         let mut admission = dice.admission(seq, citizen, number(NUMBER));
         admission.event = Arc::new(planted_event(&mut dice));
         let event = Arc::clone(&admission.event);
-        let mut record = (*store.citizen(citizen).expect("readable").expect("known")).clone();
+        let mut record = (*store.under_number(citizen).expect("readable").expect("known")).clone();
         let _ = record.fold(&event);
         store.stage(Change::PutCitizen(Arc::new(record))).expect("staged");
         let recipients: Vec<_> = admission.deliveries.iter().map(|(recipient, _)| *recipient).collect();

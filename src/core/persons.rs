@@ -1,0 +1,98 @@
+//! Which citizens are one person.
+//!
+//! Every personnummer has a citizen of its own, under which everything that
+//! comes about that number is stored. A change of personnummer joins two of
+//! them, and they are one person for as long as the change stands; one that is
+//! recalled or corrected parts them again, each with what is its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::ids::CitizenId;
+
+/// Citizens that are joined, as pairs, in both directions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Persons {
+    pairs: BTreeMap<CitizenId, BTreeSet<CitizenId>>,
+}
+
+impl Persons {
+    /// Joins two citizens; returns whether that is news.
+    pub fn join(&mut self, one: CitizenId, other: CitizenId) -> bool {
+        self.pairs.entry(other).or_default().insert(one);
+        self.pairs.entry(one).or_default().insert(other)
+    }
+
+    /// Parts two citizens that were joined with one another; returns whether they
+    /// were. They stay one person where others still join them.
+    pub fn part(&mut self, one: CitizenId, other: CitizenId) -> bool {
+        let mut were = false;
+        for (from, to) in [(one, other), (other, one)] {
+            if let Some(partners) = self.pairs.get_mut(&from) {
+                were |= partners.remove(&to);
+                if partners.is_empty() {
+                    self.pairs.remove(&from);
+                }
+            }
+        }
+        were
+    }
+
+    /// Returns every citizen that is the same person, in order, the given one
+    /// included. Costs in proportion to that.
+    #[must_use]
+    pub fn all_of(&self, citizen: CitizenId) -> Vec<CitizenId> {
+        let mut found = BTreeSet::from([citizen]);
+        let mut left = vec![citizen];
+        while let Some(id) = left.pop() {
+            let partners = self.pairs.get(&id).into_iter().flatten();
+            left.extend(partners.copied().filter(|partner| found.insert(*partner)));
+        }
+        found.into_iter().collect()
+    }
+
+    /// Returns the citizen that stands for the person: the first of all. What
+    /// has to be in one place for all of them is there.
+    #[must_use]
+    pub fn first_of(&self, citizen: CitizenId) -> CitizenId {
+        if !self.pairs.contains_key(&citizen) {
+            return citizen;
+        }
+        self.all_of(citizen).first().copied().unwrap_or(citizen)
+    }
+
+    /// Returns the partners that a citizen is joined with directly.
+    pub fn partners(&self, citizen: CitizenId) -> impl Iterator<Item = CitizenId> + '_ {
+        self.pairs.get(&citizen).into_iter().flatten().copied()
+    }
+
+    /// Returns everybody who is joined with somebody, each with the citizen that
+    /// stands for the person.
+    pub fn joined(&self) -> impl Iterator<Item = (CitizenId, CitizenId)> + '_ {
+        self.pairs.keys().map(|id| (*id, self.first_of(*id)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn id(number: u32) -> CitizenId {
+        CitizenId(number)
+    }
+
+    #[test]
+    fn joined_and_parted() {
+        let mut persons = Persons::default();
+        assert_eq!((persons.all_of(id(3)), persons.first_of(id(3))), (vec![id(3)], id(3)));
+        assert!(persons.join(id(3), id(2)) && persons.join(id(3), id(7)) && !persons.join(id(2), id(3)));
+        assert_eq!((persons.all_of(id(7)), persons.first_of(id(7))), (vec![id(2), id(3), id(7)], id(2)));
+        assert_eq!(persons.joined().collect::<Vec<_>>(), [(id(2), id(2)), (id(3), id(2)), (id(7), id(2))]);
+        assert!(persons.part(id(2), id(3)) && !persons.part(id(2), id(3)));
+        assert_eq!((persons.all_of(id(2)), persons.all_of(id(7))), (vec![id(2)], vec![id(3), id(7)]));
+        // Around a circle they stay one.
+        assert!(persons.join(id(2), id(7)) && persons.join(id(2), id(3)) && persons.part(id(3), id(7)));
+        assert_eq!(persons.all_of(id(7)), [id(2), id(3), id(7)]);
+        assert!(persons.part(id(2), id(7)) && persons.part(id(2), id(3)));
+        assert_eq!(persons, Persons::default());
+    }
+}

@@ -285,9 +285,7 @@ impl RecordKind {
             Content::Plan { .. } => Some(Self::Plan),
             Content::Death { .. } => Some(Self::Death),
             Content::NumberChange { .. } => Some(Self::NumberChange),
-            Content::Deletion { .. }
-            | Content::HandedOver { .. }
-            | Content::Other => None,
+            Content::Deletion { .. } | Content::HandedOver { .. } | Content::Other => None,
         }
     }
 

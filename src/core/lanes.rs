@@ -547,7 +547,8 @@ impl Queue {
         }
         // Older ones come first but for replays, whose time begins anew.
         // A parked lane is loaded only while its recipient is closed: to be withdrawn.
-        let may_die = |loaded: &Loaded| !loaded.in_flight && (self.parked.is_empty() || !self.parked.contains(&self.lane_of(&loaded.delivery)));
+        let may_die =
+            |loaded: &Loaded| !loaded.in_flight && (self.parked.is_empty() || !self.parked.contains(&self.lane_of(&loaded.delivery)));
         self.window.iter().find(|(_, loaded)| may_die(loaded) && is_over(self.counts_from(&loaded.delivery))).map(|(seq, _)| *seq)
     }
 

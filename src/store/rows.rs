@@ -7,7 +7,7 @@
 //! | `N` place of a personnummer (17) | whose it is |
 //! | `I` hash of a record's kind and id (16) | whose the record is |
 //! | `C` citizen (4) | the citizen's record |
-//! | `M` citizen (4) | the one that this citizen turned out to be |
+//! | `M` citizen (4) citizen (4) | that the two are one person |
 //! | `E` citizen (4) | that the citizen's key is to be, or has been, overwritten |
 //! | `J` seq of the first (8) | events taken in, packed |
 //! | `S` next seq (8) counter (4) | deliveries finished, packed |

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use wsb_broker::core::engine::{Consumption, Engine, Fact, LaneOrder, Limits, Manner, Outgoing, Output};
 use wsb_broker::core::event::{Change as Aendring, Content, Event, Registered};
-use wsb_broker::core::ids::{Akassekode, DeliveryKey, EventMark, EventSeq, ExternalId, Jobcenterkode, Personnummer, Recipient};
 use wsb_broker::core::holds::Why;
+use wsb_broker::core::ids::{Akassekode, DeliveryKey, EventMark, EventSeq, ExternalId, Jobcenterkode, Personnummer, Recipient};
 use wsb_broker::core::outbox::{End, Failure, Withdrawal};
 use wsb_broker::core::policy::{Audience, AudienceRule, Domain, MessageType, Payload, RecipientRule, RetryPolicy, Rules, Subscriptions};
 use wsb_broker::core::records::{Fate, Records};
@@ -497,15 +497,10 @@ fn a_number_change_that_is_taken_back_joins_nobody() {
             }
             let mut told: Vec<_> = broker.dispatch_all();
             told.sort_by_key(|attempt| attempt.event.external_id.as_str().to_owned());
-            let told: Vec<_> = told
-                .iter()
-                .map(|attempt| (attempt.event.external_id.as_str(), attempt.key.recipient, attempt.identification))
-                .collect();
+            let told: Vec<_> =
+                told.iter().map(|attempt| (attempt.event.external_id.as_str(), attempt.key.recipient, attempt.identification)).collect();
             let number_of_first = if at == 2 { person(3) } else { person(1) };
-            let expected = [
-                ("a", recipient("akasse:007"), Some(number_of_first)),
-                ("b", recipient("akasse:067"), Some(person(2))),
-            ];
+            let expected = [("a", recipient("akasse:007"), Some(number_of_first)), ("b", recipient("akasse:067"), Some(person(2)))];
             assert!(told == expected, "{case}");
         }
     }

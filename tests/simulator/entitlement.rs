@@ -123,7 +123,8 @@ fn in_force<T: PartialEq + Clone>(claims: &[(Period, T)], day: Day) -> Option<T>
 }
 
 impl Past {
-    fn root(&self, node: usize) -> usize {
+    /// Whose number it is, as known now: the same for all numbers of a person.
+    pub fn root(&self, node: usize) -> usize {
         self.root[node]
     }
 
@@ -221,7 +222,8 @@ impl Past {
         self.number.push(self.number[person]);
         let then = self.known.len();
         let is_theirs = |past: &Self, node: usize| past.root(node) == person;
-        let numbers: Vec<Personnummer> = self.numbers.iter().filter(|(_, node)| is_theirs(self, **node)).map(|(number, _)| *number).collect();
+        let numbers: Vec<Personnummer> =
+            self.numbers.iter().filter(|(_, node)| is_theirs(self, **node)).map(|(number, _)| *number).collect();
         let known: Vec<usize> = (0..then).filter(|at| is_theirs(self, self.known[*at].node)).collect();
         self.root.push(nobody);
         for at in known {

@@ -10,8 +10,8 @@ use wsb_broker::core::event::{Change as Aendring, Content, Event};
 use wsb_broker::core::holds::{Held, Hold};
 use wsb_broker::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Recipient};
 use wsb_broker::core::lanes::Pause;
-use wsb_broker::core::persons::Persons;
 use wsb_broker::core::outbox::{Death, Delivery, End, Lane, State, Withdrawal};
+use wsb_broker::core::persons::Persons;
 use wsb_broker::core::policy::{Audience, Domain, MessageType, RetryPolicy, Rules, Window};
 use wsb_broker::core::records::{Admission, Change, RowCounts};
 use wsb_broker::core::replay::{Replay, ReplayId, Source, Stage};
@@ -1120,7 +1120,7 @@ impl Model {
         let mut heads: BTreeMap<(Recipient, (usize, Domain)), &Tracked> = BTreeMap::new();
         let left_alone = |key: &DeliveryKey, tracked: &Tracked| self.resting.contains(&key.recipient) || self.is_parked(*key, tracked);
         for (key, tracked) in self.deliveries.iter().filter(|(key, tracked)| tracked.stand == Stand::Waiting && !left_alone(key, tracked)) {
-            heads.entry((key.recipient, tracked.lane)).or_insert(tracked);
+            heads.entry((key.recipient, (self.past.root(tracked.lane.0), tracked.lane.1))).or_insert(tracked);
         }
         let busy: BTreeSet<Recipient> =
             self.deliveries.iter().filter(|(_, tracked)| tracked.under_way.is_some()).map(|(key, _)| key.recipient).collect();

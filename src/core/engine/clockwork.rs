@@ -354,18 +354,18 @@ impl Engine {
                 Standing::Ordered(order) if !order.confirmed => Order { asked: today, ..order },
                 Standing::Ordered(_) | Standing::Blocked(_) => continue,
             };
-            // Also under the id of one who turned out to be this person meanwhile.
+            // Also one that was ordered under another number of the person.
             let is_flying = |id| self.clockwork.flying.contains(&(id, item.clock.external_id.clone()));
             if citizen.ids().any(is_flying) {
                 continue;
             }
-            self.clockwork.flying.insert((citizen.id, item.clock.external_id.clone()));
+            self.clockwork.flying.insert((item.clock.under, item.clock.external_id.clone()));
             made += 1;
             clocks.records[item.at].order = Some(order);
             self.clockwork.last_token += 1;
             let token = self.clockwork.last_token;
             let under_way = UnderWay {
-                citizen: citizen.id,
+                citizen: item.clock.under,
                 area: Arc::clone(&item.rule.id),
                 entity: Arc::clone(&item.clock.entity),
                 external_id: item.clock.external_id.clone(),

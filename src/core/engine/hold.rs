@@ -275,7 +275,9 @@ impl Engine {
             .holds
             .iter()
             .filter_map(|(held, hold)| match (held, hold) {
-                (Held::Lane(recipient, lane), Hold::Active { .. }) if ids.contains(&lane.citizen) => Some((*recipient, *lane, hold.clone())),
+                (Held::Lane(recipient, lane), Hold::Active { .. }) if ids.contains(&lane.citizen) => {
+                    Some((*recipient, *lane, hold.clone()))
+                }
                 (Held::Lane(..) | Held::Queue(_), _) => None,
             })
             .collect();

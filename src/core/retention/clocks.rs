@@ -393,14 +393,24 @@ impl Clocks {
     }
 
     #[expect(clippy::too_many_arguments, reason = "a tombstone's parts")]
-    fn bury(&mut self, under: CitizenId, entity: &Arc<str>, external_id: &ExternalId, first_at: Moment, newest: Stamp, deleted: Day, now: Moment) {
+    fn bury(
+        &mut self,
+        under: CitizenId,
+        entity: &Arc<str>,
+        external_id: &ExternalId,
+        first_at: Moment,
+        newest: Stamp,
+        deleted: Day,
+        now: Moment,
+    ) {
         let mut first_at = first_at;
         if let Some(at) = self.place(entity, external_id) {
             // Another record takes its place: two pages change in the store, not all.
             first_at = first_at.min(self.records.swap_remove(at).first_at);
             self.emptied = self.records.is_empty();
         }
-        let tombstone = Tombstone { under, entity: Arc::clone(entity), external_id: external_id.clone(), first_at, newest, deleted, noted: now };
+        let tombstone =
+            Tombstone { under, entity: Arc::clone(entity), external_id: external_id.clone(), first_at, newest, deleted, noted: now };
         match self.buried(entity, external_id) {
             Some(at) => {
                 let known = &mut self.tombstones[at];

@@ -70,7 +70,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
 /// The layers of the core; a module imports its own layer and those below.
 const LAYERS: [&[&str]; 5] = [
     &["ids", "time"],
-    &["audit", "event", "policy", "schedule"],
+    &["audit", "event", "persons", "policy", "schedule"],
     &["causes", "citizen", "holds", "notices", "outbox", "replay", "retention", "retry", "routing", "trace"],
     &["records", "lanes", "erasure"],
     &["engine", "invariants", "samples"],

@@ -2,7 +2,8 @@
 //! from outside of its queue.
 //!
 //! A queue is first in, first out: a notice has left it when no more messages lie
-//! there than have surely arrived after it, or none at all. What is not known
+//! there than have surely arrived after it, or none at all. What a vendor rejects
+//! leaves out of turn, and is told. What is not known
 //! exactly is taken for unfetched: what may have arrived without a confirm, what
 //! others put there, what was under way beside the notice, and, after a restart,
 //! whatever lay there before. What a consumer holds without having
@@ -104,6 +105,13 @@ impl Notices {
         // It is the last of the day, whatever was thought of those before it.
         pile.before = pile.before.max(queue.confirmed + under_way);
         pile.lying
+    }
+
+    /// Notes that a message has left the queue out of turn, as one that the vendor
+    /// rejects does: it may have arrived after a notice that lies there still.
+    pub fn came_back(&mut self, recipient: Recipient) {
+        let piles = self.0.get_mut(&recipient).into_iter().flat_map(|queue| queue.days.values_mut());
+        piles.for_each(|pile| pile.before += 1);
     }
 
     /// Returns whose queues are to be looked at, each with how many publishes have
@@ -228,6 +236,20 @@ mod tests {
         notices.notice_arrived(recipient(A), day("2026-03-16"), 2);
         assert_eq!(notices.looked_at(recipient(A), 3, 0), [], "it came after that");
         assert_eq!(notices.looked_at(recipient(A), 4, 0), [day("2026-03-16")]);
+    }
+
+    /// The vendor held the notice, rejected what came after it, and put the notice back.
+    #[test]
+    fn what_came_back_says_nothing_about_a_notice_before_it() {
+        let mut notices = Notices::default();
+        arrive(&mut notices, "n...", "2026-03-16");
+        notices.came_back(recipient(A));
+        assert_eq!(notices.looked_at(recipient(A), 4, 3), [], "the notice and two others");
+        assert_eq!(notices.looked_at(recipient(A), 4, 2), [day("2026-03-16")]);
+        notices.recover(recipient(A), day("2026-03-10"), Lying { notices: 7, reminded: 3 });
+        notices.came_back(recipient(A));
+        assert_eq!(notices.looked_at(recipient(A), 4, 4), []);
+        assert_eq!(notices.looked_at(recipient(A), 4, 0), [day("2026-03-10")], "an empty queue holds none");
     }
 
     #[test]

@@ -44,7 +44,12 @@ impl Engine {
         now: Moment,
         out: &mut Output,
     ) -> Result<TakenBack, R::Error> {
-        let Some(key) = key_of(wsb, records)? else {
+        let key = key_of(wsb, records)?;
+        let told = wsb.told.as_ref().map(|(_, recipient)| *recipient);
+        if let Some(recipient) = key.map(|key| key.recipient).or(told) {
+            self.notices.came_back(recipient);
+        }
+        let Some(key) = key else {
             // About somebody erased: kept neither as a delivery nor as a message.
             let event_id = wsb.told.as_ref().map(|(event_id, _)| &**event_id);
             let is_over = records.was_about_erased(wsb.id, event_id)?;

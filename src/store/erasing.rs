@@ -72,6 +72,7 @@ impl Store {
     fn stage_erasure_of(&mut self, slots: &[u32]) -> Result<(), StoreError> {
         // What is to go is looked for among what is committed.
         self.commit(Durability::Lazy)?;
+        let is_first = self.condemned.is_empty();
         for key in self.vault.rows_under(slots)? {
             self.take_row(key)?;
         }
@@ -85,7 +86,14 @@ impl Store {
                     self.group.remove(rows::owner(&hash));
                 }
             }
-            let numbers = held.map(|held| held.numbers.clone()).unwrap_or_default();
+            let numbers = held.as_ref().map(|held| held.numbers.clone()).unwrap_or_default();
+            match (&numbers[..], held.as_ref().and_then(|held| held.citizen.as_ref())) {
+                // The others' stay: a night may forget hundreds of thousands.
+                ([only], Some(citizen)) if *only == self.vault.keyring.number(&citizen.personnummer) => {
+                    self.numbers.remove(&citizen.personnummer);
+                }
+                _ => self.numbers.clear(),
+            }
             for digest in numbers {
                 for id in self.reader().quarantined_under(&digest)? {
                     self.release_as(id, Condemned::MessageOf)?;
@@ -105,12 +113,13 @@ impl Store {
             }
             self.condemn(Condemned::Citizen(slot));
         }
-        self.numbers.clear();
         let turnover = self.vault.keyring.numbering.turnover();
         self.turn(Turnover { is_wanted: true, ..turnover });
         self.commit(Durability::Lazy)?;
+        // Once for all who go with one flush: what the others ask for is done while
+        // the store is tended.
         let goes = if self.given.next_slot as usize <= GOES * HASHED_AT_ONCE { GOES + 1 } else { 1 };
-        for _ in 0..goes {
+        for _ in 0..if is_first { goes } else { 0 } {
             if self.hash_anew(HASHED_AT_ONCE)? == Pruned::Done {
                 break;
             }

@@ -116,6 +116,8 @@ pub(super) struct Group<C: Commit> {
     pub(super) requests: Vec<Request<C>>,
     pub(super) connected: Option<bool>,
     pub(super) closed: bool,
+    /// Whether more ordinary messages wait here than were taken.
+    pub(super) left_over: bool,
 }
 
 impl<C: Commit> Inbox<C> {
@@ -192,6 +194,7 @@ impl<C: Commit> Inbox<C> {
             requests: waiting.requests.drain(..).collect(),
             connected: waiting.connected.take(),
             closed: waiting.closed,
+            left_over: !waiting.ordinary.is_empty(),
         };
         drop(waiting);
         if ordinary > 0 || urgent > 0 {
@@ -331,6 +334,9 @@ mod tests {
         assert_eq!(take(Wanted::Nothing), (0, 0), "a full disk keeps everything out");
         assert_eq!(take(Wanted::Urgent), (1, 0));
         assert_eq!(take(Wanted::All), (0, 2), "nothing is lost by it");
+        runtime.block_on(handle.send_ordinary(vec![message(), message()]));
+        let left_over = || inbox.take(1, Wanted::All, Instant::now(), Instant::now()).left_over;
+        assert_eq!((left_over(), left_over()), (true, false), "events pile up while more wait than are taken");
     }
 
     #[test]

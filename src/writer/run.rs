@@ -87,6 +87,12 @@ impl Default for Settings {
     }
 }
 
+/// While many citizens are to be forgotten: a slice of them this often, unless
+/// events are piling up.
+const FORGET_EVERY: Duration = Duration::from_millis(100);
+/// Events that filled a group, or were left over, count as piling up for so long.
+const CROWDED_FOR: Duration = Duration::from_millis(500);
+
 /// Runs until the inbox is closed; returns the store. `watchdog` ends the
 /// process when a turn does not come to its end.
 ///
@@ -103,8 +109,14 @@ pub fn run<C: Commit>(
     let mut dirty_since: Option<Instant> = None;
     let mut tended = Instant::now();
     let mut calm = Instant::now();
+    let mut forgot = Instant::now();
+    let mut crowded_at: Option<Instant> = None;
     loop {
-        let deadline = deadline(&engine, outlet.now(), dirty_since, tended, settings);
+        let mut deadline = deadline(&engine, outlet.now(), dirty_since, tended, settings);
+        let crowded = crowded_at.is_some_and(|at| at.elapsed() < CROWDED_FOR);
+        if engine.is_forgetting() && !crowded {
+            deadline = deadline.min(forgot + FORGET_EVERY);
+        }
         let wanted = match (outlet.has_room(), engine.has_room()) {
             (true, true) => Wanted::All,
             (true, false) => Wanted::Urgent,
@@ -117,11 +129,20 @@ pub fn run<C: Commit>(
         // Until the end of the turn: any of it may be a store call that hangs.
         let _watched = watchdog.watch("a group of changes");
         let closed = group.closed;
+        if group.left_over || group.ordinary.len() >= settings.group {
+            crowded_at = Some(began);
+        }
+        let crowded = crowded_at.is_some_and(|at| began - at < CROWDED_FOR);
+        engine.set_crowded(crowded);
         let mut turn = Turn::default();
         turn.decide(group, &mut engine, &mut records, outlet.now())?;
         if tended.elapsed() >= settings.tend_every {
             tended = Instant::now();
+            forgot = tended;
             engine.tend(&mut records, outlet.now(), &mut turn.out)?;
+        } else if engine.is_forgetting() && !crowded && forgot.elapsed() >= FORGET_EVERY {
+            forgot = Instant::now();
+            engine.forget_unneeded(&mut records, outlet.now(), &mut turn.out)?;
         }
         let replayed = engine.advance_replays(&mut records, outlet.now(), &mut turn.out)? == Advanced::Some;
         // Nobody is said to be forgotten who a crash would bring back.

@@ -33,6 +33,9 @@ const REST_SECONDS: i64 = 3600;
 const LEAVING: usize = 65_536;
 /// How long to wait when the rate does not allow another order yet.
 const BREATH_MS: u64 = 20;
+/// Beside a backlog orders go out at this part of their rate: what they take is
+/// taken from ordinary events then, which somebody waits for.
+const BESIDE_A_BACKLOG: u32 = 10;
 
 /// A deletion order to be published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +76,8 @@ pub(super) struct Clockwork {
     /// Orders that the rate allows now, and since when.
     allowed: f64,
     allowed_at: Option<Moment>,
+    /// Whether more ordinary events wait than are taken in at once.
+    crowded: bool,
     reindexing: Option<Reindexing>,
     pub(super) leaving: Leaving,
 }
@@ -86,6 +91,8 @@ pub(super) struct Leaving {
     pub after: Option<CitizenId>,
     /// Whether it has been told that nobody can be erased.
     pub is_stuck: bool,
+    /// Whether somebody did not fit in.
+    overflowed: bool,
 }
 
 impl Leaving {
@@ -93,7 +100,15 @@ impl Leaving {
     fn note(&mut self, citizen: CitizenId) {
         if self.citizens.len() < LEAVING {
             self.citizens.insert(citizen);
+        } else {
+            self.overflowed = true;
         }
+    }
+
+    /// Returns whether those who did not fit in are to be looked for now, and takes
+    /// it as done.
+    pub fn has_room_again(&mut self) -> bool {
+        self.citizens.len() <= LEAVING / 2 && std::mem::take(&mut self.overflowed)
     }
 }
 
@@ -128,6 +143,7 @@ impl Clockwork {
 
     /// Gives back what was not used of the rate since the last time.
     fn breathe(&mut self, per_second: u32, now: Moment) {
+        let per_second = if self.crowded { per_second / BESIDE_A_BACKLOG } else { per_second };
         let most = f64::from(per_second).max(1.0);
         let since = self.allowed_at.map_or(1.0, |since| now.seconds_since(since));
         self.allowed = (self.allowed + since * most).min(most);
@@ -145,6 +161,12 @@ impl Clockwork {
 }
 
 impl Engine {
+    /// Says whether ordinary events are piling up: deletion orders stand back then,
+    /// and do not stop.
+    pub fn set_crowded(&mut self, crowded: bool) {
+        self.clockwork.crowded = crowded;
+    }
+
     /// Finds out whether the clocks were indexed by the rules in force.
     pub(super) fn recover_clocks<R: Records>(&mut self, records: &mut R) -> Result<(), R::Error> {
         let fingerprint = self.rules.schedule().fingerprint();

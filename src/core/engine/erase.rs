@@ -13,8 +13,8 @@ use crate::core::time::{Day, Moment};
 
 /// How many of those who are leaving are looked at in one go, and how many of
 /// them forgotten: some ten milliseconds.
-const LOOKED_AT: usize = 64;
-const FORGOTTEN: usize = 16;
+const LOOKED_AT: usize = 128;
+const FORGOTTEN: usize = 64;
 
 impl Engine {
     /// Names everything that goes when the citizen is erased; `None` for one of
@@ -31,9 +31,14 @@ impl Engine {
 
     /// Forgets citizens whose last record has gone, once nothing else is a reason
     /// to know them: a slice of those who are leaving. Whoever has to be kept
-    /// waits for the next round, or until something happens.
-    pub(super) fn forget_unneeded<R: Records>(&mut self, records: &mut R, now: Moment, out: &mut Output) -> Result<(), R::Error> {
+    /// waits for the next round, or until something happens. The caller commits and
+    /// flushes before anybody is said to be forgotten.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the changes not staged.
+    pub fn forget_unneeded<R: Records>(&mut self, records: &mut R, now: Moment, out: &mut Output) -> Result<(), R::Error> {
         if self.clockwork.leaving.citizens.is_empty() {
+            self.clockwork.leaving.after = None;
             return Ok(());
         }
         let can_erase = records.can_erase()?;
@@ -41,16 +46,18 @@ impl Engine {
             if !std::mem::replace(&mut self.clockwork.leaving.is_stuck, true) {
                 out.facts.push(Fact::CannotErase);
             }
+            self.clockwork.leaving.after = None;
             return Ok(());
         }
         self.clockwork.leaving.is_stuck = false;
         let after = self.clockwork.leaving.after.map_or(Bound::Unbounded, Bound::Excluded);
         let slice: Vec<CitizenId> = self.clockwork.leaving.citizens.range((after, Bound::Unbounded)).copied().take(LOOKED_AT).collect();
-        let is_last = slice.len() < LOOKED_AT;
+        let mut is_last = slice.len() < LOOKED_AT;
         let mut forgotten = 0;
         for id in slice {
             if forgotten == FORGOTTEN {
-                return Ok(());
+                is_last = false;
+                break;
             }
             self.clockwork.leaving.after = Some(id);
             match self.kept_now(id, records, now)? {
@@ -70,7 +77,17 @@ impl Engine {
         if is_last {
             self.clockwork.leaving.after = None;
         }
+        if self.clockwork.leaving.has_room_again() {
+            self.clockwork.look_now();
+        }
         Ok(())
+    }
+
+    /// Returns whether a round over those who are leaving is under way: after a
+    /// night in which many lost their last record a go each second would not do.
+    #[must_use]
+    pub fn is_forgetting(&self) -> bool {
+        self.clockwork.leaving.after.is_some()
     }
 
     /// Returns what keeps a citizen from being forgotten; nothing also for one who

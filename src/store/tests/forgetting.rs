@@ -3,8 +3,11 @@
 //! over the store on disk, then every file searched.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::core::engine::{Consumption, Engine, Fact, Limits, Manner, Output};
 use crate::core::erasure::Cause;
@@ -74,11 +77,15 @@ impl Life {
         Self { engine, store, now: moment(NOW), told: 0 }
     }
 
-    fn take_in(&mut self, mut event: Event) {
+    fn take_in(&mut self, event: Event) {
+        self.take_in_about(NUMBER, event);
+    }
+
+    fn take_in_about(&mut self, cpr: &str, mut event: Event) {
         self.told += 1;
         event.id = format!("e{}", self.told).into();
         event.mark = EventMark::of("urn:test", &event.id);
-        event.personnummer = number(NUMBER);
+        event.personnummer = number(cpr);
         let mut out = Output::default();
         let taken = self.engine.take_in(event, Manner::News, &mut self.store, self.now, &mut out).expect("taken in");
         assert_ne!(taken, Consumption::Duplicate);
@@ -239,4 +246,127 @@ fn nobody_is_forgotten_while_that_cannot_be_noted_for_backups() {
     std::fs::remove_dir(&list).expect("removed");
     assert_eq!(life.turns(None), 1);
     assert_eq!(life.citizen(), None);
+}
+
+/// Visibly made-up numbers of people who come and go together.
+fn crowd(count: usize) -> Vec<String> {
+    (0..count).map(|at| format!("{:02}{:02}77{at:04}", 1 + at % 28, 1 + at / 28 % 12)).collect()
+}
+
+/// What a night leaves: everybody's last record has gone, and nobody is to be told.
+fn plant_crowd(life: &mut Life, people: &[String]) {
+    for cpr in people {
+        life.take_in_about(cpr, joblog());
+        life.take_in_about(cpr, deletion());
+    }
+}
+
+fn known(life: &mut Life, people: &[String]) -> usize {
+    people.iter().filter(|cpr| life.store.find_citizen(&number(cpr)).expect("readable").is_some()).count()
+}
+
+/// After a night in which many have lost their last record, slices follow one
+/// another, and do not wait for the tending of every second.
+#[test]
+fn many_are_forgotten_slice_by_slice_in_one_round() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut life = Life::new(dir.path());
+    let people = crowd(150);
+    plant_crowd(&mut life, &people);
+    assert!(!life.engine.is_forgetting());
+    let mut slices = Vec::new();
+    slices.push(life.turn(None));
+    slices.push(life.turn(None));
+    while life.engine.is_forgetting() {
+        let mut out = Output::default();
+        life.engine.forget_unneeded(&mut life.store, life.now, &mut out).expect("forgotten");
+        life.store.commit(Durability::Flush).expect("committed");
+        slices.push(out.facts.iter().filter(|fact| **fact == Fact::Erased(Cause::LastRecord)).count());
+        assert!(slices.len() < 20);
+    }
+    // Found in the first turn; a slice is small enough for others to pass.
+    assert_eq!(slices, [0, 64, 64, 22]);
+    assert_eq!(known(&mut life, &people), 0);
+}
+
+/// Where the child finds its store.
+const DIR: &str = "WSB_TEST_FORGET_DIR";
+
+/// Forgets of its own accord, until it is killed. Does nothing in an ordinary run
+/// of the tests.
+#[test]
+fn child() {
+    let Some(dir) = std::env::var_os(DIR) else { return };
+    let mut life = Life::new(Path::new(&dir));
+    life.turn(None);
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "\nopened").and_then(|()| out.flush()).expect("somebody listens");
+    while life.turn(None) > 0 {
+        writeln!(out, "\nsome").and_then(|()| out.flush()).expect("somebody listens");
+    }
+    writeln!(out, "\nall").and_then(|()| out.flush()).expect("somebody listens");
+}
+
+/// Killed at moments all over: each citizen is there whole or not at all, the rest
+/// are forgotten after a restart, and then nothing can be read of anybody.
+#[test]
+fn forgetting_that_is_killed_goes_on_after_the_restart() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut life = Life::new(dir.path());
+    let mut people = crowd(200);
+    people.push(NUMBER.to_owned());
+    // Of one of them there is everything that can be sealed.
+    for hour in 0..10 {
+        life.take_in(membership("2026-01-01..2026-03-15", hour));
+    }
+    plant_crowd(&mut life, &people);
+    let citizen = life.citizen().expect("known");
+    let sealed = sealed_of(&life.store, citizen);
+    let before = secrets(dir.path());
+    drop(life);
+    let (mut dice, mut rounds, mut seen_between) = (Dice::new(41), 0, false);
+    loop {
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "store::tests::forgetting::child", "--nocapture"])
+            .env(DIR, dir.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a child");
+        let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines().map_while(Result::ok);
+        let _ = lines.find(|line| line == "opened");
+        let until = Instant::now() + Duration::from_micros(dice.below(3000 + 1500 * rounds));
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        child.kill().expect("killed");
+        let is_over = lines.any(|line| line == "all");
+        child.wait().expect("gone");
+        let mut store = Store::open(&options(dir.path())).expect("the store");
+        let mut found = Vec::new();
+        let _ = store.verify(|why| found.push(why.to_owned()), |_| {}).expect("readable");
+        assert_eq!(found, [] as [&str; 0], "round {rounds}");
+        let mut left = 0;
+        for cpr in &people {
+            let Some(id) = store.find_citizen(&number(cpr)).expect("readable") else { continue };
+            left += 1;
+            assert!(store.citizen(id).expect("readable").is_some() && store.clocks(id).expect("readable").is_some(), "whole");
+        }
+        assert!(!is_over || left == 0, "{left} are left though all were said to be forgotten");
+        seen_between |= left > 0 && left < people.len();
+        rounds += 1;
+        if left == 0 {
+            break;
+        }
+        assert!(rounds < 300, "it gets there some time");
+    }
+    assert!(seen_between, "no kill came between the first and the last");
+    let mut life = Life::new(dir.path());
+    life.now = moment("2026-03-16T18:00:00Z");
+    // What a crash has left of hashing numbers anew is done while tending.
+    for _ in 0..20 {
+        life.turn(None);
+    }
+    let master = MasterKey::load(&options(dir.path()).key_file).expect("the key");
+    nothing_is_left(dir.path(), &master, &life.store, &sealed, &before[..1]);
 }

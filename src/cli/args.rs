@@ -532,6 +532,20 @@ pub enum RetentionCommand {
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
+    /// Takes a recipient's unfetched deletion notices as dealt with; takes nothing out of its queue.
+    CloseNotices {
+        /// Whose: akasse:067.
+        recipient: String,
+        /// Those delivered until this day, YYYY-MM-DD; default: today in Copenhagen.
+        #[arg(long, value_name = "DAY")]
+        until: Option<String>,
+        /// Why, without naming anybody: how it is known that the vendor has dealt with them.
+        #[arg(long)]
+        why: String,
+        /// Only say what would be closed.
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 /// How what is due is written.

@@ -1,6 +1,6 @@
 //! `wsb-broker retention`
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::admin::Admin;
 use super::args::{Common, DueFormat, Format, RetentionArguments, RetentionCommand};
@@ -19,6 +19,9 @@ pub fn retention(common: &Common, arguments: &RetentionArguments) -> Result<Exit
     match &arguments.command {
         RetentionCommand::Due { as_of, format } => due(common, as_of.as_deref(), *format),
         RetentionCommand::Notices { format } => notices(common, *format),
+        RetentionCommand::CloseNotices { recipient, until, why, dry_run } => {
+            close_notices(common, &json!({ "recipient": recipient, "until": until, "why": why, "dry_run": dry_run }))
+        }
         RetentionCommand::Unexpected { limit, format } => unexpected(common, *limit as usize, *format),
     }
 }
@@ -44,6 +47,19 @@ fn notices(common: &Common, format: Format) -> Result<Exit, Failure> {
             }));
             print!("{}", table(&rows));
         }
+    }
+    Ok(Exit::Ok)
+}
+
+/// Has the running broker take notices as dealt with.
+fn close_notices(common: &Common, order: &Value) -> Result<Exit, Failure> {
+    let answer = Admin::new(common)?.post("/retention/notices/close", "application/json", order.to_string().as_bytes())?;
+    let mut rows = vec![["day", "notices"].map(str::to_owned).to_vec()];
+    rows.extend(answer["days"].as_array().into_iter().flatten().map(|of| ["day", "notices"].map(|name| cell(&of[name])).to_vec()));
+    print!("{}", table(&rows));
+    println!("{}: {} notices {}", cell(&answer["recipient"]), cell(&answer["notices"]), cell(&answer["state"]));
+    if order["dry_run"] == true {
+        println!("nothing was changed (--dry-run)");
     }
     Ok(Exit::Ok)
 }

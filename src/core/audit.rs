@@ -45,11 +45,13 @@ pub enum Action {
     TokensReloaded,
     /// Somebody began to use the console.
     SignedIn,
+    /// Deletion notices that lay unfetched are taken as dealt with.
+    NoticesClosed,
 }
 
 impl Action {
     /// Every action, in the order of their numbers in stored rows.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::DeliveryDiscarded,
         Self::ReplayStarted,
         Self::ReplayStopped,
@@ -68,6 +70,7 @@ impl Action {
         Self::RetentionReloaded,
         Self::TokensReloaded,
         Self::SignedIn,
+        Self::NoticesClosed,
     ];
 
     /// Returns the action's name in the API and in what the hash is made of.
@@ -92,6 +95,7 @@ impl Action {
             Self::RetentionReloaded => "retention-reloaded",
             Self::TokensReloaded => "tokens-reloaded",
             Self::SignedIn => "signed-in",
+            Self::NoticesClosed => "notices-closed",
         }
     }
 }

@@ -138,6 +138,22 @@ impl Notices {
         fetched
     }
 
+    /// Returns what lies unfetched in a recipient's queue of the days until `until`.
+    pub fn until(&self, recipient: Recipient, until: Day) -> Vec<(Day, u64)> {
+        let days = self.0.get(&recipient).into_iter().flat_map(|queue| queue.days.range(..=until));
+        days.map(|(day, pile)| (*day, pile.lying.notices)).collect()
+    }
+
+    /// Closes the piles of the days until `until`: an operator knows that the vendor has
+    /// dealt with them. What is delivered afterwards begins a pile of its own.
+    pub fn close(&mut self, recipient: Recipient, until: Day) -> Vec<(Day, u64)> {
+        let closed = self.until(recipient, until);
+        if let Some(queue) = self.0.get_mut(&recipient) {
+            queue.days.retain(|day, _| *day > until);
+        }
+        closed
+    }
+
     /// Returns whom somebody is to be reminded of today, each once, and notes that
     /// it has been done.
     pub fn remind(&mut self, today: Day) -> Vec<(Reminder, Lying)> {
@@ -274,6 +290,22 @@ mod tests {
         arrive(&mut notices, "....", "2026-03-16");
         assert_eq!(notices.looked_at(recipient(A), 4, 5), []);
         assert_eq!(notices.looked_at(recipient(A), 4, 4), [day("2026-03-10")]);
+    }
+
+    #[test]
+    fn an_operator_closes_piles_until_a_day_and_later_ones_stay() {
+        let mut notices = Notices::default();
+        arrive(&mut notices, "nn", "2026-03-16");
+        arrive(&mut notices, "n", "2026-03-17");
+        arrive(&mut notices, "n", "2026-03-18");
+        assert_eq!(notices.close(recipient("akasse:053"), day("2026-03-18")), []);
+        let piles = [(day("2026-03-16"), 2), (day("2026-03-17"), 1)];
+        assert_eq!(notices.until(recipient(A), day("2026-03-17")), piles);
+        assert_eq!(notices.close(recipient(A), day("2026-03-17")), piles);
+        assert_eq!(notices.close(recipient(A), day("2026-03-17")), [], "once");
+        assert_eq!(shown(&notices, "2026-03-18"), [("2026-03-18".to_owned(), 1, 0, 0)]);
+        arrive(&mut notices, "n", "2026-03-17");
+        assert_eq!(shown(&notices, "2026-03-18"), [("2026-03-17".to_owned(), 2, 1, 0)]);
     }
 
     #[test]

@@ -175,6 +175,7 @@ fn calls(server: &Shared) -> (Router<Shared>, Vec<Call>) {
         .post("/backup", Needs::Operator, backup::start)
         .get("/retention/due", Needs::Viewer, retention::due)
         .get("/retention/notices", Needs::Viewer, retention::notices)
+        .post("/retention/notices/close", Needs::Operator, retention::close_notices)
         .get("/retention/unexpected", Needs::Viewer, retention::unexpected)
         .post("/explain", Needs::Viewer, admin::explain)
         .post("/import", Needs::Operator, admin::import)

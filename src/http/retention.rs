@@ -1,4 +1,5 @@
-//! `GET /api/v1/retention/due`
+//! `/api/v1/retention`: what is due, deletions that were not expected, and notices that
+//! lie unfetched.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,13 +14,18 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
-use super::extract::Query;
+use super::access::Principal;
+use super::audit::{audit, reason};
+use super::extract::{self, Query};
 use super::problem::{Problem, store_failed};
 use crate::app::now;
-use crate::core::ids::EventSeq;
+use crate::core::audit::Action;
+use crate::core::engine::Trial;
+use crate::core::ids::{EventSeq, Recipient};
 use crate::core::records::Archive;
 use crate::core::time::Day;
 use crate::ops::{self, DueCursor, DuePage};
+use crate::store::StoreError;
 
 /// What can be asked of what is due.
 #[derive(Debug, Deserialize)]
@@ -87,6 +93,56 @@ pub async fn due(State(server): State<Shared>, Query(asked): Query<Asked>) -> Re
 pub async fn notices(State(server): State<Shared>) -> Result<Json<Value>, Problem> {
     let unfetched = server.writer.ask(|access| access.engine.unfetched_notices(access.now)).await?;
     Ok(Json(ops::unfetched_json(&unfetched)))
+}
+
+/// The body of an order to close piles of notices.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Close {
+    recipient: String,
+    why: String,
+    until: Option<String>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// `POST /api/v1/retention/notices/close`: an operator knows that the vendor has dealt
+/// with notices that seem to lie unfetched. Nothing is taken out of any queue.
+pub async fn close_notices(
+    State(server): State<Shared>,
+    principal: Principal,
+    extract::Body(body): extract::Body<Close>,
+) -> Result<Json<Value>, Problem> {
+    let recipient =
+        Recipient::parse(&body.recipient).map_err(|malformed| Problem::new(400, "recipient: not understood").detail(malformed.expected))?;
+    let why = reason(&body.why)?;
+    let until = match body.until.as_deref().filter(|until| !until.is_empty()) {
+        None => Day::in_copenhagen(now()),
+        Some(text) => Day::parse(text).map_err(|malformed| Problem::new(400, "until: not a day").detail(malformed.expected))?,
+    };
+    let dry_run = body.dry_run;
+    let deed = principal.does(Action::NoticesClosed, &format!("{recipient} until {until}")).because(why).tried(dry_run);
+    let trial = if dry_run { Trial::Tried } else { Trial::InEarnest };
+    let closed = server
+        .writer
+        .ask(move |access| {
+            let closed = access.engine.close_notices(recipient, until, trial, access.records)?;
+            if !closed.is_empty() {
+                audit(access, deed)?;
+            }
+            Ok::<_, StoreError>(closed)
+        })
+        .await?;
+    let closed = closed.map_err(|error| store_failed(&error))?;
+    if closed.is_empty() {
+        return Err(Problem::new(404, "no notices lie unfetched there").detail(format!("of {recipient}, delivered until {until}")));
+    }
+    Ok(Json(json!({
+        "recipient": recipient.to_string(),
+        "state": if dry_run { "would be closed" } else { "closed" },
+        "notices": closed.iter().map(|(_, notices)| notices).sum::<u64>(),
+        "days": closed.iter().map(|(day, notices)| json!({ "day": day.to_string(), "notices": notices })).collect::<Vec<_>>(),
+    })))
 }
 
 /// What can be asked of unexpected deletions.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::inbox::{Group, Inbox, Input, Received, Ticket, Wanted};
-use crate::core::engine::{Advanced, Engine, Fact, Manner, Outgoing, OutgoingOrder, Output, TakenBack};
+use crate::core::engine::{Advanced, Engine, Fact, Manner, Outgoing, OutgoingOrder, Output, TakenBack, Traffic};
 use crate::core::records::{Archive, Quarantined};
 use crate::core::time::Moment;
 use crate::store::Watchdog;
@@ -117,7 +117,8 @@ pub fn run<C: Commit>(
         if engine.is_forgetting() && !crowded {
             deadline = deadline.min(forgot + FORGET_EVERY);
         }
-        let wanted = match (outlet.has_room(), engine.has_room()) {
+        let on_disk = outlet.has_room();
+        let wanted = match (on_disk, engine.has_room()) {
             (true, true) => Wanted::All,
             (true, false) => Wanted::Urgent,
             // What is under way goes on: its outcomes take little, and free more.
@@ -133,7 +134,11 @@ pub fn run<C: Commit>(
             crowded_at = Some(began);
         }
         let crowded = crowded_at.is_some_and(|at| began - at < CROWDED_FOR);
-        engine.set_crowded(crowded);
+        engine.set_traffic(match (on_disk, crowded) {
+            (false, _) => Traffic::StandsStill,
+            (true, true) => Traffic::PilesUp,
+            (true, false) => Traffic::Flows,
+        });
         let mut turn = Turn::default();
         turn.decide(group, &mut engine, &mut records, outlet.now())?;
         if tended.elapsed() >= settings.tend_every {

@@ -4,9 +4,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use wsb_broker::core::event::Details;
+use wsb_broker::core::ids::{EventMark, ExternalId, Personnummer};
+use wsb_broker::core::records::{Change, Records};
+use wsb_broker::core::retention::{Clock, Clocks, Order, Stamp};
+use wsb_broker::core::time::{Day, Moment, Period};
+use wsb_broker::store::{Durability, Options, Store};
 
 use crate::rig::{Event, Message, Vendor, event, until};
 use crate::world::{LIMIT, Routing, World, cpr, enroll};
@@ -97,6 +103,80 @@ fn the_dead_wait_for_the_archive_where_they_must() {
     world.tell([&event("RigsarkivAflevering").cpr(&citizen).content(json!({ "Dataomraade": "fravaer" }))]);
     let [order] = &orders(&world, 1)[..] else { panic!("the fravær") };
     assert_eq!(order.routing_key, "fravaer");
+}
+
+/// An order that DFDG has not answered for days: it counts as overdue, is given again,
+/// and is over with the deletion. What happened days ago is written into the store.
+#[test]
+fn an_order_without_an_answer_is_overdue_and_given_again() {
+    let mut world = World::new("overdue", &Routing::few());
+    let record = "40000000-0000-4000-8000-000000000001";
+    write_record(&world, record, Some(3));
+    world.broker.start_again();
+    until(LIMIT, "the order counts as overdue", || world.count("wsb_gdpr_orders_overdue", &[]) == 1);
+    let [order] = &orders(&world, 1)[..] else { panic!("once a day") };
+    assert_eq!(body(order)["data"]["EksternIdentifier"], record);
+    // Given again is not answered.
+    until(LIMIT, "it is counted", || world.count("wsb_gdpr_orders_total", &[("area", "fravaer")]) == 1);
+    assert_eq!(world.count("wsb_gdpr_orders_overdue", &[]), 1);
+    let answer = json!({ "Dataomraade": "fravaer", "SlettetEntitet": "Fravaer" });
+    world.tell(&[event("GdprSletning").cpr(&cpr(11)).external(record).content(answer)]);
+    until(LIMIT, "the order is answered", || world.count("wsb_gdpr_orders_overdue", &[]) == 0);
+    assert_eq!(world.count("wsb_gdpr_unexpected_deletions_total", &[]), 0);
+    let alerts = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus/alerts.yml")).unwrap();
+    assert!(alerts.contains("wsb_gdpr_orders_overdue > 0"), "somebody is told");
+}
+
+/// Puts one record of citizen 11 that is due into the store of a broker that does not
+/// run; perhaps with an order that was given and confirmed so many days ago.
+fn write_record(world: &World, record: &str, ordered: Option<i32>) {
+    let mut store = Store::open(&Options::new(world.broker.data_dir())).unwrap();
+    let id = store.enroll(&Personnummer::parse(&cpr(11)).unwrap()).unwrap();
+    let today = Day::in_copenhagen(Moment(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as i64));
+    let order = ordered.map(|days| {
+        let first = Day::from_number(today.number() - days).unwrap();
+        Order { due: Day::parse("2022-03-17").unwrap(), first, asked: first, confirmed: true }
+    });
+    let first_at = Moment::parse("2015-01-01T08:00:00Z").unwrap();
+    let clock = Clock {
+        under: id,
+        entity: "Fravaer".into(),
+        external_id: ExternalId::parse(record).unwrap(),
+        first_at,
+        newest: Stamp { at: first_at, change: 1, mark: EventMark::of("urn:test", "e") },
+        period: Period::new(Day::parse("2015-01-01").unwrap(), Day::parse("2016-03-16").ok()).unwrap(),
+        details: Details::default(),
+        has_later_version: false,
+        elements: Vec::new(),
+        element_gone: None,
+        order,
+    };
+    let clocks = Clocks { records: vec![clock], ..Clocks::new(id) };
+    store.stage(Change::PutClocks(clocks.into())).unwrap();
+    store.commit(Durability::Flush).unwrap();
+}
+
+/// While the disk is too full nothing is ordered, since that would take what is left
+/// of it; what was due is ordered once there is room.
+#[test]
+fn a_deletion_night_stands_still_on_a_full_disk() {
+    let mut world = World::new("night-full-disk", &Routing::few());
+    write_record(&world, "40000000-0000-4000-8000-000000000001", None);
+    world.broker.run_with(&["--min-free-mib", "1048576"]);
+    world.broker.spawn_again();
+    until(LIMIT, "nothing but the disk is missing", || {
+        let missing = world.broker.readyz().map(|(_, text)| serde_json::from_str::<Value>(&text).unwrap_or_default());
+        missing.is_some_and(|missing| missing.as_array().is_some_and(|list| list.len() == 1 && list[0]["what"] == "disk"))
+    });
+    // Each answer takes a turn of the writer, and each turn would order.
+    for _ in 0..20 {
+        assert_eq!(due(&world, "2026-03-17")[0]["state"], "due");
+    }
+    assert_eq!((world.count("wsb_gdpr_orders_total", &[]), world.amqp.depth(QUEUE)), (0, Some(0)));
+    world.broker.kill9();
+    world.broker.run_with(&[]);
+    world.broker.start_again();
+    assert_eq!(orders(&world, 1).len(), 1);
 }
 
 /// A deletion night in small: within the set rate, and resumed after each kill

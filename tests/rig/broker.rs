@@ -141,6 +141,11 @@ impl Broker {
         self.child = Some(child);
     }
 
+    /// Sets the arguments after `run` of the next start.
+    pub fn run_with(&mut self, arguments: &[&str]) {
+        self.options.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    }
+
     /// Waits until `/readyz` says 200; fails the test when the process ends.
     #[track_caller]
     pub fn wait_ready(&mut self) {

@@ -337,6 +337,7 @@ pub const DANISH: Texts = Texts {
         ("retention-reloaded", "retention.toml overtaget"),
         ("tokens-reloaded", "tokens overtaget"),
         ("signed-in", "logget ind"),
+        ("notices-closed", "sletningsbeskeder afsluttet"),
         ("rabbitmq consuming", "modtagelse fra RabbitMQ"),
         ("rabbitmq publishing", "afsendelse til RabbitMQ"),
         ("store", "lageret"),

@@ -337,6 +337,7 @@ pub const ENGLISH: Texts = Texts {
         ("retention-reloaded", "retention.toml taken over"),
         ("tokens-reloaded", "tokens taken over"),
         ("signed-in", "logged in"),
+        ("notices-closed", "deletion notices closed"),
         ("rabbitmq consuming", "consuming from RabbitMQ"),
         ("rabbitmq publishing", "publishing to RabbitMQ"),
         ("store", "the store"),

@@ -58,6 +58,20 @@ pub struct OutgoingOrder {
     pub at: Moment,
 }
 
+/// How ordinary events get on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Traffic {
+    /// They are taken in as they come.
+    #[default]
+    Flows,
+    /// More of them wait than are taken in at once: deletion orders go out at a part
+    /// of their rate.
+    PilesUp,
+    /// There is no room on the disk for them: nothing is ordered and nobody forgotten,
+    /// since that would take what is left of it.
+    StandsStill,
+}
+
 /// What of the clockwork is in memory only; all of it is found again.
 #[derive(Debug, Default)]
 pub(super) struct Clockwork {
@@ -76,8 +90,7 @@ pub(super) struct Clockwork {
     /// Orders that the rate allows now, and since when.
     allowed: f64,
     allowed_at: Option<Moment>,
-    /// Whether more ordinary events wait than are taken in at once.
-    crowded: bool,
+    pub(super) traffic: Traffic,
     reindexing: Option<Reindexing>,
     pub(super) leaving: Leaving,
 }
@@ -143,7 +156,10 @@ impl Clockwork {
 
     /// Gives back what was not used of the rate since the last time.
     fn breathe(&mut self, per_second: u32, now: Moment) {
-        let per_second = if self.crowded { per_second / BESIDE_A_BACKLOG } else { per_second };
+        let per_second = match self.traffic {
+            Traffic::Flows => per_second,
+            Traffic::PilesUp | Traffic::StandsStill => per_second / BESIDE_A_BACKLOG,
+        };
         let most = f64::from(per_second).max(1.0);
         let since = self.allowed_at.map_or(1.0, |since| now.seconds_since(since));
         self.allowed = (self.allowed + since * most).min(most);
@@ -161,10 +177,10 @@ impl Clockwork {
 }
 
 impl Engine {
-    /// Says whether ordinary events are piling up: deletion orders stand back then,
-    /// and do not stop.
-    pub fn set_crowded(&mut self, crowded: bool) {
-        self.clockwork.crowded = crowded;
+    /// Says how ordinary events get on: what the clocks bring about stands back
+    /// behind them.
+    pub fn set_traffic(&mut self, traffic: Traffic) {
+        self.clockwork.traffic = traffic;
     }
 
     /// Finds out whether the clocks were indexed by the rules in force.
@@ -308,6 +324,9 @@ impl Engine {
     /// # Errors
     /// When the store cannot be read or the changes not staged.
     pub fn clockwork<R: Records>(&mut self, records: &mut R, now: Moment, out: &mut Output) -> Result<(), R::Error> {
+        if self.clockwork.traffic == Traffic::StandsStill {
+            return Ok(());
+        }
         self.reindex(records, now)?;
         if !self.connected || self.clockwork.not_before().is_some_and(|at| at > now) {
             return Ok(());
@@ -453,6 +472,9 @@ impl Engine {
     /// to do of its own accord.
     #[must_use]
     pub fn clockwork_wake(&self) -> Option<Moment> {
+        if self.clockwork.traffic == Traffic::StandsStill {
+            return None;
+        }
         if self.clockwork.reindexing.is_some() {
             return Some(Moment(i64::MIN));
         }

@@ -3,7 +3,7 @@
 
 use std::ops::Bound;
 
-use super::{Engine, Fact, Output};
+use super::{Engine, Fact, Output, Traffic};
 use crate::core::erasure::{Cause, Keeps, KnownBesides, Plan, kept_by, plan};
 use crate::core::holds::Held;
 use crate::core::ids::CitizenId;
@@ -37,7 +37,7 @@ impl Engine {
     /// # Errors
     /// When the store cannot be read or the changes not staged.
     pub fn forget_unneeded<R: Records>(&mut self, records: &mut R, now: Moment, out: &mut Output) -> Result<(), R::Error> {
-        if self.clockwork.leaving.citizens.is_empty() {
+        if self.clockwork.leaving.citizens.is_empty() || self.clockwork.traffic == Traffic::StandsStill {
             self.clockwork.leaving.after = None;
             return Ok(());
         }

@@ -24,9 +24,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use admit::Manner;
-pub use clockwork::OutgoingOrder;
+pub use clockwork::{OutgoingOrder, Traffic};
 pub use explain::{Explanation, explain};
 pub use hold::{LaneOrder, LaneView, Parked, RestCause, Resting, Resumed};
+pub use notices::Trial;
 pub use operator::Discarded;
 pub use replays::{Advanced, Begun, Replayed, Wish};
 pub use returned::{CameBack, TakenBack};

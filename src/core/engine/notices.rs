@@ -8,6 +8,15 @@ use crate::core::notices::Unfetched;
 use crate::core::records::{Change, Records};
 use crate::core::time::{Day, Moment};
 
+/// Whether something is done or only tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trial {
+    /// Only what would be done is told.
+    Tried,
+    /// It is done.
+    InEarnest,
+}
+
 impl Engine {
     /// Finds out what a former life has left lying.
     pub(super) fn recover_notices<R: Records>(&mut self, records: &mut R) -> Result<(), R::Error> {
@@ -48,6 +57,30 @@ impl Engine {
             records.stage(Change::DropNotices { recipient, day })?;
         }
         Ok(())
+    }
+
+    /// Closes the piles of a recipient's notices of the days until `until`, unless it
+    /// is only tried; returns which, and how many notices of each.
+    ///
+    /// # Errors
+    /// When the changes cannot be staged.
+    pub fn close_notices<R: Records>(
+        &mut self,
+        recipient: Recipient,
+        until: Day,
+        trial: Trial,
+        records: &mut R,
+    ) -> Result<Vec<(Day, u64)>, R::Error> {
+        match trial {
+            Trial::Tried => Ok(self.notices.until(recipient, until)),
+            Trial::InEarnest => {
+                let closed = self.notices.close(recipient, until);
+                for (day, _) in &closed {
+                    records.stage(Change::DropNotices { recipient, day: *day })?;
+                }
+                Ok(closed)
+            }
+        }
     }
 
     /// Returns every recipient with notices that it has not fetched, as far as is

@@ -51,6 +51,28 @@ fn notices_and_unexpected_deletions_are_listed_and_the_citizen_is_forgotten_in_t
     assert_eq!(left["items"].as_array().map(Vec::len), Some(1), "{left}");
     assert_eq!(left["items"][0]["recipient"], "kommune:860");
 
+    // Its vendor has dealt with them in another way, and says so.
+    let close = |more: Value| {
+        let mut order = json!({ "recipient": "kommune:860", "why": "the vendor carried them out from a list" });
+        order.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        world.post("/retention/notices/close", &order)
+    };
+    close(json!({ "recipient": "akasse:067" })).problem(404);
+    close(json!({ "recipient": "067" })).problem(400);
+    close(json!({ "until": "2020-01-01" })).problem(404);
+    close(json!({ "until": "yesterday" })).problem(400);
+    close(json!({ "why": " " })).problem(400);
+    close(json!({ "why": format!("about {CITIZEN}") })).problem(400);
+    let tried = close(json!({ "dry_run": true })).ok();
+    assert_eq!((&tried["state"], &tried["notices"]), (&json!("would be closed"), &json!(2)));
+    assert_eq!(world.get("/retention/notices").ok(), left, "it was only tried");
+    let closed = close(json!({})).ok();
+    assert_eq!((&closed["state"], &closed["notices"], &closed["days"]), (&json!("closed"), &json!(2), &tried["days"]));
+    assert_eq!(world.get("/retention/notices").ok(), json!({ "items": [] }));
+    let audit = world.get("/audit?order=newest").ok();
+    let noted: Vec<_> = audit["items"].as_array().into_iter().flatten().map(|deed| [&deed["action"], &deed["dry_run"]]).collect();
+    assert_eq!(noted, [[&json!("notices-closed"), &json!(false)], [&json!("notices-closed"), &json!(true)]], "{audit}");
+
     // A member is known. Then nobody has the citizen any more.
     let dry = json!({ "personnummer": CITIZEN, "dry_run": true });
     assert_eq!(world.post("/erasures", &dry).ok()["clocks"], 0);

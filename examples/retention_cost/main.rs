@@ -1,5 +1,5 @@
 //! What the deletion rules cost: the scan of what is due, a deletion night beside
-//! ordinary traffic, and the ledger of who holds what.
+//! ordinary traffic, the ledger of who holds what, and forgetting.
 //!
 //! `make measure-retention` runs it; see `Arguments` for what can be chosen. Times
 //! are to be compared with times of the same run: each figure that matters is a
@@ -9,6 +9,7 @@
 
 #[path = "../throughput/broker.rs"]
 mod broker;
+mod forget;
 mod ledger;
 #[path = "../throughput/load.rs"]
 #[expect(dead_code, reason = "a part of what the other program needs")]
@@ -36,7 +37,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// What a measurement returns.
 type Done = Result<(), Box<dyn Error>>;
 
-/// What can be chosen: `--only scan,night,ledger --clocks 5000000 --due 20000
+/// What can be chosen: `--only scan,ledger,forget,night --clocks 5000000 --due 20000
 /// --citizens 200000 --events 60000 --rate 5000 --paced 2000 --seconds 20
 /// --rounds 2`.
 struct Arguments {
@@ -61,7 +62,7 @@ struct Arguments {
 impl Arguments {
     fn parse(given: impl Iterator<Item = String>) -> Result<Self, Box<dyn Error>> {
         let mut arguments = Self {
-            only: ["scan", "ledger", "night"].map(str::to_owned).to_vec(),
+            only: ["scan", "ledger", "forget", "night"].map(str::to_owned).to_vec(),
             clocks: 5_000_000,
             due: 20_000,
             citizens: 200_000,
@@ -101,6 +102,7 @@ fn main() -> Done {
             "seed" => seed::seed(&of),
             "scan" => scan::scan(&of),
             "fill-ledger" => ledger::fill(&of),
+            "forget" => forget::forget(&of),
             _ => Err(format!("unknown part {what}").into()),
         };
     }
@@ -110,6 +112,7 @@ fn main() -> Done {
             "scan" => scan::compare(&arguments)?,
             "ledger" => ledger::compare(&arguments)?,
             "night" => night::measure(&arguments)?,
+            "forget" => forget::measure(&arguments)?,
             _ => return Err(format!("unknown part {part}").into()),
         }
     }

@@ -12,7 +12,7 @@ use crate::core::records::Records;
 use crate::core::time::{Day, Moment};
 
 /// How many of those who are leaving are looked at in one go, and how many of
-/// them forgotten: some ten milliseconds.
+/// them forgotten: some twenty milliseconds.
 const LOOKED_AT: usize = 128;
 const FORGOTTEN: usize = 64;
 

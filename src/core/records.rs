@@ -70,6 +70,18 @@ pub struct Quarantined {
     pub personnummer: Option<Personnummer>,
 }
 
+/// A WSB that was withdrawn because nobody was entitled to it, so that nobody took
+/// it over. Whoever becomes entitled by the same rule, within the time allowed for
+/// retries, gets it: a membership that is closed by one message and opened by the
+/// next is one transfer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unclaimed {
+    /// As it was when it was withdrawn.
+    pub delivery: Delivery,
+    /// When that was.
+    pub at: Moment,
+}
+
 /// One change to what is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -126,6 +138,15 @@ pub enum Change {
     /// DFDG has deleted something that the rules did not expect. Kept for the
     /// operator until the horizon, the newest [`MOST_UNEXPECTED`](super::retention::MOST_UNEXPECTED).
     NoteUnexpected(Arc<Unexpected>),
+    /// A delivery that has ended may be taken over by whoever becomes entitled.
+    PutUnclaimed(Box<Unclaimed>),
+    /// Somebody has taken it over, or nobody will.
+    DropUnclaimed {
+        /// Under whose number it came.
+        citizen: CitizenId,
+        /// Which.
+        key: DeliveryKey,
+    },
     /// An event was taken in.
     Admit(Arc<Admission>),
     /// A delivery has a row of its own, and this is its content. Deliveries that
@@ -281,6 +302,20 @@ pub trait Records {
     /// # Errors
     /// When the store cannot be read.
     fn rows_of(&mut self, citizen: CitizenId) -> Result<Vec<DeliveryKey>, Self::Error>;
+
+    /// Returns what is unclaimed about a person, in order of intake. Costs next to
+    /// nothing where there is nothing.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or a row not unsealed.
+    fn unclaimed_of(&mut self, citizen: CitizenId) -> Result<Vec<Unclaimed>, Self::Error>;
+
+    /// Returns what is committed as unclaimed after a place, in order of citizens,
+    /// at most `limit`.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or a row not unsealed.
+    fn unclaimed(&mut self, after: Option<(CitizenId, DeliveryKey)>, limit: usize) -> Result<Vec<Unclaimed>, Self::Error>;
 
     /// Returns what has become of a delivery; `None` if there never was one.
     ///

@@ -58,6 +58,8 @@ pub struct Store {
     /// How many unexpected deletions are listed, and from which place on.
     pub(super) unexpected: u64,
     pub(super) unexpected_from: EventSeq,
+    /// Slots of which something withdrawn may be unclaimed.
+    pub(super) may_have_unclaimed: HashSet<u32>,
     pub(super) orders: Orders,
     pub(super) index: EventIndex,
     pub(super) ledger: Ledger,

@@ -105,6 +105,7 @@ impl Store {
             self.group.citizens.insert(slot, None);
             self.forget_holds_of(slot);
             self.put_clocks(slot, None)?;
+            self.forget_unclaimed(slot)?;
             let id = CitizenId(slot);
             let partners: Vec<CitizenId> = self.vault.persons().partners(id).collect();
             for partner in partners {

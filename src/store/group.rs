@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::core::ids::{DeliveryKey, EventSeq, Personnummer};
 use crate::core::outbox::{Delivery, State};
-use crate::core::records::{Admission, Quarantined};
+use crate::core::records::{Admission, Quarantined, Unclaimed};
 use crate::core::replay::ReplayId;
 
 use super::batch::Batch;
@@ -43,6 +43,8 @@ pub(super) struct Group {
     pub orders_changed: bool,
     /// `None` for a message that goes.
     pub quarantine: HashMap<u64, Option<Quarantined>>,
+    /// `None` for one that goes.
+    pub unclaimed: BTreeMap<(u32, DeliveryKey), Option<Unclaimed>>,
     /// What needs no reading back, or is read back from the above.
     pub batch: Batch,
     pub is_empty: IsEmpty,

@@ -17,7 +17,7 @@ use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, 
 use crate::core::notices::Lying;
 use crate::core::outbox::{Because, Delivery, End, State};
 use crate::core::persons::Persons;
-use crate::core::records::{Admission, Change, Ended, Fate, Pruned, Quarantined, Records, RowCounts};
+use crate::core::records::{Admission, Change, Ended, Fate, Pruned, Quarantined, Records, RowCounts, Unclaimed};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::{Clocks, MOST_UNEXPECTED, Unexpected};
 use crate::core::time::{Day, Moment};
@@ -70,6 +70,7 @@ struct Contents {
     last_quarantine: u64,
     citizens: BTreeMap<CitizenId, Arc<Citizen>>,
     persons: Persons,
+    unclaimed: BTreeMap<(CitizenId, DeliveryKey), Unclaimed>,
     numbers: BTreeMap<Personnummer, CitizenId>,
     owners: BTreeMap<(RecordKind, ExternalId), CitizenId>,
     marks: HashMap<EventMark, EventSeq>,
@@ -308,6 +309,12 @@ impl Contents {
             Change::DropNotices { recipient, day } => {
                 self.notices.remove(&(recipient, day));
             }
+            Change::PutUnclaimed(unclaimed) => {
+                self.unclaimed.insert((unclaimed.delivery.citizen, unclaimed.delivery.key), *unclaimed);
+            }
+            Change::DropUnclaimed { citizen, key } => {
+                self.unclaimed.remove(&(citizen, key));
+            }
             Change::Admit(admission) => {
                 let Admission { seq, event, deliveries, .. } = &*admission;
                 self.last_seq = self.last_seq.max(seq.0);
@@ -425,6 +432,7 @@ impl Contents {
             self.remove_row(key);
         }
         self.ledger.retain(|(of, _, _)| !ids.contains(of));
+        self.unclaimed.retain(|(of, _), _| !ids.contains(of));
         let seqs: Vec<EventSeq> = self.journal.iter().filter(|(_, of)| ids.contains(&of.citizen)).map(|(seq, _)| *seq).collect();
         for seq in seqs {
             let Some(admission) = self.journal.remove(&seq) else { continue };
@@ -522,6 +530,19 @@ impl Records for MemoryStore {
         }
         keys.sort_unstable();
         Ok(keys)
+    }
+
+    fn unclaimed_of(&mut self, citizen: CitizenId) -> Result<Vec<Unclaimed>, Infallible> {
+        let ids = self.working.persons.all_of(citizen);
+        let theirs = self.working.unclaimed.iter().filter(|((of, _), _)| ids.contains(of));
+        let mut found: Vec<Unclaimed> = theirs.map(|(_, unclaimed)| unclaimed.clone()).collect();
+        found.sort_by_key(|unclaimed| (unclaimed.delivery.key.seq, unclaimed.delivery.key.recipient));
+        Ok(found)
+    }
+
+    fn unclaimed(&mut self, after: Option<(CitizenId, DeliveryKey)>, limit: usize) -> Result<Vec<Unclaimed>, Infallible> {
+        let later = self.committed.unclaimed.iter().filter(|(place, _)| after.is_none_or(|after| **place > after));
+        Ok(later.take(limit).map(|(_, unclaimed)| unclaimed.clone()).collect())
     }
 
     fn fate(&mut self, key: DeliveryKey) -> Result<Option<Fate>, Infallible> {

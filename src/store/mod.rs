@@ -33,6 +33,7 @@ mod seal;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod unclaimed;
 mod unexpected;
 mod vault;
 mod verify;

@@ -10,7 +10,7 @@ use crate::core::holds::{Held, Hold};
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient};
 use crate::core::notices::Lying;
 use crate::core::outbox::{Delivery, End};
-use crate::core::records::{Admission, Change, Fate, Pruned, Quarantined, Records, RowCounts};
+use crate::core::records::{Admission, Change, Fate, Pruned, Quarantined, Records, RowCounts, Unclaimed};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::Clocks;
 use crate::core::time::{Day, Moment};
@@ -112,6 +112,14 @@ impl Records for Store {
 
     fn rows_of(&mut self, citizen: CitizenId) -> Result<Vec<DeliveryKey>, StoreError> {
         self.vault.rows_of(citizen)
+    }
+
+    fn unclaimed_of(&mut self, citizen: CitizenId) -> Result<Vec<Unclaimed>, StoreError> {
+        self.unclaimed_of_person(citizen)
+    }
+
+    fn unclaimed(&mut self, after: Option<(CitizenId, DeliveryKey)>, limit: usize) -> Result<Vec<Unclaimed>, StoreError> {
+        self.vault.unclaimed_page(after, limit)
     }
 
     fn fate(&mut self, key: DeliveryKey) -> Result<Option<Fate>, StoreError> {
@@ -297,6 +305,11 @@ impl Records for Store {
                 Ok(())
             }
             Change::NoteUnexpected(unexpected) => self.note_unexpected(&unexpected),
+            Change::PutUnclaimed(unclaimed) => self.put_unclaimed(*unclaimed),
+            Change::DropUnclaimed { citizen, key } => {
+                self.drop_unclaimed(citizen, key);
+                Ok(())
+            }
             Change::Admit(admission) => self.admit(admission),
             Change::PutDelivery(delivery) => self.put_delivery(delivery),
             Change::Finish { key, citizen, event, had_row, end, attempts, at } => {

@@ -56,6 +56,7 @@ pub(super) fn recover(
         counts: BTreeMap::new(),
         unexpected: 0,
         unexpected_from: EventSeq(0),
+        may_have_unclaimed: HashSet::new(),
         orders: Orders::default(),
         index,
         ledger,
@@ -80,6 +81,7 @@ pub(super) fn recover(
     store.load_orders()?;
     store.read_order_counts()?;
     store.count_unexpected()?;
+    store.find_unclaimed()?;
     Ok(store)
 }
 

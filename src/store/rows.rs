@@ -13,6 +13,7 @@
 //! | `S` next seq (8) counter (4) | deliveries finished, packed |
 //! | `W`, `D` recipient (2) seq (8) | a delivery that waits, or is dead |
 //! | `X` citizen (4) recipient (2) seq (8) | that the citizen has this row |
+//! | `w` citizen (4) recipient (2) seq (8) | a delivery that was withdrawn, and that nobody has taken over |
 //! | `A` seq (8) | an entry of the audit log; `maudit`: where it begins and ends |
 //! | `F` seq (8) recipient (2) | how a delivery ended that had a row |
 //! | `P` id (8) | a replay |
@@ -137,6 +138,14 @@ pub(super) fn of_citizen(slot: u32, key: DeliveryKey) -> Row<15> {
 
 pub(super) fn all_of_citizen(slot: u32) -> Row<5> {
     join(b'X', &[&slot.to_be_bytes()])
+}
+
+pub(super) fn unclaimed(slot: u32, key: DeliveryKey) -> Row<15> {
+    join(b'w', &[&slot.to_be_bytes(), &key.recipient.to_number().to_be_bytes(), &key.seq.0.to_be_bytes()])
+}
+
+pub(super) fn all_unclaimed(slot: u32) -> Row<5> {
+    join(b'w', &[&slot.to_be_bytes()])
 }
 
 pub(super) fn ended(key: DeliveryKey) -> Row<11> {

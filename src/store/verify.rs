@@ -241,6 +241,7 @@ impl Store {
                 let lying = super::vault::lying(value)?;
                 demand(lying.notices > 0, "says that nothing lies there")
             }
+            Some(b'w') => demand(vault.unseal_unclaimed(key, value)?.is_some(), "the citizen was erased, and it is kept"),
             Some(b'Q') => {
                 let id = rows::first_u64(key).ok_or(Undecodable { what: "the key of a message in quarantine" })?;
                 let found = vault.unseal_quarantined(id, key, value)?;

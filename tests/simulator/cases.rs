@@ -7,7 +7,9 @@ use std::sync::Arc;
 use wsb_broker::core::engine::{Consumption, Engine, Fact, LaneOrder, Limits, Manner, Outgoing, Output};
 use wsb_broker::core::event::{Change as Aendring, Content, Event, Registered};
 use wsb_broker::core::holds::Why;
-use wsb_broker::core::ids::{Akassekode, DeliveryKey, EventMark, EventSeq, ExternalId, Jobcenterkode, Personnummer, Recipient};
+use wsb_broker::core::ids::{
+    Akassekode, DeliveryKey, EventMark, EventSeq, ExternalId, Jobcenterkode, Kommunekode, Personnummer, Recipient,
+};
 use wsb_broker::core::outbox::{End, Failure, Withdrawal};
 use wsb_broker::core::policy::{Audience, AudienceRule, Domain, MessageType, Payload, RecipientRule, RetryPolicy, Rules, Subscriptions};
 use wsb_broker::core::records::{Fate, Records};
@@ -42,12 +44,14 @@ fn rules() -> Arc<Rules> {
     };
     let types = vec![
         kind("Akassemedlemskab", Domain::Tilknytning, &[], &[]),
+        kind("Bopaelskommune", Domain::Tilknytning, &[], &[]),
+        kind("Indkaldelse", Domain::Kontaktforloeb, &[Audience::JobcenterOwnCitizens, Audience::KommuneOwnResidents], &[]),
         kind("Jobcentertilknytning", Domain::Tilknytning, &[], &[]),
         kind("Personnummerskift", Domain::Tilknytning, &[], &[]),
         kind("Joblog", Domain::Joblog, &[Audience::AkasseOwnMembers], &[]),
         kind("GdprSletJoblog", Domain::Gdpr, &[Audience::Holders], &["joblog"]),
     ];
-    let recipients = ["akasse:007", "akasse:067", "kommune:101"].into_iter().map(|name| RecipientRule {
+    let recipients = ["akasse:007", "akasse:067", "kommune:101", "kommune:147"].into_iter().map(|name| RecipientRule {
         recipient: recipient(name),
         name: "made up".into(),
         queue: name.into(),
@@ -181,6 +185,12 @@ impl Broker {
         self.engine.recover(&mut self.store).expect("never fails");
         self.store.commit(Durability::Flush);
         self.engine.set_connected(true);
+    }
+
+    fn tend(&mut self) {
+        let mut out = Output::default();
+        self.engine.tend(&mut self.store, self.now, &mut out).expect("never fails");
+        self.store.commit(Durability::Flush);
     }
 
     fn fate(&mut self, key: DeliveryKey) -> Option<Fate> {
@@ -568,6 +578,122 @@ fn a_parked_lane_of_two_numbers_is_parked_for_both() {
     assert_eq!(released, LaneOrder::Done);
     broker.store.commit(Durability::Flush);
     assert_eq!(broker.told(), ["a", "b"]);
+}
+
+/// A transfer in two events: between them nobody has the citizen, and what waited
+/// is withdrawn; the new fund gets it once it is known, in order, and once.
+#[test]
+fn what_is_withdrawn_between_two_memberships_reaches_the_second_one() {
+    let closed = |broker: &mut Broker| {
+        let event = broker.member(1, "m1", "007", "2025-01-01");
+        Event { change: Aendring::Updated, end: Day::parse("2026-03-10").ok(), ..event }
+    };
+    let waiting = |broker: &mut Broker| {
+        broker.engine.set_connected(false);
+        let events = vec![broker.member(1, "m1", "007", "2025-01-01"), broker.joblog(1, "a"), broker.joblog(1, "b")];
+        broker.take_in(events);
+        let events = vec![closed(broker)];
+        broker.take_in(events);
+        broker.restart();
+        assert!(broker.dispatch_all().is_empty(), "nobody's");
+    };
+    let told_067 = |broker: &mut Broker, from: &str| {
+        let mut told = Vec::new();
+        loop {
+            let attempts = broker.dispatch_all();
+            let Some(attempt) = attempts.first() else { break };
+            assert_eq!((attempts.len(), attempt.key.recipient), (1, recipient("akasse:067")), "{from}");
+            told.push(attempt.event.external_id.as_str().to_owned());
+            broker.settle(attempt.key, Outcome::Confirmed);
+        }
+        told
+    };
+    // Opened by the next event; twice over, should it be registered again.
+    let mut broker = Broker::new();
+    waiting(&mut broker);
+    for expected in [&["a", "b"][..], &[]] {
+        let events = vec![broker.member(1, "m2", "067", "2026-03-11")];
+        broker.take_in(events);
+        assert_eq!(told_067(&mut broker, "opened"), expected);
+    }
+    // Opened for a day to come: at midnight.
+    let mut broker = Broker::new();
+    waiting(&mut broker);
+    let events = vec![broker.member(1, "m2", "067", "2026-03-17")];
+    broker.take_in(events);
+    broker.tend();
+    assert!(broker.dispatch_all().is_empty());
+    broker.restart();
+    broker.now = Moment::parse("2026-03-16T23:00:00Z").expect("a moment");
+    broker.tend();
+    assert_eq!(told_067(&mut broker, "at midnight"), ["a", "b"]);
+    // A record that is deleted meanwhile is told to nobody, nor is what is too old.
+    let mut broker = Broker::new();
+    waiting(&mut broker);
+    let events = vec![broker.joblog_deleted(1, "a"), broker.member(1, "m2", "067", "2026-03-11")];
+    broker.take_in(events);
+    assert_eq!(told_067(&mut broker, "deleted"), ["b"]);
+    let mut broker = Broker::new();
+    waiting(&mut broker);
+    broker.now = broker.now.plus_seconds(73 * 3600);
+    let events = vec![broker.member(1, "m2", "067", "2026-03-11")];
+    broker.take_in(events);
+    assert_eq!(told_067(&mut broker, "too old"), [""; 0]);
+    broker.tend();
+    assert_eq!(broker.store.unclaimed(None, 9).expect("never fails"), []);
+}
+
+/// A death, or a second membership from the same day, that is taken back again:
+/// what waited goes to the fund that had it.
+#[test]
+fn what_is_withdrawn_in_passing_is_sent_after_all() {
+    type Passing = fn(&mut Broker, Aendring) -> Event;
+    let dies: Passing = |broker, change| broker.event("PersonDoed", 1, "d", change, Content::Death { on: Day::parse("2026-03-01").ok() });
+    let contradicts: Passing = |broker, change| Event { change, ..broker.member(1, "m9", "067", "2025-01-01") };
+    for passing in [dies, contradicts] {
+        let mut broker = Broker::new();
+        broker.engine.set_connected(false);
+        let events = vec![broker.member(1, "m1", "007", "2025-01-01"), broker.joblog(1, "a"), passing(&mut broker, Aendring::Created)];
+        broker.take_in(events);
+        let first = key("akasse:007", 2);
+        assert_eq!(broker.fate(first), Some(Fate::Ended(End::Withdrawn(Withdrawal::MembershipEnded))));
+        let events = vec![passing(&mut broker, Aendring::Deleted)];
+        broker.take_in(events);
+        broker.engine.set_connected(true);
+        let attempts = broker.dispatch_all();
+        assert_eq!(attempts.iter().map(|attempt| attempt.key).collect::<Vec<_>>(), [first], "with the same id");
+    }
+}
+
+/// At a change of jobcentre the former kommune stays entitled, as that of
+/// residence; the new one is told too.
+#[test]
+fn whoever_has_the_citizen_by_the_same_rule_is_told_beside_one_that_stays_entitled() {
+    for at_once in [true, false] {
+        let mut broker = Broker::new();
+        broker.engine.set_connected(false);
+        let jobcentre = |broker: &mut Broker, record: &str, code: &str, from: &str| {
+            let content = Content::Jobcentre { jobcentre: Jobcenterkode::parse(code).ok() };
+            let event = broker.event("Jobcentertilknytning", 1, record, Aendring::Created, content);
+            Event { start: Day::parse(from).ok(), ..event }
+        };
+        let lives = Content::Residence { kommune: Kommunekode::parse("101").ok() };
+        let events = vec![
+            jobcentre(&mut broker, "j1", "10100", "2025-01-01"),
+            broker.event("Bopaelskommune", 1, "r", Aendring::Created, lives),
+            broker.event("Indkaldelse", 1, "i", Aendring::Created, Content::Other),
+        ];
+        broker.take_in(events);
+        // In force at once, or from midnight on without another event.
+        let from = if at_once { "2026-03-01" } else { "2026-03-17" };
+        let events = vec![jobcentre(&mut broker, "j2", "14700", from)];
+        broker.take_in(events);
+        broker.now = Moment::parse("2026-03-16T23:00:00Z").expect("a moment");
+        broker.engine.set_connected(true);
+        let mut told: Vec<Recipient> = broker.dispatch_all().iter().map(|attempt| attempt.key.recipient).collect();
+        told.sort_unstable();
+        assert_eq!(told, [recipient("kommune:101"), recipient("kommune:147")], "at once: {at_once}");
+    }
 }
 
 /// A death that is registered under the wrong number and corrected to the right

@@ -95,6 +95,8 @@ impl Coverage {
             Change::Quarantine(_) => "quarantined".to_owned(),
             Change::Trace { step, .. } => format!("step {}", step.number()),
             Change::Audit { .. } => "noted what somebody did".to_owned(),
+            Change::PutUnclaimed(_) => "left unclaimed".to_owned(),
+            Change::DropUnclaimed { .. } => "not unclaimed any more".to_owned(),
             Change::Release(_) => "released".to_owned(),
             Change::Erase(_) => "erased".to_owned(),
         });
@@ -113,7 +115,7 @@ impl Coverage {
 
 /// What must have occurred, and how often at least, for the default seeds to
 /// prove anything: about a third of what was counted when this was written.
-pub const OCCURRED: [(&str, u64); 106] = [
+pub const OCCURRED: [(&str, u64); 108] = [
     ("erased LastRecord", 40),
     ("notices fetched", 800),
     ("reminded after 3", 30),
@@ -191,6 +193,8 @@ pub const OCCURRED: [(&str, u64); 106] = [
     ("first attempt", 29257),
     ("later attempt", 1753),
     ("low water", 7983),
+    ("left unclaimed", 4700),
+    ("not unclaimed any more", 2500),
     ("joined", 660),
     ("parted", 88),
     ("notice delivered", 902),

@@ -187,6 +187,10 @@ pub struct Model {
     citizens: HashMap<usize, CitizenId>,
     /// By what name the broker holds the lanes of a person: of no other use here.
     joined: Persons,
+    /// Places that somebody was withdrawn from, and when, by event and rule.
+    unclaimed: BTreeMap<(EventSeq, Audience), Moment>,
+    /// What was withdrawn while nobody was entitled by the same rule, and when.
+    owed: BTreeMap<DeliveryKey, Moment>,
     /// The latest dispatch before anybody turned out to be another person.
     regrouped: u64,
     /// Who has received something about whose record.
@@ -494,6 +498,11 @@ impl Model {
                     let carried = matches!(held, Held::Lane(_, lane) if self.joined.first_of(lane.citizen) != lane.citizen);
                     demand!(over || carried, "{held:?} is forgotten too early");
                 }
+                Change::DropUnclaimed { key, .. } => {
+                    // Somebody took it over, if only for a while, or it is too old by
+                    // the policy of that moment.
+                    self.owed.remove(key);
+                }
                 Change::Join { one, other } => {
                     self.joined.join(*one, *other);
                     self.regrouped = self.dispatch;
@@ -519,6 +528,7 @@ impl Model {
                 | Change::Quarantine(_)
                 | Change::Audit { .. }
                 | Change::Trace { .. }
+                | Change::PutUnclaimed(_)
                 | Change::Release(_) => {}
             }
         }
@@ -657,8 +667,17 @@ impl Model {
                 let Some(known) = known else { return Err(format!("{key:?} is about nothing")) };
                 let audience = delivery.because.audience;
                 demand!(!known.first_load, "{key:?} is of a first load");
-                demand!(vacated.contains(&(key.seq, audience)), "{key:?} takes nobody's place as {audience:?}");
                 let (_, most) = self.bounds(&known.event, rules, now);
+                let is_entitled =
+                    |recipient: Recipient| most.iter().any(|entitled| entitled.recipient == recipient && entitled.audience == audience);
+                // Whoever was told by the same rule is entitled by another one now, or by none.
+                let is_free = self.deliveries.iter().any(|(other, tracked)| {
+                    let by_it = tracked.audience == audience || tracked.stored_audience == audience;
+                    other.seq == key.seq && by_it && !is_entitled(other.recipient)
+                });
+                let left = self.unclaimed.get(&(key.seq, audience)).is_some_and(|at| !is_over(rules.retry(), *at, now));
+                let is_vacant = vacated.contains(&(key.seq, audience)) || left || is_free;
+                demand!(is_vacant, "{key:?} takes nobody's place as {audience:?}");
                 let entitled = most.iter().any(|entitled| entitled.recipient == key.recipient && entitled.audience == audience);
                 demand!(entitled, "{key:?} is not entitled as {audience:?}");
                 demand!(
@@ -771,6 +790,14 @@ impl Model {
                 if !delivered_before {
                     vacated.push((key.seq, tracked.audience));
                     vacated.push((key.seq, tracked.stored_audience));
+                    self.unclaimed.insert((key.seq, tracked.audience), group.now);
+                    self.unclaimed.insert((key.seq, tracked.stored_audience), group.now);
+                    let (least, most) = self.bounds(&tracked.event, rules, group.now);
+                    if least.iter().chain(&most).all(|entitled| entitled.audience != tracked.audience) {
+                        self.owed.insert(key, group.now);
+                    } else {
+                        self.owed.remove(&key);
+                    }
                 }
                 Stand::Withdrawn(why)
             }
@@ -1078,6 +1105,34 @@ impl Model {
         let tracked = self.deliveries.get_mut(&key).expect("looked up above");
         tracked.audience = audience;
         tracked.under_way = Some(dispatch);
+        Ok(())
+    }
+
+    /// Whoever has become entitled by the rule that somebody else was withdrawn
+    /// from lately has been told: nothing is lost between the end of one membership
+    /// and the beginning of another.
+    pub fn nobody_is_left_out(&self, rules: &Rules, now: Moment) -> Verdict {
+        for (key, tracked) in &self.deliveries {
+            let Stand::Withdrawn(Withdrawal::MembershipEnded | Withdrawal::RecipientClosed) = tracked.stand else { continue };
+            let audience = tracked.audience;
+            let left = self.owed.get(key).is_some_and(|at| !is_over(rules.retry(), *at, now));
+            let is_gone = self.past.known.iter().any(|known| {
+                concerns(&known.event, &tracked.event) && self.past.is_same(known.node, tracked.lane.0) && known.seq > key.seq
+            });
+            let is_taken = self.deliveries.iter().any(|(other, by)| {
+                let by_it = by.audience == audience || by.stored_audience == audience;
+                other.seq == key.seq && by_it && !by.stand.may_begin_anew()
+            });
+            if !left || is_taken || is_gone || tracked.delivered_before || audience != tracked.stored_audience {
+                continue;
+            }
+            let (least, _) = self.bounds(&tracked.event, rules, now);
+            for entitled in least.iter().filter(|entitled| entitled.audience == audience) {
+                let other = self.deliveries.get(&DeliveryKey { recipient: entitled.recipient, seq: key.seq });
+                let told = other.is_some_and(|other| !other.stand.may_begin_anew());
+                demand!(told, "{key:?} was withdrawn, {entitled:?} has the citizen now, and is not told");
+            }
+        }
         Ok(())
     }
 

@@ -1097,6 +1097,7 @@ impl Run {
         self.everything_due_is_ordered()?;
         self.nobody_is_known_for_nothing()?;
         self.model.replays_have_ended(&self.engine)?;
+        self.model.nobody_is_left_out(&self.world.rules, self.now)?;
         self.nothing_is_lost()
     }
 
@@ -1196,6 +1197,8 @@ fn weight(change: &Change) -> u64 {
         Change::PutCitizen(citizen) => 1 << 32 | u64::from(citizen.id.0),
         Change::OwnRecord { citizen, .. } => 15 << 32 | u64::from(citizen.0),
         Change::Join { one, other } => 3 << 32 | u64::from(one.0) << 16 | u64::from(other.0),
+        Change::PutUnclaimed(unclaimed) => 16 << 32 | unclaimed.delivery.key.seq.0,
+        Change::DropUnclaimed { key, .. } => 17 << 32 | key.seq.0,
         Change::Part { one, other } => 2 << 32 | u64::from(one.0) << 16 | u64::from(other.0),
         Change::Admit(admission) => 4 << 32 | admission.seq.0,
         Change::PutDelivery(delivery) => 5 << 32 | delivery.key.seq.0 << 16 | u64::from(delivery.key.recipient.to_number()),

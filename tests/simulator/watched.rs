@@ -12,7 +12,9 @@ use wsb_broker::core::holds::{Held, Hold};
 use wsb_broker::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use wsb_broker::core::notices::Lying;
 use wsb_broker::core::outbox::{Delivery, End, State};
-use wsb_broker::core::records::{Admission, Archive, Change, Ended, Fate, KeptBeside, Lookout, Pruned, Quarantined, Records, RowCounts};
+use wsb_broker::core::records::{
+    Admission, Archive, Change, Ended, Fate, KeptBeside, Lookout, Pruned, Quarantined, Records, RowCounts, Unclaimed,
+};
 use wsb_broker::core::replay::{Replay, ReplayId};
 use wsb_broker::core::retention::{Clocks, Unexpected};
 use wsb_broker::core::time::{Day, Moment};
@@ -92,6 +94,16 @@ impl Records for Watched {
     }
     fn rows_of(&mut self, citizen: CitizenId) -> Result<Vec<DeliveryKey>, Infallible> {
         let found = self.inner.rows_of(citizen)?;
+        self.reads += 1 + found.len();
+        Ok(found)
+    }
+    fn unclaimed_of(&mut self, citizen: CitizenId) -> Result<Vec<Unclaimed>, Infallible> {
+        let found = self.inner.unclaimed_of(citizen)?;
+        self.reads += 1 + found.len();
+        Ok(found)
+    }
+    fn unclaimed(&mut self, after: Option<(CitizenId, DeliveryKey)>, limit: usize) -> Result<Vec<Unclaimed>, Infallible> {
+        let found = self.inner.unclaimed(after, limit)?;
         self.reads += 1 + found.len();
         Ok(found)
     }

@@ -280,7 +280,7 @@ impl Engine {
                 self.withdraw_unless_entitled(&delivery, records, now, out)?;
             }
         }
-        Ok(())
+        self.claim(citizen, records, now)
     }
 
     /// Withdraws what waits about a record that has been deleted; only the
@@ -300,7 +300,7 @@ impl Engine {
                 self.withdraw(&delivery, Withdrawal::RecordDeleted, now, records, out)?;
             }
         }
-        Ok(())
+        self.disclaim(deletion, citizen, records)
     }
 
     /// Returns what is unfinished about a citizen, dead or under way included.

@@ -5,17 +5,22 @@ use std::sync::Arc;
 use super::{Engine, Fact, Outgoing, Output, Stage};
 use crate::core::ids::{DeliveryKey, EventSeq, Recipient};
 use crate::core::lanes::Gate;
-use crate::core::outbox::{Because, Death, Delivery, End, State, Withdrawal};
+use crate::core::outbox::{Because, Death, Delivery, State, Withdrawal};
 use crate::core::policy::{Audience, MessageType};
-use crate::core::records::{Change, Fate, Pruned, Records};
-use crate::core::routing::{LeftOut, Suppression, told_as};
+use crate::core::records::{Change, Pruned, Records};
+use crate::core::routing::{Chosen, LeftOut, Suppression, told_as};
 use crate::core::time::{Day, Moment};
 use crate::core::trace::Step;
 
 /// What was decided about an attempt.
 pub(super) enum Verdict {
     /// The recipient is entitled now.
-    Send(Box<Permit>),
+    Send {
+        permit: Box<Permit>,
+        /// Who is entitled by the rule that it was told by until now, where that is
+        /// another one.
+        besides: Vec<(Recipient, Because)>,
+    },
     /// It is not.
     Withdraw {
         why: Withdrawal,
@@ -94,7 +99,8 @@ impl Engine {
         let Some(loaded) = self.lanes.loaded(key) else { return Ok(()) };
         let verdict = self.judge(&loaded.delivery, records, now)?;
         match verdict {
-            Verdict::Send(permit) => {
+            Verdict::Send { permit, besides } => {
+                let told_besides = (!besides.is_empty()).then(|| loaded.delivery.clone());
                 let Some(queue) = self.rules.recipient(key.recipient).map(|recipient| Arc::clone(&recipient.queue)) else { return Ok(()) };
                 let Some(delivery) = self.lanes.queue_mut(key.recipient).depart(key.seq) else { return Ok(()) };
                 let anew =
@@ -117,6 +123,9 @@ impl Engine {
                 if let Some(step) = step {
                     records.stage(Change::Trace { key, citizen, id, at: now, step })?;
                 }
+                if let Some(delivery) = told_besides {
+                    self.tell_besides(&delivery, besides, records, now)?;
+                }
             }
             Verdict::Withdraw { why, lost, instead } => {
                 let delivery = loaded.delivery.clone();
@@ -135,9 +144,22 @@ impl Engine {
         out: &mut Output,
     ) -> Result<(), R::Error> {
         match self.judge(delivery, records, now)? {
-            Verdict::Send(_) => Ok(()),
+            Verdict::Send { besides, .. } => self.tell_besides(delivery, besides, records, now),
             Verdict::Withdraw { why, lost, instead } => self.withdraw_for(delivery, why, lost, instead, records, now, out),
         }
+    }
+
+    /// Whoever has the citizen by the rule that a recipient was told by, which stays
+    /// entitled by another one, is told too.
+    fn tell_besides<R: Records>(
+        &mut self,
+        delivery: &Delivery,
+        besides: Vec<(Recipient, Because)>,
+        records: &mut R,
+        now: Moment,
+    ) -> Result<(), R::Error> {
+        // What had been delivered had been told to whoever was entitled then.
+        if besides.is_empty() || delivery.delivered_before.is_some() { Ok(()) } else { self.hand_over(delivery, besides, records, now) }
     }
 
     #[expect(clippy::too_many_arguments, reason = "the verdict taken apart, and the four that every step has")]
@@ -162,25 +184,10 @@ impl Engine {
             // It had been told to whoever was entitled then.
             return Ok(());
         }
-        for (recipient, because) in instead {
-            let key = DeliveryKey { recipient, seq: delivery.key.seq };
-            let settled = self.lanes.loaded(key).is_some()
-                || match records.fate(key)? {
-                    None | Some(Fate::Ended(End::Withdrawn(Withdrawal::MembershipEnded | Withdrawal::RecipientClosed))) => false,
-                    Some(Fate::Unfinished | Fate::Ended(End::Delivered)) => true,
-                    // Taken back for good: what it tells of is gone, or somebody decided so.
-                    Some(Fate::Ended(End::Withdrawn(
-                        Withdrawal::RecordDeleted | Withdrawal::SupersededByErasure | Withdrawal::Operator,
-                    ))) => true,
-                };
-            if !settled {
-                let step = Step::TookOver { from: delivery.key.recipient, because: because.clone() };
-                let instead = delivery.instead(recipient, because, now);
-                trace(&instead, step, now, records)?;
-                self.add(instead, false, records)?;
-            }
+        if instead.is_empty() && matches!(why, Withdrawal::MembershipEnded | Withdrawal::RecipientClosed) {
+            return self.leave_unclaimed(delivery, now, records);
         }
-        Ok(())
+        self.hand_over(delivery, instead, records, now)
     }
 
     /// Evaluates the audience rule on what is known now (R 2.10).
@@ -199,7 +206,11 @@ impl Engine {
         let decision = self.decide(&delivery.event, kind, &citizen, told, records, now)?;
         if let Some(chosen) = decision.chosen.iter().find(|chosen| chosen.recipient == recipient) {
             let identification = chosen.identified.then_some(citizen.personnummer);
-            return Ok(Verdict::Send(Box::new(Permit { because: chosen.because.clone(), kind: Arc::clone(kind), identification })));
+            let permit = Box::new(Permit { because: chosen.because.clone(), kind: Arc::clone(kind), identification });
+            let audience = delivery.because.audience;
+            let is_anothers = |other: &&Chosen| chosen.because.audience != audience && other.because.audience == audience;
+            let besides = decision.chosen.iter().filter(is_anothers).map(|other| (other.recipient, other.because.clone())).collect();
+            return Ok(Verdict::Send { permit, besides });
         }
         let citizen = !decision.left_out.iter().any(|left_out| {
             left_out.recipient == Some(recipient)
@@ -248,6 +259,7 @@ impl Engine {
         self.forget_replays(records, now)?;
         self.remind_of_notices(records, now, out)?;
         self.forget_unneeded(records, now, out)?;
+        self.claim_by_day(records, now)?;
         // What is left over is for the next time: a slice delays nobody.
         let (Pruned::Done | Pruned::More) = records.prune(self.horizons.oldest(now), PRUNED_AT_ONCE)?;
         Ok(())

@@ -19,6 +19,7 @@ mod operator;
 mod replays;
 mod returned;
 mod settle;
+mod unclaimed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -206,6 +207,7 @@ pub struct Engine {
     clockwork: clockwork::Clockwork,
     notices: Notices,
     replays: replays::Replays,
+    unclaimed: unclaimed::Pass,
 }
 
 impl Engine {
@@ -229,6 +231,7 @@ impl Engine {
             journal: Journal::HasRoom,
             clockwork: clockwork::Clockwork::default(),
             notices: Notices::default(),
+            unclaimed: unclaimed::Pass::default(),
         }
     }
 
@@ -273,6 +276,8 @@ impl Engine {
         self.curve = Curve::new(rules.retry());
         let former = std::mem::replace(&mut self.rules, rules);
         self.reindex_unless(former.schedule());
+        // Who is entitled may change with them.
+        self.unclaimed = unclaimed::Pass::default();
     }
 
     /// Returns the rules in force.

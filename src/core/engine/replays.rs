@@ -157,7 +157,7 @@ impl Engine {
     /// if it would be sent.
     fn prospect<R: Records>(&self, delivery: &Delivery, records: &mut R, now: Moment) -> Result<Option<Withdrawal>, R::Error> {
         Ok(match self.judge(delivery, records, now)? {
-            Verdict::Send(_) => None,
+            Verdict::Send { .. } => None,
             Verdict::Withdraw { why, .. } => Some(why),
         })
     }
@@ -512,7 +512,7 @@ impl Engine {
             return Ok(Replayed::Withdrawn);
         }
         match self.judge(&revived, records, now)? {
-            Verdict::Send(permit) => revived.because = permit.because,
+            Verdict::Send { permit, .. } => revived.because = permit.because,
             Verdict::Withdraw { lost, .. } => {
                 if lost.citizen {
                     out.facts.push(Fact::WrongRecipientPrevented(Prevented::Replay));

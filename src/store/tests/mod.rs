@@ -22,7 +22,7 @@ use crate::core::holds::{Held, Hold};
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use crate::core::notices::Lying;
 use crate::core::outbox::{Delivery, End};
-use crate::core::records::{Admission, Archive, Change, Fate, Pruned, Quarantined, Records, RowCounts};
+use crate::core::records::{Admission, Archive, Change, Fate, Pruned, Quarantined, Records, RowCounts, Unclaimed};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::{Clocks, Unexpected};
 use crate::core::time::{Day, Moment};
@@ -174,6 +174,14 @@ impl Records for OnDisk {
 
     fn rows_of(&mut self, citizen: CitizenId) -> Result<Vec<DeliveryKey>, Self::Error> {
         self.store().rows_of(citizen)
+    }
+
+    fn unclaimed_of(&mut self, citizen: CitizenId) -> Result<Vec<Unclaimed>, Self::Error> {
+        self.store().unclaimed_of(citizen)
+    }
+
+    fn unclaimed(&mut self, after: Option<(CitizenId, DeliveryKey)>, limit: usize) -> Result<Vec<Unclaimed>, Self::Error> {
+        self.store().unclaimed(after, limit)
     }
 
     fn fate(&mut self, key: DeliveryKey) -> Result<Option<Fate>, Self::Error> {

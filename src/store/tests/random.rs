@@ -8,7 +8,7 @@ use crate::core::event::Change as Happened;
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, Personnummer, Recipient};
 use crate::core::notices::Lying;
 use crate::core::outbox::{Delivery, State};
-use crate::core::records::{Admission, Change, Fate, Records};
+use crate::core::records::{Admission, Change, Fate, Records, Unclaimed};
 use crate::core::retention::Clocks;
 use crate::core::time::Day;
 
@@ -210,7 +210,19 @@ impl Both {
     /// Notices come to lie somewhere or are fetched; something is deleted unexpectedly.
     fn note(&mut self) {
         let (recipient, day) = (self.dice.recipient(), Day::from_number(20_000 + self.dice.below(3) as i32).expect("a day"));
-        let change = match self.dice.below(3) {
+        let change = match self.dice.below(5) {
+            3 => {
+                let (citizen, event) = (self.some_citizen(), Arc::new(self.dice.event(self.numbers[0])));
+                let key = DeliveryKey { recipient, seq: EventSeq(self.dice.below(9)) };
+                let delivery = self.dice.delivery(key, citizen, event);
+                Change::PutUnclaimed(Box::new(Unclaimed { delivery, at: self.dice.moment() }))
+            }
+            4 => {
+                let citizen = self.some_citizen();
+                let known = self.memory.unclaimed_of(citizen).expect("readable");
+                let Some(one) = known.first() else { return };
+                Change::DropUnclaimed { citizen: one.delivery.citizen, key: one.delivery.key }
+            }
             0 => Change::PutNotices {
                 recipient,
                 day,
@@ -229,6 +241,7 @@ impl Both {
     fn compare_clocks(&mut self) {
         for citizen in self.citizens.clone() {
             assert_eq!(self.disk.clocks(citizen).expect("readable"), self.memory.clocks(citizen).expect("readable"));
+            assert_eq!(self.disk.unclaimed_of(citizen).expect("readable"), self.memory.unclaimed_of(citizen).expect("readable"));
         }
         assert_eq!(self.disk.order_counts().expect("readable"), self.memory.order_counts().expect("readable"));
     }
@@ -245,6 +258,9 @@ impl Both {
                 break;
             }
         }
+        let after =
+            self.dice.maybe(|dice| (CitizenId(dice.below(9) as u32), DeliveryKey { recipient: dice.recipient(), seq: EventSeq(3) }));
+        assert_eq!(self.disk.unclaimed(after, limit).expect("readable"), self.memory.unclaimed(after, limit).expect("readable"));
         let after = self.dice.maybe(|dice| CitizenId(dice.below(20) as u32));
         assert_eq!(self.disk.clocks_page(after, limit).expect("readable"), self.memory.clocks_page(after, limit).expect("readable"));
         assert_eq!(self.disk.clocks_due(after, limit).expect("readable"), self.memory.clocks_due(after, limit).expect("readable"));

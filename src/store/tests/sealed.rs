@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::core::event::{Content, Event};
 use crate::core::ids::{DeliveryKey, EventSeq, ExternalId, Personnummer};
 use crate::core::outbox::End;
-use crate::core::records::{Change, Fate, Quarantined, Records};
+use crate::core::records::{Change, Fate, Quarantined, Records, Unclaimed};
 use crate::core::time::Moment;
 
 use super::super::{Durability, Store};
@@ -50,6 +50,8 @@ fn plant(disk: &mut OnDisk) -> Vec<DeliveryKey> {
         for (at, recipient) in recipients.into_iter().enumerate() {
             let key = DeliveryKey { recipient, seq: EventSeq(seq) };
             keys.push(key);
+            let unclaimed = Unclaimed { delivery: dice.delivery(key, citizen, Arc::clone(&event)), at: Moment(1) };
+            store.stage(Change::PutUnclaimed(Box::new(unclaimed))).expect("staged");
             if at != 0 {
                 store.stage(Change::PutDelivery(dice.delivery(key, citizen, Arc::clone(&event)))).expect("staged");
             }

@@ -1,0 +1,126 @@
+//! Withdrawn, and nobody was entitled instead: who becomes entitled soon gets it.
+//!
+//! A transfer often comes as two events, one that closes a membership and one that
+//! opens another. Between them nobody has the citizen, and what waited is
+//! withdrawn. It is not forgotten: for as long as retries are allowed, every change
+//! of the citizen's and every new day asks again who is entitled by the same rule.
+
+use super::Engine;
+use crate::core::citizen::Citizen;
+use crate::core::event::Event;
+use crate::core::ids::{CitizenId, DeliveryKey, Recipient};
+use crate::core::outbox::{Because, Delivery, End, Withdrawal};
+use crate::core::records::{Change, Fate, Records, Unclaimed};
+use crate::core::routing::told_as;
+use crate::core::time::{Day, Moment};
+use crate::core::trace::Step;
+
+use super::dispatch::trace;
+
+/// How many are looked at in one go.
+const LOOKED_AT: usize = 64;
+
+/// A pass over all that is unclaimed: one for each day, and for other rules.
+#[derive(Debug, Default)]
+pub(super) struct Pass {
+    /// The day that all of it has been looked at on, or is.
+    day: Option<Day>,
+    after: Option<(CitizenId, DeliveryKey)>,
+    is_over: bool,
+}
+
+impl Engine {
+    /// Keeps what is withdrawn for whoever becomes entitled.
+    pub(super) fn leave_unclaimed<R: Records>(&self, delivery: &Delivery, now: Moment, records: &mut R) -> Result<(), R::Error> {
+        records.stage(Change::PutUnclaimed(Box::new(Unclaimed { delivery: delivery.clone(), at: now })))
+    }
+
+    /// Gives what is unclaimed about a citizen to whoever is entitled now.
+    pub(super) fn claim<R: Records>(&mut self, citizen: &Citizen, records: &mut R, now: Moment) -> Result<(), R::Error> {
+        for unclaimed in records.unclaimed_of(citizen.id)? {
+            self.claim_one(&unclaimed, citizen, records, now)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at a slice of all that is unclaimed, once a day: who is entitled may
+    /// change with the day alone.
+    pub(super) fn claim_by_day<R: Records>(&mut self, records: &mut R, now: Moment) -> Result<(), R::Error> {
+        let today = Day::in_copenhagen(now);
+        if self.unclaimed.day != Some(today) {
+            self.unclaimed = Pass { day: Some(today), ..Pass::default() };
+        }
+        if self.unclaimed.is_over {
+            return Ok(());
+        }
+        let page = records.unclaimed(self.unclaimed.after, LOOKED_AT)?;
+        self.unclaimed.is_over = page.len() < LOOKED_AT;
+        for unclaimed in page {
+            let of = (unclaimed.delivery.citizen, unclaimed.delivery.key);
+            self.unclaimed.after = Some(of);
+            match records.citizen(of.0)? {
+                Some(citizen) => self.claim_one(&unclaimed, &citizen, records, now)?,
+                None => records.stage(Change::DropUnclaimed { citizen: of.0, key: of.1 })?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of what is unclaimed about a record that is gone.
+    pub(super) fn disclaim<R: Records>(&self, deletion: &Event, citizen: &Citizen, records: &mut R) -> Result<(), R::Error> {
+        for unclaimed in records.unclaimed_of(citizen.id)? {
+            let delivery = &unclaimed.delivery;
+            if deletion.takes_back(&delivery.event) {
+                records.stage(Change::DropUnclaimed { citizen: delivery.citizen, key: delivery.key })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn claim_one<R: Records>(&mut self, unclaimed: &Unclaimed, citizen: &Citizen, records: &mut R, now: Moment) -> Result<(), R::Error> {
+        let delivery = &unclaimed.delivery;
+        let drop = Change::DropUnclaimed { citizen: delivery.citizen, key: delivery.key };
+        if self.curve.is_over(unclaimed.at, now) {
+            return records.stage(drop);
+        }
+        let Some(kind) = told_as(&delivery.event, &self.rules) else { return Ok(()) };
+        let decision = self.decide(&delivery.event, kind, citizen, None, records, now)?;
+        let entitled = decision.chosen.into_iter().filter(|chosen| chosen.because.audience == delivery.because.audience);
+        let entitled: Vec<_> = entitled.map(|chosen| (chosen.recipient, chosen.because)).collect();
+        if entitled.is_empty() {
+            return Ok(());
+        }
+        records.stage(drop)?;
+        self.hand_over(delivery, entitled, records, now)
+    }
+
+    /// Has others told by the same rule in a delivery's place, each unless it has
+    /// been already.
+    pub(super) fn hand_over<R: Records>(
+        &mut self,
+        delivery: &Delivery,
+        to: Vec<(Recipient, Because)>,
+        records: &mut R,
+        now: Moment,
+    ) -> Result<(), R::Error> {
+        for (recipient, because) in to {
+            let key = DeliveryKey { recipient, seq: delivery.key.seq };
+            let settled = self.lanes.loaded(key).is_some()
+                || match records.fate(key)? {
+                    None | Some(Fate::Ended(End::Withdrawn(Withdrawal::MembershipEnded | Withdrawal::RecipientClosed))) => false,
+                    Some(Fate::Unfinished | Fate::Ended(End::Delivered)) => true,
+                    // Taken back for good: what it tells of is gone, or somebody decided so.
+                    Some(Fate::Ended(End::Withdrawn(
+                        Withdrawal::RecordDeleted | Withdrawal::SupersededByErasure | Withdrawal::Operator,
+                    ))) => true,
+                };
+            if !settled {
+                let step = Step::TookOver { from: delivery.key.recipient, because: because.clone() };
+                let instead = delivery.instead(recipient, because, now);
+                trace(&instead, step, now, records)?;
+                self.add(instead, false, records)?;
+            }
+        }
+        Ok(())
+    }
+}

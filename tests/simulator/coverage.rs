@@ -215,7 +215,7 @@ pub const OCCURRED: [(&str, u64); 108] = [
     ("suppressed ContradictoryMembership", 7604),
     ("suppressed Deceased", 5362),
     ("suppressed NotMember", 15273),
-    ("suppressed NotSubscribed", 63),
+    ("suppressed NotSubscribed", 20),
     ("suppressed RecipientClosed", 1451),
     ("suppressed UnknownMembership", 8285),
     ("withdrawn MembershipEnded", 9523),

@@ -7,13 +7,18 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use ring::hmac;
+
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Personnummer};
 use crate::core::records::{Change, Quarantined, Records};
+use crate::core::time::Moment;
 
 use super::super::erasing::HASHED_AT_ONCE;
 use super::super::master::MasterKey;
 use super::super::numbering::Stage;
-use super::super::{Durability, Options, Store};
+use super::super::root::RootKey;
+use super::super::seal::SealKey;
+use super::super::{Durability, Options, Store, restore};
 use super::samples::Dice;
 use super::sealed::{NUMBER, PLANTED, each_file, number, planted_event};
 
@@ -146,6 +151,54 @@ fn nothing_of_an_erased_citizen_can_be_read_with_any_key_that_is_left() {
     assert_eq!(found, [] as [&str; 0]);
 }
 
+/// What an enemy would need: the random bytes that the citizen's keys derive from, or
+/// one of these keys. They are in one file only, and after the erasure in none, a
+/// backup made afterwards included; nothing in old segments leads to them, since they
+/// never were in sled.
+#[test]
+fn what_a_citizens_key_derives_from_is_nowhere_any_more() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut store, citizen) = plant(dir.path());
+    let seed = store.vault.keyring.seed(citizen.0).expect("its bytes");
+    let master = MasterKey::load(&options(dir.path()).key_file).expect("the key");
+    let root = RootKey::open(&options(dir.path()).data_dir, &master).expect("the root key");
+    let mut derived = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA512, &root.subkey("citizens")));
+    derived.update(&seed);
+    derived.update(&citizen.0.to_be_bytes());
+    let derived = derived.sign();
+    let marks = [&seed[..], &derived.as_ref()[..32], &derived.as_ref()[32..48]];
+    let holders = |marks: &[&[u8]]| {
+        let mut found = Vec::new();
+        each_file(dir.path(), &mut |path, bytes| {
+            if marks.iter().any(|mark| bytes.windows(mark.len()).any(|window| window == *mark)) {
+                found.push(path.strip_prefix(dir.path()).expect("in it").display().to_string());
+            }
+        });
+        found
+    };
+    // These are the keys: they open what is sealed.
+    let (bound_to, sealed) = sealed_of(&store, citizen).swap_remove(0);
+    let key = SealKey::new(derived.as_ref()[..32].try_into().expect("32 bytes"));
+    assert!(key.open(&bound_to, &sealed).is_ok());
+    assert_eq!(holders(&marks), ["data/citizen-keys"]);
+
+    store.erase(citizen).expect("erased");
+    store.back_up(&dir.path().join("backup"), Moment(0), |_| {}).expect("backed up");
+    drop(store);
+    assert_eq!(holders(&marks), [""; 0]);
+    let copy = Options {
+        erased_list: dir.path().join("none.erased"),
+        key_file: options(dir.path()).key_file,
+        ..Options::new(dir.path().join("restored"))
+    };
+    std::fs::copy(options(dir.path()).erased_list, &copy.erased_list).expect("the list");
+    restore(&dir.path().join("backup"), &copy, |_| {}).expect("restored");
+    let mut restored = Store::open(&copy).expect("the store");
+    assert_eq!(restored.find_citizen(&number(NUMBER)).expect("readable"), None);
+    drop(restored);
+    assert_eq!(holders(&marks), [""; 0]);
+}
+
 /// More numbers than one erasure hashes anew: the rest follows while the store is
 /// tended, and every number is found all the while.
 #[test]
@@ -172,7 +225,7 @@ fn many_numbers_are_hashed_anew_bit_by_bit() {
         let newcomer = Personnummer::parse(&format!("3112{:06}", 900_000 + slices)).expect("a number");
         store.enroll(&newcomer).expect("enrolled");
         store.commit(Durability::Flush).expect("committed");
-        let _ = store.prune(crate::core::time::Moment(0), 1).expect("tended");
+        let _ = store.prune(Moment(0), 1).expect("tended");
         store.commit(Durability::Flush).expect("committed");
         if slices == 1 {
             drop(store);
@@ -251,7 +304,7 @@ fn an_erasure_that_is_killed_is_whole_or_nothing_and_can_be_finished() {
         if known.is_none() {
             // What a crash has left of hashing numbers anew is done while tending.
             for _ in 0..20 {
-                let _ = store.prune(crate::core::time::Moment(0), 1).expect("tended");
+                let _ = store.prune(Moment(0), 1).expect("tended");
                 store.commit(Durability::Flush).expect("committed");
             }
             let master = MasterKey::load(&options(dir.path()).key_file).expect("the key");
@@ -287,7 +340,7 @@ fn each_step_is_taken_again_by_the_next_opening() {
         let mut store = Store::open(&options(dir.path())).expect("the store");
         assert_ne!(store.vault.keyring.seed(slot).expect("bytes"), seed, "step {step}");
         for _ in 0..20 {
-            let _ = store.prune(crate::core::time::Moment(0), 1).expect("tended");
+            let _ = store.prune(Moment(0), 1).expect("tended");
             store.commit(Durability::Flush).expect("committed");
         }
         let master = MasterKey::load(&options(dir.path()).key_file).expect("the key");

@@ -21,8 +21,13 @@ pub(super) const MILLISECONDS_UTC: Shape = Shape { decimals: 3, offset: None };
 /// Stricter than [`Moment::parse`], which takes other ISO 8601 as well, because
 /// the text is sent on as it came.
 pub(super) fn registered(text: &str) -> Result<Registered, Malformed> {
-    let at = Moment::parse(if shape(text).is_some() { text } else { "" })?;
-    Ok(Registered { at, text: text.into() })
+    let at = Moment::parse(text)?;
+    match shape(text) {
+        Some(_) => Ok(Registered { at, text: text.into() }),
+        None => Err(Malformed {
+            expected: "expected a time written as 2026-03-16T08:00:00+01:00 or ending in Z: capitals, at most nine decimals, seconds up to 59",
+        }),
+    }
 }
 
 /// Returns the shape of `text`; `None` when it is not RFC 3339.

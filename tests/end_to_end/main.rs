@@ -13,6 +13,7 @@ mod audiences;
 mod backlog;
 mod bad_input;
 mod commands;
+mod corrections;
 mod crashes;
 mod deletions;
 mod forgetting;

@@ -105,6 +105,35 @@ fn the_dead_wait_for_the_archive_where_they_must() {
     assert_eq!(order.routing_key, "fravaer");
 }
 
+/// A shorter period takes effect for a record that is known already, and an area that
+/// nobody had thought of needs a type, a rule and no code.
+#[test]
+fn a_changed_period_counts_for_known_records_and_an_area_is_added_without_code() {
+    let citizen = cpr(12);
+    let mut world = World::new("periods", &Routing::few().plus_type("Nyrecord", 919_999, "plan", "[]"));
+    let shipped = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("retention.toml")).unwrap();
+    let file = world.write("retention.toml", &shipped);
+    world.broker.start_again();
+    let absence = event("Fravaer").cpr(&citizen).period("2024-01-01", Some("2025-08-31")).content(json!({ "FravaerTypeId": 11 }));
+    world.tell(&enroll(&citizen, "067", "86001", "101"));
+    world.tell([&absence]);
+    assert_eq!(due(&world, "2031-08-31"), json!([]));
+    assert_eq!(due(&world, "2031-09-01")[0]["due"], "2031-09-01");
+
+    let at = shipped.find("id = \"fravaer\"\n").expect("the rule is there");
+    let shorter = shipped[at..].replacen("period = \"P6Y\"", "period = \"P6M\"", 1);
+    let area = "\n[[rule]]\nid = \"nyt-omraade\"\narea = \"Nyt\"\nentities = [\"Nyrecord\"]\nfrom = \"end\"\nperiod = \"P1D\"\nsource = \"made up\"\n";
+    fs::write(&file, format!("{}{shorter}{area}", &shipped[..at])).unwrap();
+    world.broker.signal("HUP");
+    let [order] = &orders(&world, 1)[..] else { panic!("the absence is due now") };
+    // Six months from 31 August run out on the last of February.
+    assert_eq!((&*order.routing_key, &body(order)["data"]["Forfaldsdato"]), ("fravaer", &json!("2026-03-01")));
+    let record = event("Nyrecord").cpr(&citizen).period("2026-01-01", Some("2026-03-16"));
+    world.tell([&record]);
+    let [order] = &orders(&world, 1)[..] else { panic!("the new area's record") };
+    assert_eq!((&*order.routing_key, &body(order)["data"]["Forfaldsdato"]), ("nyt-omraade", &json!("2026-03-18")));
+}
+
 /// An order that DFDG has not answered for days: it counts as overdue, is given again,
 /// and is over with the deletion. What happened days ago is written into the store.
 #[test]

@@ -37,10 +37,19 @@ impl Persons {
         were
     }
 
+    /// Returns whether anybody else is the same person. Hardly anybody is.
+    #[must_use]
+    pub fn is_joined(&self, citizen: CitizenId) -> bool {
+        self.pairs.contains_key(&citizen)
+    }
+
     /// Returns every citizen that is the same person, in order, the given one
     /// included. Costs in proportion to that.
     #[must_use]
     pub fn all_of(&self, citizen: CitizenId) -> Vec<CitizenId> {
+        if !self.is_joined(citizen) {
+            return vec![citizen];
+        }
         let mut found = BTreeSet::from([citizen]);
         let mut left = vec![citizen];
         while let Some(id) = left.pop() {
@@ -54,7 +63,7 @@ impl Persons {
     /// has to be in one place for all of them is there.
     #[must_use]
     pub fn first_of(&self, citizen: CitizenId) -> CitizenId {
-        if !self.pairs.contains_key(&citizen) {
+        if !self.is_joined(citizen) {
             return citizen;
         }
         self.all_of(citizen).first().copied().unwrap_or(citizen)

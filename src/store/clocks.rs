@@ -54,6 +54,9 @@ impl Store {
 
     /// Returns the clocks of a person as the group sees them.
     pub(super) fn clocks_of_person(&mut self, citizen: CitizenId) -> Result<Option<Arc<Clocks>>, StoreError> {
+        if !self.vault.persons().is_joined(citizen) {
+            return self.clocks_of(citizen.0);
+        }
         let slots = self.vault.slots_of(citizen);
         let mut parts = Vec::new();
         for slot in &slots {

@@ -80,6 +80,9 @@ impl Records for Store {
     }
 
     fn citizen(&mut self, id: CitizenId) -> Result<Option<Arc<Citizen>>, StoreError> {
+        if !self.vault.persons().is_joined(id) {
+            return self.under_number(id);
+        }
         let mut parts = Vec::new();
         for slot in self.vault.slots_of(id) {
             parts.extend(self.held(slot)?.and_then(|held| held.citizen.clone()));

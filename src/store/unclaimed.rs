@@ -55,6 +55,9 @@ impl Store {
     /// Returns those of a person as the group sees them, in order of intake.
     pub(super) fn unclaimed_of_person(&mut self, citizen: CitizenId) -> Result<Vec<Unclaimed>, StoreError> {
         let mut found = Vec::new();
+        if self.may_have_unclaimed.is_empty() {
+            return Ok(found);
+        }
         for slot in self.vault.slots_of(citizen) {
             if !self.may_have_unclaimed.contains(&slot) {
                 continue;

@@ -95,9 +95,10 @@ impl Engine {
             let next_at = now.plus_millis(self.curve.delay_ms(delivery.attempts.saturating_add(1), &delivery.id()));
             let delivery = delivery.failed(attempt, next_at);
             records.stage(Change::PutDelivery(delivery.clone()))?;
-            if queue.is_parked(&lane) || queue.is_beyond(key.seq) {
+            // What waits for a closed recipient is loaded, to be withdrawn.
+            if (queue.is_parked(&lane) && !queue.is_closed()) || queue.is_beyond(key.seq) {
                 queue.remove(key.seq);
-                queue.note_fresh(lane.citizen, key.seq);
+                queue.note_fresh(delivery.citizen, key.seq);
             } else {
                 queue.put_back(delivery);
             }

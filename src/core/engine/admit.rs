@@ -247,7 +247,7 @@ impl Engine {
             ids.insert(*id);
             ids.extend(records.citizen(*id)?.iter().flat_map(|citizen| citizen.ids()));
         }
-        let before = records.clocks(two[0])?;
+        let is_parted = matches!(change, Change::Part { .. });
         records.stage(change)?;
         self.lanes.regroup(records.joined(), &ids);
         self.carry_holds(&ids, records)?;
@@ -258,7 +258,7 @@ impl Engine {
         for id in ids {
             let Some(citizen) = records.citizen(id)? else { continue };
             if seen.insert(citizen.id) {
-                self.keep_time_of_person(&citizen, before.as_deref(), records, now)?;
+                self.keep_time_of_person(&citizen, is_parted, records, now)?;
             }
         }
         Ok(())

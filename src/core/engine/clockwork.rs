@@ -257,11 +257,11 @@ impl Engine {
     }
 
     /// Computes the clocks of a person anew who has been joined with somebody, or
-    /// parted: what was known `before` of both, whoever may be empty by it now.
+    /// parted.
     pub(super) fn keep_time_of_person<R: Records>(
         &mut self,
         citizen: &Citizen,
-        before: Option<&Clocks>,
+        is_parted: bool,
         records: &mut R,
         now: Moment,
     ) -> Result<(), R::Error> {
@@ -270,8 +270,10 @@ impl Engine {
         }
         let Some(known) = records.clocks(citizen.id)? else { return Ok(()) };
         let mut clocks = Clocks::clone(&known);
-        let had_any = before.is_some_and(|before| before.emptied) || !clocks.tombstones.is_empty();
-        clocks.emptied |= clocks.records.is_empty() && had_any;
+        if is_parted {
+            // Whether all of them had lost their last record says nothing of each.
+            clocks.emptied = clocks.records.is_empty() && !clocks.tombstones.is_empty();
+        }
         clocks.settle(citizen, self.rules.schedule(), Day::in_copenhagen(now));
         self.clockwork.look_now();
         // Though nothing of it may be new: the rows of all numbers are to say so.

@@ -95,10 +95,13 @@ impl Engine {
             let next_at = now.plus_millis(self.curve.delay_ms(delivery.attempts.saturating_add(1), &delivery.id()));
             let delivery = delivery.failed(attempt, next_at);
             records.stage(Change::PutDelivery(delivery.clone()))?;
-            // What waits for a closed recipient is loaded, to be withdrawn.
-            if (queue.is_parked(&lane) && !queue.is_closed()) || queue.is_beyond(key.seq) {
+            if queue.is_parked(&lane) && !queue.is_closed() {
                 queue.remove(key.seq);
                 queue.note_fresh(delivery.citizen, key.seq);
+            } else if queue.is_beyond(key.seq) {
+                // Its row is new: nobody who looked for more has seen it.
+                queue.remove(key.seq);
+                queue.put_for_later(delivery.citizen, key.seq);
             } else {
                 queue.put_back(delivery);
             }

@@ -286,7 +286,17 @@ impl Past {
                     }
             })
         };
-        newest.into_values().find(|registration| !is_gone(registration)).map(|known| known.event.id.to_string())
+        // One that was joined with somebody for a while may have lost it to them.
+        let is_anothers = |registration: &Known| {
+            let told = stamp(&registration.event, registration.event.change);
+            self.known.iter().any(|known| {
+                let event = &known.event;
+                event.external_id == registration.event.external_id
+                    && event.entity == registration.event.entity
+                    && stamp(event, event.change) > told
+            })
+        };
+        newest.into_values().find(|registration| !is_gone(registration) && !is_anothers(registration)).map(|known| known.event.id.to_string())
     }
 
     /// Whether DFDG ever said that it has deleted, or recalled, something.

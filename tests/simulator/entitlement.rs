@@ -296,7 +296,10 @@ impl Past {
                     && stamp(event, event.change) > told
             })
         };
-        newest.into_values().find(|registration| !is_gone(registration) && !is_anothers(registration)).map(|known| known.event.id.to_string())
+        newest
+            .into_values()
+            .find(|registration| !is_gone(registration) && !is_anothers(registration))
+            .map(|known| known.event.id.to_string())
     }
 
     /// Whether DFDG ever said that it has deleted, or recalled, something.

@@ -245,8 +245,9 @@ fn main() {
     let mut stage = Stage::set();
     let others: Vec<String> = (1..RECIPIENTS).map(|at| stage.queue(at)).collect();
     let all: Vec<String> = (0..RECIPIENTS).map(|at| stage.queue(at)).collect();
-    let of_others = sizes.events / RECIPIENTS * (RECIPIENTS - 1);
-    let events = sizes.events / CITIZENS.min(sizes.events) * CITIZENS.min(sizes.events);
+    // Whole rounds of all citizens, so that each recipient gets as many.
+    let events = sizes.events.max(CITIZENS) / CITIZENS * CITIZENS;
+    let of_others = events / RECIPIENTS * (RECIPIENTS - 1);
 
     // Everything has been touched once before anything is measured.
     stage.traffic(events, of_everybody, &all, events);

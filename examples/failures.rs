@@ -255,6 +255,7 @@ fn main() {
     stage.next = stage.next.next_multiple_of(CITIZENS);
     let (before, busy) = stage.traffic(events, of_everybody, &others, of_others);
     println!("the other {} before: {before:.0} messages/s ({:.0} % of the machine in other hands)", RECIPIENTS - 1, busy * 100.0);
+    until(LIMIT, "its queue is empty", || stage.amqp.depth(&stage.queue(0)) == Some(0));
     drop(drained);
     let (fresh, busy) = stage.traffic(sizes.events, of_the_first, &all[..1], sizes.events);
     println!("fresh traffic to the one alone: {fresh:.0}/s ({:.0} % in other hands)", busy * 100.0);
@@ -279,6 +280,8 @@ fn main() {
     let effect_during = stage.moves(CITIZENS + MOVES);
     println!("a move takes effect after {effect_during:.1} ms with {} others waiting", waiting(&stage));
 
+    // Held until everybody looks: no probe sends anything before.
+    stage.post(&format!("/api/v1/recipients/{}/pause", stage.first()), &json!({ "why": "a measurement" }));
     let back = waiting(&stage);
     stage.broker.cli_ok(&["topology", "--apply"]);
     let collector = Collector::with_numbers(&stage.uri, &all[..1]);

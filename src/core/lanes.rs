@@ -774,14 +774,14 @@ impl Queue {
         self.in_journal
     }
 
-    /// Returns how many more deliveries may be replayed now: half a window of them
+    /// Returns how many more deliveries may be replayed now: a window of them
     /// keeps the queue busy. None while it is paused or left alone, but for the one
     /// that probes a queue which has nothing else to be probed with.
     #[must_use]
     pub fn replay_room(&self) -> usize {
         match (self.rest, self.pause) {
             (Some(_), _) => 0,
-            (None, None) => (self.most_loaded / 2).max(1).saturating_sub(self.replaying),
+            (None, None) => self.most_loaded.saturating_sub(self.replaying),
             (None, Some(_)) => usize::from(self.is_empty()),
         }
     }

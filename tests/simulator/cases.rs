@@ -477,11 +477,16 @@ fn a_number_change_that_is_taken_back_joins_nobody() {
         let external_id = broker.renumbered(1, 2).external_id;
         Event { external_id, change: Aendring::Updated, ..broker.renumbered(1, 3) }
     };
+    // As DFDG may send it: under the current number, which it then names as well.
+    let recalled_by_itself: Undo = |broker| Event { change: Aendring::Deleted, personnummer: person(2), ..broker.renumbered(1, 2) };
+    let corrected_to_itself: Undo = |broker| Event { change: Aendring::Updated, personnummer: person(2), ..broker.renumbered(1, 2) };
     let of_another: Undo = |broker| {
         let external_id = broker.renumbered(1, 2).external_id;
         Event { external_id, change: Aendring::Updated, ..broker.renumbered(4, 5) }
     };
-    for (at, undo) in [recalled, without_number, to_another_number, of_another].into_iter().enumerate() {
+    for (at, undo) in
+        [recalled, without_number, to_another_number, of_another, recalled_by_itself, corrected_to_itself].into_iter().enumerate()
+    {
         for in_order in [true, false] {
             let case = format!("{at}, in order: {in_order}");
             let mut broker = Broker::new();

@@ -28,13 +28,6 @@ pub struct Known {
     pub forgotten_at: Option<usize>,
 }
 
-impl Known {
-    /// A number that takes its own place has not changed.
-    fn says_something(&self) -> bool {
-        !matches!(&self.event.content, Content::NumberChange { new: Some(new) } if *new == self.event.personnummer)
-    }
-}
-
 /// Everything ever taken in, and which numbers are one person's.
 #[derive(Default)]
 pub struct Past {
@@ -157,7 +150,6 @@ impl Past {
                 let first = of_record().map(|known| known.place).min().unwrap_or_default();
                 let moved = self.known.iter().any(|other| {
                     matches!(other.event.content, Content::NumberChange { .. })
-                        && other.says_something()
                         && other.event.external_id == *record
                         && other.node != node
                         && other.forgotten_at.is_none_or(|at| first < at)
@@ -173,7 +165,7 @@ impl Past {
 
     fn changes_of_number(&self) -> impl Iterator<Item = &Known> {
         let is_one = |known: &&Known| matches!(known.event.content, Content::NumberChange { .. });
-        self.known.iter().filter(|known| !known.forgotten && known.says_something()).filter(is_one)
+        self.known.iter().filter(|known| !known.forgotten).filter(is_one)
     }
 
     /// Finds out anew which numbers are one person's.

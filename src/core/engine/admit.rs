@@ -148,8 +148,6 @@ impl Engine {
         };
         let mut others = Vec::new();
         let folded = match &event.content {
-            // Says nothing: it is the number that it had.
-            Content::NumberChange { new: Some(new) } if *new == event.personnummer => Folded::Unchanged,
             Content::NumberChange { new } => {
                 let new = new.filter(|_| event.change != Aendring::Deleted);
                 let new = new.map(|new| known_or_new(&new, records)).transpose()?;

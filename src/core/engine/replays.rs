@@ -23,8 +23,10 @@ use crate::core::trace::Step;
 /// together.
 const AT_ONCE: usize = 512;
 
-/// How many of those belong to one recipient, as long as others have some too.
+/// How many of those belong to one recipient, as long as others have some too; and
+/// where nobody else has: some ten milliseconds.
 const OF_ONE: usize = 64;
+const OF_THE_ONLY_ONE: usize = 256;
 
 /// How many forgotten replays go at once: each takes its rows with it.
 const FORGOTTEN_AT_ONCE: usize = 4;
@@ -357,6 +359,8 @@ impl Engine {
         let allowed = paced.map_or(u64::MAX, |pace| if pace.due() <= now { pace.allowance(now) } else { 0 });
         let before = replay.progress;
         let mut turns = 0;
+        let is_only_one = replay.lots.iter().filter(|lot| lot.next().is_some()).count() == 1;
+        let of_one = if is_only_one { OF_THE_ONLY_ONE } else { OF_ONE };
         for offset in 0..replay.lots.len() {
             let at = self.replays.turn.wrapping_add(offset) % replay.lots.len();
             let recipient = replay.lots[at].recipient;
@@ -364,7 +368,7 @@ impl Engine {
             while let Some((chunk, place)) = replay.lots[at].next() {
                 let may = allowed.min(replay.canaries_left().map_or(u64::MAX, |left| left + replay.progress.sent - before.sent));
                 let sent = replay.progress.sent - before.sent;
-                if turns == most || of_this == OF_ONE || sent >= may || self.lanes.queue_mut(recipient).replay_room() == 0 {
+                if turns == most || of_this == of_one || sent >= may || self.lanes.queue_mut(recipient).replay_room() == 0 {
                     break;
                 }
                 let keys = self.chunk(id, chunk, records)?;

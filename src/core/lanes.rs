@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::ids::{CitizenId, DeliveryKey, EventSeq, Recipient};
 use super::outbox::{Delivery, Failure, Lane};
+use super::persons::Joined;
 use super::policy::Domain;
 use super::records::RowCounts;
 use super::time::Moment;
@@ -133,12 +134,9 @@ pub struct Queue {
     replaying: usize,
     /// How many deliveries are loaded at the most.
     most_loaded: usize,
-    persons: Joined,
+    /// By whom lanes go; shared with the other queues.
+    persons: Arc<Joined>,
 }
-
-/// Whoever is one person with somebody, each with the citizen that stands for the
-/// person, and by whom its lanes go.
-type Joined = Arc<BTreeMap<CitizenId, CitizenId>>;
 
 impl Queue {
     /// Returns an empty queue of which at most `most_loaded` deliveries are loaded.
@@ -165,7 +163,7 @@ impl Queue {
             in_journal: 0,
             replaying: 0,
             most_loaded: most_loaded.max(1),
-            persons: Joined::default(),
+            persons: Arc::default(),
         }
     }
 }
@@ -188,19 +186,18 @@ impl Queue {
     /// it came.
     #[must_use]
     pub fn lane_of(&self, delivery: &Delivery) -> Lane {
-        let Lane { citizen, domain } = delivery.lane();
-        Lane { citizen: self.persons.get(&citizen).copied().unwrap_or(citizen), domain }
+        delivery.lane_by(&self.persons)
     }
 
     /// Forms the lanes of `ids` anew, who are other persons than before.
-    fn regroup(&mut self, persons: &Joined, ids: &BTreeSet<CitizenId>) {
+    fn regroup(&mut self, persons: &Arc<Joined>, ids: &BTreeSet<CitizenId>) {
         let lanes = || ids.iter().flat_map(|citizen| Domain::ALL.map(|domain| Lane { citizen: *citizen, domain }));
         let loaded: BTreeSet<EventSeq> = lanes().filter_map(|lane| self.lanes.remove(&lane)).flatten().collect();
         let excused: Vec<(Lane, Moment)> = lanes().filter_map(|lane| Some((lane, self.excused_lanes.remove(&lane)?))).collect();
         self.persons = Arc::clone(persons);
         for (domain, at) in excused.iter().map(|(lane, at)| (lane.domain, *at)) {
             for id in ids {
-                let citizen = self.persons.get(id).copied().unwrap_or(*id);
+                let citizen = self.persons.first_of(*id);
                 let excused = self.excused_lanes.entry(Lane { citizen, domain }).or_insert(at);
                 *excused = at.max(*excused);
             }
@@ -818,14 +815,14 @@ pub struct Lanes {
     queues: BTreeMap<Recipient, Queue>,
     turn: usize,
     window: usize,
-    persons: Joined,
+    persons: Arc<Joined>,
 }
 
 impl Lanes {
     /// Returns no queues; each new one loads at most `window` deliveries.
     #[must_use]
     pub fn new(window: usize) -> Self {
-        Self { queues: BTreeMap::new(), turn: 0, window, persons: Joined::default() }
+        Self { queues: BTreeMap::new(), turn: 0, window, persons: Arc::default() }
     }
 
     /// Returns a queue, if anything was ever known of it.
@@ -840,19 +837,28 @@ impl Lanes {
         self.queues.entry(recipient).or_insert_with(|| Queue { persons: Arc::clone(persons), ..Queue::new(self.window) })
     }
 
-    /// Takes over who is one person with whom, after it has changed for `ids`. Order
-    /// is kept within what a person's lanes hold from then on.
-    pub fn regroup(&mut self, joined: BTreeMap<CitizenId, CitizenId>, ids: &BTreeSet<CitizenId>) {
+    /// Takes over who is one person with whom, before anything is loaded.
+    pub fn recover(&mut self, joined: Joined) {
         self.persons = Arc::new(joined);
-        self.queues.values_mut().for_each(|queue| queue.regroup(&self.persons, ids));
     }
 
-    /// Returns what needs a row in the lanes of `ids`, behind what is being retried.
+    /// Takes over that these are one person each now, whoever they were before.
+    /// Order is kept within what a person's lanes hold from then on. Costs in
+    /// proportion to them and to the queues.
+    pub fn regroup(&mut self, persons: &[Vec<CitizenId>]) {
+        // Nobody else holds it then, and it need not be copied.
+        self.queues.values_mut().for_each(|queue| queue.persons = Arc::default());
+        let joined = Arc::make_mut(&mut self.persons);
+        persons.iter().for_each(|person| joined.regroup(person));
+        let ids = persons.iter().flatten().copied().collect();
+        self.queues.values_mut().for_each(|queue| queue.regroup(&self.persons, &ids));
+    }
+
+    /// Returns what needs a row in the lanes of these, behind what is being retried.
     #[must_use]
-    pub fn rows_needed(&mut self, ids: &BTreeSet<CitizenId>) -> Vec<Delivery> {
-        let persons = Arc::clone(&self.persons);
-        let stands_for: BTreeSet<CitizenId> = ids.iter().map(|id| persons.get(id).copied().unwrap_or(*id)).collect();
-        let lanes: Vec<Lane> = stands_for.into_iter().flat_map(|citizen| Domain::ALL.map(|domain| Lane { citizen, domain })).collect();
+    pub fn rows_needed(&mut self, persons: &[Vec<CitizenId>]) -> Vec<Delivery> {
+        let firsts = persons.iter().filter_map(|person| person.first().copied());
+        let lanes: Vec<Lane> = firsts.flat_map(|citizen| Domain::ALL.map(|domain| Lane { citizen, domain })).collect();
         let mut needed = Vec::new();
         for queue in self.queues.values_mut() {
             for lane in &lanes {
@@ -869,8 +875,7 @@ impl Lanes {
     /// Returns the lane of a delivery in its recipient's queue.
     #[must_use]
     pub fn lane_of(&self, delivery: &Delivery) -> Lane {
-        let Lane { citizen, domain } = delivery.lane();
-        Lane { citizen: self.persons.get(&citizen).copied().unwrap_or(citizen), domain }
+        delivery.lane_by(&self.persons)
     }
 
     /// Notes that everything put so far has been committed.
@@ -1116,7 +1121,7 @@ mod tests {
     #[test]
     fn a_place_for_each() {
         let event = Arc::new(event("e", 1, Change::Created, "..", Content::Other));
-        let lane = |citizen| delivery(1, citizen, &event).lane();
+        let lane = |citizen| delivery(1, citizen, &event).lane_by(&Joined::default());
         let mut queue = Queue::new(2);
         assert_eq!(queue.place(EventSeq(1), lane(1), Journal::IsFull), Place::Soon);
         queue.load(delivery(1, 1, &event), Kept::InJournal);
@@ -1205,7 +1210,7 @@ mod tests {
     fn what_is_parked_is_left_alone_again_when_its_recipient_opens() {
         let event = Arc::new(event("e", 1, Change::Created, "2026-03-16..", Content::Other));
         let mut queue = Queue::new(WINDOW);
-        let lane = delivery(1, 1, &event).lane();
+        let lane = delivery(1, 1, &event).lane_by(&Joined::default());
         assert!(queue.park(lane).is_empty());
         assert!(queue.set_gate(Gate::Closed).is_empty());
         // Loaded while it is closed: to be withdrawn.

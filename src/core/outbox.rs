@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use super::event::Event;
 use super::ids::{CitizenId, DeliveryKey, ExternalId, Recipient, WsbId};
+use super::persons::Joined;
 use super::policy::{Audience, Domain};
 use super::time::{Day, Moment};
 
@@ -248,12 +249,11 @@ impl Delivery {
         self.event.mark.wsb_id(self.key.recipient)
     }
 
-    /// Returns the lane of the citizen under whose number it came, within the
-    /// recipient's queue; see [`Lanes::lane_of`](super::lanes::Lanes::lane_of) for
-    /// that of the person.
+    /// Returns its lane within the recipient's queue: that of the person, under
+    /// whichever number it came.
     #[must_use]
-    pub fn lane(&self) -> Lane {
-        Lane { citizen: self.citizen, domain: self.domain }
+    pub fn lane_by(&self, joined: &Joined) -> Lane {
+        Lane { citizen: joined.first_of(self.citizen), domain: self.domain }
     }
 
     /// Returns the instant before which it must not be attempted, if any.

@@ -74,10 +74,33 @@ impl Persons {
         self.pairs.get(&citizen).into_iter().flatten().copied()
     }
 
-    /// Returns everybody who is joined with somebody, each with the citizen that
-    /// stands for the person.
-    pub fn joined(&self) -> impl Iterator<Item = (CitizenId, CitizenId)> + '_ {
-        self.pairs.keys().map(|id| (*id, self.first_of(*id)))
+    /// Returns who stands for whom.
+    #[must_use]
+    pub fn joined(&self) -> Joined {
+        Joined(self.pairs.keys().map(|id| (*id, self.first_of(*id))).collect())
+    }
+}
+
+/// Who stands for everybody who is joined with somebody, as of a moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Joined(BTreeMap<CitizenId, CitizenId>);
+
+impl Joined {
+    /// Returns the citizen that stands for the person.
+    #[must_use]
+    pub fn first_of(&self, citizen: CitizenId) -> CitizenId {
+        self.0.get(&citizen).copied().unwrap_or(citizen)
+    }
+
+    /// Takes over who are one person now, in place of whoever each of them was one
+    /// with before.
+    pub fn regroup(&mut self, person: &[CitizenId]) {
+        for id in person {
+            match person.first().filter(|_| person.len() > 1) {
+                Some(first) => self.0.insert(*id, *first),
+                None => self.0.remove(id),
+            };
+        }
     }
 }
 
@@ -95,9 +118,13 @@ mod tests {
         assert_eq!((persons.all_of(id(3)), persons.first_of(id(3))), (vec![id(3)], id(3)));
         assert!(persons.join(id(3), id(2)) && persons.join(id(3), id(7)) && !persons.join(id(2), id(3)));
         assert_eq!((persons.all_of(id(7)), persons.first_of(id(7))), (vec![id(2), id(3), id(7)], id(2)));
-        assert_eq!(persons.joined().collect::<Vec<_>>(), [(id(2), id(2)), (id(3), id(2)), (id(7), id(2))]);
+        let mut joined = persons.joined();
+        assert_eq!(joined, Joined(BTreeMap::from([(id(2), id(2)), (id(3), id(2)), (id(7), id(2))])));
+        assert_eq!([1, 2, 3, 7].map(|one| joined.first_of(id(one))), [1, 2, 2, 2].map(id));
         assert!(persons.part(id(2), id(3)) && !persons.part(id(2), id(3)));
         assert_eq!((persons.all_of(id(2)), persons.all_of(id(7))), (vec![id(2)], vec![id(3), id(7)]));
+        [id(2), id(3)].iter().for_each(|one| joined.regroup(&persons.all_of(*one)));
+        assert_eq!(joined, persons.joined());
         // Around a circle they stay one.
         assert!(persons.join(id(2), id(7)) && persons.join(id(2), id(3)) && persons.part(id(3), id(7)));
         assert_eq!(persons.all_of(id(7)), [id(2), id(3), id(7)]);

@@ -4,7 +4,6 @@
 //! Reads see what the same group has staged, except where said otherwise. An
 //! implementation reports trouble by its own error, which always means: stop.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::audit::{Deed, Entry, Extent, Order};
@@ -15,6 +14,7 @@ use super::holds::{Held, Hold};
 use super::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use super::notices::Lying;
 use super::outbox::{Attempt, Because, Delivery, End, State};
+use super::persons::Joined;
 use super::policy::Domain;
 use super::replay::{Replay, ReplayId};
 
@@ -279,9 +279,9 @@ pub trait Records {
     /// Returns whom the citizen is joined with directly.
     fn partners(&self, id: CitizenId) -> Vec<CitizenId>;
 
-    /// Returns everybody who is joined with somebody, each with the citizen that
-    /// stands for the person.
-    fn joined(&self) -> BTreeMap<CitizenId, CitizenId>;
+    /// Returns who stands for everybody who is joined with somebody: by going
+    /// through all of them.
+    fn joined(&self) -> Joined;
 
     /// Returns the committed rows of a queue that come after `after`, in order of
     /// intake, dead ones left out, at most `limit`.

@@ -16,7 +16,7 @@ use crate::core::holds::{Held, Hold};
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use crate::core::notices::Lying;
 use crate::core::outbox::{Because, Delivery, End, State};
-use crate::core::persons::Persons;
+use crate::core::persons::{Joined, Persons};
 use crate::core::records::{Admission, Change, Ended, Fate, Pruned, Quarantined, Records, RowCounts, Unclaimed};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::{Clocks, MOST_UNEXPECTED, Unexpected};
@@ -506,8 +506,8 @@ impl Records for MemoryStore {
         self.working.persons.partners(id).collect()
     }
 
-    fn joined(&self) -> BTreeMap<CitizenId, CitizenId> {
-        self.working.persons.joined().collect()
+    fn joined(&self) -> Joined {
+        self.working.persons.joined()
     }
 
     fn waiting(&mut self, recipient: Recipient, after: Option<EventSeq>, limit: usize) -> Result<Vec<Delivery>, Infallible> {

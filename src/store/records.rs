@@ -1,6 +1,5 @@
 //! The port that the engine sees, on the store on disk.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::core::causes::{Cause, Tally};
@@ -10,6 +9,7 @@ use crate::core::holds::{Held, Hold};
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient};
 use crate::core::notices::Lying;
 use crate::core::outbox::{Delivery, End};
+use crate::core::persons::Joined;
 use crate::core::records::{Admission, Change, Fate, Pruned, Quarantined, Records, RowCounts, Unclaimed};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::Clocks;
@@ -98,8 +98,8 @@ impl Records for Store {
         self.vault.persons().partners(id).collect()
     }
 
-    fn joined(&self) -> BTreeMap<CitizenId, CitizenId> {
-        self.vault.persons().joined().collect()
+    fn joined(&self) -> Joined {
+        self.vault.persons().joined()
     }
 
     fn waiting(&mut self, recipient: Recipient, after: Option<EventSeq>, limit: usize) -> Result<Vec<Delivery>, StoreError> {

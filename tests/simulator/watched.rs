@@ -12,6 +12,7 @@ use wsb_broker::core::holds::{Held, Hold};
 use wsb_broker::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use wsb_broker::core::notices::Lying;
 use wsb_broker::core::outbox::{Delivery, End, State};
+use wsb_broker::core::persons::Joined;
 use wsb_broker::core::records::{
     Admission, Archive, Change, Ended, Fate, KeptBeside, Lookout, Pruned, Quarantined, Records, RowCounts, Unclaimed,
 };
@@ -80,7 +81,7 @@ impl Records for Watched {
     fn partners(&self, id: CitizenId) -> Vec<CitizenId> {
         self.inner.partners(id)
     }
-    fn joined(&self) -> BTreeMap<CitizenId, CitizenId> {
+    fn joined(&self) -> Joined {
         self.inner.joined()
     }
     fn waiting(&mut self, recipient: Recipient, after: Option<EventSeq>, limit: usize) -> Result<Vec<Delivery>, Infallible> {

@@ -247,17 +247,20 @@ impl Engine {
         }
         let is_parted = matches!(change, Change::Part { .. });
         records.stage(change)?;
-        self.lanes.regroup(records.joined(), &ids);
-        self.carry_holds(&ids, records)?;
-        for delivery in self.lanes.rows_needed(&ids) {
+        let mut citizens = Vec::new();
+        while let Some(id) = ids.pop_first() {
+            let Some(citizen) = records.citizen(id)? else { continue };
+            ids.retain(|id| citizen.ids().all(|theirs| theirs != *id));
+            citizens.push(citizen);
+        }
+        let persons: Vec<Vec<CitizenId>> = citizens.iter().map(|citizen| citizen.ids().collect()).collect();
+        self.lanes.regroup(&persons);
+        self.carry_holds(&persons, records)?;
+        for delivery in self.lanes.rows_needed(&persons) {
             records.stage(Change::PutDelivery(delivery))?;
         }
-        let mut seen = BTreeSet::new();
-        for id in ids {
-            let Some(citizen) = records.citizen(id)? else { continue };
-            if seen.insert(citizen.id) {
-                self.keep_time_of_person(&citizen, is_parted, records, now)?;
-            }
+        for citizen in citizens {
+            self.keep_time_of_person(&citizen, is_parted, records, now)?;
         }
         Ok(())
     }

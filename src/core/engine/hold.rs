@@ -270,26 +270,26 @@ impl Engine {
     }
 
     /// Those who are another person than before are held as whoever they were.
-    pub(super) fn carry_holds<R: Records>(&mut self, ids: &BTreeSet<CitizenId>, records: &mut R) -> Result<(), R::Error> {
+    pub(super) fn carry_holds<R: Records>(&mut self, persons: &[Vec<CitizenId>], records: &mut R) -> Result<(), R::Error> {
+        let is_one_of_them = |citizen: &CitizenId| persons.iter().flatten().any(|id| id == citizen);
+        let firsts: BTreeSet<CitizenId> = persons.iter().filter_map(|person| person.first().copied()).collect();
         let parked: Vec<(Recipient, Lane, Hold)> = self
             .holds
             .iter()
             .filter_map(|(held, hold)| match (held, hold) {
-                (Held::Lane(recipient, lane), Hold::Active { .. }) if ids.contains(&lane.citizen) => {
+                (Held::Lane(recipient, lane), Hold::Active { .. }) if is_one_of_them(&lane.citizen) => {
                     Some((*recipient, *lane, hold.clone()))
                 }
                 (Held::Lane(..) | Held::Queue(_), _) => None,
             })
             .collect();
-        let joined = records.joined();
-        let persons: BTreeSet<CitizenId> = ids.iter().map(|id| joined.get(id).copied().unwrap_or(*id)).collect();
         for (recipient, lane, hold) in parked {
-            if !persons.contains(&lane.citizen) {
+            if !firsts.contains(&lane.citizen) {
                 self.holds.remove(&Held::Lane(recipient, lane));
                 records.stage(Change::ForgetHold(Held::Lane(recipient, lane)))?;
                 self.lanes.queue_mut(recipient).unpark(lane);
             }
-            for citizen in &persons {
+            for citizen in &firsts {
                 let theirs = Lane { citizen: *citizen, domain: lane.domain };
                 let hold = match self.holds.get(&Held::Lane(recipient, theirs)) {
                     Some(hold @ Hold::Active { .. }) => hold.clone(),

@@ -21,7 +21,7 @@ mod returned;
 mod settle;
 mod unclaimed;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use admit::Manner;
@@ -244,7 +244,7 @@ impl Engine {
     pub fn recover<R: Records>(&mut self, records: &mut R) -> Result<(), R::Error> {
         self.last_seq = records.last_seq();
         self.recovered_to = self.last_seq;
-        self.lanes.regroup(records.joined(), &BTreeSet::new());
+        self.lanes.recover(records.joined());
         self.recover_holds(records)?;
         for (recipient, counts) in records.row_counts()? {
             let queue = self.lanes.queue_mut(recipient);

@@ -1,6 +1,6 @@
 //! The cases that people ask about, over both stores.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::core::citizen::RecordKind;
@@ -8,6 +8,7 @@ use crate::core::event::{Content, Event};
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Recipient};
 use crate::core::notices::Lying;
 use crate::core::outbox::{Delivery, End, State, Withdrawal};
+use crate::core::persons::{Joined, Persons};
 use crate::core::records::{Admission, Change, Fate, Pruned, Quarantined, Records, RowCounts};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::{Clocks, MOST_UNEXPECTED};
@@ -521,7 +522,7 @@ fn two_numbers_are_one_person_for_a_while<S: Stored>(store: S) {
             assert_eq!((clocks.citizen, &clocks.records), (into, &theirs.records));
         }
         assert_eq!(case.store.partners(from), [into]);
-        assert_eq!(case.store.joined(), BTreeMap::from([(from, into), (into, into)]));
+        assert_eq!(case.store.joined(), persons(&[(from, into)]));
         assert_eq!(case.store.delivery(row.key).expect("readable").as_ref(), Some(&row), "still sealed under its own key");
         case.store.commit_group(Durability::Flush);
         case.store.reopen();
@@ -539,13 +540,19 @@ fn two_numbers_are_one_person_for_a_while<S: Stored>(store: S) {
         assert_eq!(case.store.rows_of(from).expect("readable"), [row.key]);
         assert_eq!(case.store.rows_of(into).expect("readable"), []);
         assert_eq!(case.store.citizen(from).expect("readable").map(|citizen| (citizen.id, citizen.also.len())), Some((from, 0)));
-        assert_eq!(case.store.joined(), BTreeMap::new());
+        assert_eq!(case.store.joined(), persons(&[]));
         let [first, second] = [into, from].map(|id| case.store.clocks(id).expect("readable").expect("kept"));
         assert_eq!((&first.records, first.next.is_some()), (&ours.records, true));
         assert_eq!((&second.records, second.next), (&theirs.records, None));
         case.store.commit_group(Durability::Flush);
         case.store.reopen();
     }
+}
+
+fn persons(joined: &[(CitizenId, CitizenId)]) -> Joined {
+    let mut persons = Persons::default();
+    assert!(joined.iter().all(|(one, other)| persons.join(*one, *other)));
+    persons.joined()
 }
 
 fn what_nobody_finished_is_found_again<S: Stored>(store: S) {

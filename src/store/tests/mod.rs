@@ -12,7 +12,6 @@ mod refusals;
 mod samples;
 mod sealed;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::core::audit::{Entry, Extent, Order};
@@ -22,6 +21,7 @@ use crate::core::holds::{Held, Hold};
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use crate::core::notices::Lying;
 use crate::core::outbox::{Delivery, End};
+use crate::core::persons::Joined;
 use crate::core::records::{Admission, Archive, Change, Fate, Pruned, Quarantined, Records, RowCounts, Unclaimed};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::{Clocks, Unexpected};
@@ -160,7 +160,7 @@ impl Records for OnDisk {
         self.store.as_ref().expect("open").partners(id)
     }
 
-    fn joined(&self) -> BTreeMap<CitizenId, CitizenId> {
+    fn joined(&self) -> Joined {
         self.store.as_ref().expect("open").joined()
     }
 

@@ -181,7 +181,7 @@ impl Both {
         let citizen = self.some_citizen();
         let known = self.memory.clocks(citizen).expect("readable");
         // Of a person, as the engine puts them.
-        let citizen = self.memory.joined().get(&citizen).copied().unwrap_or(citizen);
+        let citizen = self.memory.joined().first_of(citizen);
         let change = match known {
             Some(_) if self.dice.once_in(8) => Change::DropClocks(citizen),
             Some(known) if !self.dice.once_in(4) => {

@@ -93,6 +93,15 @@ pub struct Decision {
     pub left_out: Vec<LeftOut>,
 }
 
+impl Decision {
+    /// Returns who is entitled by an audience, and why.
+    #[must_use]
+    pub fn chosen_by(self, audience: Audience) -> Vec<(Recipient, Because)> {
+        let chosen = self.chosen.into_iter().filter(|chosen| chosen.because.audience == audience);
+        chosen.map(|chosen| (chosen.recipient, chosen.because)).collect()
+    }
+}
+
 /// Everything a decision depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {

@@ -8,7 +8,7 @@ use crate::core::lanes::Gate;
 use crate::core::outbox::{Because, Death, Delivery, State, Withdrawal};
 use crate::core::policy::{Audience, MessageType};
 use crate::core::records::{Change, Pruned, Records};
-use crate::core::routing::{Chosen, LeftOut, Suppression, told_as};
+use crate::core::routing::{LeftOut, Suppression, told_as};
 use crate::core::time::{Day, Moment};
 use crate::core::trace::Step;
 
@@ -100,7 +100,7 @@ impl Engine {
         let verdict = self.judge(&loaded.delivery, records, now)?;
         match verdict {
             Verdict::Send { permit, besides } => {
-                let told_besides = (!besides.is_empty()).then(|| loaded.delivery.clone());
+                let of_besides = (!besides.is_empty()).then(|| loaded.delivery.clone());
                 let Some(queue) = self.rules.recipient(key.recipient).map(|recipient| Arc::clone(&recipient.queue)) else { return Ok(()) };
                 let Some(delivery) = self.lanes.queue_mut(key.recipient).depart(key.seq) else { return Ok(()) };
                 let anew =
@@ -123,8 +123,8 @@ impl Engine {
                 if let Some(step) = step {
                     records.stage(Change::Trace { key, citizen, id, at: now, step })?;
                 }
-                if let Some(delivery) = told_besides {
-                    self.tell_besides(&delivery, besides, records, now)?;
+                if let Some(delivery) = of_besides {
+                    self.hand_over(&delivery, besides, records, now)?;
                 }
             }
             Verdict::Withdraw { why, lost, instead } => {
@@ -144,22 +144,9 @@ impl Engine {
         out: &mut Output,
     ) -> Result<(), R::Error> {
         match self.judge(delivery, records, now)? {
-            Verdict::Send { besides, .. } => self.tell_besides(delivery, besides, records, now),
+            Verdict::Send { besides, .. } => self.hand_over(delivery, besides, records, now),
             Verdict::Withdraw { why, lost, instead } => self.withdraw_for(delivery, why, lost, instead, records, now, out),
         }
-    }
-
-    /// Whoever has the citizen by the rule that a recipient was told by, which stays
-    /// entitled by another one, is told too.
-    fn tell_besides<R: Records>(
-        &mut self,
-        delivery: &Delivery,
-        besides: Vec<(Recipient, Because)>,
-        records: &mut R,
-        now: Moment,
-    ) -> Result<(), R::Error> {
-        // What had been delivered had been told to whoever was entitled then.
-        if besides.is_empty() || delivery.delivered_before.is_some() { Ok(()) } else { self.hand_over(delivery, besides, records, now) }
     }
 
     #[expect(clippy::too_many_arguments, reason = "the verdict taken apart, and the four that every step has")]
@@ -179,10 +166,6 @@ impl Engine {
         self.withdraw(delivery, why, now, records, out)?;
         if let Some(left_out) = lost.left_out {
             trace(delivery, Step::NotEntitled(left_out), now, records)?;
-        }
-        if delivery.delivered_before.is_some() {
-            // It had been told to whoever was entitled then.
-            return Ok(());
         }
         if instead.is_empty() && matches!(why, Withdrawal::MembershipEnded | Withdrawal::RecipientClosed) {
             return self.leave_unclaimed(delivery, now, records);
@@ -207,9 +190,8 @@ impl Engine {
         if let Some(chosen) = decision.chosen.iter().find(|chosen| chosen.recipient == recipient) {
             let identification = chosen.identified.then_some(citizen.personnummer);
             let permit = Box::new(Permit { because: chosen.because.clone(), kind: Arc::clone(kind), identification });
-            let audience = delivery.because.audience;
-            let is_anothers = |other: &&Chosen| chosen.because.audience != audience && other.because.audience == audience;
-            let besides = decision.chosen.iter().filter(is_anothers).map(|other| (other.recipient, other.because.clone())).collect();
+            let is_same_rule = chosen.because.audience == delivery.because.audience;
+            let besides = if is_same_rule { Vec::new() } else { decision.chosen_by(delivery.because.audience) };
             return Ok(Verdict::Send { permit, besides });
         }
         let citizen = !decision.left_out.iter().any(|left_out| {
@@ -218,12 +200,7 @@ impl Engine {
         });
         let left_out = decision.left_out.iter().find(|left_out| left_out.recipient == Some(recipient)).cloned();
         let lost = Loss { citizen, left_out };
-        let instead = decision
-            .chosen
-            .into_iter()
-            .filter(|chosen| chosen.because.audience == delivery.because.audience)
-            .map(|chosen| (chosen.recipient, chosen.because))
-            .collect();
+        let instead = decision.chosen_by(delivery.because.audience);
         Ok(match is_open {
             true => Verdict::Withdraw { why: Withdrawal::MembershipEnded, lost, instead },
             // Nobody asked for it wrongly; whoever is responsible now is told.

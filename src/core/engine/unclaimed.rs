@@ -30,8 +30,12 @@ pub(super) struct Pass {
 }
 
 impl Engine {
-    /// Keeps what is withdrawn for whoever becomes entitled.
+    /// Keeps what is withdrawn for whoever becomes entitled, unless it had been told
+    /// to whoever was entitled then.
     pub(super) fn leave_unclaimed<R: Records>(&self, delivery: &Delivery, now: Moment, records: &mut R) -> Result<(), R::Error> {
+        if delivery.delivered_before.is_some() {
+            return Ok(());
+        }
         records.stage(Change::PutUnclaimed(Box::new(Unclaimed { delivery: delivery.clone(), at: now })))
     }
 
@@ -84,9 +88,7 @@ impl Engine {
             return records.stage(drop);
         }
         let Some(kind) = told_as(&delivery.event, &self.rules) else { return Ok(()) };
-        let decision = self.decide(&delivery.event, kind, citizen, None, records, now)?;
-        let entitled = decision.chosen.into_iter().filter(|chosen| chosen.because.audience == delivery.because.audience);
-        let entitled: Vec<_> = entitled.map(|chosen| (chosen.recipient, chosen.because)).collect();
+        let entitled = self.decide(&delivery.event, kind, citizen, None, records, now)?.chosen_by(delivery.because.audience);
         if entitled.is_empty() {
             return Ok(());
         }
@@ -94,8 +96,9 @@ impl Engine {
         self.hand_over(delivery, entitled, records, now)
     }
 
-    /// Has others told by the same rule in a delivery's place, each unless it has
-    /// been already.
+    /// Has others told by the same rule, in a delivery's place or beside it: each
+    /// unless it has been already, and none of what had been delivered once, which
+    /// was told to whoever was entitled then.
     pub(super) fn hand_over<R: Records>(
         &mut self,
         delivery: &Delivery,
@@ -103,6 +106,9 @@ impl Engine {
         records: &mut R,
         now: Moment,
     ) -> Result<(), R::Error> {
+        if delivery.delivered_before.is_some() {
+            return Ok(());
+        }
         for (recipient, because) in to {
             let key = DeliveryKey { recipient, seq: delivery.key.seq };
             let settled = self.lanes.loaded(key).is_some()

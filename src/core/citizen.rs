@@ -274,7 +274,9 @@ pub enum RecordKind {
 }
 
 impl RecordKind {
-    /// Returns the kind of record that an event registers, if it is one of these.
+    /// Returns the kind of record that an event registers, if it is one of these: of
+    /// those that may change who receives what, and hence are taken in ahead of
+    /// everything else (R 2.10, rule 3).
     #[must_use]
     pub fn of(content: &Content) -> Option<Self> {
         match content {

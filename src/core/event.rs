@@ -162,24 +162,6 @@ pub enum Content {
     Other,
 }
 
-impl Content {
-    /// Returns whether an event of this kind may change who receives what, and
-    /// hence is taken in ahead of everything else (R 2.10, rule 3).
-    #[must_use]
-    pub fn changes_citizen(&self) -> bool {
-        match self {
-            Self::Membership { .. }
-            | Self::Jobcentre { .. }
-            | Self::Residence { .. }
-            | Self::NumberChange { .. }
-            | Self::Death { .. }
-            | Self::ContactGroup { .. }
-            | Self::Plan { .. } => true,
-            Self::Deletion { .. } | Self::HandedOver { .. } | Self::Other => false,
-        }
-    }
-}
-
 /// Who owns a persongruppemarkering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Owner {

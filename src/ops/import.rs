@@ -1,5 +1,6 @@
 //! A first load: what is known of citizens, taken in without telling anybody.
 
+use crate::core::citizen::RecordKind;
 use crate::core::engine::{Consumption, Engine, Manner, Output};
 use crate::core::records::Records;
 use crate::core::time::Moment;
@@ -47,7 +48,7 @@ pub fn import<'a, R: Records>(
     for (number, line) in lines {
         let refused = |reason: String| ImportError::Line { line: number, reason };
         let event = wire::parse_event(line.as_bytes(), engine.rules()).map_err(|refusal: Refusal| refused(refusal.to_string()))?;
-        if !event.content.changes_citizen() {
+        if RecordKind::of(&event.content).is_none() {
             return Err(refused(format!("{} changes nothing about who may receive; only such events can be imported", event.entity)));
         }
         match engine.take_in(event, Manner::FirstLoad, records, now, &mut out).map_err(ImportError::Store)? {

@@ -142,28 +142,28 @@ impl Engine {
     /// Returns the citizen that the event is about, as known with the event.
     fn fold<R: Records>(&mut self, event: &Event, records: &mut R, now: Moment) -> Result<Folding, R::Error> {
         let under = known_or_new(&event.personnummer, records)?;
-        let mut own = match records.under_number(under)? {
-            Some(own) => own,
-            None => Arc::new(Citizen::new(under, event.personnummer)),
+        let blank = || Arc::new(Citizen::new(under, event.personnummer));
+        let Some(kind) = RecordKind::of(&event.content) else {
+            let citizen = records.citizen(under)?.unwrap_or_else(blank);
+            return Ok(Folding { under, citizen, folded: Folded::Unchanged, others: Vec::new() });
         };
+        let mut own = records.under_number(under)?.unwrap_or_else(blank);
         let mut others = Vec::new();
-        let folded = match &event.content {
+        let mut folded = match &event.content {
             Content::NumberChange { new } => {
                 let new = new.filter(|_| event.change != Aendring::Deleted);
                 let new = new.map(|new| known_or_new(&new, records)).transpose()?;
-                let folded = Arc::make_mut(&mut own).renumber(event, new);
-                self.own_record(event, &mut own, folded, &mut others, records)?
+                Arc::make_mut(&mut own).renumber(event, new)
             }
-            content if content.changes_citizen() => {
-                let folded = Arc::make_mut(&mut own).fold(event);
-                self.own_record(event, &mut own, folded, &mut others, records)?
-            }
-            _ => Folded::Unchanged,
+            _ => Arc::make_mut(&mut own).fold(event),
         };
+        if own_record(event, kind, &mut own, &mut others, records)? == Folded::Changed {
+            folded = Folded::Changed;
+        }
         if folded == Folded::Changed {
             records.stage(Change::PutCitizen(Arc::clone(&own)))?;
         }
-        if matches!(event.content, Content::NumberChange { .. }) {
+        if kind == RecordKind::NumberChange {
             let owners: Vec<CitizenId> = others.drain(..).chain([under]).collect();
             for id in owners {
                 others.extend(self.keep_joined(id, records, now)?);
@@ -175,43 +175,6 @@ impl Engine {
         // Decided about with the event.
         others.retain(|other| citizen.ids().all(|id| id != *other));
         Ok(Folding { under, citizen, folded, others })
-    }
-
-    /// Keeps whose record it is that an event registers. One that is corrected to
-    /// the right citizen holds for the former one no more (R 2.10), who is then
-    /// among the `others`.
-    fn own_record<R: Records>(
-        &self,
-        event: &Event,
-        own: &mut Arc<Citizen>,
-        folded: Folded,
-        others: &mut Vec<CitizenId>,
-        records: &mut R,
-    ) -> Result<Folded, R::Error> {
-        let Some(kind) = RecordKind::of(&event.content) else { return Ok(folded) };
-        let record = &event.external_id;
-        let registered = (event.registered.at, event.mark);
-        let owner = records.record_owner(kind, record)?.filter(|owner| *owner != own.id);
-        let owner = owner.map(|owner| records.under_number(owner)).transpose()?.flatten();
-        match owner {
-            Some(mut owner) if owner.registered(kind, record) < Some(registered) => {
-                if Arc::make_mut(&mut owner).disown(kind, record, registered) == Folded::Changed {
-                    others.push(owner.id);
-                    records.stage(Change::PutCitizen(owner))?;
-                }
-                records.stage(Change::OwnRecord { kind, record: record.clone(), citizen: own.id })?;
-            }
-            // One that comes after its own correction.
-            Some(owner) => {
-                if let Some(newest) = owner.registered(kind, record)
-                    && Arc::make_mut(own).disown(kind, record, newest) == Folded::Changed
-                {
-                    return Ok(Folded::Changed);
-                }
-            }
-            None => records.stage(Change::OwnRecord { kind, record: record.clone(), citizen: own.id })?,
-        }
-        Ok(folded)
     }
 
     /// Joins a citizen with those who have taken the place of this number, and
@@ -348,6 +311,34 @@ fn completed<R: Records>(mut event: Event, records: &mut R) -> Result<Event, R::
     let before = before.filter(|known| (known.registered_at, known.mark) < (event.registered.at, event.mark));
     *former = before.and_then(Registration::claim).map(|claim| claim.value).filter(|before| before != group);
     Ok(event)
+}
+
+/// Keeps whose record it is that an event registers. One that is corrected to the
+/// right citizen holds for the former one no more (R 2.10), who is then among the
+/// `others`; one that comes after its own correction does not hold for this one.
+fn own_record<R: Records>(
+    event: &Event,
+    kind: RecordKind,
+    own: &mut Arc<Citizen>,
+    others: &mut Vec<CitizenId>,
+    records: &mut R,
+) -> Result<Folded, R::Error> {
+    let record = &event.external_id;
+    let registered = (event.registered.at, event.mark);
+    let owner = records.record_owner(kind, record)?.filter(|owner| *owner != own.id);
+    let owner = owner.map(|owner| records.under_number(owner)).transpose()?.flatten();
+    if let Some(mut owner) = owner {
+        let newest = owner.registered(kind, record);
+        if newest >= Some(registered) {
+            return Ok(newest.map_or(Folded::Unchanged, |newest| Arc::make_mut(own).disown(kind, record, newest)));
+        }
+        if Arc::make_mut(&mut owner).disown(kind, record, registered) == Folded::Changed {
+            others.push(owner.id);
+            records.stage(Change::PutCitizen(owner))?;
+        }
+    }
+    records.stage(Change::OwnRecord { kind, record: record.clone(), citizen: own.id })?;
+    Ok(Folded::Unchanged)
 }
 
 /// Returns whose number it is, enrolling a citizen for a new one.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::access::Principal;
-use super::extract::Query;
+use super::extract::{Query, understood};
 use super::problem::{Problem, store_failed};
 use crate::core::audit::{Action, Deed, Inspection, Order, Soundness};
 use crate::core::time::Moment;
@@ -63,9 +63,7 @@ pub struct Asked {
 pub async fn list(State(server): State<Shared>, Query(asked): Query<Asked>) -> Result<Json<Value>, Problem> {
     let moment = |name: &str, text: &Option<String>| match text.as_deref() {
         None | Some("") => Ok(None),
-        Some(text) => Moment::parse(text)
-            .map(Some)
-            .map_err(|malformed| Problem::new(400, format!("{name}: not understood")).detail(malformed.expected)),
+        Some(text) => understood(name, Moment::parse(text)).map(Some),
     };
     let filter = AuditFilter { since: moment("since", &asked.since)?, until: moment("until", &asked.until)? };
     let order = match asked.order.as_deref() {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::access::Principal;
 use super::audit::reason;
-use super::extract::{Body, Path, Query};
+use super::extract::{Body, Path, Query, understood};
 use super::look::look;
 use super::problem::{Problem, store_failed};
 use crate::core::audit::Action;
@@ -67,22 +67,17 @@ impl Asked {
     fn filter(&self) -> Result<Filter, Problem> {
         let refused = |name: &str, expected: &str| Problem::new(400, format!("{name}: not understood")).detail(expected.to_owned());
         let given = |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(str::to_owned);
-        let moment = |name: &str, text: &Option<String>| {
-            given(text).map(|text| Moment::parse(&text).map_err(|malformed| refused(name, malformed.expected))).transpose()
-        };
+        let moment = |name: &str, text: &Option<String>| given(text).map(|text| understood(name, Moment::parse(&text))).transpose();
         let state = match given(&self.state) {
             None => None,
             Some(state) => Some(
                 StateFilter::parse(&state).ok_or_else(|| refused("state", "expected pending, retrying, dead, delivered or withdrawn"))?,
             ),
         };
-        let recipient = match given(&self.recipient) {
-            None => None,
-            Some(text) => Some(Recipient::parse(&text).map_err(|malformed| refused("recipient", malformed.expected))?),
-        };
+        let recipient = given(&self.recipient).map(|text| understood("recipient", Recipient::parse(&text))).transpose()?;
         let mut ids = Vec::new();
         for text in given(&self.id).iter().chain(&self.ids) {
-            ids.push(WsbId::parse(text).map_err(|malformed| refused("id", malformed.expected))?);
+            ids.push(understood("id", WsbId::parse(text))?);
         }
         ids.sort_unstable();
         ids.dedup();
@@ -114,7 +109,7 @@ pub async fn list(State(server): State<Shared>, principal: Principal, Query(aske
 
 /// `GET /api/v1/deliveries/{id}`
 pub async fn show(State(server): State<Shared>, principal: Principal, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    let id = WsbId::parse(&id).map_err(|malformed| Problem::new(400, "id: not understood").detail(malformed.expected))?;
+    let id = understood("id", WsbId::parse(&id))?;
     let told = Told { only: principal.scope() };
     let shown = server.writer.ask(move |access| ops::delivery(access.records, access.engine.rules(), id, told)).await?;
     let shown = shown.map_err(|error| store_failed(&error))?;
@@ -130,12 +125,8 @@ pub struct AskedGroups {
 
 /// `GET /api/v1/deliveries/groups`: the dead by cause.
 pub async fn groups(State(server): State<Shared>, Query(asked): Query<AskedGroups>) -> Result<Json<Value>, Problem> {
-    let recipient = match asked.recipient.as_deref().filter(|text| !text.is_empty()) {
-        None => None,
-        Some(text) => {
-            Some(Recipient::parse(text).map_err(|malformed| Problem::new(400, "recipient: not understood").detail(malformed.expected))?)
-        }
-    };
+    let recipient = asked.recipient.as_deref().filter(|text| !text.is_empty());
+    let recipient = recipient.map(|text| understood("recipient", Recipient::parse(text))).transpose()?;
     let groups = server.writer.ask(move |access| ops::delivery_groups(access.records, recipient)).await?;
     groups.map(Json).map_err(|error| store_failed(&error))
 }
@@ -154,7 +145,7 @@ pub async fn discard(
     Path(id): Path<String>,
     Body(body): Body<Discard>,
 ) -> Result<Json<Value>, Problem> {
-    let id = WsbId::parse(&id).map_err(|malformed| Problem::new(400, "id: not understood").detail(malformed.expected))?;
+    let id = understood("id", WsbId::parse(&id))?;
     let deed = principal.does(Action::DeliveryDiscarded, &id.to_string()).because(reason(&body.why)?);
     let discarded =
         server.writer.ask(move |access| ops::discard_delivery(access.engine, access.records, id, deed, access.now, access.out)).await?;

@@ -9,6 +9,7 @@ use axum::response::IntoResponse;
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
+use crate::core::ids::Malformed;
 
 /// The query of a request.
 pub struct Query<T>(pub T);
@@ -91,6 +92,12 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
         let read: Result<_, BytesRejection> = axum::body::Bytes::from_request(request, state).await;
         read.map(Self).map_err(|rejection| by_status(rejection.into_response().status().as_u16()))
     }
+}
+
+/// Returns what a named part of a request was parsed to, or the problem that says
+/// what is expected there.
+pub(super) fn understood<T>(name: &str, parsed: Result<T, Malformed>) -> Result<T, Problem> {
+    parsed.map_err(|malformed| Problem::new(400, format!("{name}: not understood")).detail(malformed.expected))
 }
 
 /// Returns the problem that a status alone tells of.

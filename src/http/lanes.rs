@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::access::Principal;
 use super::audit::audit;
-use super::extract::{Body, OptionalBody, Path, Query};
+use super::extract::{Body, OptionalBody, Path, Query, understood};
 use super::problem::{Problem, store_failed};
 use super::recipients::why;
 use crate::core::audit::{Action, Deed};
@@ -30,12 +30,8 @@ pub struct Asked {
 
 /// `GET /api/v1/lanes`
 pub async fn list(State(server): State<Shared>, Query(asked): Query<Asked>) -> Result<Json<Value>, Problem> {
-    let recipient = match asked.recipient.as_deref().filter(|text| !text.is_empty()) {
-        None => None,
-        Some(text) => {
-            Some(Recipient::parse(text).map_err(|malformed| Problem::new(400, "recipient: not understood").detail(malformed.expected))?)
-        }
-    };
+    let recipient = asked.recipient.as_deref().filter(|text| !text.is_empty());
+    let recipient = recipient.map(|text| understood("recipient", Recipient::parse(text))).transpose()?;
     let limit = asked.limit.unwrap_or(100).clamp(1, ops::PAGE);
     let views = server.writer.ask(move |access| access.engine.lane_views(recipient, limit, access.records)).await?;
     let views = views.map_err(|error| store_failed(&error))?;
@@ -141,7 +137,7 @@ fn noted(access: &mut Access<'_, Store>, order: Ordered, deed: Deed) -> Ordered 
 }
 
 fn wsb_id(text: &str) -> Result<WsbId, Problem> {
-    WsbId::parse(text).map_err(|malformed| Problem::new(400, "id: not understood").detail(malformed.expected))
+    understood("id", WsbId::parse(text))
 }
 
 fn answer<E: std::error::Error + 'static>(order: Result<LaneOrder, LaneError<E>>, state: &str) -> Result<Json<Value>, Problem> {

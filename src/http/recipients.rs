@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::access::Principal;
 use super::audit::audit;
-use super::extract::{Body, OptionalBody, Path};
+use super::extract::{Body, OptionalBody, Path, understood};
 use super::problem::{Problem, store_failed};
 use crate::core::audit::Action;
 use crate::core::engine::{QueueView, RestCause, Resting, Resumed};
@@ -179,8 +179,7 @@ pub async fn resume(
 
 /// Parses a recipient that `routing.toml` knows.
 fn known(server: &Shared, text: &str) -> Result<Recipient, Problem> {
-    let recipient =
-        Recipient::parse(text).map_err(|malformed| Problem::new(400, "recipient: not understood").detail(malformed.expected))?;
+    let recipient = understood("recipient", Recipient::parse(text))?;
     match server.rules.borrow().recipient(recipient) {
         Some(_) => Ok(recipient),
         None => Err(Problem::new(404, "routing.toml has no such recipient")),

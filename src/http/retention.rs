@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::access::Principal;
 use super::audit::{audit, reason};
-use super::extract::{self, Query};
+use super::extract::{self, Query, understood};
 use super::problem::{Problem, store_failed};
 use crate::app::now;
 use crate::core::audit::Action;
@@ -41,10 +41,7 @@ pub struct Asked {
 /// writer looks at a few hundred citizens at a time, and does other things
 /// between.
 pub async fn due(State(server): State<Shared>, Query(asked): Query<Asked>) -> Result<Response, Problem> {
-    let as_of = match asked.as_of.as_deref() {
-        None | Some("") => Day::in_copenhagen(now()),
-        Some(text) => Day::parse(text).map_err(|malformed| Problem::new(400, "as_of: not a day").detail(malformed.expected))?,
-    };
+    let as_of = day_or_today("as_of", asked.as_of.as_deref())?;
     if let Some(cursor) = asked.cursor.as_deref() {
         let after = match cursor {
             "" => None,
@@ -95,6 +92,14 @@ pub async fn notices(State(server): State<Shared>) -> Result<Json<Value>, Proble
     Ok(Json(ops::unfetched_json(&unfetched)))
 }
 
+/// Returns the day that is asked about: without one today in Copenhagen.
+fn day_or_today(name: &str, asked: Option<&str>) -> Result<Day, Problem> {
+    match asked {
+        None | Some("") => Ok(Day::in_copenhagen(now())),
+        Some(text) => Day::parse(text).map_err(|malformed| Problem::new(400, format!("{name}: not a day")).detail(malformed.expected)),
+    }
+}
+
 /// The body of an order to close piles of notices.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,13 +118,9 @@ pub async fn close_notices(
     principal: Principal,
     extract::Body(body): extract::Body<Close>,
 ) -> Result<Json<Value>, Problem> {
-    let recipient =
-        Recipient::parse(&body.recipient).map_err(|malformed| Problem::new(400, "recipient: not understood").detail(malformed.expected))?;
+    let recipient = understood("recipient", Recipient::parse(&body.recipient))?;
     let why = reason(&body.why)?;
-    let until = match body.until.as_deref().filter(|until| !until.is_empty()) {
-        None => Day::in_copenhagen(now()),
-        Some(text) => Day::parse(text).map_err(|malformed| Problem::new(400, "until: not a day").detail(malformed.expected))?,
-    };
+    let until = day_or_today("until", body.until.as_deref())?;
     let dry_run = body.dry_run;
     let deed = principal.does(Action::NoticesClosed, &format!("{recipient} until {until}")).because(why).tried(dry_run);
     let trial = if dry_run { Trial::Tried } else { Trial::InEarnest };

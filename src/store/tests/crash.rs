@@ -1,7 +1,5 @@
 //! A process that is killed again and again loses nothing that it acknowledged.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use crate::core::event::Content;
@@ -12,6 +10,7 @@ use crate::core::time::Moment;
 
 use super::super::{Durability, Options, Store};
 use super::samples::Dice;
+use super::victim::{Victim, say};
 
 /// Where the child finds its store.
 const DIR: &str = "WSB_TEST_STORE_DIR";
@@ -70,8 +69,7 @@ fn child() {
         }
         store.stage(Change::SetLowWater(EventSeq(begin + 1))).expect("staged");
         store.commit(Durability::Flush).expect("committed");
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "\nacknowledged {}", store.last_seq().0).and_then(|()| out.flush()).expect("somebody listens");
+        say(&format!("acknowledged {}", store.last_seq().0));
     }
 }
 
@@ -81,22 +79,14 @@ fn what_was_acknowledged_survives_kill_9() {
     let mut dice = Dice::new(5);
     let mut acknowledged = 0;
     for round in 0..12 {
-        let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--exact", "store::tests::crash::child", "--nocapture"])
-            .env(DIR, dir.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("a child");
+        let mut child = Victim::start("crash::child", DIR, dir.path());
         let groups = dice.below(25);
-        let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
-        let seqs = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("acknowledged ")?.parse::<u64>().ok());
+        let seqs = child.lines().filter_map(|line| line.strip_prefix("acknowledged ")?.parse::<u64>().ok());
         // Killed at no particular moment: the child is ahead of what is read here.
         for seq in seqs.take(groups as usize + 1) {
             acknowledged = seq;
         }
-        child.kill().expect("killed");
-        child.wait().expect("gone");
+        child.kill();
         let mut store = Store::open(&options(dir.path())).unwrap_or_else(|error| panic!("round {round}: {error}"));
         assert!(store.last_seq().0 >= acknowledged, "round {round}: {:?} after {acknowledged}", store.last_seq());
         assert_eq!(store.last_seq().0 % GROUP, 0, "a group is there as a whole or not at all");

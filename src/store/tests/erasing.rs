@@ -2,10 +2,9 @@
 //! marked values are planted, and every file is searched, raw and with every key
 //! that is left.
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ring::hmac;
 
@@ -21,6 +20,7 @@ use super::super::seal::SealKey;
 use super::super::{Durability, Options, Store, restore};
 use super::samples::Dice;
 use super::sealed::{NUMBER, PLANTED, each_file, number, planted_event};
+use super::victim::{Victim, say};
 
 /// Where the child finds its store, and how often it may write a file.
 const DIR: &str = "WSB_TEST_ERASE_DIR";
@@ -248,12 +248,11 @@ fn many_numbers_are_hashed_anew_bit_by_bit() {
 fn child() {
     let Some(dir) = std::env::var_os(DIR) else { return };
     let mut store = Store::open(&options(Path::new(&dir))).expect("the store");
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "\nopened").and_then(|()| out.flush()).expect("somebody listens");
+    say("opened");
     if let Some(citizen) = store.find_citizen(&number(NUMBER)).expect("readable") {
         store.erase(citizen).expect("erased");
     }
-    writeln!(out, "\nerased").and_then(|()| out.flush()).expect("somebody listens");
+    say("erased");
 }
 
 /// Killed at moments all over the erasure; whatever the next opening finds, it
@@ -268,23 +267,9 @@ fn an_erasure_that_is_killed_is_whole_or_nothing_and_can_be_finished() {
     let mut dice = Dice::new(17);
     let mut rounds = 0;
     loop {
-        let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--exact", "store::tests::erasing::child", "--nocapture"])
-            .env(DIR, dir.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("a child");
-        let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines().map_while(Result::ok);
-        let _ = lines.find(|line| line == "opened");
         // An erasure takes some milliseconds: somewhere in it.
-        let until = std::time::Instant::now() + std::time::Duration::from_micros(dice.below(4000 + 500 * rounds));
-        while std::time::Instant::now() < until {
-            std::hint::spin_loop();
-        }
-        child.kill().expect("killed");
-        let is_over = lines.any(|line| line == "erased");
-        child.wait().expect("gone");
+        let said = Victim::start("erasing::child", DIR, dir.path()).kill_after(Duration::from_micros(dice.below(4000 + 500 * rounds)));
+        let is_over = said.iter().any(|line| line == "erased");
         let mut store = Store::open(&options(dir.path())).expect("the store");
         let known = store.find_citizen(&number(NUMBER)).expect("readable");
         assert!(known.is_none() || !is_over, "what was said to be erased is");

@@ -3,11 +3,9 @@
 //! over the store on disk, then every file searched.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::core::engine::{Consumption, Engine, Fact, Limits, Manner, Output};
 use crate::core::erasure::Cause;
@@ -25,6 +23,7 @@ use super::super::{Durability, Store};
 use super::erasing::{nothing_is_left, options, sealed_of, secrets};
 use super::samples::Dice;
 use super::sealed::{NUMBER, PLANTED, number};
+use super::victim::{Victim, say};
 
 const NOW: &str = "2026-03-16T12:00:00Z";
 
@@ -301,13 +300,12 @@ fn child() {
     let Some(dir) = std::env::var_os(DIR) else { return };
     let mut life = Life::new(Path::new(&dir));
     life.turn(None);
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "\nopened").and_then(|()| out.flush()).expect("somebody listens");
+    say("opened");
     // A turn may go by with indexing alone.
     while life.turns(None) > 0 {
-        writeln!(out, "\nsome").and_then(|()| out.flush()).expect("somebody listens");
+        say("some");
     }
-    writeln!(out, "\nall").and_then(|()| out.flush()).expect("somebody listens");
+    say("all");
 }
 
 /// Killed at moments all over: each citizen is there whole or not at all, the rest
@@ -329,22 +327,8 @@ fn forgetting_that_is_killed_goes_on_after_the_restart() {
     drop(life);
     let (mut dice, mut rounds, mut seen_between) = (Dice::new(41), 0, false);
     loop {
-        let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--exact", "store::tests::forgetting::child", "--nocapture"])
-            .env(DIR, dir.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("a child");
-        let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines().map_while(Result::ok);
-        let _ = lines.find(|line| line == "opened");
-        let until = Instant::now() + Duration::from_micros(dice.below(3000 + 1500 * rounds));
-        while Instant::now() < until {
-            std::hint::spin_loop();
-        }
-        child.kill().expect("killed");
-        let is_over = lines.any(|line| line == "all");
-        child.wait().expect("gone");
+        let said = Victim::start("forgetting::child", DIR, dir.path()).kill_after(Duration::from_micros(dice.below(3000 + 1500 * rounds)));
+        let is_over = said.iter().any(|line| line == "all");
         let mut store = Store::open(&options(dir.path())).expect("the store");
         let mut found = Vec::new();
         let _ = store.verify(|why| found.push(why.to_owned()), |_| {}).expect("readable");

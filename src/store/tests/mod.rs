@@ -11,6 +11,7 @@ mod random;
 mod refusals;
 mod samples;
 mod sealed;
+mod victim;
 
 use std::sync::Arc;
 

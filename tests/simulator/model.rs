@@ -468,7 +468,6 @@ impl Model {
 
     /// Judges a group that has been committed.
     pub fn judge(&mut self, group: &Group<'_>, rules: &Rules) -> Verdict {
-        let mut vacated: Vec<(EventSeq, Audience)> = Vec::new();
         let mut demands: Vec<DeliveryKey> = Vec::new();
         let mut settled: BTreeSet<DeliveryKey> = BTreeSet::new();
         let of_somebody: Vec<_> = group.outcomes.iter().filter(|(key, _)| !self.forgotten.contains(key)).copied().collect();
@@ -482,11 +481,11 @@ impl Model {
             match change {
                 Change::Admit(admission) => self.admitted(admission, rules, group.now)?,
                 Change::PutDelivery(delivery) => {
-                    self.put(delivery, settled.contains(&delivery.key), group, rules, &vacated)?;
+                    self.put(delivery, settled.contains(&delivery.key), group, rules)?;
                     settled.insert(delivery.key);
                 }
                 Change::Finish { key, had_row, end, attempts, .. } => {
-                    self.finished(*key, *had_row, *end, *attempts, group, rules, &mut vacated, &mut demands)?;
+                    self.finished(*key, *had_row, *end, *attempts, group, rules, &mut demands)?;
                 }
                 Change::PutHold(held, hold) => {
                     self.holds.insert(*held, hold.clone());
@@ -611,7 +610,7 @@ impl Model {
     }
 
     /// `told` says that its outcome has been accounted for by an earlier row.
-    fn put(&mut self, delivery: &Delivery, told: bool, group: &Group<'_>, rules: &Rules, vacated: &[(EventSeq, Audience)]) -> Verdict {
+    fn put(&mut self, delivery: &Delivery, told: bool, group: &Group<'_>, rules: &Rules) -> Verdict {
         let key = delivery.key;
         let now = group.now;
         let known = self.deliveries.get(&key).cloned();
@@ -676,8 +675,7 @@ impl Model {
                     other.seq == key.seq && by_it && !is_entitled(other.recipient)
                 });
                 let left = self.unclaimed.get(&(key.seq, audience)).is_some_and(|at| !is_over(rules.retry(), *at, now));
-                let is_vacant = vacated.contains(&(key.seq, audience)) || left || is_free;
-                demand!(is_vacant, "{key:?} takes nobody's place as {audience:?}");
+                demand!(left || is_free, "{key:?} takes nobody's place as {audience:?}");
                 let entitled = most.iter().any(|entitled| entitled.recipient == key.recipient && entitled.audience == audience);
                 demand!(entitled, "{key:?} is not entitled as {audience:?}");
                 demand!(
@@ -765,7 +763,6 @@ impl Model {
         attempts: u32,
         group: &Group<'_>,
         rules: &Rules,
-        vacated: &mut Vec<(EventSeq, Audience)>,
         demands: &mut Vec<DeliveryKey>,
     ) -> Verdict {
         self.remember(key);
@@ -788,8 +785,6 @@ impl Model {
             End::Withdrawn(why) => {
                 self.withdrawn(key, &tracked, why, group, rules, demands)?;
                 if !delivered_before {
-                    vacated.push((key.seq, tracked.audience));
-                    vacated.push((key.seq, tracked.stored_audience));
                     self.unclaimed.insert((key.seq, tracked.audience), group.now);
                     self.unclaimed.insert((key.seq, tracked.stored_audience), group.now);
                     let (least, most) = self.bounds(&tracked.event, rules, group.now);

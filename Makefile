@@ -45,7 +45,7 @@ build: ## Build the broker, optimized
 demo: setup-unless-uri build ## Tell the story on real traffic; KEEP=1 stays up afterwards
 	@$(CARGO) run --quiet --release --example demo
 
-run: setup-unless-uri build ## Run the broker with a RabbitMQ node of its own until Ctrl-C
+run: setup-unless-uri build ## Run the broker with made-up traffic and show its console; TRAFFIC=0 without
 	@$(CARGO) run --quiet --release --example run_private
 
 test: setup ## Run all tests, on real RabbitMQ nodes of their own

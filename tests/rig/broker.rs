@@ -224,7 +224,13 @@ impl Broker {
         until(limit, &format!("the log says {text:?}"), || self.log().contains(text));
     }
 
-    fn log_tail(&self) -> String {
+    /// Returns the file that holds the log.
+    pub fn log_file(&self) -> &Path {
+        &self.log_file
+    }
+
+    /// Returns the end of the log.
+    pub fn log_tail(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")

@@ -122,6 +122,9 @@ pub struct Queue {
     gate: Gate,
     /// Lanes that are not attempted and not loaded, by order.
     parked: HashSet<Lane>,
+    /// Lanes that are not attempted until it is known whether something older is
+    /// to come into them.
+    awaiting: HashSet<Lane>,
     /// From when the time allowed for retries counts at the earliest.
     excused: Option<Moment>,
     /// Likewise, of lanes that have been parked.
@@ -155,6 +158,7 @@ impl Queue {
             rest: None,
             gate: Gate::Open,
             parked: HashSet::new(),
+            awaiting: HashSet::new(),
             excused: None,
             excused_lanes: HashMap::new(),
             in_flight: 0,
@@ -301,6 +305,8 @@ impl Queue {
         match due {
             // Only one that was under way when its lane was parked.
             _ if self.parked.contains(&lane) => {}
+            // Offered when that is over.
+            _ if self.awaiting.contains(&lane) => {}
             Some(due) => {
                 self.delayed.insert((due, seq));
             }
@@ -566,6 +572,8 @@ impl Queue {
             // The outcome of what is under way comes first: to wake before it
             // would be to wake for nothing, again and again.
             Some(_) if self.in_flight > 0 => None,
+            // What is waited for in its place wakes whoever waits.
+            Some(_) if !self.awaiting.is_empty() && self.ready.is_empty() && self.delayed.is_empty() && self.wants().is_none() => None,
             Some(pause) => Some(pause.until),
             None if self.wants().is_some() || !self.fresh.is_empty() => Some(NOW),
             None if self.in_flight >= self.allowance => None,
@@ -695,6 +703,35 @@ impl Queue {
         self.window.iter().filter(|(_, loaded)| !loaded.in_flight).map(|(seq, _)| *seq).take(limit).collect()
     }
 
+    /// Returns what a lane begins with, if that is under way.
+    #[must_use]
+    pub fn under_way_in(&self, lane: &Lane) -> Option<EventSeq> {
+        let head = self.lanes.get(lane)?.front()?;
+        self.window.get(head).filter(|head| head.in_flight && !head.withdrawn).map(|_| *head)
+    }
+
+    /// Attempts nothing of a lane until [`Queue::go_on`] says so.
+    fn await_in(&mut self, lane: Lane) {
+        if self.awaiting.insert(lane)
+            && let Some(head) = self.lanes.get(&lane).and_then(VecDeque::front).copied()
+        {
+            self.ready.retain(|other| *other != head);
+            self.delayed.retain(|(_, other)| *other != head);
+        }
+    }
+
+    /// Ends what [`Queue::await_in`] began.
+    fn go_on(&mut self, lane: Lane) {
+        if !self.awaiting.remove(&lane) {
+            return;
+        }
+        let Some(head) = self.lanes.get(&lane).and_then(VecDeque::front).copied() else { return };
+        let due = self.window.get(&head).filter(|head| !head.in_flight).map(|head| head.delivery.not_before());
+        if let Some(due) = due {
+            self.offer(head, lane, due);
+        }
+    }
+
     /// Returns whether a lane is parked.
     #[must_use]
     pub fn is_parked(&self, lane: &Lane) -> bool {
@@ -809,6 +846,11 @@ fn hasten(delivery: &mut Delivery, now: Moment) {
     }
 }
 
+/// Returns whether what one is not entitled to any more may go to the other.
+fn is_alike(one: Recipient, other: Recipient) -> bool {
+    std::mem::discriminant(&one) == std::mem::discriminant(&other)
+}
+
 /// All queues.
 #[derive(Debug)]
 pub struct Lanes {
@@ -816,13 +858,16 @@ pub struct Lanes {
     turn: usize,
     window: usize,
     persons: Arc<Joined>,
+    /// What is under way and may have to be told to somebody else should it fail,
+    /// with its lane: what is newer waits for it at every recipient of that kind.
+    movers: BTreeMap<DeliveryKey, Lane>,
 }
 
 impl Lanes {
     /// Returns no queues; each new one loads at most `window` deliveries.
     #[must_use]
     pub fn new(window: usize) -> Self {
-        Self { queues: BTreeMap::new(), turn: 0, window, persons: Arc::default() }
+        Self { queues: BTreeMap::new(), turn: 0, window, persons: Arc::default(), movers: BTreeMap::new() }
     }
 
     /// Returns a queue, if anything was ever known of it.
@@ -833,8 +878,45 @@ impl Lanes {
 
     /// Returns a queue, new if need be.
     pub fn queue_mut(&mut self, recipient: Recipient) -> &mut Queue {
-        let persons = &self.persons;
-        self.queues.entry(recipient).or_insert_with(|| Queue { persons: Arc::clone(persons), ..Queue::new(self.window) })
+        self.queues.entry(recipient).or_insert_with(|| {
+            let awaiting = self.movers.iter().filter(|(of, _)| is_alike(of.recipient, recipient)).map(|(_, lane)| *lane).collect();
+            Queue { persons: Arc::clone(&self.persons), awaiting, ..Queue::new(self.window) }
+        })
+    }
+
+    /// Has the lanes wait that a delivery under way would come into, should it fail
+    /// and be told to another recipient instead: it is older than what they may hold.
+    pub fn await_outcome(&mut self, key: DeliveryKey) {
+        let Some(loaded) = self.loaded(key).filter(|loaded| loaded.in_flight) else { return };
+        let lane = self.lane_of(&loaded.delivery);
+        if self.movers.insert(key, lane).is_none() {
+            self.alike(key.recipient).for_each(|queue| queue.await_in(lane));
+        }
+    }
+
+    /// Returns whether a delivery is waited for.
+    #[must_use]
+    pub fn is_awaited(&self, key: DeliveryKey) -> bool {
+        self.movers.contains_key(&key)
+    }
+
+    /// Returns what was waited for and is not under way any more.
+    #[must_use]
+    pub fn arrived(&self) -> Vec<DeliveryKey> {
+        self.movers.keys().filter(|key| !self.loaded(**key).is_some_and(Loaded::is_in_flight)).copied().collect()
+    }
+
+    /// Goes on with what waited for a delivery, unless it waits for another one too.
+    pub fn go_on_after(&mut self, key: DeliveryKey) {
+        let Some(lane) = self.movers.remove(&key) else { return };
+        let is_awaited = self.movers.iter().any(|(other, of)| *of == lane && is_alike(other.recipient, key.recipient));
+        if !is_awaited {
+            self.alike(key.recipient).for_each(|queue| queue.go_on(lane));
+        }
+    }
+
+    fn alike(&mut self, recipient: Recipient) -> impl Iterator<Item = &mut Queue> {
+        self.queues.iter_mut().filter(move |(other, _)| is_alike(**other, recipient)).map(|(_, queue)| queue)
     }
 
     /// Takes over who is one person with whom, before anything is loaded.
@@ -851,7 +933,12 @@ impl Lanes {
         let joined = Arc::make_mut(&mut self.persons);
         persons.iter().for_each(|person| joined.regroup(person));
         let ids = persons.iter().flatten().copied().collect();
-        self.queues.values_mut().for_each(|queue| queue.regroup(&self.persons, &ids));
+        let lane = |key: &DeliveryKey, before: &Lane| self.loaded(*key).map_or(*before, |loaded| self.lane_of(&loaded.delivery));
+        self.movers = self.movers.iter().map(|(key, before)| (*key, lane(key, before))).collect();
+        for (recipient, queue) in &mut self.queues {
+            queue.awaiting = self.movers.iter().filter(|(of, _)| is_alike(of.recipient, *recipient)).map(|(_, lane)| *lane).collect();
+            queue.regroup(&self.persons, &ids);
+        }
     }
 
     /// Returns what needs a row in the lanes of these, behind what is being retried.

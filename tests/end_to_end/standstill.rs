@@ -22,8 +22,7 @@ fn a_deleted_exchange_is_declared_again_and_everything_goes_out_in_order() {
     world.empty(&FEW);
     world.amqp.delete_exchange("wsb.delivery");
     let events = news(&citizens, 10);
-    world.publish(&events);
-    world.idle();
+    world.tell(&events);
     for recipient in ["akasse:067", "kommune:860"] {
         let messages = world.take(recipient);
         for cpr in &citizens {

@@ -648,6 +648,35 @@ fn what_is_withdrawn_between_two_memberships_reaches_the_second_one() {
     assert_eq!(broker.store.unclaimed(None, 9).expect("never fails"), []);
 }
 
+/// What is under way at a transfer may come to be the new fund's, should it fail:
+/// what is newer waits for that, whether it waited behind it or came only then.
+#[test]
+fn what_is_newer_waits_for_what_is_under_way_at_a_transfer() {
+    for fails in [true, false] {
+        for waits_behind in [true, false] {
+            let case = format!("fails: {fails}, waits behind: {waits_behind}");
+            let mut broker = Broker::new();
+            let events = vec![broker.member(1, "m1", "007", "2025-01-01"), broker.joblog(1, "a")];
+            broker.take_in(events);
+            let under_way = broker.dispatch()[0].key;
+            let news = vec![broker.joblog(1, "b"), broker.joblog(1, "c")];
+            let leaves = broker.member(1, "m1", "007", "2025-01-01");
+            let leaves = Event { change: Aendring::Updated, end: Day::parse("2026-02-28").ok(), ..leaves };
+            let transfer = vec![leaves, broker.member(1, "m2", "067", "2026-03-01")];
+            broker.take_in(if waits_behind { [news, transfer].concat() } else { [transfer, news].concat() });
+            assert_eq!(broker.told(), [""; 0], "{case}");
+            broker.settle(under_way, if fails { NACKED } else { Outcome::Confirmed });
+            for expected in ["a", "b", "c"].into_iter().skip(usize::from(!fails)) {
+                let attempts = broker.dispatch_all();
+                let told: Vec<_> = attempts.iter().map(|attempt| (attempt.event.external_id.as_str(), attempt.key.recipient)).collect();
+                assert_eq!(told, [(expected, recipient("akasse:067"))], "{case}");
+                broker.settle(attempts[0].key, Outcome::Confirmed);
+            }
+            assert_eq!(broker.told(), [""; 0], "{case}");
+        }
+    }
+}
+
 /// A death, or a second membership from the same day, that is taken back again:
 /// what waited goes to the fund that had it.
 #[test]

@@ -191,6 +191,9 @@ pub struct Model {
     unclaimed: BTreeMap<(EventSeq, Audience), Moment>,
     /// What was withdrawn while nobody was entitled by the same rule, and when.
     owed: BTreeMap<DeliveryKey, Moment>,
+    /// What was withdrawn behind something under way in its lane, with that and
+    /// when it had departed.
+    behind: Vec<(DeliveryKey, DeliveryKey, u64)>,
     /// The latest dispatch before anybody turned out to be another person.
     regrouped: u64,
     /// Who has received something about whose record.
@@ -224,6 +227,11 @@ fn nominal_ms(policy: &RetryPolicy, attempts: u32) -> f64 {
 
 fn is_over(policy: &RetryPolicy, first_at: Moment, now: Moment) -> bool {
     now >= first_at.plus_seconds(i64::try_from(policy.give_up_after_s).expect("a sane policy"))
+}
+
+/// Whether both are a-kasser, or both kommuner.
+fn is_alike(one: Recipient, other: Recipient) -> bool {
+    matches!(one, Recipient::Akasse(_)) == matches!(other, Recipient::Akasse(_))
 }
 
 /// Whether the deletion takes back what waits about the record.
@@ -354,6 +362,7 @@ impl Model {
         self.paused.clear();
         self.resumed.clear();
         self.resting.clear();
+        self.behind.clear();
     }
 
     /// What a crash has left of the holds: every order that is in force.
@@ -784,6 +793,12 @@ impl Model {
             }
             End::Withdrawn(why) => {
                 self.withdrawn(key, &tracked, why, group, rules, demands)?;
+                if matches!(why, Withdrawal::MembershipEnded | Withdrawal::RecipientClosed) {
+                    let older = self.deliveries.range(DeliveryKey { seq: EventSeq(0), ..key }..key);
+                    let ahead = older.filter(|(_, other)| other.stand == Stand::Waiting && self.is_one_lane(other, &tracked));
+                    let ahead: Vec<_> = ahead.filter_map(|(ahead, other)| Some((key, *ahead, other.under_way?))).collect();
+                    self.behind.extend(ahead);
+                }
                 if !delivered_before {
                     self.unclaimed.insert((key.seq, tracked.audience), group.now);
                     self.unclaimed.insert((key.seq, tracked.stored_audience), group.now);
@@ -1094,12 +1109,29 @@ impl Model {
             let beside = waiting.under_way.is_some_and(|departed| departed > tracked.since.max(self.regrouped));
             demand!(!beside, "goes beside {other:?}");
         }
+        self.keeps_its_place(key, tracked)?;
         let record = (tracked.lane.0, tracked.event.external_id.clone(), key.recipient);
         self.attempted.push(record);
         let dispatch = self.dispatch;
         let tracked = self.deliveries.get_mut(&key).expect("looked up above");
         tracked.audience = audience;
         tracked.under_way = Some(dispatch);
+        Ok(())
+    }
+
+    /// Whatever takes another's place does not go before the outcome of something
+    /// older is known, which may have to come here as well.
+    fn keeps_its_place(&self, key: DeliveryKey, tracked: &Tracked) -> Verdict {
+        let by = tracked.stored_audience;
+        for (moved, ahead, departed) in self.behind.iter().filter(|(moved, ..)| moved.seq == key.seq && moved.recipient != key.recipient) {
+            if self.deliveries[moved].stored_audience != by || !is_alike(ahead.recipient, key.recipient) || *departed <= self.regrouped {
+                continue;
+            }
+            let is_open = |ahead: &Tracked| ahead.stand == Stand::Waiting && ahead.under_way == Some(*departed);
+            let may_come = self.deliveries.get(ahead).is_some_and(is_open);
+            let has_come = self.deliveries.contains_key(&DeliveryKey { seq: ahead.seq, ..key });
+            demand!(!may_come || has_come, "goes before the outcome of {ahead:?} is known");
+        }
         Ok(())
     }
 
@@ -1172,6 +1204,13 @@ impl Model {
         for (key, tracked) in self.deliveries.iter().filter(|(key, tracked)| tracked.stand == Stand::Waiting && !left_alone(key, tracked)) {
             heads.entry((key.recipient, (self.past.root(tracked.lane.0), tracked.lane.1))).or_insert(tracked);
         }
+        // What is under way elsewhere may have to be told here should it fail, before
+        // what is newer.
+        heads.retain(|(recipient, _), head| {
+            let mut under_way =
+                self.deliveries.iter().filter(|(key, other)| other.under_way.is_some() && is_alike(key.recipient, *recipient));
+            !under_way.any(|(_, other)| self.is_one_lane(other, head))
+        });
         let busy: BTreeSet<Recipient> =
             self.deliveries.iter().filter(|(_, tracked)| tracked.under_way.is_some()).map(|(key, _)| key.recipient).collect();
         for ((recipient, _), head) in heads {

@@ -240,7 +240,9 @@ impl Engine {
         for delivery in self.unfinished_about(citizen, records)? {
             // What is under way is decided again should it fail.
             let under_way = self.lanes.loaded(delivery.key).is_some_and(Loaded::is_in_flight);
-            if !under_way && !matches!(delivery.state, State::Dead { .. }) {
+            if under_way {
+                self.await_unless_entitled(&delivery, records, now)?;
+            } else if !matches!(delivery.state, State::Dead { .. }) {
                 self.withdraw_unless_entitled(&delivery, records, now, out)?;
             }
         }

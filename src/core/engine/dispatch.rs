@@ -63,6 +63,9 @@ impl Engine {
     pub fn dispatch<R: Records>(&mut self, records: &mut R, now: Moment, out: &mut Output) -> Result<(), R::Error> {
         self.lanes.committed();
         self.journal = self.journal();
+        for key in self.lanes.arrived() {
+            self.lanes.go_on_after(key);
+        }
         self.keep_holds(records, now, out)?;
         let day = Day::in_copenhagen(now);
         for (recipient, queue) in self.lanes.queues_mut() {
@@ -131,6 +134,16 @@ impl Engine {
                 let delivery = loaded.delivery.clone();
                 self.withdraw_for(&delivery, why, lost, instead, records, now, out)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Notes of a delivery under way that it may have to be told to others, should
+    /// it fail: what is newer waits for that.
+    pub(super) fn await_unless_entitled<R: Records>(&mut self, delivery: &Delivery, records: &mut R, now: Moment) -> Result<(), R::Error> {
+        match self.judge(delivery, records, now)? {
+            Verdict::Send { besides, .. } if besides.is_empty() => {}
+            Verdict::Send { .. } | Verdict::Withdraw { .. } => self.lanes.await_outcome(delivery.key),
         }
         Ok(())
     }

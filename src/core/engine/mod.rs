@@ -319,6 +319,9 @@ impl Engine {
     /// [`Engine::tend`] may have something to do of its own accord.
     #[must_use]
     pub fn next_wake(&self) -> Option<Moment> {
+        if !self.lanes.arrived().is_empty() {
+            return Some(Moment(i64::MIN));
+        }
         // What is to be withdrawn needs no connection.
         let can_send = self.connected && self.in_flight < self.limits.in_flight;
         self.lanes.queues().filter(|(_, queue)| can_send || queue.is_closed()).filter_map(|(_, queue)| queue.next_wake()).min()

@@ -25,6 +25,29 @@ impl Engine {
         now: Moment,
         out: &mut Output,
     ) -> Result<(), R::Error> {
+        self.take_outcome(key, outcome, records, now, out)?;
+        if !self.lanes.is_awaited(key) {
+            return Ok(());
+        }
+        // Whoever is to get it instead gets it before anything newer.
+        let failed = match self.lanes.loaded(key) {
+            Some(loaded) => Some(loaded.delivery.clone()),
+            None => records.delivery(key)?,
+        };
+        match failed.filter(|failed| !matches!(failed.state, State::Dead { .. })) {
+            Some(failed) => self.withdraw_unless_entitled(&failed, records, now, out),
+            None => Ok(()),
+        }
+    }
+
+    fn take_outcome<R: Records>(
+        &mut self,
+        key: DeliveryKey,
+        outcome: Outcome,
+        records: &mut R,
+        now: Moment,
+        out: &mut Output,
+    ) -> Result<(), R::Error> {
         let Some(loaded) = self.lanes.loaded(key).filter(|loaded| loaded.is_in_flight()) else { return Ok(()) };
         let withdrawn = loaded.is_withdrawn();
         self.in_flight = self.in_flight.saturating_sub(1);

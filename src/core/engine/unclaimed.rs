@@ -109,6 +109,11 @@ impl Engine {
         if delivery.delivered_before.is_some() {
             return Ok(());
         }
+        let from = delivery.key.recipient;
+        let ahead = self.lanes.queue(from).and_then(|queue| queue.under_way_in(&queue.lane_of(delivery)));
+        if let Some(seq) = ahead.filter(|seq| !to.is_empty() && *seq < delivery.key.seq) {
+            self.lanes.await_outcome(DeliveryKey { recipient: from, seq });
+        }
         for (recipient, because) in to {
             let key = DeliveryKey { recipient, seq: delivery.key.seq };
             let settled = self.lanes.loaded(key).is_some()
@@ -121,7 +126,7 @@ impl Engine {
                     ))) => true,
                 };
             if !settled {
-                let step = Step::TookOver { from: delivery.key.recipient, because: because.clone() };
+                let step = Step::TookOver { from, because: because.clone() };
                 let instead = delivery.instead(recipient, because, now);
                 trace(&instead, step, now, records)?;
                 self.add(instead, false, records)?;

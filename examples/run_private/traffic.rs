@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::rig::{
     Amqp, Broker, Event, Metrics, Options, Vendor, VendorOptions, Verdict, event, external_id, jobcenter, membership, residence, until,
+    until_some,
 };
 
 /// How often [`Traffic::tick`] is to be called.
@@ -144,7 +145,8 @@ pub fn welcome(console: &str, token: &str, vendor_token: &str) -> Vec<String> {
 What is wrong now stands on top of the first page; numbers move by themselves. This
 has been arranged for you to find:
 
-  HK A-kasse          nobody fetches from its queue: it is full, and what comes waits
+  HK A-kasse          nobody fetches from its queue: it is full, and what comes waits;
+                      what waits about one of its members is parked
   Kristelig A-kasse   its vendor rejects one type of message: those are given up
   Odense              its queue has been deleted
   Aarhus              its vendor comes a quarter of each minute only
@@ -310,6 +312,13 @@ impl Traffic {
             broker.metrics().sum("wsb_events_consumed_total", &[]) >= (told.len() + FIRST) as f64
         });
         self.publish(&asleep.iter().map(deleted).collect::<Vec<_>>());
+        let waits = format!("/api/v1/deliveries?state=retrying&recipient={FULL}&limit=1");
+        let first = until_some(Duration::from_secs(60), "something waits for the queue that is full", || {
+            broker.api_get(&waits).1["items"][0]["id"].as_str().map(str::to_owned)
+        });
+        let (status, answer) =
+            broker.api_post(&format!("/api/v1/lanes/{first}/park"), &json!({ "why": "the fund asks what this is about" }));
+        assert!(status == 200, "the lane cannot be parked: {answer}");
     }
 
     /// Publishes what is due, and has vendors come and go.

@@ -276,7 +276,13 @@ pub fn delivery(frame: &Frame<'_>, one: &Delivery) -> String {
                     input #why name="why" required maxlength="200" aria-describedby="why-hint" autocomplete="off";
                     p.hint #why-hint { (texts.why_hint) }
                 }
-                button.danger type="submit" { (texts.discard) }
+                div.act {
+                    button.danger type="submit" { (texts.discard) }
+                    @if one.state != "dead" {
+                        button type="submit" formaction={ "/console/lanes/" (encode(&one.id)) "/park" } { (texts.lane_park) }
+                    }
+                }
+                @if one.state != "dead" { p.hint { (texts.lane_park_hint) } }
             }
         }
     };

@@ -6,8 +6,9 @@ use maud::{Markup, html};
 
 use super::language::fill;
 use super::page::{Frame, page};
-use super::show::{id_link, number, recipient_link, time};
-use super::view::{Due, Unexpected, Unfetched};
+use super::show::{csrf, id_link, number, recipient_link, time};
+use super::view::{Due, ErasureRequest, Unexpected, Unfetched};
+use crate::core::time::Day;
 
 /// How many records of an area fall due in a month, by what is with them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,6 +58,8 @@ impl Calendar {
 pub struct ToDo {
     /// Whose notices lie unfetched.
     pub unfetched: Vec<Unfetched>,
+    /// Erasures that wait for a second person.
+    pub erasures: Vec<ErasureRequest>,
     /// Deletions that the rules did not expect, the newest first.
     pub unexpected: Vec<Unexpected>,
 }
@@ -69,6 +72,7 @@ pub fn gdpr(frame: &Frame<'_>, to_do: &ToDo, calendar: Option<&Calendar>, until:
     let content = html! {
         h1 { (texts.gdpr_title) }
         p.muted { (texts.gdpr_intro) }
+        (erasures(frame, &to_do.erasures))
         (unfetched(frame, &to_do.unfetched))
         (unexpected(frame, &to_do.unexpected))
         @match calendar {
@@ -87,13 +91,14 @@ fn unfetched(frame: &Frame<'_>, unfetched: &[Unfetched]) -> Markup {
     html! {
         @if !unfetched.is_empty() {
             section {
-                table {
+                div.scroll tabindex="0" role="region" aria-label=(texts.gdpr_unfetched) { table {
                     caption { (texts.gdpr_unfetched) }
                     thead { tr {
                         th scope="col" { (texts.col_recipient) }
                         th scope="col" { (texts.gdpr_since) }
                         th.num scope="col" { (texts.gdpr_notices) }
                         th.num scope="col" { (texts.gdpr_reminded) }
+                        @if frame.may_act() { th scope="col" { (texts.actions) } }
                     } }
                     tbody {
                         @for one in unfetched {
@@ -102,12 +107,85 @@ fn unfetched(frame: &Frame<'_>, unfetched: &[Unfetched]) -> Markup {
                                 td data-label=(texts.gdpr_since) { (one.since) }
                                 td.num data-label=(texts.gdpr_notices) { (number(frame, one.notices)) }
                                 td.num data-label=(texts.gdpr_reminded) {
-                                    @if let Some(days) = one.reminded_after_days { (number(frame, u64::from(days))) }
+                                    @match one.reminded_after_days {
+                                        Some(days) => { (number(frame, u64::from(days))) }
+                                        None => { span.muted { "–" } }
+                                    }
+                                }
+                                @if frame.may_act() { td data-label=(texts.actions) { (close(frame, one)) } }
+                            }
+                        }
+                    }
+                } }
+                p.muted { (texts.gdpr_unfetched_intro) }
+            }
+        }
+    }
+}
+
+/// Takes a recipient's pile off the list: its vendor has dealt with the notices in
+/// another way.
+fn close(frame: &Frame<'_>, pile: &Unfetched) -> Markup {
+    let texts = frame.texts();
+    let id = format!("why-{}", pile.recipient.replace(':', "-"));
+    html! {
+        details.confirm {
+            summary { (texts.gdpr_close) "…" }
+            form.stacked method="post" action="/console/gdpr/notices/close" {
+                (csrf(frame))
+                input type="hidden" name="recipient" value=(pile.recipient);
+                div { label for={ (id) "-until" } { (texts.gdpr_close_until) }
+                    input id={ (id) "-until" } type="date" name="until" required
+                        value=(Day::in_copenhagen(frame.now).to_string()) min=(pile.since);
+                }
+                div { label for=(id) { (texts.why) }
+                    input id=(id) name="why" required maxlength="200" autocomplete="off" title=(texts.why_hint);
+                }
+                button.danger type="submit" aria-label={ (texts.gdpr_close) ": " (frame.name_of(&pile.recipient)) } { (texts.gdpr_close) }
+            }
+        }
+    }
+}
+
+/// Erasures that wait for a second person: who asked, and never about whom.
+fn erasures(frame: &Frame<'_>, requests: &[ErasureRequest]) -> Markup {
+    let texts = frame.texts();
+    let is_own = |request: &ErasureRequest| frame.who.is_some_and(|who| who.name == request.by);
+    html! {
+        @if !requests.is_empty() {
+            section {
+                div.scroll tabindex="0" role="region" aria-label=(texts.erasures_title) { table {
+                    caption { (texts.erasures_title) }
+                    thead { tr {
+                        th.num scope="col" { (texts.col_number) }
+                        th scope="col" { (texts.col_by) }
+                        th scope="col" { (texts.col_when) }
+                        th scope="col" { (texts.actions) }
+                    } }
+                    tbody {
+                        @for request in requests {
+                            tr {
+                                th.num scope="row" data-label=(texts.col_number) { (request.id) }
+                                td data-label=(texts.col_by) { (request.by) }
+                                td data-label=(texts.col_when) { (time(frame, &request.at)) }
+                                td data-label=(texts.actions) {
+                                    @if is_own(request) { span.muted { (texts.erasure_own) } } @else {
+                                        details.confirm {
+                                            summary { (texts.erasure_confirm) "…" }
+                                            form.inline method="post" action={ "/console/gdpr/erasures/" (request.id) "/confirm" } {
+                                                (csrf(frame))
+                                                button.danger type="submit" aria-label={ (texts.erasure_confirm) ": " (request.id) } {
+                                                    (texts.erasure_for_good)
+                                                }
+                                            }
+                                        }
+                                    }
                                 }
                             }
                         }
                     }
-                }
+                } }
+                p.muted { (texts.erasures_intro) }
             }
         }
     }
@@ -156,7 +234,7 @@ fn overdue(frame: &Frame<'_>, overdue: &BTreeMap<String, Count>) -> Markup {
     html! {
         @if !overdue.is_empty() {
             section {
-                table {
+                div.scroll tabindex="0" role="region" aria-label=(texts.gdpr_overdue) { table {
                     caption { (texts.gdpr_overdue) }
                     thead { tr {
                         th scope="col" { (texts.col_area) }
@@ -174,7 +252,7 @@ fn overdue(frame: &Frame<'_>, overdue: &BTreeMap<String, Count>) -> Markup {
                             }
                         }
                     }
-                }
+                } }
             }
         }
     }

@@ -7,8 +7,10 @@
 pub mod assets;
 pub mod audit;
 pub mod failures;
+pub mod flow;
 pub mod form;
 pub mod gdpr;
+pub mod lanes;
 pub mod language;
 pub mod overview;
 pub mod page;
@@ -25,6 +27,7 @@ pub mod trace;
 pub mod view;
 
 pub use assets::Assets;
+pub use flow::Flow;
 pub use language::Language;
 pub use page::{Frame, Role, Section, Theme, Who};
 pub use samples::Samples;

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::flow::Flowing;
 use super::language::fill;
 use super::page::{Frame, page};
 use super::problems::{Gravity, Problem};
@@ -10,9 +11,9 @@ use super::recipients::{Row, most_troubled, table};
 /// How many recipients stand on the first page.
 const SHOWN: usize = 12;
 
-/// Returns the page.
+/// Returns the page; `flowing` for those who see everything.
 #[must_use]
-pub fn overview(frame: &Frame<'_>, problems: &[Problem], rows: Vec<Row>) -> String {
+pub fn overview(frame: &Frame<'_>, problems: &[Problem], flowing: Option<Flowing>, rows: Vec<Row>) -> String {
     let texts = frame.texts();
     let all = rows.len();
     let waiting: u64 = rows.iter().map(|row| row.recipient.waiting()).sum();
@@ -22,6 +23,7 @@ pub fn overview(frame: &Frame<'_>, problems: &[Problem], rows: Vec<Row>) -> Stri
     let mut rows = most_troubled(rows);
     rows.truncate(SHOWN);
     let total = |value: String, name: &str| html! { div { dt { (name) } dd { (value) } } };
+    let rate = |value: Option<u64>| value.map_or_else(|| "–".to_owned(), |value| frame.language.number(value));
     let content = html! {
         h1.hidden { (texts.nav_overview) }
         div #live hx-get=(frame.path) hx-trigger="every 5s" hx-select="#live" hx-swap="outerHTML" {
@@ -30,10 +32,15 @@ pub fn overview(frame: &Frame<'_>, problems: &[Problem], rows: Vec<Row>) -> Stri
                 (list(frame, problems))
             }
             dl.totals {
+                @if let Some(flowing) = flowing {
+                    (total(rate(flowing.taken_in), texts.total_taken_in))
+                    (total(rate(flowing.delivered), texts.total_delivered))
+                }
                 (total(frame.language.number(waiting), texts.total_waiting))
                 (total(frame.language.number(retrying), texts.total_retrying))
                 (total(frame.language.number(dead), texts.total_dead))
                 (total(if waiting == 0 { "–".to_owned() } else { frame.language.span(oldest) }, texts.total_oldest))
+                @if let Some(flowing) = flowing { (total(frame.language.number(flowing.prevented), texts.total_prevented)) }
             }
             section {
                 (table(frame, texts.recipients_first, &rows))

@@ -102,6 +102,8 @@ pub enum Section {
     Recipients,
     /// Failed deliveries.
     Failures,
+    /// Lanes that wait.
+    Lanes,
     /// Replays.
     Replays,
     /// Pauses and maintenance windows.
@@ -117,14 +119,24 @@ pub enum Section {
 }
 
 impl Section {
-    const ALL: [Self; 8] =
-        [Self::Overview, Self::Recipients, Self::Failures, Self::Replays, Self::Maintenance, Self::Quarantine, Self::Gdpr, Self::Audit];
+    const ALL: [Self; 9] = [
+        Self::Overview,
+        Self::Recipients,
+        Self::Failures,
+        Self::Lanes,
+        Self::Replays,
+        Self::Maintenance,
+        Self::Quarantine,
+        Self::Gdpr,
+        Self::Audit,
+    ];
 
     fn link(self, texts: &Texts) -> (&'static str, &'static str) {
         match self {
             Self::Overview | Self::Other => ("/console", texts.nav_overview),
             Self::Recipients => ("/console/recipients", texts.nav_recipients),
             Self::Failures => ("/console/failures", texts.nav_failures),
+            Self::Lanes => ("/console/lanes", texts.nav_lanes),
             Self::Replays => ("/console/replays", texts.nav_replays),
             Self::Maintenance => ("/console/pauses", texts.nav_maintenance),
             Self::Quarantine => ("/console/quarantine", texts.nav_quarantine),
@@ -135,8 +147,8 @@ impl Section {
 
     fn is_for(self, who: &Who) -> bool {
         match self {
-            Self::Overview | Self::Failures | Self::Replays | Self::Other => true,
-            Self::Recipients | Self::Maintenance | Self::Quarantine | Self::Gdpr => who.sees_all(),
+            Self::Overview | Self::Failures | Self::Lanes | Self::Replays | Self::Maintenance | Self::Other => true,
+            Self::Recipients | Self::Quarantine | Self::Gdpr => who.sees_all(),
             Self::Audit => who.may_act(),
         }
     }

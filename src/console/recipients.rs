@@ -5,9 +5,9 @@ use maud::{Markup, html};
 use super::form::{encode, with_query};
 use super::page::{Frame, page};
 use super::samples::MINUTES;
-use super::show::{csrf, maybe_time, number, queue_state, time};
+use super::show::{clock, csrf, maybe_time, number, queue_state, time};
 use super::spark::sparkline;
-use super::view::{Delivery, Items, Recipient};
+use super::view::{Delivery, Items, Recipient, Window};
 
 /// A recipient with its last hour.
 #[derive(Debug, Clone)]
@@ -173,7 +173,7 @@ fn act(frame: &Frame<'_>, recipient: &Recipient) -> Markup {
 
 /// Returns the page of pauses: who is paused now, and how to begin and end one.
 #[must_use]
-pub fn pauses(frame: &Frame<'_>, recipients: &[Recipient], chosen: &str) -> String {
+pub fn pauses(frame: &Frame<'_>, recipients: &[Recipient], windows: &[Window], chosen: &str) -> String {
     let texts = frame.texts();
     let paused: Vec<&Recipient> = recipients.iter().filter(|one| one.is_paused()).collect();
     let by = |one: &Recipient| match one.paused_by.as_deref() {
@@ -223,9 +223,43 @@ pub fn pauses(frame: &Frame<'_>, recipients: &[Recipient], chosen: &str) -> Stri
                 }
             }
         }
+        section { (coming(frame, windows)) }
         @if may_act { (begin(frame, recipients, chosen)) }
     };
     page(frame, texts.maintenance_title, &content)
+}
+
+/// Draws the maintenance windows that go on or are to come.
+fn coming(frame: &Frame<'_>, windows: &[Window]) -> Markup {
+    let texts = frame.texts();
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(texts.windows_title) {
+            table {
+                caption { (texts.windows_title) }
+                thead { tr {
+                    th scope="col" { (texts.col_recipient) }
+                    th scope="col" { (texts.windows_from) }
+                    th scope="col" { (texts.col_until) }
+                    th scope="col" { (texts.windows_begins) }
+                    th scope="col" { (texts.windows_repeats) }
+                } }
+                tbody {
+                    @for window in windows {
+                        tr {
+                            th scope="row" data-label=(texts.col_recipient) { (super::show::recipient_link(frame, &window.recipient)) }
+                            td data-label=(texts.windows_from) { (clock(&window.from)) }
+                            td data-label=(texts.col_until) { (clock(&window.until)) }
+                            td data-label=(texts.windows_begins) {
+                                @if window.state == "now" { span.badge.warn { (texts.windows_now) } } @else { (time(frame, &window.from)) }
+                            }
+                            td data-label=(texts.windows_repeats) { (if window.repeats == "weekly" { texts.windows_weekly } else { texts.windows_once }) }
+                        }
+                    }
+                    @if windows.is_empty() { tr { td colspan="5" { (texts.windows_none) } } }
+                }
+            }
+        }
+    }
 }
 
 fn begin(frame: &Frame<'_>, recipients: &[Recipient], chosen: &str) -> Markup {

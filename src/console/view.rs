@@ -424,3 +424,73 @@ pub struct Refusal {
     /// How to mend it.
     pub detail: Option<String>,
 }
+
+/// A lane: what waits for one recipient about one citizen and domain, in order.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Lane {
+    /// The delivery at its head; none where nothing waits in a parked one.
+    pub head: Option<String>,
+    /// To whom.
+    pub recipient: String,
+    /// Of which domain.
+    pub domain: String,
+    /// `parked` or `blocked`.
+    pub state: String,
+    /// How many wait in it.
+    pub waiting: u64,
+    /// EntitetNavn of the head.
+    pub entity: Option<String>,
+    /// Why the latest attempt failed.
+    pub reason: Option<String>,
+    /// When it is tried again.
+    pub next_at: Option<String>,
+    /// Since when it is parked.
+    pub parked_since: Option<String>,
+    /// The delivery that was named when it was parked.
+    pub parked_by: Option<String>,
+    /// Why it is parked.
+    pub why: Option<String>,
+}
+
+impl Lane {
+    /// Returns whether somebody has parked it.
+    #[must_use]
+    pub fn is_parked(&self) -> bool {
+        self.state == "parked"
+    }
+
+    /// Returns the id of a delivery that names the lane.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.head.as_deref().or(self.parked_by.as_deref())
+    }
+}
+
+/// The next time of a maintenance window.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Window {
+    /// Whose.
+    pub recipient: String,
+    /// When it begins.
+    pub from: String,
+    /// When it is over.
+    pub until: String,
+    /// `now` or `coming`.
+    pub state: String,
+    /// `once` or `weekly`.
+    pub repeats: String,
+}
+
+/// An erasure that waits for a second person.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct ErasureRequest {
+    /// Its number.
+    pub id: u64,
+    /// Who asked for it.
+    pub by: String,
+    /// When.
+    pub at: String,
+}

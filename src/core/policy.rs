@@ -230,6 +230,21 @@ impl Window {
         };
         (from <= now && now < until).then_some((from, until))
     }
+
+    /// Returns when the window that `now` is in, or the next one, begins and is over;
+    /// `None` when there will be none any more.
+    #[must_use]
+    pub fn next(&self, now: Moment) -> Option<(Moment, Moment)> {
+        match *self {
+            Self::Once { from, until } => (now < until).then_some((from, until)),
+            Self::Weekly { weekday, from, until } => {
+                let today = Day::in_copenhagen(now);
+                // Today's may be over: then it is the one in a week.
+                let days = (0..=7).map(|days| today.plus_days(days)).filter(|day| day.weekday() == weekday);
+                days.map(|day| (day.at_minute(from), day.at_minute(until))).find(|(_, until)| now < *until)
+            }
+        }
+    }
 }
 
 /// The voluntary types that a recipient gets.
@@ -376,5 +391,29 @@ impl Rules {
     #[must_use]
     pub fn retry(&self) -> &RetryPolicy {
         &self.retry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_comes_next_until_it_is_over_for_good() {
+        let at = |text: &str| Moment::parse_on_the_clock(text).expect("a time of the test");
+        let check = |window: &Window, now: &str, expected: Option<(&str, &str)>| {
+            assert_eq!(window.next(at(now)), expected.map(|(from, until)| (at(from), at(until))), "{window:?} {now}");
+        };
+        let once = Window::Once { from: at("2026-03-20T22:00"), until: at("2026-03-21T04:00") };
+        let there = Some(("2026-03-20T22:00", "2026-03-21T04:00"));
+        check(&once, "2026-01-01T00:00", there);
+        check(&once, "2026-03-21T03:59", there);
+        check(&once, "2026-03-21T04:00", None);
+        // A Sunday, and one on which the clock is put forward.
+        let weekly = Window::Weekly { weekday: 7, from: 120, until: 240 };
+        check(&weekly, "2026-03-16T08:00", Some(("2026-03-22T02:00", "2026-03-22T04:00")));
+        check(&weekly, "2026-03-22T03:00", Some(("2026-03-22T02:00", "2026-03-22T04:00")));
+        let forward = weekly.next(at("2026-03-22T04:00"));
+        assert_eq!(forward.map(|(_, until)| until), Some(at("2026-03-29T04:00")), "today's is over: the next is in a week");
     }
 }

@@ -28,17 +28,25 @@ pub struct Asked {
     limit: Option<usize>,
 }
 
-/// `GET /api/v1/lanes`
-pub async fn list(State(server): State<Shared>, Query(asked): Query<Asked>) -> Result<Json<Value>, Problem> {
+/// `GET /api/v1/lanes`: a vendor is shown its own, without what operators have said
+/// about them.
+pub async fn list(State(server): State<Shared>, principal: Principal, Query(asked): Query<Asked>) -> Result<Json<Value>, Problem> {
     let recipient = asked.recipient.as_deref().filter(|text| !text.is_empty());
     let recipient = recipient.map(|text| understood("recipient", Recipient::parse(text))).transpose()?;
+    let own = principal.scope();
+    if recipient.is_some_and(|recipient| !principal.sees(recipient)) {
+        return Ok(Json(json!({ "items": [] })));
+    }
+    let recipient = own.or(recipient);
     let limit = asked.limit.unwrap_or(100).clamp(1, ops::PAGE);
     let views = server.writer.ask(move |access| access.engine.lane_views(recipient, limit, access.records)).await?;
     let views = views.map_err(|error| store_failed(&error))?;
-    Ok(Json(json!({ "items": views.iter().map(item).collect::<Vec<_>>() })))
+    Ok(Json(json!({ "items": views.iter().map(|view| item(view, own.is_none())).collect::<Vec<_>>() })))
 }
 
-fn item(view: &LaneView) -> Value {
+/// Describes a lane; `sees_all` to somebody who may read what operators said.
+fn item(view: &LaneView, sees_all: bool) -> Value {
+    let said = view.parked.as_ref().filter(|_| sees_all);
     let head = view.head.as_ref();
     let next_at = head.and_then(|head| match &head.state {
         Stand::Retrying { next_at, .. } => Some(next_at.to_string()),
@@ -59,7 +67,7 @@ fn item(view: &LaneView) -> Value {
         "next_at": next_at,
         "parked_since": view.parked.as_ref().map(|parked| parked.since.to_string()),
         "parked_by": view.parked.as_ref().and_then(|parked| parked.named).map(|id| id.to_string()),
-        "why": view.parked.as_ref().map(|parked| parked.why.as_str()),
+        "why": said.map(|parked| parked.why.as_str()),
     })
 }
 
@@ -76,6 +84,7 @@ pub struct Park {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Release {
+    why: Option<String>,
     dry_run: bool,
 }
 
@@ -112,7 +121,10 @@ pub async fn release(
 ) -> Result<Json<Value>, Problem> {
     let id = wsb_id(&id)?;
     let dry_run = body.dry_run;
-    let deed = principal.does(Action::LaneReleased, &id.to_string()).tried(dry_run);
+    let mut deed = principal.does(Action::LaneReleased, &id.to_string()).tried(dry_run);
+    if let Some(text) = body.why.as_deref() {
+        deed = deed.because(why(text)?.as_str());
+    }
     let order = server
         .writer
         .ask(move |access| {

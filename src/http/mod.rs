@@ -24,6 +24,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod windows;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -149,7 +150,8 @@ fn calls(server: &Shared) -> (Router<Shared>, Vec<Call>) {
         .get("/recipients", Needs::Token, recipients::list)
         .post("/recipients/{recipient}/pause", Needs::Operator, recipients::pause)
         .post("/recipients/{recipient}/resume", Needs::Operator, recipients::resume)
-        .get("/lanes", Needs::Viewer, lanes::list)
+        .get("/windows", Needs::Token, windows::list)
+        .get("/lanes", Needs::Token, lanes::list)
         .post("/lanes/{id}/park", Needs::Operator, lanes::park)
         .post("/lanes/{id}/release", Needs::Operator, lanes::release)
         .get("/deliveries/groups", Needs::Viewer, deliveries::groups)

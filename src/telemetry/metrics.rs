@@ -49,6 +49,17 @@ pub struct Gauges<'a> {
     pub now: Moment,
 }
 
+/// How much has gone through since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Through {
+    /// Events taken in, whatever became of them.
+    pub taken_in: u64,
+    /// Deliveries that arrived.
+    pub delivered: u64,
+    /// Recipients that had lost the citizen and were not told.
+    pub prevented: u64,
+}
+
 /// All metrics.
 pub struct Metrics {
     registry: Registry,
@@ -303,6 +314,18 @@ impl Metrics {
     #[must_use]
     pub fn routing_is_refused(&self) -> bool {
         self.routing_refused.load(Ordering::Relaxed)
+    }
+
+    /// Returns how much has gone through since the start.
+    #[must_use]
+    pub fn gone_through(&self) -> Through {
+        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let delivered = cache.ended.iter().filter(|((_, _, outcome), _)| *outcome == "delivered");
+        Through {
+            taken_in: cache.consumed.values().map(IntCounter::get).sum(),
+            delivered: delivered.map(|(_, counter)| counter.get()).sum(),
+            prevented: self.prevented.values().map(IntCounter::get).sum(),
+        }
     }
 
     /// Counts a reload of the file of tokens.

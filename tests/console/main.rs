@@ -28,6 +28,9 @@ fn writes_screenshots() -> bool {
     std::env::var_os("WSB_WRITE_SCREENSHOTS").is_some()
 }
 
+/// A maintenance window that is to come.
+const WINDOW: (&str, &str) = ("kommune:860", "maintenance = [{ from = 2099-03-20T22:00:00, until = 2099-03-21T04:00:00 }]");
+
 /// A broker with people to look at it, and trouble to look at.
 struct Stage {
     broker: Broker,
@@ -40,6 +43,14 @@ struct Stage {
 
 fn routing() -> String {
     let shipped = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("routing.toml")).expect("routing.toml is there");
+    let (whose, window) = WINDOW;
+    let begins = format!("{{ authority = \"{whose}\"");
+    let with_window = |line: &str| match line.trim_start().starts_with(&begins) {
+        true => line.replace(" },", &format!(", {window} }},")),
+        false => line.to_owned(),
+    };
+    let shipped: String = shipped.lines().map(|line| with_window(line) + "\n").collect();
+    assert!(shipped.contains(window), "routing.toml has no {whose}");
     if writes_screenshots() {
         return shipped;
     }
@@ -57,7 +68,7 @@ impl Stage {
         fs::write(&tokens, "").expect("the directory is writable");
         fs::set_permissions(&tokens, fs::Permissions::from_mode(0o600)).expect("our own file");
         let tokens_text = tokens.to_str().expect("temporary paths are UTF-8");
-        let options = Options::new(&uri).routing(file("routing.toml")).env("WSB_TOKENS", tokens_text);
+        let options = Options::new(&uri).routing(file("routing.toml")).env("WSB_TOKENS", tokens_text).env("WSB_ERASE_TWO_PERSONS", "true");
         let mut broker = Broker::prepare(options);
         let token = |name: &str, role: &str| {
             let made = broker.cli_ok(&["token", "create", "--name", name, "--role", role, "--file", tokens_text]);
@@ -100,6 +111,12 @@ impl Stage {
             self.broker.api_get("/api/v1/quarantine").1["items"].as_array().is_some_and(|items| items.len() == 1)
         });
         drop(rejecting);
+        // A deletion of which nobody fetches the notice.
+        let joblog = event("Joblog").cpr(&cpr(2));
+        let content = serde_json::json!({ "Dataomraade": "joblog", "SlettetEntitet": "Joblog" });
+        let deleted = event("GdprSletning").cpr(&cpr(2)).external(joblog.record_id()).content(content);
+        self.publish(&[joblog, deleted]);
+        until(LIMIT, "a notice lies unfetched", || self.unfetched().contains(&"akasse:083".to_owned()));
         told[0].event_id().to_owned()
     }
 
@@ -112,6 +129,12 @@ impl Stage {
         let (_, list) = self.broker.api_get("/api/v1/recipients");
         let found = list["items"].as_array().and_then(|items| items.iter().find(|one| one["recipient"] == recipient).cloned());
         found.unwrap_or_default()
+    }
+
+    fn unfetched(&self) -> Vec<String> {
+        let (_, list) = self.broker.api_get("/api/v1/retention/notices");
+        let items = list["items"].as_array().cloned().unwrap_or_default();
+        items.iter().filter_map(|one| one["recipient"].as_str().map(str::to_owned)).collect()
     }
 
     fn waiting(&self) -> u64 {
@@ -151,6 +174,11 @@ fn operators_and_vendors_find_their_way() {
     nothing_is_objected_to(&browser);
     replays_after_a_trial(&stage, &browser);
     can_be_used_by_keyboard(&stage, &browser);
+    parks_a_lane_and_lets_it_go(&stage, &browser);
+    shows_windows_to_come(&stage, &browser);
+    closes_notices_by_keyboard(&stage, &browser);
+    confirms_an_erasure(&stage, &browser);
+    nothing_is_objected_to(&browser);
     works_without_scripts(&stage, &browser);
     shows_a_vendor_its_own(&stage, &browser);
     nothing_is_objected_to(&browser);
@@ -177,6 +205,9 @@ fn shows_what_is_wrong(stage: &Stage, browser: &Chromium) {
     browser.go(&stage.url("/console"));
     let page = browser.text();
     for words in ["1 queue does not work and is paused", "14 deliveries", "1 message is in quarantine", "queue missing"] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    for words in ["events a minute", "delivered a minute", "kept from a former recipient"] {
         assert!(page.contains(words), "{words}: {page}");
     }
     browser.click(".problems li.bad a");
@@ -268,6 +299,67 @@ fn can_be_used_by_keyboard(stage: &Stage, browser: &Chromium) {
     browser.until_text("sent by mistake");
 }
 
+/// Parks the lane of a delivery from its page, and lets it go on without scripts.
+fn parks_a_lane_and_lets_it_go(stage: &Stage, browser: &Chromium) {
+    browser.go(&stage.url("/console/failures?state=retrying&recipient=akasse:053"));
+    browser.click("tbody a.id");
+    browser.until_url("/console/deliveries/");
+    browser.write("#why", "the vendor looks into it");
+    browser.click("button[formaction$='/park']");
+    browser.until_text("The lane is parked.");
+    browser.until_text("the vendor looks into it");
+    assert_eq!(browser.count("details.confirm"), 1, "{}", browser.text());
+    browser.devtools("Emulation.setScriptExecutionDisabled", &serde_json::json!({ "value": true }));
+    browser.click("details.confirm summary");
+    browser.write("details.confirm input[name=why]", "the vendor has mended it");
+    browser.click("details.confirm button");
+    browser.until_url("done=let-go");
+    browser.devtools("Emulation.setScriptExecutionDisabled", &serde_json::json!({ "value": false }));
+    browser.go(&stage.url("/console/lanes"));
+    browser.until_text("No lane is parked.");
+    browser.go(&stage.url("/console/audit"));
+    browser.until_text("the vendor has mended it");
+}
+
+fn shows_windows_to_come(stage: &Stage, browser: &Chromium) {
+    browser.go(&stage.url("/console/pauses"));
+    browser.until_text("2099-03-20 22:00");
+    browser.until_text("2099-03-21 04:00");
+}
+
+fn closes_notices_by_keyboard(stage: &Stage, browser: &Chromium) {
+    browser.go(&stage.url("/console/gdpr"));
+    browser.until_text("Deletion notices that have not been fetched");
+    browser.tab_to("details.confirm summary");
+    browser.press(ENTER);
+    let whose = browser.run("return document.activeElement.closest('details').querySelector('[name=recipient]').value");
+    browser.tab_to("details[open] input[name=why]");
+    browser.type_text("carried out from a list");
+    browser.press(ENTER);
+    browser.until_text("The notices are closed.");
+    let whose = whose.as_str().unwrap_or_default().to_owned();
+    assert!(!whose.is_empty() && !stage.unfetched().contains(&whose), "{whose} is still listed");
+    browser.go(&stage.url("/console/audit"));
+    browser.until_text("carried out from a list");
+}
+
+/// One operator has asked, another one confirms; nobody reads whom it is about.
+fn confirms_an_erasure(stage: &Stage, browser: &Chromium) {
+    let citizen = "0101901999";
+    stage.publish(&[membership(citizen, "053", "2020-01-01", None)]);
+    let asks =
+        |dry_run: bool| stage.broker.api_post("/api/v1/erasures", &serde_json::json!({ "personnummer": citizen, "dry_run": dry_run })).0;
+    until(LIMIT, "the citizen is known", || asks(true) == 200);
+    assert_eq!(asks(false), 200);
+    browser.go(&stage.url("/console/gdpr"));
+    browser.until_text("Erasures that wait for a second person");
+    assert!(!browser.text().contains(citizen));
+    browser.click("details.confirm:has(form[action^='/console/gdpr/erasures/']) summary");
+    browser.click("form[action^='/console/gdpr/erasures/'] button");
+    browser.until_text("The citizen is erased.");
+    assert_eq!(asks(true), 404, "nothing is known any more");
+}
+
 fn works_without_scripts(stage: &Stage, browser: &Chromium) {
     browser.devtools("Emulation.setScriptExecutionDisabled", &serde_json::json!({ "value": true }));
     browser.go(&stage.url("/console/recipients/akasse:053"));
@@ -286,6 +378,10 @@ fn shows_a_vendor_its_own(stage: &Stage, browser: &Chromium) {
     stage.log_in(browser, &stage.vendor);
     let page = browser.text();
     assert!(page.contains("akasse:067") && !page.contains("akasse:053") && !page.contains("Quarantine"), "{page}");
+    browser.go(&stage.url("/console/lanes"));
+    assert!(!browser.text().contains("akasse:053") && browser.count("details.confirm") == 0, "{}", browser.text());
+    browser.go(&stage.url("/console/pauses"));
+    assert!(!browser.text().contains("kommune:860") && browser.count("form.stacked") == 0, "{}", browser.text());
     browser.go(&stage.url("/console/recipients/akasse:053"));
     assert!(browser.text().contains("There is no such page, or you may not see it."), "{}", browser.text());
     // That a page is not there is told by the browser as well.

@@ -63,6 +63,11 @@ texts! {
     col_area gdpr_due gdpr_ordered gdpr_blocked gdpr_sum gdpr_month audit_title audit_intro col_when col_who col_what
     col_about dry_run error_title error_not_found error_forbidden error_form error_refused error_later error_said back
     done_paused done_resumed done_stopped done_started done_released done_discarded done_retried done_thrown
+    nav_lanes total_taken_in total_delivered total_prevented lanes_title lanes_intro lanes_parked lanes_none_parked
+    lanes_blocked_title lanes_head lane_release lane_park lane_park_hint windows_title windows_from windows_begins
+    windows_now windows_repeats windows_weekly windows_once windows_none gdpr_unfetched_intro gdpr_close
+    gdpr_close_until erasures_title erasures_intro erasure_own erasure_confirm erasure_for_good done_parked
+    done_let_go done_closed done_erased
 }
 
 impl Texts {

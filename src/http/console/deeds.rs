@@ -39,6 +39,10 @@ pub fn notice(done: &str, language: Language) -> Option<&'static str> {
         "discarded" => Some(texts.done_discarded),
         "retried" => Some(texts.done_retried),
         "thrown" => Some(texts.done_thrown),
+        "parked" => Some(texts.done_parked),
+        "let-go" => Some(texts.done_let_go),
+        "closed" => Some(texts.done_closed),
+        "erased" => Some(texts.done_erased),
         // It stands in the address, so it may be anything.
         _ => None,
     }
@@ -192,6 +196,33 @@ pub async fn discard(State(console): Shown, Path(id): Path<String>, posted: Post
     let body = json!({ "why": posted.field("why") });
     console.post(&posted.visitor, &format!("/deliveries/{}/discard", encode(&id)), &body).await?;
     Ok(go(&format!("/console/deliveries/{}", encode(&id)), "discarded"))
+}
+
+/// Holds the lane in which a delivery waits.
+pub async fn park(State(console): Shown, Path(id): Path<String>, posted: Posted) -> Done {
+    let body = json!({ "why": posted.field("why") });
+    console.post(&posted.visitor, &format!("/lanes/{}/park", encode(&id)), &body).await?;
+    Ok(go("/console/lanes", "parked"))
+}
+
+/// Lets a parked lane go on.
+pub async fn release(State(console): Shown, Path(id): Path<String>, posted: Posted) -> Done {
+    let body = json!({ "why": posted.field("why") });
+    console.post(&posted.visitor, &format!("/lanes/{}/release", encode(&id)), &body).await?;
+    Ok(go("/console/lanes", "let-go"))
+}
+
+/// Takes deletion notices off the list that a vendor has dealt with in another way.
+pub async fn close_notices(State(console): Shown, posted: Posted) -> Done {
+    let body = json!({ "recipient": posted.field("recipient"), "until": posted.field("until"), "why": posted.field("why") });
+    console.post(&posted.visitor, "/retention/notices/close", &body).await?;
+    Ok(go("/console/gdpr", "closed"))
+}
+
+/// Confirms an erasure as the second person.
+pub async fn confirm_erasure(State(console): Shown, Path(id): Path<u64>, posted: Posted) -> Done {
+    console.post(&posted.visitor, &format!("/erasures/{id}/confirm"), &json!({})).await?;
+    Ok(go("/console/gdpr", "erased"))
 }
 
 /// Returns the filter that a form asks for, as the API takes it, and the fields

@@ -33,7 +33,7 @@ use super::{Principal, Shared};
 use crate::app::now;
 use crate::config::Role;
 use crate::console::view::{Items, Recipient, Refusal};
-use crate::console::{Assets, Frame, Samples, Section, page, samples::Sample};
+use crate::console::{Assets, Flow, Frame, Samples, Section, flow, page, samples::Sample};
 
 /// The largest form: a page of selected ids.
 const LARGEST_FORM: usize = 256 * 1024;
@@ -54,6 +54,7 @@ pub struct Console {
     api: Router,
     sessions: Sessions,
     samples: Mutex<Samples>,
+    flow: Mutex<Flow>,
     calendar: Counted,
     assets: Assets,
 }
@@ -66,6 +67,7 @@ impl Console {
             api: api.with_state(Arc::clone(server)),
             sessions: Sessions::default(),
             samples: Mutex::default(),
+            flow: Mutex::default(),
             calendar: Counted::default(),
             assets: Assets::default(),
         })
@@ -120,6 +122,17 @@ impl Console {
         self.samples.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn flow(&self) -> MutexGuard<'_, Flow> {
+        // Likewise.
+        self.flow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What has been counted since the start.
+    fn counted(&self) -> flow::Counted {
+        let through = self.server.metrics.gone_through();
+        flow::Counted { taken_in: through.taken_in, delivered: through.delivered, prevented: through.prevented }
+    }
+
     /// Makes a page for somebody who is logged in.
     fn page(&self, visitor: &Visitor, section: Section, render: impl FnOnce(&Frame<'_>) -> String) -> Response {
         let names = self.names(visitor);
@@ -169,6 +182,7 @@ impl Console {
     pub async fn sample(self: Arc<Self>) {
         let myself = Principal { name: "console".into(), role: Role::Viewer };
         loop {
+            self.flow().add(now(), self.counted());
             match self.read::<Items<Recipient>>(&myself, "/recipients").await {
                 Ok(recipients) => {
                     let held = recipients.items.iter().filter_map(|one| {
@@ -221,6 +235,9 @@ pub fn router(console: &Arc<Console>) -> Router {
         .route("/console/recipients/{recipient}", get(pages::recipient))
         .route("/console/recipients/{recipient}/resume", post(deeds::resume))
         .route("/console/pauses", get(pages::pauses).post(deeds::pause))
+        .route("/console/lanes", get(pages::lanes))
+        .route("/console/lanes/{id}/park", post(deeds::park))
+        .route("/console/lanes/{id}/release", post(deeds::release))
         .route("/console/failures", get(pages::failures))
         .route("/console/deliveries/{id}", get(pages::delivery))
         .route("/console/deliveries/{id}/discard", post(deeds::discard))
@@ -233,6 +250,8 @@ pub fn router(console: &Arc<Console>) -> Router {
         .route("/console/quarantine/{id}/retry", post(deeds::retry))
         .route("/console/quarantine/{id}/discard", post(deeds::throw_away))
         .route("/console/gdpr", get(pages::gdpr))
+        .route("/console/gdpr/notices/close", post(deeds::close_notices))
+        .route("/console/gdpr/erasures/{id}/confirm", post(deeds::confirm_erasure))
         .route("/console/audit", get(pages::audit))
         .route("/console/assets/{name}", get(asset))
         .route("/console/{*rest}", get(pages::nothing_there))

@@ -11,9 +11,12 @@ use crate::app::now;
 use crate::console::form::{encode, with_query};
 use crate::console::problems::{Situation, problems};
 use crate::console::recipients::Row;
-use crate::console::view::{Delivery, Entry, Group, Items, Missing, Quarantined, Recipient, Refusal, Replay, Trace, Unexpected, Unfetched};
+use crate::console::view::{Delivery, Entry, ErasureRequest, Group, Items, Lane, Missing, Quarantined, Recipient, Refusal, Replay};
+use crate::console::view::{Trace, Unexpected, Unfetched, Window};
 use crate::console::{Section, failures, gdpr as gdpr_page, overview as overview_page, quarantine as quarantine_page};
-use crate::console::{audit as audit_page, recipients as recipient_pages, replays as replay_pages, trace as trace_page};
+use crate::console::{
+    audit as audit_page, lanes as lanes_page, recipients as recipient_pages, replays as replay_pages, trace as trace_page,
+};
 use crate::core::ids;
 use crate::core::time::{Day, Moment};
 
@@ -59,9 +62,10 @@ pub async fn overview(State(console): Shown, visitor: Visitor) -> Page {
         let missing = console.server.health.missing(now).into_iter().filter_map(|one| serde_json::from_value::<Missing>(one).ok());
         situation.missing = missing.collect();
     }
+    let flowing = visitor.who.sees_all().then(|| console.flow().per_minute(now, console.counted()));
     let problems = problems(&situation, visitor.look.language);
     let rows = recipients.items.iter().map(|one| console.row(one.clone(), now)).collect();
-    Ok(console.page(&visitor, Section::Overview, |frame| overview_page::overview(frame, &problems, rows)))
+    Ok(console.page(&visitor, Section::Overview, |frame| overview_page::overview(frame, &problems, flowing, rows)))
 }
 
 /// Every recipient.
@@ -89,8 +93,15 @@ pub async fn recipient(State(console): Shown, Path(recipient): Path<String>, vis
 /// Pauses and maintenance windows.
 pub async fn pauses(State(console): Shown, visitor: Visitor) -> Page {
     let recipients: Items<Recipient> = console.get(&visitor, "/recipients").await?;
+    let windows: Items<Window> = console.get(&visitor, "/windows").await?;
     let chosen = visitor.asked("recipient");
-    Ok(console.page(&visitor, Section::Maintenance, |frame| recipient_pages::pauses(frame, &recipients.items, &chosen)))
+    Ok(console.page(&visitor, Section::Maintenance, |frame| recipient_pages::pauses(frame, &recipients.items, &windows.items, &chosen)))
+}
+
+/// Lanes that wait, those that are parked first.
+pub async fn lanes(State(console): Shown, visitor: Visitor) -> Page {
+    let lanes: Items<Lane> = console.get(&visitor, "/lanes").await?;
+    Ok(console.page(&visitor, Section::Lanes, |frame| lanes_page::lanes(frame, &lanes)))
 }
 
 /// Failed deliveries, by cause and as a list.
@@ -177,7 +188,9 @@ pub async fn gdpr(State(console): Shown, visitor: Visitor) -> Page {
     let calendar = calendar::calendar(&console, &today.to_string(), &until).await;
     let unfetched: Items<Unfetched> = console.get(&visitor, "/retention/notices").await?;
     let unexpected: Items<Unexpected> = console.get(&visitor, &format!("/retention/unexpected?limit={PAGE}")).await?;
-    let to_do = gdpr_page::ToDo { unfetched: unfetched.items, unexpected: unexpected.items };
+    // For operators only, who may confirm them.
+    let erasures: Items<ErasureRequest> = console.maybe(&visitor, "/erasures").await.unwrap_or_default();
+    let to_do = gdpr_page::ToDo { unfetched: unfetched.items, erasures: erasures.items, unexpected: unexpected.items };
     Ok(console.page(&visitor, Section::Gdpr, |frame| gdpr_page::gdpr(frame, &to_do, calendar.as_deref(), &until)))
 }
 

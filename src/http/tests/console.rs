@@ -113,12 +113,13 @@ impl<'w> Browser<'w> {
 }
 
 /// Every page that a store of the test has something for.
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 13] = [
     "/console",
     "/console/recipients",
     "/console/recipients?state=troubled&q=leder",
     "/console/recipients/akasse:067",
     "/console/pauses",
+    "/console/lanes",
     "/console/failures",
     "/console/failures?state=retrying&recipient=akasse:067&since=2026-01-01T00:00",
     "/console/events/one",
@@ -267,7 +268,11 @@ fn each_role_sees_what_is_its_own() {
 
     // What is not shown is not allowed either.
     for (path, fields) in [
-        ("/console/quarantine/1/discard", &[("why", "a test")][..]),
+        ("/console/gdpr/notices/close", &[("recipient", "kommune:860"), ("until", "2026-03-17"), ("why", "a test")][..]),
+        ("/console/gdpr/erasures/1/confirm", &[]),
+        ("/console/lanes/00000000-0000-4000-8000-000000000000/park", &[("why", "a test")]),
+        ("/console/lanes/00000000-0000-4000-8000-000000000000/release", &[("why", "a test")]),
+        ("/console/quarantine/1/discard", &[("why", "a test")]),
         ("/console/quarantine/1/retry", &[]),
         ("/console/replays/preview", &[("what", "all"), ("state", "dead")]),
     ] {

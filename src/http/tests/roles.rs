@@ -94,6 +94,22 @@ fn a_vendor_sees_its_own_part_of_everything() {
     assert_eq!(foreign, unknown, "no difference between what is another's and what is not there");
     assert_eq!(get(&format!("/deliveries/{}", case.hjoerring), OTHER_VENDOR).ok()["recipient"], "kommune:860");
 
+    // The lane of Lederne's citizen, with what operators said of it for them alone.
+    let parked = json!({ "why": "somebody looks into it" }).to_string();
+    world.call("POST", &format!("/api/v1/lanes/{}/park", case.lederne), Some(OPERATOR), Some(&parked)).ok();
+    let lanes = |token: &str| get("/lanes", token).ok()["items"].as_array().cloned().unwrap_or_default();
+    assert_eq!(lanes(VIEWER).iter().map(|lane| &lane["why"]).collect::<Vec<_>>(), [&json!("somebody looks into it")]);
+    assert_eq!(
+        lanes(VENDOR).iter().map(|lane| [&lane["recipient"], &lane["why"]]).collect::<Vec<_>>(),
+        [[&json!("akasse:067"), &Value::Null]]
+    );
+    assert_eq!(lanes(OTHER_VENDOR), Vec::<Value>::new());
+    assert_eq!(recipients(get("/lanes?recipient=akasse:067", OTHER_VENDOR).ok()), Vec::<String>::new());
+    let released = json!({ "why": "it is mended" }).to_string();
+    world.call("POST", &format!("/api/v1/lanes/{}/release", case.lederne), Some(OPERATOR), Some(&released)).ok();
+    let noted = get("/audit?order=newest&limit=1", OPERATOR).ok();
+    assert_eq!([&noted["items"][0]["action"], &noted["items"][0]["why"]], [&json!("lane-released"), &json!("it is mended")], "{noted}");
+
     let trace = get("/events/call%2F1%20%C3%A6/trace", VENDOR).ok();
     assert_eq!(trace["events"][0]["deliveries"].as_array().map(Vec::len), Some(1), "{trace}");
     assert!(!trace.to_string().contains("kommune:860") && !trace.to_string().contains(&case.hjoerring), "{trace}");
@@ -121,4 +137,28 @@ fn a_vendor_replays_its_own_only() {
     let stop = |id: &str, token: &str| case.world.call("DELETE", &format!("/api/v1/replays/{id}"), Some(token), None);
     stop(&of_operator, VENDOR).problem(404);
     assert_eq!(stop(&own, VENDOR).status, 200);
+}
+
+#[test]
+fn windows_are_listed_to_whom_they_concern() {
+    let shipped = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/routing.toml")).expect("the shipped routing.toml");
+    let with = |text: &str, of: &str, windows: &str| {
+        let line = text.lines().find(|line| line.trim_start().starts_with(&format!("{{ authority = \"{of}\""))).expect("a line for it");
+        text.replace(line, &line.replace(" },", &format!(", maintenance = [{windows}] }},")))
+    };
+    let text = with(&shipped, "akasse:067", "{ from = 2099-03-20T22:00:00, until = 2099-03-21T04:00:00 }");
+    let over = "{ from = 2020-03-20T22:00:00, until = 2020-03-21T04:00:00 }";
+    let now = "{ from = 2020-03-20T22:00:00, until = 2099-03-21T04:00:00 }";
+    let text = with(&text, "kommune:860", &format!("{over}, {now}"));
+    let rules = crate::config::parse_routing(&text).expect("a routing.toml");
+    let world = World::of(lederne_is_gone, rules);
+    let list = |token: &str| -> Vec<[Value; 4]> {
+        let answer = world.call("GET", "/api/v1/windows", Some(token), None).ok();
+        let items = answer["items"].as_array().cloned().unwrap_or_default();
+        items.iter().map(|item| ["recipient", "from", "state", "repeats"].map(|name| item[name].clone())).collect()
+    };
+    let lederne = ["akasse:067", "2099-03-20T21:00:00Z", "coming", "once"].map(|text| json!(text));
+    let hjoerring = ["kommune:860", "2020-03-20T21:00:00Z", "now", "once"].map(|text| json!(text));
+    assert_eq!(list(VIEWER), [hjoerring.clone(), lederne.clone()], "the soonest first, and none that is over");
+    assert_eq!((list(VENDOR), list(OTHER_VENDOR)), (vec![lederne], vec![hjoerring]));
 }

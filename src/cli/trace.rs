@@ -92,7 +92,7 @@ fn words(entry: &Value) -> String {
             Some(from) => format!("took over from {from}, {}", by(&entry["because"])),
             None => format!("took over from another, {}", by(&entry["because"])),
         },
-        "not-entitled" => format!("not entitled any more ({}), {}", text("reason"), by(entry)),
+        "not-entitled" => format!("withdrawn, not entitled any more ({}), {}", text("reason"), by(entry)),
         "record-deleted" => format!("the record is gone, says event {}", text("event_id")),
         "came-back" => format!("came back ({})", text("reason")),
         "replayed" => "sent again at an operator's request".to_owned(),
@@ -189,7 +189,7 @@ Indkaldelse e, created
   2026-03-16T08:00:01Z              taken in
   2026-03-16T08:00:01Z  akasse:067  chosen, rule akasse-own-members, by record m1 registered 2026-03-01T08:00:00Z
   2026-03-16T08:00:02Z  akasse:067  attempt failed: returned (312)
-  2026-03-16T08:00:03Z  akasse:067  not entitled any more (not_member), rule akasse-own-members, by record m1 registered 2026-03-16T08:00:03Z
+  2026-03-16T08:00:03Z  akasse:067  withdrawn, not entitled any more (not_member), rule akasse-own-members, by record m1 registered 2026-03-16T08:00:03Z
   2026-03-16T08:00:03Z  akasse:067  withdrawn (membership-ended)
   2026-03-16T08:00:03Z  akasse:053  took over from akasse:067, rule akasse-own-members, by record m2 registered 2026-03-01T08:00:00Z
 

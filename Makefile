@@ -70,7 +70,7 @@ install: ## Install on this host: PREFIX=/usr/local DESTDIR= (after make build; 
 	for file in routing.toml $(wildcard retention.toml) deploy/systemd/settings; do \
 		there=$(DESTDIR)$(SYSCONFDIR)/wsb-broker/$$(basename $$file); [ -e $$there ] || install -m 0644 $$file $$there; done
 	install -d $(DESTDIR)$(PREFIX)/share/doc/wsb-broker $(DESTDIR)$(PREFIX)/share/wsb-broker/dashboards $(DESTDIR)$(PREFIX)/share/wsb-broker/prometheus
-	install -m 0644 README.md CHANGELOG.md LICENSE docs/*.md $(DESTDIR)$(PREFIX)/share/doc/wsb-broker/
+	install -m 0644 README.md CHANGELOG.md LICENSE NOTICE docs/*.md $(DESTDIR)$(PREFIX)/share/doc/wsb-broker/
 	install -m 0644 dashboards/*.json $(DESTDIR)$(PREFIX)/share/wsb-broker/dashboards/
 	install -m 0644 deploy/prometheus/*.yml $(DESTDIR)$(PREFIX)/share/wsb-broker/prometheus/
 	@echo "next: docs/runbook.md, section \"A plain host\""

@@ -1,14 +1,16 @@
 //! What the broker is built of: the bill of materials agrees with the lock file,
 //! licenses and sources are those that `deny.toml` allows, and every exception
-//! there is still needed. Needs no network; advisories do, see `deny.toml`.
+//! there is still needed; and whatever of others lies in the repository itself is in
+//! the bill and in `NOTICE`. Needs no network; advisories do, see `deny.toml`.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "in a test, a panic with a good message is how it fails")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 use toml_edit::{DocumentMut, Item};
 
@@ -37,6 +39,39 @@ impl Part {
 
 fn reference(name: &str, version: &str) -> String {
     format!("pkg:cargo/{name}@{version}")
+}
+
+/// Something of others that lies in the repository and ends up in the program.
+struct Vendored {
+    /// Its name on npm.
+    name: &'static str,
+    version: &'static str,
+    license: &'static str,
+    file: &'static str,
+    /// The file with the text of its license.
+    text: &'static str,
+}
+
+const VENDORED: [Vendored; 1] = [Vendored {
+    name: "htmx.org",
+    version: "2.0.11",
+    license: "0BSD",
+    file: "src/console/assets/htmx-2.0.11.min.js",
+    text: "src/console/assets/htmx-LICENSE.txt",
+}];
+
+/// What lies under `src`, is no code, and is our own.
+const OWN: [&str; 3] = ["src/console/assets/console.css", "src/console/assets/console.js", "src/console/assets/icon.svg"];
+
+impl Vendored {
+    fn reference(&self) -> String {
+        format!("pkg:npm/{}@{}", self.name, self.version)
+    }
+
+    fn checksum(&self) -> String {
+        let bytes = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(self.file)).unwrap();
+        digest(&SHA256, &bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 /// What cargo resolves for a Linux server, without what only tests need.
@@ -100,6 +135,12 @@ fn bill_of_materials(parts: &[Part]) -> Value {
     let (own, others): (Vec<&Part>, Vec<&Part>) = parts.iter().partition(|part| part.source.is_none());
     assert_eq!(own.len(), 1, "the broker alone has no registry as its source");
     let license = |part: &Part| json!([{ "expression": part.license }]);
+    let vendored = VENDORED.iter().map(|one| {
+        json!({
+            "type": "library", "bom-ref": one.reference(), "purl": one.reference(), "name": one.name, "version": one.version,
+            "licenses": [{ "expression": one.license }], "hashes": [{ "alg": "SHA-256", "content": one.checksum() }],
+        })
+    });
     let components: Vec<Value> = others
         .iter()
         .map(|part| {
@@ -109,7 +150,14 @@ fn bill_of_materials(parts: &[Part]) -> Value {
                 "licenses": license(part), "hashes": [{ "alg": "SHA-256", "content": checksum }],
             })
         })
+        .chain(vendored)
         .collect();
+    let needs = |part: &Part| -> Vec<String> {
+        let embedded = VENDORED.iter().map(Vendored::reference).filter(|_| part.source.is_none());
+        part.needs.iter().cloned().chain(embedded).collect()
+    };
+    let of_cargo = parts.iter().map(|part| json!({ "ref": part.reference(), "dependsOn": needs(part) }));
+    let of_others = VENDORED.iter().map(|one| json!({ "ref": one.reference(), "dependsOn": [] }));
     json!({
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1,
@@ -117,7 +165,7 @@ fn bill_of_materials(parts: &[Part]) -> Value {
             "type": "application", "bom-ref": own[0].reference(), "name": own[0].name, "version": own[0].version, "licenses": license(own[0]),
         } },
         "components": components,
-        "dependencies": parts.iter().map(|part| json!({ "ref": part.reference(), "dependsOn": part.needs })).collect::<Vec<_>>(),
+        "dependencies": of_cargo.chain(of_others).collect::<Vec<_>>(),
     })
 }
 
@@ -129,6 +177,37 @@ fn the_bill_of_materials_agrees_with_the_lock_file() {
         fs::write(&file, &text).unwrap();
     }
     assert!(fs::read_to_string(&file).unwrap_or_default() == text, "sbom.cdx.json differs from Cargo.lock: run `make sbom`");
+}
+
+/// Files under `folder` that are no code, by their path in the repository.
+fn no_code(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            no_code(&path, found);
+        } else if path.extension().is_none_or(|ending| ending != "rs") {
+            let inside: PathBuf = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().to_owned();
+            found.insert(inside.to_str().unwrap().to_owned());
+        }
+    }
+}
+
+#[test]
+fn what_is_vendored_is_listed_with_its_license() {
+    let mut there = BTreeSet::new();
+    no_code(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut there);
+    let listed = VENDORED.iter().flat_map(|one| [one.file, one.text]).chain(OWN).map(ToOwned::to_owned).collect::<BTreeSet<String>>();
+    assert_eq!(there, listed, "files under src that are no code: say in tests/supply_chain.rs whose they are");
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let notice = words(&read("NOTICE"));
+    let bill: Value = serde_json::from_str(&read("sbom.cdx.json")).unwrap();
+    for one in &VENDORED {
+        assert!(read(one.file).contains(one.version), "{} is not of version {}", one.file, one.version);
+        assert!(notice.contains(&format!("{} {}", one.name, one.version)), "NOTICE does not name {} {}", one.name, one.version);
+        assert!(notice.contains(&words(&read(one.text))), "NOTICE has not the license of {}", one.name);
+        let components = bill["components"].as_array().unwrap();
+        assert!(components.iter().any(|component| component["purl"] == one.reference()), "{} is not in the bill", one.name);
+    }
 }
 
 fn texts(item: &Item) -> BTreeSet<String> {
@@ -154,6 +233,10 @@ fn licenses_and_sources_are_allowed_ones() {
             assert!(!found.is_empty(), "{}: deny.toml allows none of {alternatives:?}", part.reference());
             used.extend(found.iter().map(|license| (**license).to_owned()));
         }
+    }
+    for one in &VENDORED {
+        assert!(allowed.contains(one.license), "{}: deny.toml does not allow {}", one.name, one.license);
+        used.insert(one.license.to_owned());
     }
     assert_eq!(allowed.difference(&used).collect::<Vec<_>>(), Vec::<&String>::new(), "allowed in deny.toml, and used by nothing");
 }

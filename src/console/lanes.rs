@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::form::encode;
 use super::page::{Frame, page};
-use super::show::{csrf, id_link, maybe_time, number, recipient_link};
+use super::show::{csrf, id_link, maybe_time, next_time, number, recipient_link};
 use super::view::{Items, Lane};
 
 /// Returns the page.
@@ -74,7 +74,7 @@ fn blocked_table(frame: &Frame<'_>, lanes: &[&Lane]) -> Markup {
                             th scope="row" data-label=(texts.col_recipient) { (recipient_link(frame, &lane.recipient)) }
                             td data-label=(texts.lanes_head) { (head(lane)) }
                             td data-label=(texts.col_cause) { (texts.word(lane.reason.as_deref().unwrap_or("–"))) }
-                            td data-label=(texts.col_next) { (maybe_time(frame, lane.next_at.as_deref())) }
+                            td data-label=(texts.col_next) { (next_time(frame, lane.next_at.as_deref())) }
                             td.num data-label=(texts.col_waiting) { (number(frame, lane.waiting)) }
                         }
                     }

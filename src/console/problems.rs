@@ -43,6 +43,14 @@ pub struct Situation<'a> {
     pub routing_refused: bool,
     /// Deletion orders that nobody has answered in time.
     pub overdue: u64,
+    /// Who has not fetched deletion notices of former days.
+    pub unfetched: Vec<String>,
+    /// How many lanes are parked.
+    pub parked: u64,
+    /// How many erasures wait for a second person.
+    pub erasures: u64,
+    /// Why the latest backup failed, if it did.
+    pub backup_failed: Option<String>,
     /// The replays.
     pub replays: &'a [Replay],
 }
@@ -58,10 +66,10 @@ pub fn problems(situation: &Situation<'_>, language: Language) -> Vec<Problem> {
     for missing in &situation.missing {
         add(Gravity::Bad, fill(texts.problem_not_ready, &[texts.word(&missing.what)]), missing.why.clone(), None);
     }
-    let named = |chosen: &[&Recipient]| {
-        let names: Vec<&str> = chosen.iter().take(3).map(|recipient| recipient.name.as_str()).collect();
+    let names = |chosen: &[&Recipient]| {
+        let first: Vec<&str> = chosen.iter().take(3).map(|recipient| recipient.name.as_str()).collect();
         let more = chosen.len().saturating_sub(3);
-        if more > 0 { format!("{} +{more}", names.join(", ")) } else { names.join(", ") }
+        if more > 0 { format!("{} +{more}", first.join(", ")) } else { first.join(", ") }
     };
     let some = |chosen: &dyn Fn(&Recipient) -> bool| situation.recipients.iter().filter(|one| chosen(one)).collect::<Vec<_>>();
     let sum = |value: fn(&Recipient) -> u64| situation.recipients.iter().map(value).sum::<u64>();
@@ -69,13 +77,13 @@ pub fn problems(situation: &Situation<'_>, language: Language) -> Vec<Problem> {
     let failing = some(&Recipient::is_failing);
     if !failing.is_empty() {
         let what = language.count(texts.problem_paused, failing.len() as u64);
-        add(Gravity::Bad, what, named(&failing), Some(("/console/recipients?state=troubled", texts.act_recipients)));
+        add(Gravity::Bad, what, names(&failing), Some(("/console/recipients?state=troubled", texts.act_recipients)));
     }
     let dead = sum(|one| one.dead);
     let with_dead = some(&|one| one.dead > 0);
     if situation.died > 0 {
         let what = language.count(texts.problem_dead_growing, situation.died);
-        add(Gravity::Bad, what, named(&with_dead), Some(("/console/failures", texts.act_failures)));
+        add(Gravity::Bad, what, names(&with_dead), Some(("/console/failures", texts.act_failures)));
     }
     if situation.overdue > 0 {
         let what = language.count(texts.problem_overdue, situation.overdue);
@@ -84,14 +92,17 @@ pub fn problems(situation: &Situation<'_>, language: Language) -> Vec<Problem> {
     if situation.routing_refused {
         add(Gravity::Bad, texts.problem_routing.to_owned(), texts.problem_routing_detail.to_owned(), None);
     }
+    if let Some(why) = &situation.backup_failed {
+        add(Gravity::Bad, texts.problem_backup.to_owned(), why.clone(), None);
+    }
     if dead > situation.died {
         let what = language.count(texts.problem_dead, dead);
-        add(Gravity::Warn, what, named(&with_dead), Some(("/console/failures", texts.act_failures)));
+        add(Gravity::Warn, what, names(&with_dead), Some(("/console/failures", texts.act_failures)));
     }
     let late = some(&|one| !one.is_paused() && one.oldest_pending_seconds > LONG_SECONDS);
     if !late.is_empty() {
         let what = language.count(texts.problem_old, late.len() as u64);
-        add(Gravity::Warn, what, named(&late), Some(("/console/recipients?state=troubled", texts.act_recipients)));
+        add(Gravity::Warn, what, names(&late), Some(("/console/recipients?state=troubled", texts.act_recipients)));
     }
     let (quarantined, more) = situation.quarantine;
     if quarantined > 0 {
@@ -101,6 +112,19 @@ pub fn problems(situation: &Situation<'_>, language: Language) -> Vec<Problem> {
         };
         add(Gravity::Warn, what, String::new(), Some(("/console/quarantine", texts.act_quarantine)));
     }
+    if !situation.unfetched.is_empty() {
+        let named: Vec<&Recipient> = situation.recipients.iter().filter(|one| situation.unfetched.contains(&one.recipient)).collect();
+        let what = language.count(texts.problem_unfetched, situation.unfetched.len() as u64);
+        add(Gravity::Warn, what, names(&named), Some(("/console/gdpr", texts.act_gdpr)));
+    }
+    if situation.erasures > 0 {
+        let what = language.count(texts.problem_erasures, situation.erasures);
+        add(Gravity::Warn, what, String::new(), Some(("/console/gdpr", texts.act_erasures)));
+    }
+    if situation.parked > 0 {
+        let what = language.count(texts.problem_parked, situation.parked);
+        add(Gravity::Warn, what, String::new(), Some(("/console/lanes", texts.act_lanes)));
+    }
     let canaries = situation.replays.iter().filter(|replay| replay.state == "waiting-for-go").count();
     if canaries > 0 {
         let what = language.count(texts.problem_waiting_for_go, canaries as u64);
@@ -109,7 +133,7 @@ pub fn problems(situation: &Situation<'_>, language: Language) -> Vec<Problem> {
     let resting = some(&|one| one.is_paused() && !one.is_failing());
     if !resting.is_empty() {
         let what = language.count(texts.problem_ordered, resting.len() as u64);
-        add(Gravity::Warn, what, named(&resting), Some(("/console/pauses", texts.act_pauses)));
+        add(Gravity::Warn, what, names(&resting), Some(("/console/pauses", texts.act_pauses)));
     }
     found
 }
@@ -157,6 +181,10 @@ mod tests {
             quarantine: (500, true),
             routing_refused: true,
             overdue: 1,
+            unfetched: vec!["akasse:d".to_owned()],
+            parked: 2,
+            erasures: 1,
+            backup_failed: Some("no room".to_owned()),
             replays: &[replay],
         };
         check(
@@ -167,9 +195,13 @@ mod tests {
                 "Bad: 2 deliveries were given up in the last hour [d]",
                 "Bad: 1 deletion order has not been answered in time []",
                 "Bad: The latest routing.toml was refused; the old rules are in force [The log says why, with line and column.]",
+                "Bad: The latest backup failed [no room]",
                 "Warn: 7 deliveries that were given up wait for a decision [d]",
                 "Warn: 1 recipient has waited for over a minute [e]",
                 "Warn: More than 500 messages are in quarantine []",
+                "Warn: 1 recipient has let deletion notices lie since yesterday or longer [d]",
+                "Warn: 1 erasure waits for a second person []",
+                "Warn: 2 lanes are parked []",
                 "Warn: 1 replay waits for your word after its first ones []",
                 "Warn: 2 recipients are paused on purpose [b, c]",
             ],

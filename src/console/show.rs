@@ -28,6 +28,16 @@ pub fn maybe_time(frame: &Frame<'_>, text: Option<&str>) -> Markup {
     text.map_or_else(|| html! { span.muted { "–" } }, |text| time(frame, text))
 }
 
+/// Shows when something is tried next; what is due already waits for its queue.
+pub fn next_time(frame: &Frame<'_>, text: Option<&str>) -> Markup {
+    let due = text.and_then(|text| Moment::parse(text).ok()).is_some_and(|at| at <= frame.now);
+    if due {
+        html! { span.muted { (frame.texts().when_tried) } }
+    } else {
+        maybe_time(frame, text)
+    }
+}
+
 /// Shows a number, a zero as something to pass over.
 pub fn number(frame: &Frame<'_>, value: u64) -> Markup {
     let text = frame.language.number(value);

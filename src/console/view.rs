@@ -381,6 +381,8 @@ pub struct Unfetched {
     pub since: String,
     /// How many, at the most.
     pub notices: u64,
+    /// How many of former days, at the most.
+    pub of_former_days: u64,
     /// After how many days somebody was last reminded.
     pub reminded_after_days: Option<u32>,
 }
@@ -481,6 +483,16 @@ pub struct Window {
     pub state: String,
     /// `once` or `weekly`.
     pub repeats: String,
+}
+
+/// How the latest backup is.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Backup {
+    /// `none`, `running`, `done` or `failed`.
+    pub state: String,
+    /// Why it failed.
+    pub why: Option<String>,
 }
 
 /// An erasure that waits for a second person.

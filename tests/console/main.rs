@@ -4,8 +4,12 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "in a test, a panic with a good message is how it fails")]
 
 mod chromium;
+mod made_up;
 #[path = "../rig/mod.rs"]
 mod rig;
+#[path = "../../examples/run_private/traffic.rs"]
+#[allow(dead_code, reason = "what it says in the terminal is not read here")]
+mod traffic;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -150,11 +154,20 @@ impl Stage {
     }
 
     fn log_in(&self, browser: &Chromium, token: &str) {
-        browser.go(&self.url("/console/login"));
-        browser.write("#token", token);
-        browser.click(".login button");
-        browser.until_text("Log out");
+        log_in(&self.broker, browser, token);
     }
+}
+
+fn log_in(broker: &Broker, browser: &Chromium, token: &str) {
+    browser.go(&broker.url("/console/login"));
+    browser.write("#token", token);
+    browser.click(".login button");
+    browser.until_text("Log out");
+}
+
+/// A picture of the README.
+fn image(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/images/console-{name}.png"))
 }
 
 #[test]
@@ -308,6 +321,9 @@ fn parks_a_lane_and_lets_it_go(stage: &Stage, browser: &Chromium) {
     browser.click("button[formaction$='/park']");
     browser.until_text("The lane is parked.");
     browser.until_text("the vendor looks into it");
+    browser.go(&stage.url("/console"));
+    browser.click(".problems a[href='/console/lanes']");
+    browser.until_text("the vendor looks into it");
     assert_eq!(browser.count("details.confirm"), 1, "{}", browser.text());
     browser.devtools("Emulation.setScriptExecutionDisabled", &serde_json::json!({ "value": true }));
     browser.click("details.confirm summary");
@@ -390,23 +406,11 @@ fn shows_a_vendor_its_own(stage: &Stage, browser: &Chromium) {
 }
 
 fn photograph(stage: &Stage, browser: &Chromium, event: &str) {
-    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images");
-    fs::create_dir_all(&images).expect("docs is writable");
-    let file = |name: &str| -> PathBuf { images.join(format!("console-{name}.png")) };
     browser.resize(1280, 860, false);
     browser.prefer("light");
-    browser.go(&stage.url("/console"));
-    browser.photograph(&file("light"));
     browser.go(&stage.url(&format!("/console/events/{event}")));
-    browser.photograph(&file("trace"));
+    browser.photograph(&image("trace"));
     browser.go(&stage.url("/console/failures"));
-    browser.photograph(&file("failures"));
-    browser.prefer("dark");
-    browser.go(&stage.url("/console"));
-    browser.photograph(&file("dark"));
-    browser.resize(390, 844, true);
-    browser.prefer("light");
-    browser.go(&stage.url("/console"));
-    browser.photograph(&file("phone"));
+    browser.photograph(&image("failures"));
     browser.resize(1280, 900, false);
 }

@@ -303,6 +303,13 @@ pub const DANISH: Texts = Texts {
     done_let_go: "Banen fortsætter.",
     done_closed: "Underretningerne er afsluttet.",
     done_erased: "Borgeren er slettet.",
+    problem_unfetched: "1 modtager har ladet sletteunderretninger ligge siden i går eller længere|{} modtagere har ladet sletteunderretninger ligge siden i går eller længere",
+    problem_erasures: "1 sletning venter på en anden person|{} sletninger venter på en anden person",
+    problem_parked: "1 bane er parkeret|{} baner er parkeret",
+    problem_backup: "Den seneste sikkerhedskopi mislykkedes",
+    act_lanes: "Se banerne",
+    act_erasures: "Se og bekræft",
+    when_tried: "når køen prøves",
     words: &[
         ("pending", "venter"),
         ("retrying", "prøves igen"),

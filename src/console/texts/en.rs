@@ -303,6 +303,13 @@ pub const ENGLISH: Texts = Texts {
     done_let_go: "The lane goes on.",
     done_closed: "The notices are closed.",
     done_erased: "The citizen is erased.",
+    problem_unfetched: "1 recipient has let deletion notices lie since yesterday or longer|{} recipients have let deletion notices lie since yesterday or longer",
+    problem_erasures: "1 erasure waits for a second person|{} erasures wait for a second person",
+    problem_parked: "1 lane is parked|{} lanes are parked",
+    problem_backup: "The latest backup failed",
+    act_lanes: "See the lanes",
+    act_erasures: "See and confirm",
+    when_tried: "when the queue is tried",
     words: &[
         ("pending", "waiting"),
         ("retrying", "being retried"),

@@ -318,6 +318,12 @@ impl Engine {
         self.rules.recipient(recipient)?.maintenance.iter().find_map(|window| window.around(now))
     }
 
+    /// Returns how many lanes are parked.
+    #[must_use]
+    pub fn lanes_parked(&self) -> usize {
+        self.holds.iter().filter(|(held, hold)| matches!((held, hold), (Held::Lane(..), Hold::Active { .. }))).count()
+    }
+
     /// Returns the lanes that wait behind a delivery that is being retried, and
     /// those that are parked, at most `limit`.
     ///

@@ -11,7 +11,7 @@ use crate::app::now;
 use crate::console::form::{encode, with_query};
 use crate::console::problems::{Situation, problems};
 use crate::console::recipients::Row;
-use crate::console::view::{Delivery, Entry, ErasureRequest, Group, Items, Lane, Missing, Quarantined, Recipient, Refusal, Replay};
+use crate::console::view::{Backup, Delivery, Entry, ErasureRequest, Group, Items, Lane, Missing, Quarantined, Recipient, Refusal, Replay};
 use crate::console::view::{Trace, Unexpected, Unfetched, Window};
 use crate::console::{Section, failures, gdpr as gdpr_page, overview as overview_page, quarantine as quarantine_page};
 use crate::console::{
@@ -58,6 +58,15 @@ pub async fn overview(State(console): Shown, visitor: Visitor) -> Page {
         situation.quarantine = (quarantine.items.len() as u64, quarantine.next_cursor.is_some());
         let overdue = console.server.writer.ask(|access| access.engine.orders_overdue(access.records, access.now)).await;
         situation.overdue = overdue.ok().and_then(Result::ok).unwrap_or(0);
+        let parked = console.server.writer.ask(|access| access.engine.lanes_parked()).await;
+        situation.parked = parked.map_or(0, |parked| parked as u64);
+        let notices: Items<Unfetched> = console.maybe(&visitor, "/retention/notices").await.unwrap_or_default();
+        situation.unfetched = notices.items.into_iter().filter(|of| of.of_former_days > 0).map(|of| of.recipient).collect();
+        // Operators only are told of these two.
+        let erasures: Items<ErasureRequest> = console.maybe(&visitor, "/erasures").await.unwrap_or_default();
+        situation.erasures = erasures.items.len() as u64;
+        let backup: Option<Backup> = console.maybe(&visitor, "/backup").await;
+        situation.backup_failed = backup.filter(|backup| backup.state == "failed").map(|backup| backup.why.unwrap_or_default());
         situation.routing_refused = console.server.metrics.routing_is_refused();
         let missing = console.server.health.missing(now).into_iter().filter_map(|one| serde_json::from_value::<Missing>(one).ok());
         situation.missing = missing.collect();

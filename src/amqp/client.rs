@@ -11,6 +11,7 @@ use super::link::{Phase, part, while_alive};
 use super::message::{Outcome, Outgoing};
 use super::publisher::{self, PublishSettings};
 use super::target::Target;
+use super::topology::Outlets;
 use super::topology::Topology;
 use super::trouble::Trouble;
 
@@ -84,7 +85,8 @@ pub async fn publish_events(
         // Nobody can close it early; the sender is kept for the duration.
         let (_phase_tx, mut phase) = watch::channel(Phase::Running);
         let (_renewals_tx, mut renewals) = watch::channel(0);
-        let ended = publisher::serve(connection, &settings, &[], &mut input, &output, &mut phase, &mut renewals, |_| {}).await;
+        let ended =
+            publisher::serve(connection, &settings, &Outlets::default(), &mut input, &output, &mut phase, &mut renewals, |_| {}).await;
         if matches!(ended, publisher::Ended::Lost(_)) {
             publisher::refuse(&mut input, &output).await;
         }

@@ -460,9 +460,9 @@ async fn keep_publishing(
         // only when nobody can hand over any more.
         let connect = async {
             let connection = shared.connect("wsb-broker publishing").await?;
-            let exchanges = shared.topology.lock().await.published.clone();
-            while_alive(&connection, outlets::check(&connection, &exchanges)).await??;
-            Ok((connection, exchanges))
+            let published = shared.topology.lock().await.published.clone();
+            while_alive(&connection, outlets::check(&connection, &published)).await??;
+            Ok((connection, published))
         };
         let made: Result<_, Trouble> = tokio::select! {
             made = connect => made,
@@ -470,7 +470,7 @@ async fn keep_publishing(
             () = closed(&mut phase) => break,
         };
         let trouble = match made {
-            Ok((connection, exchanges)) => {
+            Ok((connection, published)) => {
                 pace.up();
                 shared.set_publishing(Side::Up);
                 let on_blocked = |reason: Option<String>| {
@@ -481,7 +481,7 @@ async fn keep_publishing(
                     shared.state.send_if_modified(|state| std::mem::replace(&mut state.blocked, reason.clone()) != reason);
                 };
                 let served =
-                    publisher::serve(connection, &settings, &exchanges, &mut input, &output, &mut phase, &mut renewals, on_blocked).await;
+                    publisher::serve(connection, &settings, &published, &mut input, &output, &mut phase, &mut renewals, on_blocked).await;
                 match served {
                     publisher::Ended::Finished => break,
                     publisher::Ended::Renewed => continue,

@@ -40,5 +40,5 @@ pub use message::{Outcome, Outgoing, WsbHeaders};
 pub use publisher::PublishSettings;
 pub use reconnect::Reconnect;
 pub use target::Target;
-pub use topology::{Argument, Binding, Exchange, ExchangeKind, Names, Plan, Queue, RecipientQueue, Topology};
+pub use topology::{Argument, Binding, Exchange, ExchangeKind, Names, Outlets, Plan, Queue, RecipientQueue, Topology};
 pub use trouble::Trouble;

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use super::link::{Phase, part, renewed};
 use super::message::{Outcome, Outgoing};
 use super::outlets;
+use super::topology::Outlets;
 use super::trouble::{Trouble, reason_of};
 use super::turn::{self, Finished, Limits};
 
@@ -56,13 +57,13 @@ pub(super) enum Ended {
 
 type Outcomes = Vec<(u64, Outcome)>;
 
-/// Publishes what comes in until the input closes, the connection ends, or one of
-/// the exchanges cannot be published to any more.
+/// Publishes what comes in until the input closes, the connection ends, or
+/// something that is published to turns out to be missing.
 #[expect(clippy::too_many_arguments, reason = "what it reads, what it writes, and what it is told meanwhile")]
 pub(super) async fn serve(
     connection: Connection,
     settings: &PublishSettings,
-    exchanges: &[String],
+    published: &Outlets,
     input: &mut mpsc::Receiver<Vec<Outgoing>>,
     output: &mpsc::Sender<Outcomes>,
     phase: &mut watch::Receiver<Phase>,
@@ -81,7 +82,7 @@ pub(super) async fn serve(
     let mut open = true;
     let mut renewing = false;
     let mut look = tokio::time::interval(LOOK_AFTER);
-    let mut unusable = Box::pin(outlets::until_unusable(&connection, exchanges));
+    let mut unusable = Box::pin(outlets::until_unusable(&connection, published));
 
     let trouble = loop {
         if blocked.is_some() && !backlog.is_empty() {
@@ -105,7 +106,7 @@ pub(super) async fn serve(
         // a stream that is polled again goes on) or is driven to its end here.
         tokio::select! {
             biased;
-            Some(Finished { outcomes, channel, set_aside: was_set_aside }) = turns.next() => {
+            Some(Finished { exchange, outcomes, channel, set_aside: was_set_aside }) = turns.next() => {
                 // A batch may have been set aside and finished within one poll.
                 while let Ok(outcomes) = early_outcomes.try_recv() {
                     set_aside += 1;
@@ -115,7 +116,7 @@ pub(super) async fn serve(
                 idle.extend(channel);
                 idle.truncate(settings.channels.max(1));
                 let timed_out = outcomes.iter().any(|(_, outcome)| *outcome == Outcome::TimedOut);
-                let unusable = outlets::told_by(&outcomes, exchanges);
+                let unusable = outlets::told_by(&exchange, &outcomes, published);
                 deliver(outcomes, output).await;
                 if !connection.status().connected() {
                     break Trouble::Lost { reason: "connection closed".into() };

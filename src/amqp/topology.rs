@@ -64,8 +64,18 @@ pub struct Topology {
     pub queues: Vec<Queue>,
     /// Bindings of the queues above.
     pub bindings: Vec<Binding>,
-    /// Those of the exchanges above that the broker itself publishes to.
-    pub published: Vec<String>,
+    /// What of it the broker itself publishes to.
+    pub published: Outlets,
+}
+
+/// What the broker publishes to, and cannot do without.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outlets {
+    /// Those of the exchanges.
+    pub exchanges: Vec<String>,
+    /// Those of the bindings without which nothing that is published arrives,
+    /// whatever its key: not those of recipients, whose queue is their affair.
+    pub bindings: Vec<Binding>,
 }
 
 /// A durable exchange.
@@ -151,7 +161,7 @@ impl Topology {
         topology.exchange(&names.delivery, ExchangeKind::Direct);
         topology.exchange(&names.returned, ExchangeKind::Fanout);
         topology.exchange(&names.deletions, ExchangeKind::Topic);
-        topology.published = vec![names.delivery.clone(), names.deletions.clone()];
+        topology.published.exchanges = vec![names.delivery.clone(), names.deletions.clone()];
 
         // No delivery limit on these, although RabbitMQ 4 then drops after 20
         // returns to the queue: as an argument it would conflict with every
@@ -167,6 +177,7 @@ impl Topology {
         }
         topology.bind(&names.returned, &names.returned, "");
         topology.bind(&names.deletions, &names.deletions, "#");
+        topology.published.bindings.extend(topology.bindings.last().cloned());
 
         for recipient in &plan.recipients {
             topology.queue(

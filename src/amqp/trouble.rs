@@ -79,6 +79,22 @@ pub enum Trouble {
         /// The exchange.
         exchange: String,
     },
+    /// A queue that the broker publishes to was deleted while the broker ran.
+    #[error("queue '{queue}' is gone at RabbitMQ, most likely because it was deleted with what lay in it; it is declared again")]
+    QueueMissing {
+        /// The queue.
+        queue: String,
+    },
+    /// What was published came back, since its exchange has no binding any more.
+    #[error(
+        "RabbitMQ returns what is published to exchange '{exchange}': queue '{queue}' is not bound to it any more; both are declared again"
+    )]
+    NotBound {
+        /// The exchange.
+        exchange: String,
+        /// The queue that is to take everything.
+        queue: String,
+    },
     /// RabbitMQ cancelled a consumer, as it does when the queue is deleted.
     #[error("RabbitMQ cancelled the consumer of queue '{queue}', most likely because the queue was deleted; it is declared again")]
     ConsumerCancelled {
@@ -133,6 +149,8 @@ impl Trouble {
             Self::Topology(error) => error.needs_operator(),
             Self::Unreachable { .. }
             | Self::ExchangeMissing { .. }
+            | Self::QueueMissing { .. }
+            | Self::NotBound { .. }
             | Self::ConsumerCancelled { .. }
             | Self::ChannelClosed { .. }
             | Self::StillBlocked { .. }

@@ -41,6 +41,8 @@ pub(super) struct Limits {
 
 /// A batch that is over.
 pub(super) struct Finished {
+    /// Where all of it was published to.
+    pub(super) exchange: Arc<str>,
     /// The outcomes that were not reported early.
     pub(super) outcomes: Vec<(u64, Outcome)>,
     /// The channel, if it can carry another batch.
@@ -62,15 +64,17 @@ pub(super) async fn run(
     let start = Instant::now();
     let deadline = start + limits.deadline;
     let mut answers = Answers::of(&batch);
+    let exchange = batch.first().map_or_else(|| "".into(), |message| message.exchange.clone());
     let channel = match channel.filter(|channel| channel.status().connected()) {
         Some(channel) => channel,
         None => match timeout_at(deadline, open(&connection)).await {
             Ok(Ok(channel)) => channel,
             Ok(Err(error)) => {
                 answers.fail(&error);
-                return Finished { outcomes: answers.report(Outcome::ConnectionLost), channel: None, set_aside: false };
+                let outcomes = answers.report(Outcome::ConnectionLost);
+                return Finished { exchange, outcomes, channel: None, set_aside: false };
             }
-            Err(_) => return Finished { outcomes: answers.report(Outcome::TimedOut), channel: None, set_aside: false },
+            Err(_) => return Finished { exchange, outcomes: answers.report(Outcome::TimedOut), channel: None, set_aside: false },
         },
     };
 
@@ -99,7 +103,7 @@ pub(super) async fn run(
         tokio::spawn(close(channel));
         None
     };
-    Finished { outcomes, channel, set_aside }
+    Finished { exchange, outcomes, channel, set_aside }
 }
 
 async fn open(connection: &Connection) -> Result<Channel, Error> {

@@ -274,3 +274,50 @@ fn a_deletion_night_is_paced_resumes_and_lets_others_pass() {
     // To begin anew each time would repeat 4,500.
     assert!(repeats <= 2 * UNDER_WAY, "{repeats} orders were repeated");
 }
+
+fn is_ready(world: &World) -> bool {
+    world.broker.readyz().is_some_and(|(status, _)| status == 200)
+}
+
+/// The queue of the orders is deleted, or taken from its exchange: it is declared
+/// again, also while nothing is ordered, and what was not confirmed goes out, once.
+#[test]
+fn the_queue_of_the_orders_is_declared_again() {
+    let world = World::running("orders-gone", &Routing::few());
+    let said = |what: &str| world.broker.log().matches(what).count();
+    let records = |from: usize| -> Vec<Event> {
+        (from..from + 20).map(|at| event("Fravaer").cpr(&cpr(at)).period("2015-01-01", Some("2016-03-16"))).collect()
+    };
+    let ordered_once = |records: &[Event]| {
+        let mut got: Vec<String> =
+            orders(&world, 20).iter().map(|order| body(order)["data"]["EksternIdentifier"].as_str().unwrap().to_owned()).collect();
+        got.sort_unstable();
+        let mut expected: Vec<&str> = records.iter().map(Event::record_id).collect();
+        expected.sort_unstable();
+        assert_eq!(got, expected);
+        until(LIMIT, "all is well", || is_ready(&world));
+    };
+
+    // While nothing is ordered.
+    world.amqp.delete_queue(QUEUE);
+    until(LIMIT, "readiness or the log tells of it", || said("queue 'dfdg.deletions' is gone") == 1);
+    until(LIMIT, "it is declared again", || world.amqp.depth(QUEUE).is_some() && is_ready(&world));
+    let first = records(1);
+    world.tell(&first);
+    ordered_once(&first);
+
+    // While orders are to go out.
+    world.amqp.delete_queue(QUEUE);
+    let second = records(101);
+    world.tell(&second);
+    ordered_once(&second);
+    assert_eq!(said("queue 'dfdg.deletions' is "), 2, "said once each time: {}", world.broker.log());
+
+    // It is there, and nothing comes to it.
+    world.amqp.unbind(QUEUE, QUEUE, "#");
+    let third = records(201);
+    world.tell(&third);
+    ordered_once(&third);
+    assert_eq!(said("queue 'dfdg.deletions' is not bound"), 1 + said("is not bound") - 1);
+    until(LIMIT, "each order is counted once", || world.count("wsb_gdpr_orders_total", &[]) == 60);
+}

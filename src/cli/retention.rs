@@ -119,7 +119,7 @@ fn due(common: &Common, as_of: Option<&str>, format: DueFormat) -> Result<Exit, 
         }
         Opened::There(admin) => by_api(&admin, as_of)?,
     };
-    let key = |item: &Value| ["due", "rule", "external_id"].map(|name| cell(&item[name]));
+    let key = |item: &Value| ["due", "rule", "entity", "external_id"].map(|name| cell(&item[name]));
     found.sort_by_cached_key(key);
     match format {
         DueFormat::Json => println!("{}", Value::Array(found)),

@@ -135,8 +135,23 @@ pub fn load_routing(path: &Path) -> Result<Rules, LoadError> {
 /// When the file is unreadable or has mistakes, or is missing though asked for.
 pub fn load_retention(sources: &Sources) -> Result<Schedule, LoadError> {
     let path = sources.retention_path();
-    let read = std::fs::read(&path);
-    if sources.needs_retention() { parse_read_retention(&path, read) } else { parse_read_retention_or_built_in(&path, read) }
+    parse_read_retention(&path, read_retention(&path, sources.needs_retention()))
+}
+
+fn read_retention(path: &Path, is_needed: bool) -> io::Result<Vec<u8>> {
+    let read = std::fs::read(path);
+    if is_needed { read } else { or_built_in(read) }
+}
+
+/// Returns where the deletion rules do not fit the routing rules, each with its
+/// place; nothing of a file that has mistakes.
+///
+/// # Errors
+/// When the file is unreadable, or is missing though asked for.
+pub fn retention_notes(sources: &Sources, rules: &Rules) -> Result<Vec<Mistake>, LoadError> {
+    let path = sources.retention_path();
+    let (_, text) = text_of(File::Retention, &path, read_retention(&path, sources.needs_retention()))?;
+    Ok(retention::notes(&text, rules))
 }
 
 /// Reads both files.
@@ -161,11 +176,14 @@ pub(super) fn parse_read_retention(path: &Path, read: io::Result<Vec<u8>>) -> Re
 
 /// As [`parse_read_retention`], for a file that need not be there.
 pub(super) fn parse_read_retention_or_built_in(path: &Path, read: io::Result<Vec<u8>>) -> Result<Schedule, LoadError> {
-    let read = match read {
+    parse_read_retention(path, or_built_in(read))
+}
+
+fn or_built_in(read: io::Result<Vec<u8>>) -> io::Result<Vec<u8>> {
+    match read {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(retention::BUILT_IN.as_bytes().to_vec()),
         read => read,
-    };
-    parse_read_retention(path, read)
+    }
 }
 
 fn text_of(file: File, path: &Path, read: io::Result<Vec<u8>>) -> Result<(PathBuf, String), LoadError> {

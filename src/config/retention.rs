@@ -4,11 +4,13 @@
 //! `docs/retention.md` is its reference for operators; a key that is added here
 //! is added there.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::mistake::{Mistake, nearest};
 use super::reader::{Entry, Firsts, Reader, Section, Span as Place};
 use crate::core::event::Owner;
+use crate::core::policy::Rules;
 use crate::core::schedule::{Condition, DECEASED, Pace, PensionAges, Rule, Schedule, Span, Start};
 use crate::core::time::Day;
 
@@ -39,6 +41,37 @@ const MEMBERS: [&str; 4] = ["Ejer", "FravaerTypeId", "Virksomhedsrettet", "Besva
 
 /// The longest period that may be asked for, in years.
 const LONGEST_YEARS: u16 = 200;
+
+/// The one type of which there are later versions: `Indhold.SenereVersion`.
+const VERSIONED: &str = "Plan";
+
+/// Known types whose records consist of no others; whoever declares a type of
+/// their own knows whether it has `Indhold.Elementer`.
+const WITHOUT_ELEMENTS: [&str; 23] = [
+    "JoblogDokument",
+    "Joblog",
+    "AndenLog",
+    "Persongruppemarkering",
+    "Helbredsbegraensning",
+    "Tilmelding",
+    "Kontaktgruppe",
+    "Personkategori",
+    "Dialogbesked",
+    "HuskeserviceAbonnement",
+    "Fravaer",
+    "YderligeInfoOmFravaer",
+    "Samtale",
+    "Jobsoegningskrav",
+    "Plan",
+    "Aktivitet",
+    "Integrationskontrakt",
+    "BevillingAfYdelse",
+    "Efterloensbevis",
+    "Dagpengetaeller",
+    "Ydelseskort",
+    "EoesDagpenge",
+    "Feriedagpenge",
+];
 
 /// Makes a schedule of the text of a `retention.toml`.
 ///
@@ -98,6 +131,7 @@ fn read_rules(reader: &mut Reader<'_>, entries: &[Entry<'_>]) -> Vec<Rule> {
         }
     }
     check_overlapping(reader, &read);
+    check_circles(reader, &read);
     check_conflicts(reader, &read);
     read.into_iter().filter_map(|read| read.rule).collect()
 }
@@ -108,14 +142,15 @@ fn read_rule<'d>(reader: &mut Reader<'_>, mut section: Section<'d>, ids: &mut Fi
         section.what = format!("rule {id}");
     }
     section.check_keys(reader, &KEYS);
-    let area = section.require(reader, "area", "area = \"Fraværsforhold\"").and_then(|entry| entry.text(reader)).map(|(area, _)| area);
+    let area = read_words(reader, &section, "area", "area = \"Fraværsforhold\"");
     let start = read_start(reader, &section, id);
     let entities = read_entities(reader, &section, id);
+    check_elements(reader, &section, start, &entities);
     let conditions = read_conditions(reader, &section);
     let period = section.require(reader, "period", "period = \"P6Y\"").and_then(|entry| entry.text(reader));
     let period = period.and_then(|(text, span)| read_period(reader, text, &span));
     let overlapping = section.get("overlapping").map(|entry| names(reader, &entry)).unwrap_or_default();
-    let latest = read_latest(reader, &section);
+    let latest = read_latest(reader, &section, &entities);
     let oldest_first = section.flag(reader, "oldest-first");
     let handover = section.flag(reader, "handover");
     let notice = section.text(reader, "notice");
@@ -124,7 +159,7 @@ fn read_rule<'d>(reader: &mut Reader<'_>, mut section: Section<'d>, ids: &mut Fi
     {
         reader.report(span, format!("`notice` is {name:?}, which is not an EntitetNavn"), Some(ENTITY_HINT.to_owned()));
     }
-    let source = section.require(reader, "source", "source = \"N:Joblog\"").and_then(|entry| entry.text(reader)).map(|(source, _)| source);
+    let source = read_words(reader, &section, "source", "source = \"N:Joblog\"");
     let owned = |names: &[(&str, Place)]| names.iter().map(|(name, _)| Arc::from(*name)).collect();
     let rule = (|| {
         Some(Rule {
@@ -143,6 +178,16 @@ fn read_rule<'d>(reader: &mut Reader<'_>, mut section: Section<'d>, ids: &mut Fi
         })
     })();
     Read { rule, id, entities, overlapping, conditions, span: section.span }
+}
+
+/// Reads a text that says something.
+fn read_words<'d>(reader: &mut Reader<'_>, section: &Section<'d>, key: &str, example: &str) -> Option<&'d str> {
+    let (text, span) = section.require(reader, key, example)?.text(reader)?;
+    if text.trim().is_empty() {
+        reader.report(&span, format!("`{key}` of {} is empty", section.what), Some(format!("write for example {example}")));
+        return None;
+    }
+    Some(text)
 }
 
 fn read_id<'d>(reader: &mut Reader<'_>, section: &Section<'d>, ids: &mut Firsts<String>) -> Option<&'d str> {
@@ -302,12 +347,28 @@ fn parse_period(text: &str) -> Option<Span> {
     rest.is_empty().then_some(period)
 }
 
-fn read_latest(reader: &mut Reader<'_>, section: &Section<'_>) -> bool {
+/// Reports a period that runs from the last element of what consists of none.
+fn check_elements(reader: &mut Reader<'_>, section: &Section<'_>, start: Option<Start>, entities: &[(&str, Place)]) {
+    if start != Some(Start::LastElement) {
+        return;
+    }
+    for (name, span) in entities.iter().filter(|(name, _)| WITHOUT_ELEMENTS.contains(name)) {
+        let from = Start::LastElement.name();
+        let message = format!("{name} has no Elementer, so no period of {} runs from \"{from}\"", section.what);
+        reader.report(span, message, Some("let the period run from another day, or name MinPlanVersion".to_owned()));
+    }
+}
+
+fn read_latest(reader: &mut Reader<'_>, section: &Section<'_>, entities: &[(&str, Place)]) -> bool {
     const ALLOWED: &str = "waits-for-open-contact-group";
     let Some((text, span)) = section.text(reader, "latest-version") else { return false };
     let known = text.replace('_', "-") == ALLOWED;
     if !known {
         reader.report(&span, format!("`latest-version` is {text:?}"), Some(format!("allowed: \"{ALLOWED}\"; or remove it")));
+    }
+    for (name, _) in entities.iter().filter(|(name, _)| *name != VERSIONED) {
+        let message = format!("`latest-version` says nothing of {name}, which has no later versions");
+        reader.report(&span, message, Some(format!("only {VERSIONED} has (Indhold.SenereVersion): remove it")));
     }
     known
 }
@@ -328,6 +389,84 @@ fn check_overlapping(reader: &mut Reader<'_>, read: &[Read<'_>]) {
             );
         }
     }
+}
+
+/// Reports records that would wait for one another: none of them would ever go.
+/// Each circle is reported once, where it closes.
+fn check_circles(reader: &mut Reader<'_>, read: &[Read<'_>]) {
+    let mut waits: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for rule in read {
+        for (awaited, span) in &rule.overlapping {
+            let closes = rule.entities.iter().find_map(|(name, _)| Some((*name, way(&waits, awaited, name)?)));
+            let Some((name, way)) = closes else {
+                for (name, _) in &rule.entities {
+                    waits.entry(*name).or_default().insert(*awaited);
+                }
+                continue;
+            };
+            let message = if way.len() == 1 {
+                format!(
+                    "`overlapping` names {awaited}, which the rule itself covers: two that overlap would wait for each other without end"
+                )
+            } else {
+                let back = way[1..].join(", which waits for ");
+                format!(
+                    "`overlapping` names {awaited}, which waits for {back}: where they overlap, {name} and {awaited} would wait without end"
+                )
+            };
+            reader.report(span, message, Some("remove one of the waits".to_owned()));
+        }
+    }
+}
+
+/// Returns how one type comes to wait for another, both included.
+fn way<'d>(waits: &BTreeMap<&'d str, BTreeSet<&'d str>>, from: &'d str, to: &str) -> Option<Vec<&'d str>> {
+    let mut ways = VecDeque::from([vec![from]]);
+    let mut seen = BTreeSet::from([from]);
+    while let Some(way) = ways.pop_front() {
+        let last = *way.last()?;
+        if last == to {
+            return Some(way);
+        }
+        for next in waits.get(last).into_iter().flatten().filter(|next| seen.insert(*next)) {
+            ways.push_back(way.iter().copied().chain([*next]).collect());
+        }
+    }
+    None
+}
+
+/// Says where a valid text does not fit `routing.toml`, each with its place. Not
+/// mistakes: a type that is not declared is quarantined, and an area without a
+/// notice is told to nobody; either may be meant.
+pub(super) fn notes(text: &str, rules: &Rules) -> Vec<Mistake> {
+    let mut reader = Reader::new(FILE, text);
+    let Some(document) = reader.parse() else { return Vec::new() };
+    let root = Section::new(document.as_table(), FILE, 0..0);
+    for element in read_lists(&mut reader, &root).iter().flat_map(Entry::elements) {
+        let Some(table) = element.table else { continue };
+        let section = Section::new(table, "this rule", element.span);
+        let Some((id, _)) = section.text(&mut reader, "id") else { continue };
+        let covered = section.get("entities").map(|entry| names(&mut reader, &entry)).unwrap_or_default();
+        for (entity, span) in covered.iter().filter(|(entity, _)| rules.message_type(entity).is_none()) {
+            let message = format!("rule {id} covers {entity}, which routing.toml does not declare: its period never begins");
+            reader.report(span, message, None);
+        }
+        let (said, span) = section.text(&mut reader, "notice").map_or((None, section.span.clone()), |(name, span)| (Some(name), span));
+        let told_as = rules.notice(id).map(|notice| &*notice.name);
+        let message = match (said, told_as) {
+            (said, told_as) if said == told_as => continue,
+            (Some(said), None) if rules.message_type(said).is_none() => {
+                format!("rule {id} says that {said} follows, which routing.toml does not declare: nobody is told")
+            }
+            (Some(said), None) => format!("rule {id} says that {said} follows, and routing.toml that no notice does"),
+            (Some(said), Some(told_as)) => format!("rule {id} says that {said} follows, and routing.toml that {told_as} does"),
+            (None, told_as) => {
+                format!("rule {id} says that no notice follows, and routing.toml that {} does", told_as.unwrap_or_default())
+            }
+        };
+        reader.report(&span, message, None);
+    }
+    reader.into_mistakes()
 }
 
 /// Reports two rules that would cover the same record.

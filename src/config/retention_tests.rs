@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::retention::BUILT_IN;
+use super::retention::{BUILT_IN, notes};
 use super::{parse_retention, parse_routing, render};
 use crate::core::event::{Details, Owner};
 use crate::core::schedule::{Pace, Schedule, Span, Start};
@@ -104,6 +104,28 @@ fn the_shipped_files_fit_together() {
 }
 
 #[test]
+fn what_does_not_fit_routing_is_noted_at_its_place() {
+    let rules = parse_routing(include_str!("../../routing.toml")).expect("the shipped routing.toml is valid");
+    let check = |text: &str, expected: &[&str]| {
+        let noted: Vec<String> = notes(text, &rules).iter().map(|note| format!("{}:{} {}", note.line, note.column, note.message)).collect();
+        assert_eq!(noted, expected, "of the text\n{text}");
+    };
+    check(BUILT_IN, &[]);
+    check(RULE, &["4:13 rule a covers X, which routing.toml does not declare: its period never begins"]);
+    let joblog = RULE.replace("\"a\"", "\"joblog\"").replace("\"X\"", "\"Joblog\"");
+    check(&format!("{joblog}notice = \"GdprSletJoblog\"\n"), &[]);
+    check(&joblog, &["1:1 rule joblog says that no notice follows, and routing.toml that GdprSletJoblog does"]);
+    check(
+        &format!("{joblog}notice = \"GdprSletCv\"\n"),
+        &["8:10 rule joblog says that GdprSletCv follows, and routing.toml that GdprSletJoblog does"],
+    );
+    check(
+        &format!("{}notice = \"GdprSletIngenting\"\n", joblog.replace("\"joblog\"", "\"ingenting\"")),
+        &["8:10 rule ingenting says that GdprSletIngenting follows, which routing.toml does not declare: nobody is told"],
+    );
+}
+
+#[test]
 fn the_pension_ages_of_the_shipped_file() {
     let schedule = parse(BUILT_IN);
     let check = |born: &str, expected: &str| {
@@ -128,9 +150,11 @@ fn the_pension_ages_of_the_shipped_file() {
 
 #[test]
 fn what_a_rule_may_say() {
+    let other = RULE.replace("id = \"a\"", "id = \"b\"").replace("\"X\"", "\"Y\"");
+    let plan = RULE.replace("\"X\"", "\"Plan\"");
     let schedule = parse(&format!(
-        "{RULE}when = {{ Ejer = \"statslig\", FravaerTypeId = 68 }}\nunless = {{ Virksomhedsrettet = true, Besvaret = true }}\n\
-         overlapping = [\"X\"]\nlatest_version = \"waits-for-open-contact-group\"\noldest-first = true\nhandover = true\nnotice = \"N\"\n\
+        "{other}{plan}when = {{ Ejer = \"statslig\", FravaerTypeId = 68 }}\nunless = {{ Virksomhedsrettet = true, Besvaret = true }}\n\
+         overlapping = [\"Y\"]\nlatest_version = \"waits-for-open-contact-group\"\noldest-first = true\nhandover = true\nnotice = \"N\"\n\
          [orders]\nper-second = 7\noverdue_after_days = 3\n"
     ));
     let rule = schedule.rule("a").expect("a rule");
@@ -205,7 +229,16 @@ fn every_mistake_at_its_place() {
         "overlapping = [\"Fravaer\"]",
         &["8:16 `overlapping` names Fravaer, which no rule covers: it would be waited for without end"],
     );
-    check_line("x", "latest-version = \"waits\"", &["8:18 `latest-version` is \"waits\""]);
+    check_line(
+        "x",
+        "latest-version = \"waits\"",
+        &["8:18 `latest-version` is \"waits\"", "8:18 `latest-version` says nothing of X, which has no later versions"],
+    );
+    check_line("source", "source = \" \"", &["7:10 `source` of rule a is empty"]);
+    check_line("area", "area = \"\"", &["7:8 `area` of rule a is empty"]);
+    let joblog = RULE.replace("\"X\"", "\"Joblog\"").replace("\"end\"", "\"last-element-deleted\"");
+    check(&joblog, &["4:13 Joblog has no Elementer, so no period of rule a runs from \"last-element-deleted\""]);
+    check(&joblog.replace("Joblog", "OfOnesOwn"), &[]);
     check_line("x", "handover = \"true\"", &["8:12 `handover` must be true or false, not a text"]);
     check_line("x", "oldest-first = 1", &["8:16 `oldest-first` must be true or false, not an integer"]);
     check_line("x", "notice = \"Ø\"", &["8:10 `notice` is \"Ø\", which is not an EntitetNavn"]);
@@ -243,6 +276,23 @@ fn mistakes_between_rules() {
     ] {
         check(&apart(one, other), &["12:13 X is already covered by a at 1:1, and no condition tells the two apart"]);
     }
+    // Lines 1 to 8, 9 to 16, and so on.
+    let waiting = |id: &str, of: &str, awaited: &str| {
+        format!("{}overlapping = [{awaited}]\n", RULE.replace("\"a\"", &format!("\"{id}\"")).replace("\"X\"", &format!("\"{of}\"")))
+    };
+    check(&format!("{}{}", waiting("a", "X", "\"Y\""), RULE.replace("\"a\"", "\"b\"").replace("\"X\"", "\"Y\"")), &[]);
+    check(
+        &waiting("a", "X", "\"X\""),
+        &["8:16 `overlapping` names X, which the rule itself covers: two that overlap would wait for each other without end"],
+    );
+    check(
+        &format!("{}{}", waiting("a", "X", "\"Y\""), waiting("b", "Y", "\"X\"")),
+        &["16:16 `overlapping` names X, which waits for Y: where they overlap, Y and X would wait without end"],
+    );
+    check(
+        &format!("{}{}{}", waiting("a", "X", "\"Y\""), waiting("b", "Y", "\"Z\""), waiting("c", "Z", "\"X\"")),
+        &["24:16 `overlapping` names X, which waits for Y, which waits for Z: where they overlap, Z and X would wait without end"],
+    );
     let deceased = |more: &str| format!("[[rule]]\nid = \"afdoed\"\narea = \"A\"\nperiod = \"P0D\"\nsource = \"N\"\n{more}\n");
     check(&deceased("from = \"death\""), &[]);
     check(&deceased("from = \"end\""), &["6:8 rule afdoed cannot run from \"end\""]);

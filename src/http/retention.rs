@@ -36,10 +36,14 @@ pub struct Asked {
     cursor: Option<String>,
 }
 
+/// So many records are gathered to be put in order; what is more would take memory
+/// that the broker needs for other things.
+const IN_ORDER: usize = 200_000;
+
 /// What would be due on a day, and what is blocked by what: everything as one
-/// array, written while it is read; or page by page when a cursor is sent. The
-/// writer looks at a few hundred citizens at a time, and does other things
-/// between.
+/// array, by day, and from [`IN_ORDER`] on written as it is read; or page by page
+/// when a cursor is sent. The writer looks at a few hundred citizens at a time, and
+/// does other things between.
 pub async fn due(State(server): State<Shared>, Query(asked): Query<Asked>) -> Result<Response, Problem> {
     let as_of = day_or_today("as_of", asked.as_of.as_deref())?;
     if let Some(cursor) = asked.cursor.as_deref() {
@@ -53,7 +57,13 @@ pub async fn due(State(server): State<Shared>, Query(asked): Query<Asked>) -> Re
         return Ok(Json(json!({ "items": items, "next_cursor": next })).into_response());
     }
     // The first page before the answer begins, so that a failure still has a status.
-    let first = page(&server, as_of, None).await?;
+    let mut first = page(&server, as_of, None).await?;
+    while let Some(after) = first.next.filter(|_| first.items.len() < IN_ORDER) {
+        let more = page(&server, as_of, Some(after)).await?;
+        first.items.extend(more.items);
+        first.next = more.next;
+    }
+    first.items.sort_unstable();
     let pages = stream::unfold(Next::First(server, as_of, first), |next| async move {
         let (server, as_of, page, mut text) = match next {
             Next::First(server, as_of, page) => (server, as_of, page, String::from("[")),

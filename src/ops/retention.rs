@@ -15,7 +15,7 @@ use crate::core::time::Day;
 /// How many citizens one page looks at: the writer does nothing else meanwhile.
 pub const DUE_CITIZENS: usize = 256;
 
-/// A record that is due on the day asked about.
+/// A record that is due on the day asked about; ordered by day, rule and record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Due {
     /// Since when.
@@ -35,7 +35,7 @@ pub struct Due {
 /// A part of what is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DuePage {
-    /// Records, citizen by citizen; perhaps none, though more may follow.
+    /// Records of some citizens, by day; perhaps none, though more may follow.
     pub items: Vec<Due>,
     /// How many citizens were looked at.
     pub citizens: usize,
@@ -137,6 +137,7 @@ pub fn due_page<R: Records>(records: &mut R, schedule: &Schedule, as_of: Day, af
             });
         }
     }
+    items.sort_unstable();
     Ok(DuePage { items, citizens: citizens.len(), next })
 }
 

@@ -187,3 +187,45 @@ fn a_deleted_cv_is_told_to_everybody_since_the_first_placement() {
     ];
     assert_eq!(told, expected);
 }
+
+/// The command that takes notices off the list: tried first, with a reason only, and
+/// written down; nothing is taken out of the queue.
+#[test]
+fn notices_are_closed_by_the_command() {
+    let citizen = cpr(9);
+    let world = World::running("close-notices", &Routing::few());
+    world.tell(&enroll(&citizen, "067", "86001", "101"));
+    let joblog = event("Joblog").cpr(&citizen);
+    world.tell([&joblog]);
+    world.empty(&["akasse:067", "kommune:860", "kommune:101"]);
+    world.tell(&[deletion(&joblog, &citizen, "joblog", "Joblog")]);
+    let lying = || -> Vec<String> {
+        let list: Value = serde_json::from_str(&world.broker.cli_ok(&["retention", "notices", "--format", "json"])).unwrap();
+        list.as_array().unwrap().iter().map(|item| item["recipient"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(lying(), ["akasse:067", "kommune:860"]);
+    let log = || world.broker.cli_ok(&["audit", "export"]);
+    let deeds = || log().matches("notices-closed").count();
+
+    let command = ["retention", "close-notices", "akasse:067"];
+    for (without, code) in [(&command[..], 2), (&[&command[..], &["--why", " "]].concat(), 1)] {
+        let refused = world.broker.cli(without);
+        assert_eq!(refused.status.code(), Some(code), "{refused:?}");
+    }
+    let why = ["--why", "carried out from a list, case 4711"];
+    let tried = world.broker.cli_ok(&[&command[..], &why, &["--dry-run"]].concat());
+    assert!(tried.contains("akasse:067: 1 notices would be closed") && tried.contains("nothing was changed"), "{tried}");
+    assert_eq!((lying().len(), world.depth("akasse:067")), (2, Some(1)));
+    let before = deeds();
+
+    let closed = world.broker.cli_ok(&[&command[..], &why].concat());
+    assert!(closed.contains("akasse:067: 1 notices closed") && !closed.contains("nothing was changed"), "{closed}");
+    assert_eq!(lying(), ["kommune:860"]);
+    assert_eq!(world.depth("akasse:067"), Some(1), "the vendor still gets it");
+    assert_eq!(deeds(), before + 1);
+    let log = log();
+    assert!(log.contains("carried out from a list, case 4711") && log.contains("akasse:067 until "), "{log}");
+    let again = world.broker.cli(&[&command[..], &why].concat());
+    assert!(!again.status.success(), "nothing is left to close: {again:?}");
+    world.broker.cli_ok(&["audit", "verify"]);
+}

@@ -54,7 +54,7 @@ pub fn compare(arguments: &Arguments) -> Done {
 fn size_restored(backup: &Path, to: &Path, key_file: &Path) -> Result<u64, Box<dyn Error>> {
     fs::create_dir_all(to)?;
     let options = Options { key_file: key_file.to_owned(), ..Options::new(to.join("data")) };
-    restore(backup, &options, |_| {})?;
+    restore(backup, &options, None, |_| {})?;
     let store = Store::open(&options)?;
     Ok(store.size_on_disk()?)
 }

@@ -209,6 +209,10 @@ pub struct RestoreArguments {
     /// The directory of the backup.
     #[arg(long, value_name = "DIR")]
     pub from: PathBuf,
+    /// Who has been erased since: the newest list of erased citizens, the data directory that it
+    /// lies beside, or a newer backup. Without it the list at --erased-list, if there is one.
+    #[arg(long, value_name = "PATH")]
+    pub erasures: Option<PathBuf>,
 }
 
 /// How an answer is written.

@@ -13,7 +13,7 @@ use super::terminal::Progress;
 use crate::app::now;
 use crate::core::audit::Action;
 use crate::ops;
-use crate::store::{self, BackupError, Create, OpenError, Options, RestoreError, Store};
+use crate::store::{self, BackupError, Create, Erasures, OpenError, Options, RestoreError, Restored, Store};
 use crate::writer::Commit;
 
 /// How often a running broker is asked how far it is.
@@ -66,13 +66,25 @@ fn backup_failure(error: BackupError, to: &Path) -> Failure {
 pub fn restore(common: &Common, arguments: &RestoreArguments) -> Result<Exit, Failure> {
     let options = store_options(common);
     let mut progress = Progress::new("writing rows", 0);
-    let manifest = store::restore(&arguments.from, &options, |rows| progress.at(rows)).map_err(restore_failure)?;
+    let restored = store::restore(&arguments.from, &options, arguments.erasures.as_deref(), |rows| progress.at(rows));
+    let Restored { manifest, erasures } = restored.map_err(restore_failure)?;
+    let list = options.erased_list.clone();
     let store = Store::open(&Options { create: Create::Never, ..options }).map_err(|error| Failure::new(Exit::Refused, error))?;
     progress.end();
     println!("restored {} from the backup of {}, up to event {}", common.data_dir.display(), manifest.at, manifest.last_seq);
     if store.erased_again() > 0 {
         println!("citizens erased since, and now again: {}", store.erased_again());
     }
+    let known = match erasures {
+        Erasures::Listed => return Ok(Exit::Ok),
+        Erasures::Until(at) => format!("after {at}, when the backup with that list was taken,"),
+        Erasures::Unknown => format!("after {}, when the backup was taken,", manifest.at),
+    };
+    eprintln!(
+        "warning: nothing says who was erased {known} and whoever was is back in {}; if that may be anybody, put the newest list of erased citizens in the place of {} before the broker starts, or restore once more with --erasures",
+        common.data_dir.display(),
+        list.display()
+    );
     Ok(Exit::Ok)
 }
 
@@ -81,6 +93,9 @@ fn restore_failure(error: RestoreError) -> Failure {
         RestoreError::Backup(_) | RestoreError::NoStore => Exit::No,
         RestoreError::Occupied(_)
         | RestoreError::WrongKey(_)
+        | RestoreError::NoList(_)
+        | RestoreError::List { .. }
+        | RestoreError::OtherStore(_)
         | RestoreError::Key(_)
         | RestoreError::RootKey(_)
         | RestoreError::Open(_)

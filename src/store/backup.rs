@@ -25,12 +25,14 @@ use super::open;
 use super::vault::Vault;
 
 /// The format of backups that this broker writes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const HEADER: &str = "wsb-broker backup, format ";
 const ROWS: &str = "rows";
 const CHANGES: &str = "changes";
+/// The list of erased slots as it was; none before the first erasure.
+pub(super) const ERASED: &str = "erased";
 /// Written last: a backup without it is none.
-const MANIFEST: &str = "manifest";
+pub(super) const MANIFEST: &str = "manifest";
 /// Stands for the length of a value in a row that goes.
 const GONE: u32 = u32::MAX;
 
@@ -120,6 +122,7 @@ pub(super) struct Noting {
 pub struct Copying {
     vault: Arc<Vault>,
     data_dir: PathBuf,
+    erased: PathBuf,
     dir: PathBuf,
     files: Vec<(String, Part)>,
 }
@@ -151,7 +154,8 @@ impl Store {
         let path = dir.join(CHANGES);
         let out = Ok(Recording::create(&path).map_err(|source| BackupError::Io { path: path.clone(), source })?);
         self.noting = Some(Noting { out, path });
-        Ok(Copying { vault: Arc::clone(&self.vault), data_dir: self.data_dir.clone(), dir: dir.to_owned(), files: Vec::new() })
+        let (data_dir, erased) = (self.data_dir.clone(), self.erased.path().to_owned());
+        Ok(Copying { vault: Arc::clone(&self.vault), data_dir, erased, dir: dir.to_owned(), files: Vec::new() })
     }
 
     /// Ends the noting: the backup is of this moment. No key is overwritten until
@@ -225,14 +229,17 @@ impl Copying {
         Ok(())
     }
 
-    /// Copies the files of keys, between [`Store::end_backup`] and
+    /// Copies the files of keys, and the list of erased slots, between [`Store::end_backup`] and
     /// [`Store::release_keys`].
     ///
     /// # Errors
     /// When something cannot be read or written.
     pub fn copy_keys(&mut self) -> Result<(), BackupError> {
-        for name in open::KEY_FILES {
-            let (from, path) = (self.data_dir.join(name), self.dir.join(name));
+        let keys = open::KEY_FILES.map(|name| (name, self.data_dir.join(name)));
+        // No slot is overwritten meanwhile, and so none is added to the list.
+        let list = Some((ERASED, self.erased.clone())).filter(|(_, path)| path.exists());
+        for (name, from) in keys.into_iter().chain(list) {
+            let path = self.dir.join(name);
             let failed = |source| BackupError::Io { path: path.clone(), source };
             let mut from = BufReader::with_capacity(1 << 20, File::open(from).map_err(failed)?);
             let mut recording = Recording::create(&path).map_err(failed)?;
@@ -332,7 +339,7 @@ impl Manifest {
 }
 
 /// The files that a manifest may name: nothing outside of the directory.
-const KNOWN: [&str; 5] = [ROWS, CHANGES, open::KEY_FILES[0], open::KEY_FILES[1], open::KEY_FILES[2]];
+const KNOWN: [&str; 6] = [ROWS, CHANGES, ERASED, open::KEY_FILES[0], open::KEY_FILES[1], open::KEY_FILES[2]];
 
 /// Calls `visit` with every row of a backup and then with every change, in
 /// order; `None` for a row that goes.

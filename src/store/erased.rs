@@ -23,6 +23,20 @@ const ENTRY: usize = 32;
 /// Stands for an erased slot.
 pub(super) type Entry = [u8; ENTRY];
 
+/// Reads the entries of a list, in order; `None` where there is no such file.
+pub(super) fn read(path: &Path) -> io::Result<Option<Vec<Entry>>> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match bytes.split_first_chunk::<32>() {
+        Some((header, entries)) if header == HEADER => Ok(Some(entries.as_chunks::<ENTRY>().0.to_vec())),
+        Some(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "not a list of erased slots, or of a newer format")),
+        None => Ok(Some(Vec::new())),
+    }
+}
+
 /// The list.
 #[derive(Debug)]
 pub(super) struct ErasedList {

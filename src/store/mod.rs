@@ -56,7 +56,7 @@ pub use master::{KeyError, MasterKey};
 pub use memory::MemoryStore;
 pub use open::{Create, OpenError, Options};
 pub use reader::Reader;
-pub use restore::{RestoreError, restore};
+pub use restore::{Erasures, RestoreError, Restored, restore};
 pub use root::{RootKeyError, admit_key, keep_only_key};
 pub use verify::Verified;
 pub use watchdog::Watchdog;

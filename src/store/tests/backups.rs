@@ -10,7 +10,7 @@ use crate::core::records::{Change, Records};
 use crate::core::time::Moment;
 
 use super::super::backup::ManifestError;
-use super::super::{Durability, Options, RestoreError, Store, restore};
+use super::super::{Durability, Erasures, Options, RestoreError, Store, restore};
 use super::samples::Dice;
 use super::{OnDisk, Stored};
 
@@ -131,7 +131,7 @@ fn a_backup_of_a_store_in_use_is_of_the_moment_that_it_ended() {
     let kept = std::fs::read(&list).expect("the list");
     let options = Options { erased_list: elsewhere(&disk, "none.erased").data_dir, ..elsewhere(&disk, "restored") };
     std::fs::write(&options.erased_list, &kept[..64]).expect("written");
-    restore(&dir, &options, |_| {}).expect("restored");
+    restore(&dir, &options, None, |_| {}).expect("restored");
     let mut restored = Store::open(&options).expect("a store");
     for (is, was) in contents(&mut restored).iter().zip(&expected) {
         assert_eq!(is, was);
@@ -139,11 +139,11 @@ fn a_backup_of_a_store_in_use_is_of_the_moment_that_it_ended() {
     assert!(restored.find_citizen(&gone_later).expect("readable").is_some(), "at that moment the citizen was known");
     assert_eq!(verified(&mut restored), [] as [&str; 0]);
     drop(restored);
-    assert!(matches!(restore(&dir, &options, |_| {}), Err(RestoreError::Occupied(_))));
+    assert!(matches!(restore(&dir, &options, None, |_| {}), Err(RestoreError::Occupied(_))));
 
     // With the list as it is, the citizen that was erased since is erased again.
     let options = elsewhere(&disk, "again");
-    restore(&dir, &options, |_| {}).expect("restored");
+    restore(&dir, &options, None, |_| {}).expect("restored");
     for _ in 0..2 {
         let mut restored = Store::open(&options).expect("a store");
         assert_eq!(restored.find_citizen(&gone).expect("readable"), None);
@@ -158,6 +158,46 @@ fn a_backup_of_a_store_in_use_is_of_the_moment_that_it_ended() {
     assert_eq!(restored.erased_again(), 0, "once");
     assert!(restored.find_citizen(&Dice::new(9999).personnummer()).expect("readable").is_some());
     assert!(verified(disk.store()).is_empty());
+}
+
+/// On another machine there is no list beside the data directory.
+#[test]
+fn a_backup_from_before_the_first_erasure_forgets_elsewhere_too() {
+    let mut disk = OnDisk::new();
+    live(&mut disk, 1, 60);
+    let parent = disk.options().data_dir.parent().expect("a directory").to_owned();
+    let (early, late) = (parent.join("early"), parent.join("late"));
+    disk.store().back_up(&early, Moment(1), |_| {}).expect("a backup");
+    let citizen = disk.find_citizen(&number(3)).expect("readable").expect("known");
+    disk.store().erase(citizen).expect("erased");
+    disk.commit_group(Durability::Flush);
+    disk.store().back_up(&late, Moment(9), |_| {}).expect("a backup");
+    let mut another = OnDisk::new();
+    let strange = parent.join("strange");
+    another.store().back_up(&strange, Moment(9), |_| {}).expect("a backup");
+
+    let own_list = disk.options().erased_list.clone();
+    let data_dir = disk.options().data_dir.clone();
+    for (name, from, newer, expected, is_back) in [
+        ("none", &early, None, Erasures::Unknown, true),
+        ("backup", &early, Some(&late), Erasures::Until(Moment(9)), false),
+        ("list", &early, Some(&own_list), Erasures::Listed, false),
+        ("directory", &early, Some(&data_dir), Erasures::Listed, false),
+        ("carried", &late, None, Erasures::Unknown, false),
+        ("older", &late, Some(&early), Erasures::Unknown, false),
+    ] {
+        let options = elsewhere(&disk, name);
+        let options = Options { erased_list: parent.join(format!("{name}.erased")), ..options };
+        let restored = restore(from, &options, newer.map(|path| &**path), |_| {}).expect("restored");
+        assert_eq!(restored.erasures, expected, "{name}");
+        let mut store = Store::open(&options).expect("a store");
+        assert_eq!(store.find_citizen(&number(3)).expect("readable").is_some(), is_back, "{name}");
+        assert_eq!(verified(&mut store), [] as [&str; 0], "{name}");
+    }
+    let options = Options { erased_list: parent.join("refused.erased"), ..elsewhere(&disk, "refused") };
+    assert!(matches!(restore(&early, &options, Some(&strange), |_| {}), Err(RestoreError::OtherStore(_))));
+    assert!(matches!(restore(&early, &options, Some(&parent.join("nowhere")), |_| {}), Err(RestoreError::NoList(_))));
+    assert!(!options.data_dir.join("store").exists());
 }
 
 #[test]
@@ -217,16 +257,19 @@ fn what_is_not_a_whole_backup_is_refused() {
             None => bytes.push(0),
         }
         std::fs::write(damaged.join(name), bytes).expect("written");
-        let refused = restore(&damaged, &options, |_| {});
+        let refused = restore(&damaged, &options, None, |_| {});
         assert!(matches!(&refused, Err(RestoreError::Backup(ManifestError::Damaged { file, .. })) if file == name), "{refused:?}");
     }
     std::fs::remove_file(parent.join("damaged-rows/manifest")).expect("removed");
-    assert!(matches!(restore(&parent.join("damaged-rows"), &options, |_| {}), Err(RestoreError::Backup(ManifestError::Unfinished(_)))));
+    assert!(matches!(
+        restore(&parent.join("damaged-rows"), &options, None, |_| {}),
+        Err(RestoreError::Backup(ManifestError::Unfinished(_)))
+    ));
     let other_key = Options { key_file: parent.join("other.key"), ..options.clone() };
     super::super::MasterKey::create(&other_key.key_file).expect("a key");
-    assert!(matches!(restore(&dir, &other_key, |_| {}), Err(RestoreError::WrongKey(_))));
+    assert!(matches!(restore(&dir, &other_key, None, |_| {}), Err(RestoreError::WrongKey(_))));
     assert!(!options.data_dir.join("store").exists());
-    restore(&dir, &options, |_| {}).expect("restored after all");
+    restore(&dir, &options, None, |_| {}).expect("restored after all");
 }
 
 #[test]

@@ -192,7 +192,7 @@ fn what_a_citizens_key_derives_from_is_nowhere_any_more() {
         ..Options::new(dir.path().join("restored"))
     };
     std::fs::copy(options(dir.path()).erased_list, &copy.erased_list).expect("the list");
-    restore(&dir.path().join("backup"), &copy, |_| {}).expect("restored");
+    restore(&dir.path().join("backup"), &copy, None, |_| {}).expect("restored");
     let mut restored = Store::open(&copy).expect("the store");
     assert_eq!(restored.find_citizen(&number(NUMBER)).expect("readable"), None);
     drop(restored);

@@ -88,7 +88,8 @@ fn selected(answer: &Value, what: &str) -> String {
         cell(&answer["would_withdraw"])
     );
     if answer["already_claimed"].as_u64().unwrap_or(0) > 0 {
-        summary.push_str(&format!("{} more are in the hands of another replay\n", cell(&answer["already_claimed"])));
+        summary
+            .push_str(&format!("{} more are left to another replay, which has or has just sent them\n", cell(&answer["already_claimed"])));
     }
     if rows.len() == 1 { summary } else { format!("{}{summary}", table(&rows)) }
 }

@@ -41,6 +41,14 @@ pub const REMEMBERED: usize = 100;
 /// How long a replay that has ended is remembered, in seconds: 90 days.
 pub const REMEMBERED_SECONDS: i64 = 90 * 86_400;
 
+/// For how long what a stopped replay has sent of what had been delivered is not
+/// selected by another, in seconds: whoever orders the rest meanwhile means the rest.
+pub const STOPPED_SECONDS: i64 = 3600;
+
+/// For how long after a replay of what had been delivered the same order is a
+/// click too many, in seconds.
+pub const CLICKS_SECONDS: i64 = 5;
+
 /// The number of a replay, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReplayId(pub u64);
@@ -296,7 +304,8 @@ pub struct Replay {
     pub lots: Vec<Lot>,
     /// What that would have come to then.
     pub tally: Tally,
-    /// How many more would match, and were in the hands of another replay.
+    /// How many more would match, and were left to another replay: in its hands, or
+    /// sent again by it while it is not over.
     pub already_claimed: u64,
     /// What has been done so far.
     pub progress: Progress,
@@ -366,6 +375,31 @@ impl Replay {
             Stage::Selecting | Stage::Running | Stage::WaitingForGo => None,
             Stage::Stopped { at } | Stage::Done { at } => Some(at),
         }
+    }
+
+    /// Returns whether what it has sent is still its own when another of this order
+    /// begins: it is not over, or has been only just.
+    #[must_use]
+    pub fn keeps_from(&self, order: &Order, begun: Moment) -> bool {
+        let until = |at: Moment, seconds: i64| at.plus_seconds(seconds) >= begun;
+        match (self.stage, order.source) {
+            // It has sent nothing yet.
+            (Stage::Selecting, _) => false,
+            (Stage::Running | Stage::WaitingForGo, _) => true,
+            (Stage::Stopped { at }, Source::Delivered) => until(at, STOPPED_SECONDS),
+            (Stage::Done { at }, Source::Delivered) if self.order.filter == order.filter => until(at, CLICKS_SECONDS),
+            // It ended while the other one was selecting.
+            (Stage::Stopped { at } | Stage::Done { at }, _) => until(at, 0),
+        }
+    }
+
+    /// Returns whether it may have selected the delivery.
+    #[must_use]
+    pub fn asks_for(&self, delivery: &Delivery, rules: &Rules) -> bool {
+        let filter = &self.order.filter;
+        self.lots.iter().any(|lot| lot.recipient == delivery.key.recipient)
+            && filter.names(|| delivery.id())
+            && filter.is_about(&delivery.event, rules)
     }
 
     /// Returns how many more may be sent before it waits for a go.
@@ -612,6 +646,31 @@ mod tests {
         check(Stage::WaitingForGo, Ok(stopped), Err(Refused::NotStopped), Ok(Stage::Running));
         check(before, Ok(before), Ok(Stage::Running), Err(Refused::NotWaiting));
         check(done, Ok(done), Err(Refused::Done), Err(Refused::Done));
+    }
+
+    #[test]
+    fn what_a_replay_has_sent_is_its_own_until_it_is_over() {
+        let check = |stage, source, is_same: bool, begun: i64, expected: bool| {
+            let first = Replay { stage, ..replay(None, 5) };
+            let filter = Filter { entity: (!is_same).then(|| "Joblog".into()), ..Filter::default() };
+            let order = Order { source, filter, ..first.order.clone() };
+            assert_eq!(first.keeps_from(&order, Moment(begun * ONE as i64)), expected, "{stage:?} {source:?} {is_same} {begun}");
+        };
+        let (stopped, done) = (Stage::Stopped { at: Moment(0) }, Stage::Done { at: Moment(0) });
+        for source in [Source::Dead, Source::Delivered] {
+            check(Stage::Selecting, source, true, 0, false);
+            check(Stage::Running, source, false, 1_000_000, true);
+            check(Stage::WaitingForGo, source, false, 1_000_000, true);
+            check(stopped, source, true, 0, true);
+            check(done, source, false, 0, true);
+            check(done, source, false, 1, false);
+        }
+        check(stopped, Source::Dead, true, 1, false);
+        check(stopped, Source::Delivered, false, 3600, true);
+        check(stopped, Source::Delivered, true, 3601, false);
+        check(done, Source::Dead, true, 1, false);
+        check(done, Source::Delivered, true, 5, true);
+        check(done, Source::Delivered, true, 6, false);
     }
 
     #[test]

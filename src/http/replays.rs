@@ -22,7 +22,7 @@ use crate::core::engine::{Begun, Wish};
 use crate::core::ids::Recipient;
 use crate::core::replay::{Filter, MOST_CANARIES, MOST_IDS, MOST_SELECTED, Order, Refused, Replay, ReplayId, Source, Stage, Tally};
 use crate::core::time::Moment;
-use crate::ops::{self, Canaries, Candidates, PageError, TooMany};
+use crate::ops::{self, Canaries, Candidates, Page, PageError, TooMany};
 use crate::store::StoreError;
 
 /// The header by which a request names itself: a repeat of it is not another one.
@@ -56,7 +56,7 @@ pub async fn start(
     let order = order(filter, &wanted, &principal, request_name(&headers)?)?;
     let range = range(&order, server.replay_days, now())?;
     if wanted.dry_run {
-        let (tally, already_claimed) = survey(&server, candidates(&server, &order, range).await?).await?;
+        let (tally, already_claimed) = survey(&server, order, range).await?;
         let about = format!("{} of {} deliveries", wanted.filter.words(), tally.values().sum::<u64>());
         let deed = principal.does(Action::ReplayStarted, &about).tried(true);
         server.writer.ask(move |access| audit(access, deed)).await?.map_err(|error| store_failed(&error))?;
@@ -164,7 +164,7 @@ async fn candidates(server: &Shared, order: &Order, (since, until): (Moment, Mom
 }
 
 /// Returns the next page, looked up beside the writer.
-async fn page(server: &Shared, mut candidates: Candidates) -> Result<(Candidates, Option<Vec<crate::core::outbox::Delivery>>), Problem> {
+async fn page(server: &Shared, mut candidates: Candidates) -> Result<(Candidates, Option<Page>), Problem> {
     let (candidates, page) = look(server, move |reader| {
         let page = candidates.page(reader, now());
         (candidates, page)
@@ -177,18 +177,22 @@ async fn page(server: &Shared, mut candidates: Candidates) -> Result<(Candidates
     }
 }
 
-async fn survey(server: &Shared, mut candidates: Candidates) -> Result<(Tally, u64), Problem> {
+async fn survey(server: &Shared, order: Order, range: (Moment, Moment)) -> Result<(Tally, u64), Problem> {
+    let mut candidates = candidates(server, &order, range).await?;
+    let order = Arc::new(order);
     let mut tally = Tally::new();
     let mut already_claimed = 0;
     loop {
-        let (rest, rows) = page(server, candidates).await?;
-        let Some(rows) = rows else { return Ok((tally, already_claimed)) };
+        let (rest, found) = page(server, candidates).await?;
+        let Some(found) = found else { return Ok((tally, already_claimed)) };
         candidates = rest;
+        already_claimed += found.under_way;
         let mut so_far = std::mem::take(&mut tally);
+        let order = Arc::clone(&order);
         let (so_far, claimed) = server
             .writer
             .ask(move |access| {
-                let claimed = access.engine.survey(&rows, access.records, access.now, &mut so_far);
+                let claimed = access.engine.survey(&order, &found.rows, access.records, access.now, &mut so_far);
                 (so_far, claimed)
             })
             .await?;
@@ -213,10 +217,11 @@ async fn select_all(server: &Shared, id: ReplayId, range: (Moment, Moment)) -> R
     let replay = server.writer.ask(move |access| access.engine.replay(id).cloned()).await?.ok_or_else(gone)?;
     let mut candidates = candidates(server, &replay.order, range).await?;
     loop {
-        let (rest, rows) = page(server, candidates).await?;
-        let Some(rows) = rows else { break };
+        let (rest, found) = page(server, candidates).await?;
+        let Some(found) = found else { break };
         candidates = rest;
-        let selected = server.writer.ask(move |access| access.engine.select(id, &rows, access.records, access.now)).await?;
+        let Page { rows, under_way } = found;
+        let selected = server.writer.ask(move |access| access.engine.select(id, &rows, under_way, access.records, access.now)).await?;
         if selected.map_err(|error| store_failed(&error))? > MOST_SELECTED {
             return Err(Problem::new(422, TooMany.to_string()));
         }

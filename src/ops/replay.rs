@@ -35,6 +35,22 @@ enum From {
     End,
 }
 
+/// A page of what a filter selects.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// What matches.
+    pub rows: Vec<Delivery>,
+    /// How many more match, and are being sent again by another replay just now.
+    pub under_way: u64,
+}
+
+/// What became of a key that was looked up.
+enum Found {
+    Matching(Delivery),
+    UnderWay,
+    Nothing,
+}
+
 /// Too much for one replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("more than {MOST_SELECTED} deliveries match; narrow the filter")]
@@ -76,7 +92,7 @@ impl Candidates {
     ///
     /// # Errors
     /// When there is too much, or the store cannot be read.
-    pub fn page<L: Lookout>(&mut self, look: &L, now: Moment) -> Result<Option<Vec<Delivery>>, PageError<L::Error>> {
+    pub fn page<L: Lookout>(&mut self, look: &L, now: Moment) -> Result<Option<Page>, PageError<L::Error>> {
         match std::mem::replace(&mut self.from, From::End) {
             From::End => Ok(None),
             From::Rows(after) => {
@@ -84,7 +100,8 @@ impl Candidates {
                 if rows.len() == super::PAGE {
                     self.from = From::Rows(rows.last().map(|row| row.key));
                 }
-                Ok(Some(rows.into_iter().filter(|row| self.filter.lets_through(row, &self.rules)).collect()))
+                let rows = rows.into_iter().filter(|row| self.filter.lets_through(row, &self.rules)).collect();
+                Ok(Some(Page { rows, under_way: 0 }))
             }
             From::Delivered(recipient, since, until) => {
                 let most = usize::try_from(MOST_SELECTED).unwrap_or(usize::MAX);
@@ -96,13 +113,17 @@ impl Candidates {
                 self.from = From::Keys(places.into_iter().map(key).collect(), 0);
                 // The keys have been found to be of that time.
                 (self.filter.since, self.filter.until) = (None, None);
-                Ok(Some(Vec::new()))
+                Ok(Some(Page::default()))
             }
             From::Keys(keys, at) => {
                 let end = keys.len().min(at + super::PAGE);
-                let mut page = Vec::new();
+                let mut page = Page::default();
                 for key in keys.get(at..end).unwrap_or_default() {
-                    page.extend(self.look_up(*key, look, now).map_err(PageError::Store)?);
+                    match self.look_up(*key, look, now).map_err(PageError::Store)? {
+                        Found::Matching(delivery) => page.rows.push(delivery),
+                        Found::UnderWay => page.under_way += 1,
+                        Found::Nothing => {}
+                    }
                 }
                 let more = end < keys.len();
                 if more {
@@ -113,21 +134,28 @@ impl Candidates {
         }
     }
 
-    fn look_up<L: Lookout>(&self, key: DeliveryKey, look: &L, now: Moment) -> Result<Option<Delivery>, L::Error> {
+    fn look_up<L: Lookout>(&self, key: DeliveryKey, look: &L, now: Moment) -> Result<Found, L::Error> {
         let row = look.row(key)?;
         match self.source {
-            Source::Dead => Ok(row.filter(|row| matches!(row.state, State::Dead { .. }) && self.filter.lets_through(row, &self.rules))),
+            Source::Dead => {
+                let fits = |row: &Delivery| matches!(row.state, State::Dead { .. }) && self.filter.lets_through(row, &self.rules);
+                Ok(row.filter(fits).map_or(Found::Nothing, Found::Matching))
+            }
             Source::Delivered => {
-                if row.is_some() || self.filter.recipient.is_some_and(|recipient| recipient != key.recipient) {
-                    return Ok(None);
+                if self.filter.recipient.is_some_and(|recipient| recipient != key.recipient) {
+                    return Ok(Found::Nothing);
+                }
+                let fits = |delivery: &Delivery| self.filter.names(|| delivery.id()) && self.filter.is_about(&delivery.event, &self.rules);
+                if let Some(row) = row {
+                    let is_sent_again = row.delivered_before.is_some() && !matches!(row.state, State::Dead { .. });
+                    return Ok(if is_sent_again && fits(&row) { Found::UnderWay } else { Found::Nothing });
                 }
                 let Some(ended) = look.end_of(key)?.filter(|ended| ended.end == End::Delivered && self.filter.covers(ended.at)) else {
-                    return Ok(None);
+                    return Ok(Found::Nothing);
                 };
-                let Some(admission) = look.taken_in(key.seq)? else { return Ok(None) };
+                let Some(admission) = look.taken_in(key.seq)? else { return Ok(Found::Nothing) };
                 let delivery = Delivery::delivered_again(&admission, key.recipient, &ended, now);
-                let fits = |delivery: &Delivery| self.filter.names(|| delivery.id()) && self.filter.is_about(&delivery.event, &self.rules);
-                Ok(delivery.filter(fits))
+                Ok(delivery.filter(fits).map_or(Found::Nothing, Found::Matching))
             }
         }
     }

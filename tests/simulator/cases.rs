@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use wsb_broker::core::engine::{Consumption, Engine, Fact, LaneOrder, Limits, Manner, Outgoing, Output};
+use wsb_broker::core::engine::{Advanced, Begun, Consumption, Engine, Fact, LaneOrder, Limits, Manner, Outgoing, Output, Wish};
 use wsb_broker::core::event::{Change as Aendring, Content, Event, Registered};
 use wsb_broker::core::holds::Why;
 use wsb_broker::core::ids::{
@@ -13,9 +13,11 @@ use wsb_broker::core::ids::{
 use wsb_broker::core::outbox::{End, Failure, Withdrawal};
 use wsb_broker::core::policy::{Audience, AudienceRule, Domain, MessageType, Payload, RecipientRule, RetryPolicy, Rules, Subscriptions};
 use wsb_broker::core::records::{Fate, Records};
+use wsb_broker::core::replay::{Filter, Order, Replay, ReplayId, Source, Stage, StateFilter};
 use wsb_broker::core::retry::Outcome;
 use wsb_broker::core::time::{Day, Moment};
-use wsb_broker::store::{Durability, MemoryStore};
+use wsb_broker::ops::Candidates;
+use wsb_broker::store::Durability;
 
 use crate::watched::Watched;
 
@@ -68,7 +70,7 @@ fn rules() -> Arc<Rules> {
 /// A broker without anything around it.
 struct Broker {
     engine: Engine,
-    store: MemoryStore,
+    store: Watched,
     now: Moment,
     limits: Limits,
     facts: Vec<Fact>,
@@ -84,7 +86,7 @@ impl Broker {
         let mut engine = Engine::new(rules(), limits);
         engine.set_connected(true);
         let now = Moment::parse("2026-03-16T08:00:00Z").expect("a moment");
-        Self { engine, store: MemoryStore::new(), now, limits, facts: Vec::new(), events: 0 }
+        Self { engine, store: Watched::default(), now, limits, facts: Vec::new(), events: 0 }
     }
 
     fn event(&mut self, entity: &str, of: u32, record: &str, change: Aendring, content: Content) -> Event {
@@ -191,6 +193,50 @@ impl Broker {
         let mut out = Output::default();
         self.engine.tend(&mut self.store, self.now, &mut out).expect("never fails");
         self.store.commit(Durability::Flush);
+    }
+
+    /// Has whatever was delivered to 007 sent again, the first ones at first.
+    fn send_again(&mut self, canary: Option<u32>) -> Arc<Replay> {
+        let filter = Filter { state: Some(StateFilter::Delivered), recipient: Some(recipient("akasse:007")), ..Filter::default() };
+        let since = self.now.plus_seconds(-7 * 86_400);
+        let mut candidates = Candidates::delivered(rules(), filter.clone(), recipient("akasse:007"), since, self.now);
+        let order =
+            Order { filter, source: Source::Delivered, rate_per_second: None, canary, by: "test".into(), scope: None, request: None };
+        let begun = self.engine.begin_replay(order, &mut self.store, self.now).expect("never fails");
+        let id = match begun {
+            Begun::New(id) => Some(id),
+            Begun::Known(_) | Begun::NameTaken => None,
+        };
+        let id = id.expect("a new one");
+        while let Some(page) = candidates.page(&self.store, self.now).expect("never fails") {
+            self.engine.select(id, &page.rows, page.under_way, &mut self.store, self.now).expect("never fails");
+        }
+        self.engine.freeze(id, &mut self.store, self.now, &mut Output::default()).expect("never fails");
+        self.store.commit(Durability::Flush);
+        self.engine.replay(id).cloned().expect("it is remembered")
+    }
+
+    /// Gives everything that replays may send now its turn.
+    fn advance(&mut self) {
+        while self.engine.advance_replays(&mut self.store, self.now, &mut Output::default()).expect("never fails") == Advanced::Some {
+            self.store.commit(Durability::Flush);
+        }
+    }
+
+    fn wish(&mut self, id: ReplayId, wish: Wish) {
+        let done = self.engine.wish(id, wish, &mut self.store, self.now, &mut Output::default()).expect("never fails");
+        assert!(matches!(done, Some(Ok(_))), "{wish:?}: {done:?}");
+        self.store.commit(Durability::Flush);
+    }
+
+    /// Confirms everything that is sent now, and returns how much that was.
+    fn confirm_all(&mut self) -> usize {
+        let attempts = self.dispatch_all();
+        for attempt in &attempts {
+            self.settle(attempt.key, Outcome::Confirmed);
+        }
+        let more = if attempts.is_empty() { 0 } else { self.confirm_all() };
+        attempts.len() + more
     }
 
     fn fate(&mut self, key: DeliveryKey) -> Option<Fate> {
@@ -858,4 +904,50 @@ fn one_citizens_change_reads_as_much_with_a_hundred_thousand_waiting_as_with_ten
     let (few, many) = (reads_of_one_citizens_changes(10), reads_of_one_citizens_changes(100_000));
     // A window's worth may be loaded meanwhile.
     assert!(many <= few + 16, "{few} reads with ten, {many} with a hundred thousand");
+}
+
+/// Two clicks, or two people with the same idea, whenever the second comes.
+#[test]
+fn what_a_replay_has_sent_again_is_its_own_until_it_is_over() {
+    let mut broker = Broker::new();
+    let member = broker.member(1, "m", "007", "2026-01-01");
+    let joblogs = (0..10).map(|n| broker.joblog(1, &format!("j{n}"))).collect();
+    broker.take_in(vec![member]);
+    broker.take_in(joblogs);
+    assert_eq!(broker.confirm_all(), 10);
+    let check = |broker: &mut Broker, when: &str, free: u64| {
+        // What is delivered at this very instant comes after the time asked for.
+        broker.now = broker.now.plus_seconds(1);
+        let other = broker.send_again(None);
+        assert_eq!((other.matched(), other.matched() + other.already_claimed), (free, 10), "{when}");
+        other.id
+    };
+    broker.now = broker.now.plus_seconds(3600);
+    let first = broker.send_again(Some(4));
+    broker.advance();
+    check(&mut broker, "the first ones wait to be attempted", 0);
+    assert_eq!(broker.confirm_all(), 4);
+    check(&mut broker, "the first ones have been sent again", 0);
+    broker.restart();
+    check(&mut broker, "after a restart", 0);
+    broker.now = broker.now.plus_seconds(86_400);
+    check(&mut broker, "a day later", 0);
+    // What it has not sent yet is anybody's once it is stopped.
+    broker.wish(first.id, Wish::Stop);
+    let second = check(&mut broker, "stopped", 6);
+    broker.advance();
+    assert_eq!(broker.confirm_all(), 6);
+    broker.wish(first.id, Wish::Resume);
+    assert_eq!(broker.engine.replay(first.id).map(|replay| replay.stage), Some(Stage::WaitingForGo));
+    broker.wish(first.id, Wish::Go);
+    broker.advance();
+    assert_eq!(broker.confirm_all(), 0);
+    for id in [first.id, second] {
+        assert!(matches!(broker.engine.replay(id).map(|replay| replay.stage), Some(Stage::Done { .. })));
+    }
+    check(&mut broker, "a click too many", 0);
+    broker.now = broker.now.plus_seconds(6);
+    check(&mut broker, "a new order", 10);
+    broker.advance();
+    assert_eq!(broker.confirm_all(), 10);
 }

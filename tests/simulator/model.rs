@@ -64,6 +64,8 @@ pub struct Tracked {
     replays: u32,
     /// When it was sent again last.
     replayed_at: Option<Moment>,
+    /// By which replay.
+    replayed_by: Option<ReplayId>,
     /// Whether it had been delivered before that.
     delivered_before: bool,
     /// The dispatch before or in which it came to be.
@@ -98,6 +100,8 @@ pub enum Deed {
 #[derive(Debug, Clone)]
 struct Kept {
     replay: Arc<Replay>,
+    /// When it began to select.
+    began: Moment,
     /// By recipient, in order.
     keys: BTreeMap<Recipient, Vec<DeliveryKey>>,
     /// What has its turn in this group.
@@ -124,6 +128,7 @@ impl Book {
                     };
                     let kept = self.replays.entry(replay.id).or_insert_with(|| Kept {
                         replay: Arc::clone(replay),
+                        began: replay.at,
                         keys: BTreeMap::new(),
                         coming: Vec::new(),
                     });
@@ -487,6 +492,11 @@ impl Model {
         }
         self.book.read(group.changes)?;
         for change in group.changes {
+            if let Change::PutSelected { replay, keys, .. } = change {
+                self.selects_what_is_free(*replay, keys)?;
+            }
+        }
+        for change in group.changes {
             match change {
                 Change::Admit(admission) => self.admitted(admission, rules, group.now)?,
                 Change::PutDelivery(delivery) => {
@@ -609,6 +619,7 @@ impl Model {
                     has_row: false,
                     replays: 0,
                     replayed_at: None,
+                    replayed_by: None,
                     delivered_before: false,
                     since: self.dispatch,
                     under_way: None,
@@ -643,7 +654,7 @@ impl Model {
         }
         let mut tracked = match known {
             Some(tracked) if matches!(tracked.stand, Stand::Dead | Stand::Delivered) && delivery.replays == tracked.replays + 1 => {
-                self.sent_again(key, &tracked, delivery)?;
+                let by = self.sent_again(key, &tracked, delivery)?;
                 // Whoever was told of a deletion as a holder may be told again.
                 if tracked.stand == Stand::Delivered && tracked.audience == Audience::Holders {
                     self.attempted.push((tracked.lane.0, tracked.event.external_id.clone(), key.recipient));
@@ -661,6 +672,7 @@ impl Model {
                     since: self.dispatch,
                     replays: delivery.replays,
                     replayed_at: Some(now),
+                    replayed_by: Some(by),
                     delivered_before: delivery.delivered_before.is_some(),
                     audience: delivery.because.audience,
                     ..tracked
@@ -704,6 +716,7 @@ impl Model {
                     has_row: false,
                     replays: delivery.replays,
                     replayed_at: None,
+                    replayed_by: None,
                     delivered_before: false,
                     since: self.dispatch,
                     under_way: None,
@@ -919,7 +932,7 @@ impl Model {
 
     /// A delivery is sent again by one replay, which has it in its selection and
     /// has come to it, and nobody else has sent it since that was frozen.
-    fn sent_again(&self, key: DeliveryKey, tracked: &Tracked, delivery: &Delivery) -> Verdict {
+    fn sent_again(&self, key: DeliveryKey, tracked: &Tracked, delivery: &Delivery) -> Result<ReplayId, String> {
         let by: Vec<&Kept> = self.book.replays.values().filter(|kept| kept.coming.contains(&key)).collect();
         let [by] = by[..] else { return Err(format!("{key:?} is sent again by {} replays", by.len())) };
         let source = if tracked.stand == Stand::Dead { Source::Dead } else { Source::Delivered };
@@ -931,6 +944,26 @@ impl Model {
                 known.seq > key.seq && concerns(&known.event, &tracked.event) && self.past.is_same(known.node, tracked.lane.0)
             });
             demand!(!gone, "{key:?} is sent again though its record is gone");
+        }
+        Ok(by.replay.id)
+    }
+
+    /// What a replay has sent again is its own until it is over: no other selects it.
+    fn selects_what_is_free(&self, id: ReplayId, keys: &[DeliveryKey]) -> Verdict {
+        // Given up in the same group.
+        let Some(mine) = self.book.replays.get(&id) else { return Ok(()) };
+        for key in keys {
+            let sent_by = self.deliveries.get(key).and_then(|tracked| tracked.replayed_by);
+            let Some(other) = sent_by.and_then(|by| self.book.replays.get(&by)) else { continue };
+            let is_a_repeat = mine.replay.order.filter == other.replay.order.filter;
+            let (source, began) = (mine.replay.order.source, mine.began);
+            let is_over = match other.replay.stage {
+                Stage::Selecting | Stage::Running | Stage::WaitingForGo => false,
+                Stage::Stopped { at } if source == Source::Delivered => at.plus_seconds(3600) < began,
+                Stage::Done { at } if source == Source::Delivered && is_a_repeat => at.plus_seconds(5) < began,
+                Stage::Stopped { at } | Stage::Done { at } => at < began,
+            };
+            demand!(is_over, "replay {id} selects {key:?}, which {:?} has sent again", other.replay);
         }
         Ok(())
     }

@@ -846,15 +846,22 @@ impl Run {
         self.note_deed(Action::ReplayStarted, &id.to_string());
         self.commit(&[], &[], &mut Output::default(), Durability::Flush)?;
         let mut out = Output::default();
-        while let Some(rows) = candidates.page(&self.store, self.now).map_err(|error| error.to_string())? {
-            for row in rows {
+        while let Some(page) = candidates.page(&self.store, self.now).map_err(|error| error.to_string())? {
+            infallible(self.engine.select(id, &[], page.under_way, &mut self.store, self.now));
+            for row in page.rows {
                 let before = self.engine.claimed_by(row.key);
-                infallible(self.engine.select(id, std::slice::from_ref(&row), &mut self.store, self.now));
+                let left_before = self.engine.replay(id).map(|replay| replay.already_claimed);
+                infallible(self.engine.select(id, std::slice::from_ref(&row), 0, &mut self.store, self.now));
+                let is_left = self.engine.replay(id).map(|replay| replay.already_claimed) != left_before;
                 let claimed = self.engine.claimed_by(row.key);
-                if claimed != Some(before.unwrap_or(id)) {
+                if claimed != if is_left { before } else { Some(id) } || (before.is_some() && !is_left) {
                     return Err(format!("{:?} was claimed by {before:?}, and is by {claimed:?}", row.key));
                 }
-                self.coverage.count(|| if before.is_some() { "claimed already".to_owned() } else { format!("selected {source:?}") });
+                self.coverage.count(|| match (before, is_left) {
+                    (Some(_), _) => "claimed already".to_owned(),
+                    (None, true) => format!("left to another {source:?}"),
+                    (None, false) => format!("selected {source:?}"),
+                });
                 if self.dice.chance(20) {
                     self.commit(&[], &[], &mut out, Durability::Flush)?;
                 }

@@ -138,30 +138,75 @@ impl Engine {
         Ok(())
     }
 
-    /// Says what rows would come to if they were replayed now.
+    /// Says what rows would come to if an order for them were given now; returns
+    /// how many would be left to other replays.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn survey<R: Records>(&self, rows: &[Delivery], records: &mut R, now: Moment, tally: &mut Tally) -> Result<u64, R::Error> {
+    pub fn survey<R: Archive>(
+        &self,
+        order: &Order,
+        rows: &[Delivery],
+        records: &mut R,
+        now: Moment,
+        tally: &mut Tally,
+    ) -> Result<u64, R::Error> {
+        let others = self.not_over(order, now);
         let mut already_claimed = 0;
         for row in rows {
-            if self.replays.claims.owner(row.key).is_some() {
+            if self.is_anothers(row, order.source, &others, records)? {
                 already_claimed += 1;
                 continue;
             }
-            let why = self.prospect(row, records, now)?;
+            let why = self.prospect(row, order.source, records, now)?;
             *tally.entry((row.key.recipient, why)).or_default() += 1;
         }
         Ok(already_claimed)
     }
 
-    /// Says why a delivery would be withdrawn if it were replayed now; nothing
-    /// if it would be sent.
-    fn prospect<R: Records>(&self, delivery: &Delivery, records: &mut R, now: Moment) -> Result<Option<Withdrawal>, R::Error> {
+    /// Says why a delivery would not be sent if it were replayed now; nothing
+    /// if it would be.
+    fn prospect<R: Archive>(
+        &self,
+        delivery: &Delivery,
+        source: Source,
+        records: &mut R,
+        now: Moment,
+    ) -> Result<Option<Withdrawal>, R::Error> {
+        // What is dead is withdrawn as soon as its record goes.
+        if source == Source::Delivered && is_record_gone(delivery, records)? {
+            return Ok(Some(Withdrawal::RecordDeleted));
+        }
         Ok(match self.judge(delivery, records, now)? {
             Verdict::Send { .. } => None,
             Verdict::Withdraw { why, .. } => Some(why),
         })
+    }
+
+    /// Returns the replays whose own is still what they have sent when another of
+    /// this order begins.
+    fn not_over(&self, order: &Order, begun: Moment) -> Vec<Arc<Replay>> {
+        self.replays.all.values().filter(|replay| replay.keeps_from(order, begun)).cloned().collect()
+    }
+
+    /// Returns whether a delivery is another replay's: it is in its hands, or has
+    /// been sent again since that one began, which is not over and asks for it too.
+    fn is_anothers<R: Archive>(&self, row: &Delivery, source: Source, others: &[Arc<Replay>], records: &mut R) -> Result<bool, R::Error> {
+        if self.replays.claims.owner(row.key).is_some() {
+            return Ok(true);
+        }
+        let mut others = others.iter().filter(|other| other.asks_for(row, &self.rules)).peekable();
+        if others.peek().is_none() {
+            return Ok(false);
+        }
+        // As it is now: it was looked up beside the writer, a moment ago.
+        let sent_again = match (records.delivery(row.key)?, source) {
+            (Some(Delivery { state: State::Dead { at, .. }, replays, .. }), Source::Dead) => (replays > 0).then_some(at),
+            (Some(row), _) => return Ok(row.replays > 0),
+            (None, Source::Dead) => None,
+            (None, Source::Delivered) => records.ended(row.key)?.filter(|ended| ended.replays > 0).map(|ended| ended.at),
+        };
+        Ok(sent_again.is_some_and(|at| others.any(|other| other.at <= at)))
     }
 
     /// Begins to select, unless this very request has been made before.
@@ -185,19 +230,30 @@ impl Engine {
     }
 
     /// Adds deliveries to what a replay selects: those that no other has. They
-    /// come in order of recipient and intake. Returns how many it has by now.
+    /// come in order of recipient and intake; `under_way` more are being sent again
+    /// by others. Returns how many it has by now.
     ///
     /// # Errors
     /// When the store cannot be read or the changes not staged.
-    pub fn select<R: Records>(&mut self, id: ReplayId, rows: &[Delivery], records: &mut R, now: Moment) -> Result<u64, R::Error> {
+    pub fn select<R: Archive>(
+        &mut self,
+        id: ReplayId,
+        rows: &[Delivery],
+        under_way: u64,
+        records: &mut R,
+        now: Moment,
+    ) -> Result<u64, R::Error> {
         let Some(replay) = self.replays.all.get(&id).filter(|replay| replay.stage == Stage::Selecting) else { return Ok(0) };
         let mut replay = Replay::clone(replay);
+        replay.already_claimed += under_way;
+        // Until it is frozen, that is when it began.
+        let others = self.not_over(&replay.order, replay.at);
         for row in rows {
-            if self.replays.claims.owner(row.key).is_some() {
+            if self.is_anothers(row, replay.order.source, &others, records)? {
                 replay.already_claimed += 1;
                 continue;
             }
-            let why = self.prospect(row, records, now)?;
+            let why = self.prospect(row, replay.order.source, records, now)?;
             *replay.tally.entry((row.key.recipient, why)).or_default() += 1;
             if self.replays.claims.claim(row.key, id)
                 && let Some(chunk) = self.replays.cutters.entry(id).or_default().push(row.key, &mut replay.lots)
@@ -511,8 +567,7 @@ impl Engine {
         // Forgotten by now, or with its citizen.
         let Some(admission) = records.admission(key.seq)? else { return Ok(Replayed::Withdrawn) };
         let Some(mut revived) = Delivery::delivered_again(&admission, key.recipient, &ended, now) else { return Ok(Replayed::Changed) };
-        let deletions = records.deletions_of(admission.citizen, &admission.event.external_id)?;
-        if deletions.iter().any(|deletion| deletion.seq > key.seq && deletion.event.takes_back(&admission.event)) {
+        if is_record_gone(&revived, records)? {
             return Ok(Replayed::Withdrawn);
         }
         match self.judge(&revived, records, now)? {
@@ -528,6 +583,12 @@ impl Engine {
         self.add(revived, false, records)?;
         Ok(Replayed::Revived)
     }
+}
+
+/// Returns whether a record has been recalled or deleted since it was told of.
+fn is_record_gone<R: Archive>(delivery: &Delivery, records: &mut R) -> Result<bool, R::Error> {
+    let deletions = records.deletions_of(delivery.citizen, &delivery.event.external_id)?;
+    Ok(deletions.iter().any(|deletion| deletion.seq > delivery.key.seq && deletion.event.takes_back(&delivery.event)))
 }
 
 fn selected(replay: ReplayId, chunk: Chunk) -> Change {

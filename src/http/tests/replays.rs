@@ -190,7 +190,10 @@ fn what_was_delivered_is_sent_again_to_whoever_is_entitled_still() {
     gone["data"]["Aendringstype"] = json!(3);
     gone["time"] = json!("2026-03-17T08:00:00Z");
     world.tell(&[gone]);
-    let answer = of(filter, false).ok();
+    // The dry run knows it too; whether the deletion itself has arrived is open.
+    let dry = of(filter.clone(), true).ok();
+    assert_eq!(dry["by_recipient"]["would_withdraw"], json!([{ "recipient": "akasse:067", "reason": "record-deleted", "count": 1 }]));
+    let answer = of(filter.clone(), false).ok();
     let path = format!("/replays/{}", id_of(&answer));
     let done = world.until(&path, |replay| replay["state"] == "done");
     // The deletion itself has been delivered by now, perhaps.
@@ -203,6 +206,11 @@ fn what_was_delivered_is_sent_again_to_whoever_is_entitled_still() {
     events.sort_unstable();
     assert_eq!(events, ["job-0", "job-2"]);
     assert!(again.iter().all(|one| one["delivered_before"].is_string()), "{again:?}");
+    let click = of(filter, false).ok();
+    assert!(
+        click["already_claimed"].as_u64() >= Some(2) && click["by_recipient"]["would_send"].get("akasse:067").is_none_or(|n| n == 1),
+        "{click}"
+    );
 
     // By id, and for a fund that has lost the citizen: it stays delivered.
     world.tell(&[event("moved", "Akassemedlemskab", super::MEMBERSHIP, "2026-03-02T08:00:00Z", &json!({ "Akassekode": "053" }))]);

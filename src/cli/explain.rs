@@ -100,6 +100,7 @@ fn reason(word: &str) -> &str {
         "not_subscribed" => "not_subscribed, the type is voluntary and it does not subscribe",
         "recipient_closed" => "recipient_closed, it is closed on this day",
         "deceased" => "deceased, the citizen is dead and this type ends with that",
+        "record_deleted" => "record_deleted, the record has been deleted or recalled since this was registered",
         other => other,
     }
 }

@@ -143,6 +143,18 @@ impl<T: Clone + PartialEq> History<T> {
         known.remember_former(new)
     }
 
+    /// Takes in that DFDG has deleted a record: what is known of it by now holds no
+    /// more, and is forgotten. Only what was registered later than all of that, the
+    /// deletion included, holds anew.
+    fn delete(&mut self, external_id: &ExternalId, by: (Moment, EventMark)) -> bool {
+        let Some(known) = self.0.iter_mut().find(|known| known.external_id == *external_id) else { return false };
+        let (registered_at, mark) = by.max((known.registered_at, known.mark));
+        let gone = Registration { external_id: external_id.clone(), registered_at, mark, standing: Standing::Recalled(None) };
+        let is_news = *known != gone;
+        *known = gone;
+        is_news
+    }
+
     /// Returns the registration of a record, recalled or not.
     #[must_use]
     pub fn of_record(&self, external_id: &ExternalId) -> Option<&Registration<T>> {
@@ -291,6 +303,17 @@ impl RecordKind {
         }
     }
 
+    /// Returns the kind of record of that EntitetNavn whose deletion, by a
+    /// GdprSletning, ends what it says: of those that a deletion rule covers.
+    #[must_use]
+    pub fn ended_by_deletion(entity: &str) -> Option<Self> {
+        match entity {
+            "Kontaktgruppe" => Some(Self::ContactGroup),
+            "Plan" => Some(Self::Plan),
+            _ => None,
+        }
+    }
+
     /// Returns the number that stands for the kind in stored keys. Stable for ever.
     #[must_use]
     pub fn number(self) -> u8 {
@@ -420,6 +443,21 @@ impl Citizen {
             RecordKind::Plan => recall(&mut self.plans, record, by),
             RecordKind::Death => recall(&mut self.deaths, record, by),
             RecordKind::NumberChange => recall(&mut self.number_changes, record, by),
+        };
+        if changed { Folded::Changed } else { Folded::Unchanged }
+    }
+
+    /// Takes in that DFDG has deleted a record, by an event registered then: what it
+    /// said of this citizen holds no more.
+    pub fn lose(&mut self, kind: RecordKind, record: &ExternalId, by: (Moment, EventMark)) -> Folded {
+        let changed = match kind {
+            RecordKind::Membership => self.memberships.delete(record, by),
+            RecordKind::Jobcentre => self.jobcentres.delete(record, by),
+            RecordKind::Residence => self.residences.delete(record, by),
+            RecordKind::ContactGroup => self.contact_groups.delete(record, by),
+            RecordKind::Plan => self.plans.delete(record, by),
+            RecordKind::Death => self.deaths.delete(record, by),
+            RecordKind::NumberChange => self.number_changes.delete(record, by),
         };
         if changed { Folded::Changed } else { Folded::Unchanged }
     }

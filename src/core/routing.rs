@@ -41,11 +41,14 @@ pub enum Suppression {
     RecipientClosed,
     /// The citizen is dead, and the type ends with that (N).
     Deceased,
+    /// The record has been deleted or recalled since this was registered; only that
+    /// is told (R 5.1).
+    RecordDeleted,
 }
 
 impl Suppression {
     /// Every reason, in the order of their numbers in stored rows.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::NotMember,
         Self::UnknownMembership,
         Self::ContradictoryMembership,
@@ -53,6 +56,7 @@ impl Suppression {
         Self::NotSubscribed,
         Self::RecipientClosed,
         Self::Deceased,
+        Self::RecordDeleted,
     ];
 
     /// Returns the reason's name in metrics and traces.
@@ -66,6 +70,7 @@ impl Suppression {
             Self::NotSubscribed => "not_subscribed",
             Self::RecipientClosed => "recipient_closed",
             Self::Deceased => "deceased",
+            Self::RecordDeleted => "record_deleted",
         }
     }
 }
@@ -94,6 +99,12 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// Leaves out everybody whom a type would be told to.
+    pub fn nobody(kind: &MessageType, why: Suppression) -> Self {
+        let left_out = |rule: &AudienceRule| LeftOut { audience: rule.audience, recipient: None, why, registration: None };
+        Self { chosen: Vec::new(), left_out: kind.audiences.iter().map(left_out).collect() }
+    }
+
     /// Returns who is entitled by an audience, and why.
     #[must_use]
     pub fn chosen_by(self, audience: Audience) -> Vec<(Recipient, Because)> {

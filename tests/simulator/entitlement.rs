@@ -14,6 +14,8 @@ pub struct Known {
     pub event: Arc<Event>,
     pub seq: EventSeq,
     pub first_load: bool,
+    /// Whether the record had been deleted, or recalled, since it was registered.
+    pub late: bool,
     /// The days that it is about.
     days: Period,
     /// Its place among all.
@@ -61,6 +63,17 @@ struct Latest<T> {
 /// One registration of a record: the event, its days, and what it says.
 type Registration<'a, T> = (&'a Event, Period, Option<T>);
 
+/// Whether the record that an event is about has been deleted since.
+#[derive(Debug, Clone, Copy)]
+pub struct Lateness {
+    /// It has, by a `GdprSletning` that came under the same number.
+    pub certain: bool,
+    /// It has, under a number of the same person.
+    pub likely: bool,
+    /// It may have.
+    pub possible: bool,
+}
+
 /// As what type an event is told.
 pub fn told_as<'a>(event: &Event, rules: &'a Rules) -> Option<&'a Arc<MessageType>> {
     if let Content::Deletion { area, after_death, .. } = &event.content {
@@ -94,6 +107,11 @@ fn is_owned(content: &Content) -> bool {
             | Content::Death { .. }
             | Content::NumberChange { .. }
     )
+}
+
+/// Whether such a record holds no more once DFDG has deleted it.
+fn is_ended_by_deletion(content: &Content) -> bool {
+    matches!(content, Content::ContactGroup { .. } | Content::Plan { .. })
 }
 
 /// Both days count; without an end it goes on.
@@ -187,7 +205,7 @@ impl Past {
 
     /// Takes in an event; a change of number makes two numbers one person's for as
     /// long as it stands.
-    pub fn take_in(&mut self, event: Arc<Event>, seq: EventSeq, first_load: bool) {
+    pub fn take_in(&mut self, event: Arc<Event>, seq: EventSeq, first_load: bool, late: bool) {
         let node = self.node(event.personnummer);
         let becomes = match &event.content {
             Content::NumberChange { new: Some(new) } if event.change != Change::Deleted && *new != event.personnummer => {
@@ -199,10 +217,61 @@ impl Past {
         self.by_mark.insert(event.mark, place);
         let days = days(&event);
         let changes_number = matches!(event.content, Content::NumberChange { .. });
-        self.known.push(Known { event, seq, first_load, days, place, node, becomes, forgotten: false, forgotten_at: None });
+        self.known.push(Known { event, seq, first_load, late, days, place, node, becomes, forgotten: false, forgotten_at: None });
         if changes_number {
             self.regroup();
         }
+    }
+
+    /// Whether an event, not taken in yet, is about a record that has been deleted or
+    /// recalled since it was registered, as far as anybody can tell: what is forgotten
+    /// in time, and who is one person when, may decide otherwise.
+    pub fn is_late(&self, event: &Event, is_kept: impl Fn(&str) -> bool) -> Lateness {
+        let stamp = |event: &Event, change: Change| (event.registered.at, change.number(), event.mark);
+        let own = stamp(event, event.change);
+        let node = self.numbers.get(&event.personnummer).copied();
+        let is_deletion = |known: &Known| matches!(known.event.content, Content::Deletion { .. });
+        let ends = |known: &&Known| match &known.event.content {
+            Content::Deletion { entity, .. } => **entity == *event.entity,
+            _ => known.event.change == Change::Deleted && known.event.entity == event.entity && is_kept(&event.entity),
+        };
+        let of_record = |known: &&Known| !known.forgotten && known.event.external_id == event.external_id;
+        let mut lateness = Lateness { certain: false, likely: false, possible: false };
+        for known in self.known.iter().filter(of_record).filter(ends) {
+            let is_later = stamp(&known.event, Change::Deleted) > own;
+            let before = self.known[..known.place].iter().filter(of_record).filter(|other| other.event.entity == event.entity);
+            let newest = before.map(|other| stamp(&other.event, other.event.change)).max().filter(|_| is_deletion(known));
+            let may_be_later = is_later || newest > Some(own);
+            let is_there_again = self.known[known.place..].iter().filter(of_record).any(|other| {
+                let registers = other.event.entity == event.entity && other.event.change != Change::Deleted;
+                registers && stamp(&other.event, other.event.change) > stamp(&known.event, Change::Deleted)
+            });
+            let is_later = is_later && !is_there_again;
+            let is_theirs = node.is_some_and(|node| self.is_same(known.node, node));
+            lateness.certain |= is_later && is_deletion(known) && Some(known.node) == node;
+            lateness.likely |= is_later && is_theirs;
+            lateness.possible |= may_be_later;
+        }
+        lateness
+    }
+
+    /// What DFDG has deleted of a record holds no more: of what was known by then
+    /// nothing, and later only what was registered after all of that.
+    fn is_gone(&self, known: &Known) -> bool {
+        let stamp = |event: &Event| (event.registered.at, event.mark);
+        let of_record = |other: &&Known| other.event.external_id == known.event.external_id && other.event.entity == known.event.entity;
+        self.known.iter().any(|deletion| {
+            let Content::Deletion { entity, .. } = &deletion.event.content else { return false };
+            if deletion.event.external_id != known.event.external_id || **entity != *known.event.entity {
+                return false;
+            }
+            // Of whoever has been forgotten since, nothing says so any more.
+            let then = known.place.max(deletion.place);
+            let is_known = |other: &&Known| !other.late && other.forgotten_at.is_none_or(|at| then < at);
+            let before = || self.known[..deletion.place].iter().filter(of_record).filter(is_known);
+            let Some(newest) = before().map(|other| stamp(&other.event)).max() else { return false };
+            known.place < deletion.place || stamp(&known.event) <= newest.max(stamp(&deletion.event))
+        })
     }
 
     /// Forgets a person: what was taken in is recognized when it comes again, and
@@ -327,8 +396,10 @@ impl Past {
     fn latest<T: Clone>(&self, person: usize, of: impl Fn(&Known) -> Option<(Period, Option<T>)>) -> Vec<Latest<T>> {
         let mut found: BTreeMap<&ExternalId, Vec<Registration<'_, T>>> = BTreeMap::new();
         for known in self.events_of(person) {
-            if let Some((period, value)) = of(known) {
-                found.entry(&known.event.external_id).or_default().push((&known.event, period, value));
+            let counts = !is_ended_by_deletion(&known.event.content) || !known.late;
+            if let Some((period, value)) = of(known).filter(|_| counts) {
+                let gone = is_ended_by_deletion(&known.event.content) && self.is_gone(known);
+                found.entry(&known.event.external_id).or_default().push((&known.event, period, value.filter(|_| !gone)));
             }
         }
         let mut latest = Vec::new();
@@ -348,6 +419,7 @@ impl Past {
                 && self.known.iter().any(|other| {
                     // Of a person who was forgotten since, if both were known at once.
                     other.forgotten_at.is_none_or(|at| first < at)
+                        && !(other.late && is_ended_by_deletion(&other.event.content))
                         && other.event.external_id == *external_id
                         && std::mem::discriminant(&other.event.content) == std::mem::discriminant(&event.content)
                         && self.root(other.node) != self.root(person)

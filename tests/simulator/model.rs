@@ -16,6 +16,7 @@ use wsb_broker::core::policy::{Audience, Domain, MessageType, RetryPolicy, Rules
 use wsb_broker::core::records::{Admission, Change, RowCounts};
 use wsb_broker::core::replay::{Replay, ReplayId, Source, Stage};
 use wsb_broker::core::retry::Outcome;
+use wsb_broker::core::routing::Suppression;
 use wsb_broker::core::time::{Day, Moment};
 
 use crate::entitlement::{Entitled, Past, told_as};
@@ -464,7 +465,13 @@ impl Model {
             key.seq.0 <= self.recovered_to && tracked.event.external_id == event.external_id && self.past.is_same(tracked.lane.0, person)
         });
         let allowed = doubtful.map(|(key, _)| key.recipient).chain(required.iter().copied());
-        let allowed = self.attempted.iter().filter(about).map(|(_, _, recipient)| *recipient).chain(allowed).collect();
+        // Of a record that nobody had heard of, whoever was told of others of its type.
+        let is_of_type = |external_id: &ExternalId| {
+            let Content::Deletion { entity, .. } = &event.content else { return false };
+            self.past.known.iter().any(|known| known.event.external_id == *external_id && *known.event.entity == **entity)
+        };
+        let of_type = self.attempted.iter().filter(|(of, external_id, _)| self.past.is_same(*of, person) && is_of_type(external_id));
+        let allowed = self.attempted.iter().filter(about).chain(of_type).map(|(_, _, recipient)| *recipient).chain(allowed).collect();
         (required, allowed)
     }
 
@@ -585,14 +592,21 @@ impl Model {
         demand!(admission.at == now, "{} was taken in at {now}, not {}", event.id, admission.at);
         self.last_seq = admission.seq.0;
         let first_load = self.first_loads.contains(&event.mark);
-        self.past.take_in(Arc::clone(event), admission.seq, first_load);
+        let lateness = self.past.is_late(event, |entity| !rules.schedule().rules_of(entity).is_empty());
+        // Seen where anybody might have been told.
+        let shows = !first_load && told_as(event, rules).is_some_and(|kind| !kind.audiences.is_empty());
+        let said = admission.left_out.iter().any(|left_out| left_out.why == Suppression::RecordDeleted);
+        demand!(!said || lateness.possible, "{} is said to be about a record that is gone", event.id);
+        demand!(!lateness.certain || !shows || said, "{} is about a record that is gone", event.id);
+        let late = if shows { said } else { lateness.likely };
+        self.past.take_in(Arc::clone(event), admission.seq, first_load, late);
         let number = self.past.by_mark(&event.mark).expect("taken in above").node;
         let citizen = *self.citizens.entry(number).or_insert(admission.citizen);
         demand!(citizen == admission.citizen, "{} is about {citizen:?}, not {:?}", event.id, admission.citizen);
         self.condemn(event, admission.seq);
         let told: BTreeSet<Recipient> = admission.deliveries.iter().map(|(recipient, _)| *recipient).collect();
         demand!(told.len() == admission.deliveries.len(), "{} is told twice to somebody", event.id);
-        let (least, most) = if first_load { (Vec::new(), Vec::new()) } else { self.bounds(event, rules, now) };
+        let (least, most) = if first_load || late { (Vec::new(), Vec::new()) } else { self.bounds(event, rules, now) };
         for entitled in &least {
             demand!(told.contains(&entitled.recipient), "{} ({}) is not told to {entitled:?}", event.id, event.entity);
         }

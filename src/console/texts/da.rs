@@ -345,6 +345,7 @@ pub const DANISH: Texts = Texts {
         ("deletion-blocked", "noget holdt på posten"),
         ("deletion-unknown_record", "posten var ikke kendt"),
         ("deceased", "borgeren er død"),
+        ("record_deleted", "registreringen er slettet siden"),
         ("jobcenter-own-citizens", "jobcenter, egne borgere"),
         ("kommune-own-residents", "kommune, egne indbyggere"),
         ("akasse-own-members", "a-kasse, egne medlemmer"),

@@ -342,6 +342,7 @@ pub const ENGLISH: Texts = Texts {
         ("condition", "condition not met"),
         ("not_subscribed", "not subscribed"),
         ("deceased", "citizen deceased"),
+        ("record_deleted", "record deleted since"),
         ("deletion-early", "before its time"),
         ("deletion-blocked", "something kept the record"),
         ("deletion-unknown_record", "no such record was known"),

@@ -46,7 +46,8 @@ impl Engine {
         // Not kept with the event: the journal would grow by it.
         let details = event.details.take();
         let event = Arc::new(completed(event, records)?);
-        let Folding { under, citizen, folded, others } = self.fold(&event, records, now)?;
+        let is_too_late = is_too_late(&event, records)?;
+        let Folding { under, citizen, folded, others } = self.fold(&event, is_too_late, records, now)?;
         self.keep_time(&event, details, &citizen, under, folded, records, now, out)?;
         let seq = EventSeq(self.last_seq.0 + 1);
         self.last_seq = seq;
@@ -56,6 +57,8 @@ impl Engine {
             Manner::FirstLoad => None,
         };
         let decision = match &kind {
+            // Whoever was told now would keep what has been deleted (R 5.1).
+            Some(kind) if is_too_late => Decision::nobody(kind, Suppression::RecordDeleted),
             Some(kind) => self.decide(&event, kind, &citizen, None, records, now)?,
             None => Decision::default(),
         };
@@ -132,6 +135,9 @@ impl Engine {
             let unfinished = self.unfinished_about(citizen, records)?.into_iter();
             let sent = unfinished.filter(|delivery| delivery.event.external_id == event.external_id && self.may_have_been_sent(delivery));
             holders.extend(sent.map(|delivery| delivery.key.recipient));
+            if holders.is_empty() && self.was_unknown(event, citizen, records)? {
+                holders = holders_of_its_type(event, citizen, records)?;
+            }
             holders.sort_unstable();
             holders.dedup();
         }
@@ -139,11 +145,28 @@ impl Engine {
         Ok(Question { event, kind, citizen, holders: &holders, rules: &self.rules, day }.decide())
     }
 
+    /// Returns whether an event tells of the deletion of a record that nothing was
+    /// known of until then.
+    pub(super) fn was_unknown<R: Records>(&self, event: &Event, citizen: &Citizen, records: &mut R) -> Result<bool, R::Error> {
+        let Content::Deletion { entity, .. } = &event.content else { return Ok(false) };
+        Ok(records.clocks(citizen.id)?.is_some_and(|clocks| clocks.heard_of_first_by(event, entity)))
+    }
+
     /// Returns the citizen that the event is about, as known with the event.
-    fn fold<R: Records>(&mut self, event: &Event, records: &mut R, now: Moment) -> Result<Folding, R::Error> {
+    fn fold<R: Records>(&mut self, event: &Event, is_too_late: bool, records: &mut R, now: Moment) -> Result<Folding, R::Error> {
         let under = known_or_new(&event.personnummer, records)?;
         let blank = || Arc::new(Citizen::new(under, event.personnummer));
-        let Some(kind) = RecordKind::of(&event.content) else {
+        if let Content::Deletion { entity, .. } = &event.content {
+            let mut others = Vec::new();
+            let lost = lose_record(event, entity, records)?;
+            let citizen = records.citizen(under)?.unwrap_or_else(blank);
+            let is_theirs = lost.is_some_and(|owner| citizen.ids().any(|id| id == owner));
+            others.extend(lost.filter(|_| !is_theirs));
+            let folded = if is_theirs { Folded::Changed } else { Folded::Unchanged };
+            return Ok(Folding { under, citizen, folded, others });
+        }
+        let is_over = is_too_late && RecordKind::ended_by_deletion(&event.entity).is_some();
+        let Some(kind) = RecordKind::of(&event.content).filter(|_| !is_over) else {
             let citizen = records.citizen(under)?.unwrap_or_else(blank);
             return Ok(Folding { under, citizen, folded: Folded::Unchanged, others: Vec::new() });
         };
@@ -313,6 +336,51 @@ fn completed<R: Records>(mut event: Event, records: &mut R) -> Result<Event, R::
     let before = before.filter(|known| (known.registered_at, known.mark) < (event.registered.at, event.mark));
     *former = before.and_then(Registration::claim).map(|claim| claim.value).filter(|before| before != group);
     Ok(event)
+}
+
+/// Returns whether an event is about a record that has been deleted or recalled
+/// since it was registered, as far as that is still known.
+fn is_too_late<R: Records>(event: &Event, records: &mut R) -> Result<bool, R::Error> {
+    let Some(id) = records.find_citizen(&event.personnummer)? else { return Ok(false) };
+    let Some(citizen) = records.citizen(id)? else { return Ok(false) };
+    Ok(records.clocks(citizen.id)?.is_some_and(|clocks| clocks.is_too_late(event)))
+}
+
+/// Returns whoever was told of others of the type of a deleted record: they may have
+/// been told of that one too (GDPR article 19).
+fn holders_of_its_type<R: Records>(deletion: &Event, citizen: &Citizen, records: &mut R) -> Result<Vec<Recipient>, R::Error> {
+    let Content::Deletion { entity, .. } = &deletion.content else { return Ok(Vec::new()) };
+    let mut holders = Vec::new();
+    let Some(clocks) = records.clocks(citizen.id)? else { return Ok(holders) };
+    for clock in clocks.records.iter().filter(|clock| *clock.entity == **entity) {
+        for id in citizen.ids() {
+            holders.extend(records.holders(id, &clock.external_id)?);
+        }
+    }
+    Ok(holders)
+}
+
+/// Has a record that DFDG has deleted count for nothing, under whichever number of a
+/// person it is known; returns whose it was, where that has changed anything.
+fn lose_record<R: Records>(deletion: &Event, entity: &str, records: &mut R) -> Result<Option<CitizenId>, R::Error> {
+    let Some(kind) = RecordKind::ended_by_deletion(entity) else { return Ok(None) };
+    let record = &deletion.external_id;
+    let Some(owner) = records.record_owner(kind, record)? else { return Ok(None) };
+    let Some(person) = records.citizen(owner)? else { return Ok(None) };
+    let mut parts = Vec::new();
+    for id in person.ids() {
+        parts.extend(records.under_number(id)?);
+    }
+    let known = parts.iter().filter_map(|part| part.registered(kind, record));
+    let by = known.fold((deletion.registered.at, deletion.mark), Ord::max);
+    let mut has_changed = false;
+    for mut part in parts {
+        if Arc::make_mut(&mut part).lose(kind, record, by) == Folded::Changed {
+            has_changed = true;
+            records.stage(Change::PutCitizen(part))?;
+        }
+    }
+    Ok(has_changed.then_some(owner))
 }
 
 /// Keeps whose record it is that an event registers. One that is corrected to the

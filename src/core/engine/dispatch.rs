@@ -197,8 +197,11 @@ impl Engine {
         let Some(citizen) = records.citizen(delivery.citizen)? else {
             return withdraw(Withdrawal::SupersededByErasure);
         };
-        // A vendor that lost what it was told as a holder held it then.
-        let told = (delivery.delivered_before.is_some() && delivery.because.audience == Audience::Holders).then_some(recipient);
+        // A vendor that lost what it was told as a holder held it then; and who held
+        // others of the type when an unknown record was deleted may hold that.
+        let is_holder = delivery.because.audience == Audience::Holders
+            && (delivery.delivered_before.is_some() || self.was_unknown(&delivery.event, &citizen, records)?);
+        let told = is_holder.then_some(recipient);
         let decision = self.decide(&delivery.event, kind, &citizen, told, records, now)?;
         if let Some(chosen) = decision.chosen.iter().find(|chosen| chosen.recipient == recipient) {
             let identification = chosen.identified.then_some(citizen.personnummer);

@@ -169,6 +169,22 @@ impl Clocks {
         self.records.iter().filter_map(|clock| clock.order.map(|order| order.first))
     }
 
+    /// Returns whether an event about a record comes too late: the record has been
+    /// deleted or recalled since it was registered.
+    #[must_use]
+    pub fn is_too_late(&self, event: &Event) -> bool {
+        let buried = self.buried(&event.entity, &event.external_id).map(|at| &self.tombstones[at]);
+        buried.is_some_and(|tombstone| Stamp::of(event) < tombstone.newest)
+    }
+
+    /// Returns whether nothing was known of the record of that type before DFDG said,
+    /// by this event, that it has deleted it.
+    #[must_use]
+    pub fn heard_of_first_by(&self, deletion: &Event, entity: &str) -> bool {
+        let buried = self.buried(entity, &deletion.external_id).map(|at| &self.tombstones[at]);
+        self.place(entity, &deletion.external_id).is_none() && buried.is_none_or(|tombstone| tombstone.first_at >= deletion.registered.at)
+    }
+
     /// Takes in an event, about a record that a rule may cover, that came under a
     /// citizen's number.
     pub fn record(&mut self, event: &Event, under: CitizenId, details: Details, now: Moment) {

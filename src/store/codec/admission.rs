@@ -62,6 +62,7 @@ pub(super) fn put_suppression(out: &mut Vec<u8>, why: Suppression) {
         Suppression::NotSubscribed => 4,
         Suppression::RecipientClosed => 5,
         Suppression::Deceased => 6,
+        Suppression::RecordDeleted => 7,
     });
 }
 
@@ -74,6 +75,7 @@ pub(super) fn suppression(input: &mut Input<'_>) -> Result<Suppression, Undecoda
         4 => Suppression::NotSubscribed,
         5 => Suppression::RecipientClosed,
         6 => Suppression::Deceased,
+        7 => Suppression::RecordDeleted,
         _ => return input.fail(),
     })
 }

@@ -694,6 +694,62 @@ fn what_is_withdrawn_between_two_memberships_reaches_the_second_one() {
     assert_eq!(broker.store.unclaimed(None, 9).expect("never fails"), []);
 }
 
+/// What was registered before a record was deleted, and comes after that, is told to
+/// nobody; what is registered later is.
+#[test]
+fn what_comes_after_its_records_deletion_is_told_to_nobody() {
+    let mut broker = Broker::new();
+    let events = vec![broker.member(1, "m", "007", "2026-01-01"), broker.joblog(1, "j"), broker.joblog(1, "j")];
+    let [member, told, late] = <[Event; 3]>::try_from(events).expect("three");
+    let deletion = broker.erased_in_dfdg(1, "j");
+    let anew = broker.joblog(1, "j");
+    broker.take_in(vec![member, told]);
+    let key = broker.dispatch_all()[0].key;
+    broker.settle(key, Outcome::Confirmed);
+    let consumed = broker.take_in(vec![deletion, late]);
+    assert_eq!(consumed, [Consumption::Routed, Consumption::NoRecipient]);
+    assert_eq!(broker.take_in(vec![anew]), [Consumption::Routed]);
+}
+
+/// A record that nothing was known of is deleted: whoever was told of others of its
+/// type is told of that.
+#[test]
+fn the_deletion_of_an_unknown_record_is_told_to_holders_of_its_type() {
+    let mut broker = Broker::new();
+    let known = broker.joblog(1, "j");
+    let events = vec![broker.member(1, "m", "007", "2026-01-01"), Event { details: Some(Box::default()), ..known }];
+    broker.take_in(events);
+    let key = broker.dispatch_all()[0].key;
+    broker.settle(key, Outcome::Confirmed);
+    let deletion = broker.erased_in_dfdg(1, "unheard-of");
+    broker.take_in(vec![deletion]);
+    let attempts = broker.dispatch_all();
+    let told: Vec<_> = attempts.iter().map(|attempt| (attempt.event.external_id.as_str(), attempt.key.recipient)).collect();
+    assert_eq!(told, [("unheard-of", recipient("akasse:007"))]);
+}
+
+/// A contact group that DFDG has deleted is nobody's reason for anything any more.
+#[test]
+fn a_deleted_record_counts_for_nothing() {
+    let mut broker = Broker::new();
+    let group = Content::ContactGroup { group: Some(1), former: None };
+    let group = broker.event("Kontaktgruppe", 1, "g", Aendring::Created, group);
+    let deletion = Content::Deletion { area: "kontaktgruppe".into(), entity: "Kontaktgruppe".into(), after_death: false };
+    let deletion = broker.event("GdprSletning", 1, "g", Aendring::Created, deletion);
+    let late = Event { mark: EventMark::of("urn:test", "late"), id: "late".into(), ..group.clone() };
+    let in_group = |broker: &mut Broker| {
+        let id = broker.store.find_citizen(&person(1)).expect("never fails").expect("known");
+        let citizen = broker.store.citizen(id).expect("never fails").expect("known");
+        citizen.is_in_contact_group(&[1], Day::in_copenhagen(broker.now))
+    };
+    broker.take_in(vec![group]);
+    assert!(in_group(&mut broker));
+    broker.take_in(vec![deletion]);
+    assert!(!in_group(&mut broker));
+    broker.take_in(vec![late]);
+    assert!(!in_group(&mut broker), "older than the deletion");
+}
+
 /// What is under way at a transfer may come to be the new fund's, should it fail:
 /// what is newer waits for that, whether it waited behind it or came only then.
 #[test]

@@ -85,11 +85,27 @@ impl Asked {
             ids,
             state,
             recipient,
-            entity: given(&self.entity).map(Into::into),
-            reason: given(&self.reason).map(Into::into),
+            entity: word("entity", given(&self.entity))?,
+            reason: word("reason", given(&self.reason))?,
             since: moment("since", &self.since)?,
             until: moment("until", &self.until)?,
         })
+    }
+}
+
+/// Returns the name of a type or a reason. Kept with a replay and in the audit log,
+/// where nothing long and no personnummer is to end up.
+fn word(name: &str, given: Option<String>) -> Result<Option<Box<str>>, Problem> {
+    let is_name = |text: &String| {
+        let is_long_number = text.split(|letter: char| !letter.is_ascii_digit()).any(|digits| digits.len() > 3);
+        text.chars().count() <= 64 && !is_long_number && text.chars().all(|letter| letter.is_alphanumeric() || "-_".contains(letter))
+    };
+    match given {
+        Some(text) if !is_name(&text) => {
+            let expected = "expected letters, digits, - and _: at most 64, and no more than three digits in a row";
+            Err(Problem::new(400, format!("{name}: not understood")).detail(expected.to_owned()))
+        }
+        given => Ok(given.map(Into::into)),
     }
 }
 

@@ -23,6 +23,8 @@ fn every_refusal_is_a_problem() {
     check("GET", "/api/v1/deliveries?x0101901234=1", None, 400, "query: not understood");
     check("GET", "/api/v1/deliveries?since=0101901234", None, 400, "since: not understood");
     check("GET", "/api/v1/deliveries?cursor=0101901234", None, 400, "this cursor is not one of ours");
+    check("GET", "/api/v1/deliveries?entity=0101901234", None, 400, "entity: not understood");
+    check("GET", "/api/v1/deliveries?reason=x%200101901234", None, 400, "reason: not understood");
     check("GET", "/api/v1/deliveries/0101901234", None, 400, "id: not understood");
     check("GET", "/api/v1/deliveries/%ff", None, 400, "path: not understood");
     check("GET", "/api/v1/events/%ff/trace", None, 400, "path: not understood");

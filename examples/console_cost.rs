@@ -16,7 +16,7 @@ use rig::{Broker, Options, until};
 use wsb_broker::config::load_routing;
 use wsb_broker::core::ids::{DeliveryKey, EventSeq, Personnummer, Recipient};
 use wsb_broker::core::outbox::{Because, Death, Delivery, State};
-use wsb_broker::core::policy::{Audience, Domain};
+use wsb_broker::core::policy::{Audience, Audiences, Domain};
 use wsb_broker::core::records::{Admission, Change, Records};
 use wsb_broker::core::time::{Day, Moment};
 use wsb_broker::store::{self, Durability, Store};
@@ -86,7 +86,8 @@ fn fill(data: &Path, waiting: u64, recipients: &[Recipient]) -> Result<(), Box<d
         let at = Moment(1_790_000_000_000_000 + 1000 * seq as i64);
         let (id, record) = (format!("event-{seq}"), format!("00000000-1111-4111-8111-{seq:012x}"));
         let event = Arc::new(made_up::event(&id, kinds[seq as usize % kinds.len()], &record, numbers[who], at)?);
-        let because = Because { audience: Audience::AkasseOwnMembers, registration: None, day: Day::in_copenhagen(at) };
+        let because =
+            Because { audience: Audience::AkasseOwnMembers, also: Audiences::default(), registration: None, day: Day::in_copenhagen(at) };
         let domain = Domain::Kontaktforloeb;
         let key = DeliveryKey { recipient, seq: EventSeq(seq) };
         let deliveries = vec![(recipient, because.clone())];

@@ -20,7 +20,7 @@ use wsb_broker::config::load_routing;
 use wsb_broker::core::engine::{Engine, Limits, Manner, Output};
 use wsb_broker::core::ids::{DeliveryKey, EventSeq, Personnummer, Recipient};
 use wsb_broker::core::outbox::{Because, Delivery, State};
-use wsb_broker::core::policy::{Audience, Domain, Rules};
+use wsb_broker::core::policy::{Audience, Audiences, Domain, Rules};
 use wsb_broker::core::records::{Admission, Change, Records};
 use wsb_broker::core::time::{Day, Moment};
 use wsb_broker::store::{self, Durability, Store};
@@ -82,7 +82,8 @@ fn fill(data: &Path, citizens: u64, waiting: u64, rules: Rules) -> Result<u64, B
         let citizen = store.find_citizen(&personnummer)?.ok_or("a citizen is missing")?;
         let record = format!("00000000-1111-4111-8111-{seq:012x}");
         let event = Arc::new(made_up::event(&format!("event-{seq}"), "Persongruppemarkering", &record, personnummer, NOW)?);
-        let because = Because { audience: Audience::AkasseOwnMembers, registration: None, day: Day::in_copenhagen(NOW) };
+        let because =
+            Because { audience: Audience::AkasseOwnMembers, also: Audiences::default(), registration: None, day: Day::in_copenhagen(NOW) };
         let (domain, key) = (Domain::Kontaktforloeb, DeliveryKey { recipient, seq: EventSeq(seq) });
         let deliveries = vec![(recipient, because.clone())];
         let admitted = Admission { seq: key.seq, citizen, event: Arc::clone(&event), domain, at: NOW, deliveries, left_out: Vec::new() };

@@ -9,7 +9,7 @@ use std::time::Instant;
 use wsb_broker::core::event::{Change as Happened, Content, Event, Registered};
 use wsb_broker::core::ids::{DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient};
 use wsb_broker::core::outbox::{Because, Delivery, End, State};
-use wsb_broker::core::policy::{Audience, Domain};
+use wsb_broker::core::policy::{Audience, Audiences, Domain};
 use wsb_broker::core::records::{Admission, Change, Records};
 use wsb_broker::core::time::{Day, Moment};
 use wsb_broker::store::{Durability, Options, Store};
@@ -120,7 +120,7 @@ fn recipient(seq: u64) -> Recipient {
 fn because() -> Result<Because, Box<dyn std::error::Error>> {
     let id = ExternalId::parse("7c7c0d10-3f3e-4d8e-8a0a-0c5c3c1d2e3f")?;
     let registration = Some((id, Moment(1_780_000_000_000_000)));
-    Ok(Because { audience: Audience::AkasseOwnMembers, registration, day: Day::parse("2026-09-21")? })
+    Ok(Because { audience: Audience::AkasseOwnMembers, also: Audiences::default(), registration, day: Day::parse("2026-09-21")? })
 }
 
 fn event(at: u64, numbers: &[Personnummer]) -> Option<Event> {

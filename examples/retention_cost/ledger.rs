@@ -10,7 +10,7 @@ use std::sync::Arc;
 use wsb_broker::core::event::Event;
 use wsb_broker::core::ids::{DeliveryKey, EventSeq, ExternalId, Recipient};
 use wsb_broker::core::outbox::{Because, End};
-use wsb_broker::core::policy::{Audience, Domain};
+use wsb_broker::core::policy::{Audience, Audiences, Domain};
 use wsb_broker::core::records::{Admission, Change, Pruned, Records};
 use wsb_broker::core::time::{Day, Moment};
 use wsb_broker::store::{Durability, Options, Store, restore};
@@ -110,7 +110,8 @@ pub fn fill(of: &[String]) -> Done {
         }
     }
     store.commit(Durability::Flush)?;
-    let because = Because { audience: Audience::AkasseOwnMembers, registration: None, day: Day::in_copenhagen(AT) };
+    let because =
+        Because { audience: Audience::AkasseOwnMembers, also: Audiences::default(), registration: None, day: Day::in_copenhagen(AT) };
     let mut seq = 0_u64;
     for round in 0..TOLD {
         // In no order of theirs, as events come.

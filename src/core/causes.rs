@@ -108,7 +108,7 @@ mod tests {
     use super::super::event::{Change, Content};
     use super::super::ids::{CitizenId, DeliveryKey, EventSeq};
     use super::super::outbox::{Attempt, Because, Failure};
-    use super::super::policy::{Audience, Domain};
+    use super::super::policy::{Audience, Audiences, Domain};
     use super::super::samples::{day, event, recipient};
     use super::*;
 
@@ -116,7 +116,12 @@ mod tests {
         Delivery {
             key: DeliveryKey { recipient: recipient(to), seq: EventSeq(seq) },
             citizen: CitizenId(1),
-            because: Because { audience: Audience::AkasseOwnMembers, registration: None, day: day("2026-03-16") },
+            because: Because {
+                audience: Audience::AkasseOwnMembers,
+                also: Audiences::default(),
+                registration: None,
+                day: day("2026-03-16"),
+            },
             event: Arc::new(event("e", 1, Change::Created, "2026-03-16..", Content::Other)),
             domain: Domain::Kontaktforloeb,
             first_at: Moment(1),

@@ -1005,7 +1005,7 @@ mod tests {
 
     use super::super::event::{Change, Content};
     use super::super::outbox::{Attempt, Because, State};
-    use super::super::policy::Audience;
+    use super::super::policy::{Audience, Audiences};
     use super::super::samples::{day, event, recipient};
     use super::*;
 
@@ -1015,7 +1015,12 @@ mod tests {
             citizen: CitizenId(citizen),
             event: Arc::clone(event),
             domain: Domain::Plan,
-            because: Because { audience: Audience::AkasseOwnMembers, registration: None, day: day("2026-03-16") },
+            because: Because {
+                audience: Audience::AkasseOwnMembers,
+                also: Audiences::default(),
+                registration: None,
+                day: day("2026-03-16"),
+            },
             first_at: Moment(0),
             attempts: 0,
             failures: Vec::new(),

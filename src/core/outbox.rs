@@ -16,19 +16,37 @@ use std::sync::Arc;
 use super::event::Event;
 use super::ids::{CitizenId, DeliveryKey, ExternalId, Recipient, WsbId};
 use super::persons::Joined;
-use super::policy::{Audience, Domain};
+use super::policy::{Audience, Audiences, Domain};
 use super::time::{Day, Moment};
 
 /// Why a recipient was chosen: the rule, and the registration that made it true.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Because {
-    /// The rule.
+    /// The rule: the first that names it.
     pub audience: Audience,
+    /// Other rules that name it too, or that did and name nobody since: whom they
+    /// come to name instead is to be told as well.
+    pub also: Audiences,
     /// The registration that decided, with its registration time; `None` for a
     /// rule that needs none, such as the registering authority.
     pub registration: Option<(ExternalId, Moment)>,
     /// The day for which it was decided.
     pub day: Day,
+}
+
+impl Because {
+    /// Returns every rule by which it is told.
+    #[must_use]
+    pub fn audiences(&self) -> Audiences {
+        self.also.with(self.audience)
+    }
+
+    /// Returns the same by these rules; `None` by none.
+    #[must_use]
+    pub fn only(&self, audiences: Audiences) -> Option<Self> {
+        let audience = audiences.iter().next()?;
+        Some(Self { audience, also: audiences.without(audience), ..self.clone() })
+    }
 }
 
 /// Where a delivery stands while it is unfinished.
@@ -335,7 +353,12 @@ mod tests {
         Delivery {
             key: DeliveryKey { recipient: recipient("akasse:067"), seq: EventSeq(1) },
             citizen: CitizenId(1),
-            because: Because { audience: Audience::AkasseOwnMembers, registration: None, day: event.start.expect("given above") },
+            because: Because {
+                audience: Audience::AkasseOwnMembers,
+                also: Audiences::default(),
+                registration: None,
+                day: event.start.expect("given above"),
+            },
             event: Arc::new(event),
             domain: Domain::Kontaktforloeb,
             first_at: Moment(1),

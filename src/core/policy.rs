@@ -119,6 +119,64 @@ impl Audience {
     }
 }
 
+/// Some of the audiences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Audiences(u8);
+
+impl Audiences {
+    /// Returns the set that these bits stand for: the first stands for the first of
+    /// [`Audience::ALL`].
+    #[must_use]
+    pub fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    /// Returns the bits.
+    #[must_use]
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// Returns these and another one.
+    #[must_use]
+    pub fn with(self, audience: Audience) -> Self {
+        Self(self.0 | bit(audience))
+    }
+
+    /// Returns these but one.
+    #[must_use]
+    pub fn without(self, audience: Audience) -> Self {
+        Self(self.0 & !bit(audience))
+    }
+
+    /// Returns whether it is one of them.
+    #[must_use]
+    pub fn contain(self, audience: Audience) -> bool {
+        self.0 & bit(audience) != 0
+    }
+
+    /// Returns whether there is none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Returns each of them.
+    pub fn iter(self) -> impl Iterator<Item = Audience> {
+        Audience::ALL.into_iter().filter(move |audience| self.contain(*audience))
+    }
+}
+
+impl FromIterator<Audience> for Audiences {
+    fn from_iter<I: IntoIterator<Item = Audience>>(audiences: I) -> Self {
+        audiences.into_iter().fold(Self::default(), Self::with)
+    }
+}
+
+fn bit(audience: Audience) -> u8 {
+    1 << audience as u8
+}
+
 /// A condition on an audience. All conditions of an audience must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {

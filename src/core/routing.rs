@@ -10,7 +10,7 @@ use super::citizen::{Citizen, History, InForce, Registration, Standing};
 use super::event::{Content, Event};
 use super::ids::{Akassekode, ExternalId, Kommunekode, Recipient};
 use super::outbox::Because;
-use super::policy::{Audience, AudienceRule, Condition, MessageType, RecipientRule, Rules};
+use super::policy::{Audience, AudienceRule, Audiences, Condition, MessageType, RecipientRule, Rules};
 use super::time::{Day, Moment};
 
 /// A recipient that is entitled to the WSB on the day asked about.
@@ -105,12 +105,25 @@ impl Decision {
         Self { chosen: Vec::new(), left_out: kind.audiences.iter().map(left_out).collect() }
     }
 
-    /// Returns who is entitled by an audience, and why.
+    /// Takes apart who is entitled by these rules, and why, from the rules that
+    /// name nobody.
     #[must_use]
-    pub fn chosen_by(self, audience: Audience) -> Vec<(Recipient, Because)> {
-        let chosen = self.chosen.into_iter().filter(|chosen| chosen.because.audience == audience);
-        chosen.map(|chosen| (chosen.recipient, chosen.because)).collect()
+    pub fn by(self, audiences: Audiences) -> By {
+        let names = |audience: &Audience| self.chosen.iter().any(|chosen| chosen.because.audiences().contain(*audience));
+        let nobody = audiences.iter().filter(|audience| !names(audience)).collect();
+        let is_by_one = |chosen: &Chosen| audiences.iter().any(|audience| chosen.because.audiences().contain(audience));
+        let chosen = self.chosen.into_iter().filter(is_by_one).map(|chosen| (chosen.recipient, chosen.because)).collect();
+        By { chosen, nobody }
     }
+}
+
+/// What a decision says of some of the rules.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct By {
+    /// Who is entitled by one of them, and why.
+    pub chosen: Vec<(Recipient, Because)>,
+    /// Those by which nobody is.
+    pub nobody: Vec<Audience>,
 }
 
 /// Everything a decision depends on.
@@ -182,12 +195,16 @@ impl Question<'_> {
             };
             match self.obstacle(rule, recipient) {
                 Some(why) => decision.left_out.push(LeftOut { audience, recipient: Some(recipient), why, registration }),
-                None if decision.chosen.iter().any(|chosen| chosen.recipient == recipient) => {}
-                None => decision.chosen.push(Chosen {
-                    recipient,
-                    because: Because { audience, registration, day: self.day },
-                    identified: self.may_identify(audience, recipient),
-                }),
+                None => match decision.chosen.iter_mut().find(|chosen| chosen.recipient == recipient) {
+                    // Whoever is entitled anyway is told as that, not as a holder.
+                    Some(_) if audience == Audience::Holders => {}
+                    Some(chosen) => chosen.because.also = chosen.because.also.with(audience),
+                    None => decision.chosen.push(Chosen {
+                        recipient,
+                        because: Because { audience, also: Audiences::default(), registration, day: self.day },
+                        identified: self.may_identify(audience, recipient),
+                    }),
+                },
             }
         }
     }

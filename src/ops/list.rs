@@ -225,7 +225,7 @@ mod tests {
     use crate::core::event::{Change, Content};
     use crate::core::ids::CitizenId;
     use crate::core::outbox::{Death, Delivery, End, State};
-    use crate::core::policy::{Audience, Domain, RetryPolicy};
+    use crate::core::policy::{Audience, Audiences, Domain, RetryPolicy};
     use crate::core::records::Ended;
     use crate::core::samples::{day, event, recipient};
     use crate::core::trace::Traced;
@@ -245,7 +245,12 @@ mod tests {
                 citizen: CitizenId(1),
                 event: Arc::new(event),
                 domain: Domain::Plan,
-                because: Because { audience: Audience::AkasseOwnMembers, registration: None, day: day("2026-03-16") },
+                because: Because {
+                    audience: Audience::AkasseOwnMembers,
+                    also: Audiences::default(),
+                    registration: None,
+                    day: day("2026-03-16"),
+                },
                 first_at: Moment(1_000_000_000_000),
                 attempts: 0,
                 failures: Vec::new(),

@@ -53,7 +53,7 @@ fn rules() -> Arc<Rules> {
         kind("Joblog", Domain::Joblog, &[Audience::AkasseOwnMembers], &[]),
         kind("GdprSletJoblog", Domain::Gdpr, &[Audience::Holders], &["joblog"]),
     ];
-    let recipients = ["akasse:007", "akasse:067", "kommune:101", "kommune:147"].into_iter().map(|name| RecipientRule {
+    let recipients = ["akasse:007", "akasse:067", "kommune:101", "kommune:147", "kommune:860"].into_iter().map(|name| RecipientRule {
         recipient: recipient(name),
         name: "made up".into(),
         queue: name.into(),
@@ -170,6 +170,15 @@ impl Broker {
     /// The records of what is sent now, in their order.
     fn told(&mut self) -> Vec<String> {
         let mut told: Vec<String> = self.dispatch_all().iter().map(|attempt| attempt.event.external_id.as_str().to_owned()).collect();
+        told.sort_unstable();
+        told
+    }
+
+    /// Who is told of summonses, each as often as it is.
+    fn told_to(&mut self) -> Vec<Recipient> {
+        let attempts = self.dispatch_all();
+        let summonses = attempts.iter().filter(|attempt| &*attempt.event.entity == "Indkaldelse");
+        let mut told: Vec<Recipient> = summonses.map(|attempt| attempt.key.recipient).collect();
         told.sort_unstable();
         told
     }
@@ -801,6 +810,16 @@ fn what_is_withdrawn_in_passing_is_sent_after_all() {
     }
 }
 
+fn jobcentre(broker: &mut Broker, record: &str, code: &str, from: &str) -> Event {
+    let content = Content::Jobcentre { jobcentre: Jobcenterkode::parse(code).ok() };
+    Event { start: Day::parse(from).ok(), ..broker.event("Jobcentertilknytning", 1, record, Aendring::Created, content) }
+}
+
+fn residence(broker: &mut Broker, record: &str, code: &str, from: &str) -> Event {
+    let content = Content::Residence { kommune: Kommunekode::parse(code).ok() };
+    Event { start: Day::parse(from).ok(), ..broker.event("Bopaelskommune", 1, record, Aendring::Created, content) }
+}
+
 /// At a change of jobcentre the former kommune stays entitled, as that of
 /// residence; the new one is told too.
 #[test]
@@ -808,15 +827,9 @@ fn whoever_has_the_citizen_by_the_same_rule_is_told_beside_one_that_stays_entitl
     for at_once in [true, false] {
         let mut broker = Broker::new();
         broker.engine.set_connected(false);
-        let jobcentre = |broker: &mut Broker, record: &str, code: &str, from: &str| {
-            let content = Content::Jobcentre { jobcentre: Jobcenterkode::parse(code).ok() };
-            let event = broker.event("Jobcentertilknytning", 1, record, Aendring::Created, content);
-            Event { start: Day::parse(from).ok(), ..event }
-        };
-        let lives = Content::Residence { kommune: Kommunekode::parse("101").ok() };
         let events = vec![
             jobcentre(&mut broker, "j1", "10100", "2025-01-01"),
-            broker.event("Bopaelskommune", 1, "r", Aendring::Created, lives),
+            residence(&mut broker, "r", "101", "2025-01-01"),
             broker.event("Indkaldelse", 1, "i", Aendring::Created, Content::Other),
         ];
         broker.take_in(events);
@@ -826,10 +839,64 @@ fn whoever_has_the_citizen_by_the_same_rule_is_told_beside_one_that_stays_entitl
         broker.take_in(events);
         broker.now = Moment::parse("2026-03-16T23:00:00Z").expect("a moment");
         broker.engine.set_connected(true);
-        let mut told: Vec<Recipient> = broker.dispatch_all().iter().map(|attempt| attempt.key.recipient).collect();
-        told.sort_unstable();
-        assert_eq!(told, [recipient("kommune:101"), recipient("kommune:147")], "at once: {at_once}");
+        assert_eq!(broker.told_to(), [recipient("kommune:101"), recipient("kommune:147")], "at once: {at_once}");
     }
+}
+
+/// A kommune that has the citizen by two rules, and loses them one by one: what
+/// waited reaches whoever each of the rules comes to name, in whatever order that
+/// becomes known, and over a restart.
+#[test]
+fn what_was_told_by_two_rules_reaches_whoever_each_of_them_comes_to_name() {
+    for restarts in [false, true] {
+        for order in orders(4) {
+            let mut broker = Broker::new();
+            broker.engine.set_connected(false);
+            let events = vec![
+                jobcentre(&mut broker, "j1", "10100", "2025-01-01"),
+                residence(&mut broker, "r1", "101", "2025-01-01"),
+                broker.event("Indkaldelse", 1, "i", Aendring::Created, Content::Other),
+            ];
+            broker.take_in(events);
+            let closed = |event: Event| Event { change: Aendring::Updated, end: Day::parse("2026-02-28").ok(), ..event };
+            let changes = [
+                closed(jobcentre(&mut broker, "j1", "10100", "2025-01-01")),
+                closed(residence(&mut broker, "r1", "101", "2025-01-01")),
+                jobcentre(&mut broker, "j2", "14700", "2026-03-01"),
+                residence(&mut broker, "r2", "860", "2026-03-01"),
+            ];
+            for at in &order {
+                broker.take_in(vec![changes[*at].clone()]);
+                if restarts {
+                    broker.restart();
+                    broker.engine.set_connected(false);
+                }
+            }
+            broker.engine.set_connected(true);
+            assert_eq!(broker.told_to(), [recipient("kommune:147"), recipient("kommune:860")], "{order:?}, restarts: {restarts}");
+        }
+    }
+}
+
+/// The same where nobody is told for a while because the citizen is said to be dead.
+#[test]
+fn what_was_told_by_two_rules_survives_a_death_that_is_recalled() {
+    let mut broker = Broker::new();
+    broker.engine.set_connected(false);
+    let died =
+        |broker: &mut Broker, change| broker.event("PersonDoed", 1, "d", change, Content::Death { on: Day::parse("2026-03-01").ok() });
+    let events = vec![
+        jobcentre(&mut broker, "j1", "10100", "2025-01-01"),
+        residence(&mut broker, "r1", "101", "2025-01-01"),
+        broker.event("Indkaldelse", 1, "i", Aendring::Created, Content::Other),
+        died(&mut broker, Aendring::Created),
+        jobcentre(&mut broker, "j2", "14700", "2026-03-01"),
+    ];
+    broker.take_in(events);
+    let recalled = died(&mut broker, Aendring::Deleted);
+    broker.take_in(vec![recalled]);
+    broker.engine.set_connected(true);
+    assert_eq!(broker.told_to(), [recipient("kommune:101"), recipient("kommune:147")]);
 }
 
 /// A death that is registered under the wrong number and corrected to the right

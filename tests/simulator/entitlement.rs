@@ -45,7 +45,8 @@ pub struct Past {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entitled {
     pub recipient: Recipient,
-    pub audience: Audience,
+    /// The rules that name it, the first in front.
+    pub by: Vec<Audience>,
     pub identified: bool,
 }
 
@@ -524,11 +525,19 @@ impl Past {
                 let is_open =
                     configured.valid_from.is_none_or(|from| day >= from) && configured.valid_until.is_none_or(|until| day <= until);
                 let wants = !kind.voluntary || rule.audience == Audience::Holders || configured.subscriptions.include(&kind.name);
-                if !is_open || !wants || entitled.iter().any(|other| other.recipient == recipient) {
+                if !is_open || !wants {
+                    continue;
+                }
+                if let Some(other) = entitled.iter_mut().find(|other| other.recipient == recipient) {
+                    // Whoever is entitled anyway is not told as a holder.
+                    if rule.audience != Audience::Holders && !other.by.contains(&rule.audience) {
+                        other.by.push(rule.audience);
+                        other.by[1..].sort_unstable();
+                    }
                     continue;
                 }
                 let by_past = matches!(rule.audience, Audience::AkasseSinceFirstPlacement | Audience::JobcentersEver | Audience::Holders);
-                entitled.push(Entitled { recipient, audience: rule.audience, identified: !by_past || has(recipient) });
+                entitled.push(Entitled { recipient, by: vec![rule.audience], identified: !by_past || has(recipient) });
             }
         }
         entitled

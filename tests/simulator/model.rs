@@ -10,7 +10,7 @@ use wsb_broker::core::event::{Change as Aendring, Content, Event};
 use wsb_broker::core::holds::{Held, Hold};
 use wsb_broker::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Recipient};
 use wsb_broker::core::lanes::Pause;
-use wsb_broker::core::outbox::{Death, Delivery, End, Lane, State, Withdrawal};
+use wsb_broker::core::outbox::{Because, Death, Delivery, End, Lane, State, Withdrawal};
 use wsb_broker::core::persons::Persons;
 use wsb_broker::core::policy::{Audience, Domain, MessageType, RetryPolicy, Rules, Window};
 use wsb_broker::core::records::{Admission, Change, RowCounts};
@@ -59,8 +59,10 @@ pub struct Tracked {
     first_at: Moment,
     /// When the latest attempt failed, and when the next is due.
     retry: Option<(Moment, Moment)>,
-    audience: Audience,
-    stored_audience: Audience,
+    /// The rules that it is told by, the first that names it in front; and what
+    /// the store says they are.
+    by: Vec<Audience>,
+    stored_by: Vec<Audience>,
     has_row: bool,
     replays: u32,
     /// When it was sent again last.
@@ -196,7 +198,7 @@ pub struct Model {
     /// Places that somebody was withdrawn from, and when, by event and rule.
     unclaimed: BTreeMap<(EventSeq, Audience), Moment>,
     /// What was withdrawn while nobody was entitled by the same rule, and when.
-    owed: BTreeMap<DeliveryKey, Moment>,
+    owed: BTreeMap<(DeliveryKey, Audience), Moment>,
     /// What was withdrawn behind something under way in its lane, with that and
     /// when it had departed.
     behind: Vec<(DeliveryKey, DeliveryKey, u64)>,
@@ -233,6 +235,16 @@ fn nominal_ms(policy: &RetryPolicy, attempts: u32) -> f64 {
 
 fn is_over(policy: &RetryPolicy, first_at: Moment, now: Moment) -> bool {
     now >= first_at.plus_seconds(i64::try_from(policy.give_up_after_s).expect("a sane policy"))
+}
+
+/// The rules that a delivery is told by, the first that names it in front.
+fn rules_of(because: &Because) -> Vec<Audience> {
+    std::iter::once(because.audience).chain(because.also.iter()).collect()
+}
+
+/// Whether one rule is among both.
+fn share(one: &[Audience], other: &[Audience]) -> bool {
+    one.iter().any(|audience| other.contains(audience))
 }
 
 /// Whether both are a-kasser, or both kommuner.
@@ -363,7 +375,7 @@ impl Model {
         self.book = self.durable_book.clone();
         for tracked in self.deliveries.values_mut() {
             tracked.under_way = None;
-            tracked.audience = tracked.stored_audience;
+            tracked.by = tracked.stored_by.clone();
         }
         self.paused.clear();
         self.resumed.clear();
@@ -526,7 +538,7 @@ impl Model {
                 Change::DropUnclaimed { key, .. } => {
                     // Somebody took it over, if only for a while, or it is too old by
                     // the policy of that moment.
-                    self.owed.remove(key);
+                    self.owed.retain(|(of, _), _| of != key);
                 }
                 Change::Join { one, other } => {
                     self.joined.join(*one, *other);
@@ -613,7 +625,7 @@ impl Model {
         for (recipient, because) in &admission.deliveries {
             let entitled = most.iter().find(|entitled| entitled.recipient == *recipient);
             let Some(entitled) = entitled else { return Err(format!("{} ({}) would be told to {recipient}", event.id, event.entity)) };
-            demand!(entitled.audience == because.audience, "{}: {recipient} is told as {:?}", event.id, because.audience);
+            demand!(entitled.by == rules_of(because), "{}: {recipient} is told as {because:?}", event.id);
             let domain = told_as(event, rules).map(|kind| kind.domain);
             demand!(domain == Some(admission.domain), "{} is of {domain:?}", event.id);
             let key = DeliveryKey { recipient: *recipient, seq: admission.seq };
@@ -628,8 +640,8 @@ impl Model {
                     attempts: 0,
                     first_at: now,
                     retry: None,
-                    audience: because.audience,
-                    stored_audience: because.audience,
+                    by: rules_of(because),
+                    stored_by: rules_of(because),
                     has_row: false,
                     replays: 0,
                     replayed_at: None,
@@ -661,8 +673,8 @@ impl Model {
             tracked.under_way = None;
             tracked.attempts = delivery.attempts;
             tracked.first_at = delivery.first_at;
-            tracked.audience = delivery.because.audience;
-            tracked.stored_audience = delivery.because.audience;
+            tracked.by = rules_of(&delivery.because);
+            tracked.stored_by = rules_of(&delivery.because);
             self.deliveries.insert(key, tracked);
             return Ok(());
         }
@@ -670,7 +682,7 @@ impl Model {
             Some(tracked) if matches!(tracked.stand, Stand::Dead | Stand::Delivered) && delivery.replays == tracked.replays + 1 => {
                 let by = self.sent_again(key, &tracked, delivery)?;
                 // Whoever was told of a deletion as a holder may be told again.
-                if tracked.stand == Stand::Delivered && tracked.audience == Audience::Holders {
+                if tracked.stand == Stand::Delivered && tracked.by.first() == Some(&Audience::Holders) {
                     self.attempted.push((tracked.lane.0, tracked.event.external_id.clone(), key.recipient));
                 }
                 let (_, most) = self.bounds(&tracked.event, rules, now);
@@ -688,7 +700,7 @@ impl Model {
                     replayed_at: Some(now),
                     replayed_by: Some(by),
                     delivered_before: delivery.delivered_before.is_some(),
-                    audience: delivery.because.audience,
+                    by: rules_of(&delivery.because),
                     ..tracked
                 }
             }
@@ -699,20 +711,21 @@ impl Model {
             Some(_) | None => {
                 let known = self.past.known.iter().find(|known| known.seq == key.seq);
                 let Some(known) = known else { return Err(format!("{key:?} is about nothing")) };
-                let audience = delivery.because.audience;
+                let by = rules_of(&delivery.because);
                 demand!(!known.first_load, "{key:?} is of a first load");
                 let (_, most) = self.bounds(&known.event, rules, now);
-                let is_entitled =
-                    |recipient: Recipient| most.iter().any(|entitled| entitled.recipient == recipient && entitled.audience == audience);
                 // Whoever was told by the same rule is entitled by another one now, or by none.
-                let is_free = self.deliveries.iter().any(|(other, tracked)| {
-                    let by_it = tracked.audience == audience || tracked.stored_audience == audience;
-                    other.seq == key.seq && by_it && !is_entitled(other.recipient)
-                });
-                let left = self.unclaimed.get(&(key.seq, audience)).is_some_and(|at| !is_over(rules.retry(), *at, now));
-                demand!(left || is_free, "{key:?} takes nobody's place as {audience:?}");
-                let entitled = most.iter().any(|entitled| entitled.recipient == key.recipient && entitled.audience == audience);
-                demand!(entitled, "{key:?} is not entitled as {audience:?}");
+                let is_free = |audience: Audience| {
+                    self.deliveries.iter().filter(|(other, _)| other.seq == key.seq).any(|(other, tracked)| {
+                        let is_entitled = |one: &Entitled| one.recipient == other.recipient && one.by.contains(&audience);
+                        (tracked.by.contains(&audience) || tracked.stored_by.contains(&audience)) && !most.iter().any(is_entitled)
+                    })
+                };
+                let is_left =
+                    |audience: Audience| self.unclaimed.get(&(key.seq, audience)).is_some_and(|at| !is_over(rules.retry(), *at, now));
+                demand!(by.iter().any(|audience| is_left(*audience) || is_free(*audience)), "{key:?} takes nobody's place as {by:?}");
+                let entitled = most.iter().find(|entitled| entitled.recipient == key.recipient);
+                demand!(entitled.is_some_and(|entitled| entitled.by == by), "{key:?} is not entitled as {by:?}");
                 demand!(
                     delivery.state == State::Pending && delivery.attempts == 0 && delivery.first_at == now,
                     "{key:?} does not begin anew"
@@ -725,8 +738,8 @@ impl Model {
                     attempts: 0,
                     first_at: now,
                     retry: None,
-                    audience,
-                    stored_audience: audience,
+                    stored_by: by.clone(),
+                    by,
                     has_row: false,
                     replays: delivery.replays,
                     replayed_at: None,
@@ -741,7 +754,7 @@ impl Model {
         demand!(delivery.replays == tracked.replays, "{key:?} was sent again {} times, not {}", tracked.replays, delivery.replays);
         demand!(delivery.event.mark == tracked.event.mark, "{key:?} is about another event");
         tracked.has_row = true;
-        tracked.stored_audience = delivery.because.audience;
+        tracked.stored_by = rules_of(&delivery.because);
         match &delivery.state {
             State::Pending => demand!(delivery.attempts == tracked.attempts && tracked.retry.is_none(), "{key:?} forgot its attempts"),
             State::Retrying { next_at, .. } if outcome.is_none() => {
@@ -827,13 +840,19 @@ impl Model {
                     self.behind.extend(ahead);
                 }
                 if !delivered_before {
-                    self.unclaimed.insert((key.seq, tracked.audience), group.now);
-                    self.unclaimed.insert((key.seq, tracked.stored_audience), group.now);
+                    // What it had been withdrawn from before is left for as long.
+                    let earlier =
+                        self.unclaimed.iter().filter(|((seq, _), at)| *seq == key.seq && !is_over(rules.retry(), **at, group.now));
+                    let mut left: BTreeSet<Audience> = earlier.map(|((_, audience), _)| *audience).collect();
+                    left.extend(tracked.by.iter().chain(&tracked.stored_by));
+                    self.unclaimed.extend(left.into_iter().map(|audience| ((key.seq, audience), group.now)));
                     let (least, most) = self.bounds(&tracked.event, rules, group.now);
-                    if least.iter().chain(&most).all(|entitled| entitled.audience != tracked.audience) {
-                        self.owed.insert(key, group.now);
-                    } else {
-                        self.owed.remove(&key);
+                    for audience in &tracked.by {
+                        if least.iter().chain(&most).all(|entitled| !entitled.by.contains(audience)) {
+                            self.owed.insert((key, *audience), group.now);
+                        } else {
+                            self.owed.remove(&(key, *audience));
+                        }
                     }
                 }
                 Stand::Withdrawn(why)
@@ -881,8 +900,8 @@ impl Model {
                     return Ok(());
                 }
                 demand!(least.iter().all(|entitled| entitled.recipient != key.recipient), "{key:?} is withdrawn though entitled");
-                let instead =
-                    least.iter().filter(|entitled| entitled.audience == tracked.audience && tracked.audience == tracked.stored_audience);
+                let is_sure = |audience: &Audience| tracked.by.contains(audience) && tracked.stored_by.contains(audience);
+                let instead = least.iter().filter(|entitled| entitled.by.iter().any(is_sure));
                 demands.extend(
                     instead
                         .map(|entitled| DeliveryKey { recipient: entitled.recipient, seq: key.seq })
@@ -1128,7 +1147,9 @@ impl Model {
         );
         demand!(told_as(&attempt.event, rules).is_some_and(|kind| *kind == attempt.kind), "is told as another type");
         demand!(rules.recipient(key.recipient).is_some_and(|rule| rule.queue == attempt.queue), "goes to another queue");
-        let audience = entitled.audience;
+        let named = |audience: &Audience| most.iter().any(|entitled| entitled.by.contains(audience));
+        let former = tracked.by.iter().filter(|audience| !named(audience));
+        let by: Vec<Audience> = entitled.by.iter().chain(former).copied().collect();
 
         demand!(!self.rests(key.recipient, rules, now), "is attempted while its recipient is left alone");
         demand!(!self.is_parked(key, tracked), "is attempted while its lane is parked");
@@ -1161,7 +1182,7 @@ impl Model {
         self.attempted.push(record);
         let dispatch = self.dispatch;
         let tracked = self.deliveries.get_mut(&key).expect("looked up above");
-        tracked.audience = audience;
+        tracked.by = by;
         tracked.under_way = Some(dispatch);
         Ok(())
     }
@@ -1169,9 +1190,11 @@ impl Model {
     /// Whatever takes another's place does not go before the outcome of something
     /// older is known, which may have to come here as well.
     fn keeps_its_place(&self, key: DeliveryKey, tracked: &Tracked) -> Verdict {
-        let by = tracked.stored_audience;
         for (moved, ahead, departed) in self.behind.iter().filter(|(moved, ..)| moved.seq == key.seq && moved.recipient != key.recipient) {
-            if self.deliveries[moved].stored_audience != by || !is_alike(ahead.recipient, key.recipient) || *departed <= self.regrouped {
+            if !share(&self.deliveries[moved].stored_by, &tracked.stored_by)
+                || !is_alike(ahead.recipient, key.recipient)
+                || *departed <= self.regrouped
+            {
                 continue;
             }
             let is_open = |ahead: &Tracked| ahead.stand == Stand::Waiting && ahead.under_way == Some(*departed);
@@ -1186,22 +1209,21 @@ impl Model {
     /// from lately has been told: nothing is lost between the end of one membership
     /// and the beginning of another.
     pub fn nobody_is_left_out(&self, rules: &Rules, now: Moment) -> Verdict {
-        for (key, tracked) in &self.deliveries {
-            let Stand::Withdrawn(Withdrawal::MembershipEnded | Withdrawal::RecipientClosed) = tracked.stand else { continue };
-            let audience = tracked.audience;
-            let left = self.owed.get(key).is_some_and(|at| !is_over(rules.retry(), *at, now));
+        for ((key, audience), at) in &self.owed {
+            let Some(tracked) = self.deliveries.get(key) else { continue };
+            let left = tracked.stand.may_begin_anew() && !is_over(rules.retry(), *at, now);
             let is_gone = self.past.known.iter().any(|known| {
                 concerns(&known.event, &tracked.event) && self.past.is_same(known.node, tracked.lane.0) && known.seq > key.seq
             });
             let is_taken = self.deliveries.iter().any(|(other, by)| {
-                let by_it = by.audience == audience || by.stored_audience == audience;
+                let by_it = by.by.contains(audience) || by.stored_by.contains(audience);
                 other.seq == key.seq && by_it && !by.stand.may_begin_anew()
             });
-            if !left || is_taken || is_gone || tracked.delivered_before || audience != tracked.stored_audience {
+            if !left || is_taken || is_gone || tracked.delivered_before || !tracked.stored_by.contains(audience) {
                 continue;
             }
             let (least, _) = self.bounds(&tracked.event, rules, now);
-            for entitled in least.iter().filter(|entitled| entitled.audience == audience) {
+            for entitled in least.iter().filter(|entitled| entitled.by.contains(audience)) {
                 let other = self.deliveries.get(&DeliveryKey { recipient: entitled.recipient, seq: key.seq });
                 let told = other.is_some_and(|other| !other.stand.may_begin_anew());
                 demand!(told, "{key:?} was withdrawn, {entitled:?} has the citizen now, and is not told");

@@ -6,9 +6,9 @@ use super::{Engine, Fact, Outgoing, Output, Stage};
 use crate::core::ids::{DeliveryKey, EventSeq, Recipient};
 use crate::core::lanes::Gate;
 use crate::core::outbox::{Because, Death, Delivery, State, Withdrawal};
-use crate::core::policy::{Audience, MessageType};
+use crate::core::policy::{Audience, Audiences, MessageType};
 use crate::core::records::{Change, Pruned, Records};
-use crate::core::routing::{LeftOut, Suppression, told_as};
+use crate::core::routing::{By, LeftOut, Suppression, told_as};
 use crate::core::time::{Day, Moment};
 use crate::core::trace::Step;
 
@@ -17,8 +17,8 @@ pub(super) enum Verdict {
     /// The recipient is entitled now.
     Send {
         permit: Box<Permit>,
-        /// Who is entitled by the rule that it was told by until now, where that is
-        /// another one.
+        /// Who is entitled by the rules that it was told by until now, where those are
+        /// others.
         besides: Vec<(Recipient, Because)>,
     },
     /// It is not.
@@ -26,8 +26,8 @@ pub(super) enum Verdict {
         why: Withdrawal,
         /// How it came to that.
         lost: Loss,
-        /// Who is entitled by the same rule instead.
-        instead: Vec<(Recipient, Because)>,
+        /// Who is entitled by the same rules instead.
+        instead: By,
     },
 }
 
@@ -168,7 +168,7 @@ impl Engine {
         delivery: &Delivery,
         why: Withdrawal,
         lost: Loss,
-        instead: Vec<(Recipient, Because)>,
+        instead: By,
         records: &mut R,
         now: Moment,
         out: &mut Output,
@@ -180,15 +180,18 @@ impl Engine {
         if let Some(left_out) = lost.left_out {
             trace(delivery, Step::NotEntitled(left_out), now, records)?;
         }
-        if instead.is_empty() && matches!(why, Withdrawal::MembershipEnded | Withdrawal::RecipientClosed) {
-            return self.leave_unclaimed(delivery, now, records);
+        if matches!(why, Withdrawal::MembershipEnded | Withdrawal::RecipientClosed) {
+            self.leave_unclaimed(delivery, &instead.nobody, now, records)?;
         }
-        self.hand_over(delivery, instead, records, now)
+        self.hand_over(delivery, instead.chosen, records, now)
     }
 
     /// Evaluates the audience rule on what is known now (R 2.10).
     pub(super) fn judge<R: Records>(&self, delivery: &Delivery, records: &mut R, now: Moment) -> Result<Verdict, R::Error> {
-        let withdraw = |why| Ok(Verdict::Withdraw { why, lost: Loss::default(), instead: Vec::new() });
+        let withdraw = |why| {
+            let instead = By { chosen: Vec::new(), nobody: delivery.because.audiences().iter().collect() };
+            Ok(Verdict::Withdraw { why, lost: Loss::default(), instead })
+        };
         let recipient = delivery.key.recipient;
         let is_open = self.rules.recipient(recipient).is_some_and(|rule| rule.is_open(Day::in_copenhagen(now)));
         let Some(kind) = told_as(&delivery.event, &self.rules) else {
@@ -205,9 +208,11 @@ impl Engine {
         let decision = self.decide(&delivery.event, kind, &citizen, told, records, now)?;
         if let Some(chosen) = decision.chosen.iter().find(|chosen| chosen.recipient == recipient) {
             let identification = chosen.identified.then_some(citizen.personnummer);
-            let permit = Box::new(Permit { because: chosen.because.clone(), kind: Arc::clone(kind), identification });
-            let is_same_rule = chosen.because.audience == delivery.because.audience;
-            let besides = if is_same_rule { Vec::new() } else { decision.chosen_by(delivery.because.audience) };
+            let mut because = chosen.because.clone();
+            let former = delivery.because.audiences().iter().filter(|audience| !because.audiences().contain(*audience)).collect();
+            let By { chosen: besides, nobody } = decision.by(former);
+            because.also = nobody.into_iter().fold(because.also, Audiences::with);
+            let permit = Box::new(Permit { because, kind: Arc::clone(kind), identification });
             return Ok(Verdict::Send { permit, besides });
         }
         let citizen = !decision.left_out.iter().any(|left_out| {
@@ -216,7 +221,7 @@ impl Engine {
         });
         let left_out = decision.left_out.iter().find(|left_out| left_out.recipient == Some(recipient)).cloned();
         let lost = Loss { citizen, left_out };
-        let instead = decision.chosen_by(delivery.because.audience);
+        let instead = decision.by(delivery.because.audiences());
         Ok(match is_open {
             true => Verdict::Withdraw { why: Withdrawal::MembershipEnded, lost, instead },
             // Nobody asked for it wrongly; whoever is responsible now is told.

@@ -10,8 +10,9 @@ use crate::core::citizen::Citizen;
 use crate::core::event::Event;
 use crate::core::ids::{CitizenId, DeliveryKey, Recipient};
 use crate::core::outbox::{Because, Delivery, End, Withdrawal};
+use crate::core::policy::{Audience, Audiences};
 use crate::core::records::{Change, Fate, Records, Unclaimed};
-use crate::core::routing::told_as;
+use crate::core::routing::{By, told_as};
 use crate::core::time::{Day, Moment};
 use crate::core::trace::Step;
 
@@ -30,13 +31,23 @@ pub(super) struct Pass {
 }
 
 impl Engine {
-    /// Keeps what is withdrawn for whoever becomes entitled, unless it had been told
-    /// to whoever was entitled then.
-    pub(super) fn leave_unclaimed<R: Records>(&self, delivery: &Delivery, now: Moment, records: &mut R) -> Result<(), R::Error> {
-        if delivery.delivered_before.is_some() {
+    /// Keeps what is withdrawn for whoever becomes entitled by the rules that name
+    /// nobody, unless it had been told to whoever was entitled then.
+    pub(super) fn leave_unclaimed<R: Records>(
+        &self,
+        delivery: &Delivery,
+        nobody: &[Audience],
+        now: Moment,
+        records: &mut R,
+    ) -> Result<(), R::Error> {
+        if nobody.is_empty() || delivery.delivered_before.is_some() {
             return Ok(());
         }
-        records.stage(Change::PutUnclaimed(Box::new(Unclaimed { delivery: delivery.clone(), at: now })))
+        // It may have been withdrawn before, and begun anew by another rule.
+        let earlier = records.unclaimed_of(delivery.citizen)?.into_iter().find(|earlier| earlier.delivery.key == delivery.key);
+        let earlier = earlier.iter().flat_map(|earlier| earlier.delivery.because.audiences().iter());
+        let audiences: Audiences = nobody.iter().copied().chain(earlier).collect();
+        put_unclaimed(delivery, audiences, now, records)
     }
 
     /// Gives what is unclaimed about a citizen to whoever is entitled now.
@@ -88,12 +99,16 @@ impl Engine {
             return records.stage(drop);
         }
         let Some(kind) = told_as(&delivery.event, &self.rules) else { return Ok(()) };
-        let entitled = self.decide(&delivery.event, kind, citizen, None, records, now)?.chosen_by(delivery.because.audience);
-        if entitled.is_empty() {
+        let By { chosen, nobody } = self.decide(&delivery.event, kind, citizen, None, records, now)?.by(delivery.because.audiences());
+        if chosen.is_empty() {
             return Ok(());
         }
-        records.stage(drop)?;
-        self.hand_over(delivery, entitled, records, now)
+        if nobody.is_empty() {
+            records.stage(drop)?;
+        } else {
+            put_unclaimed(delivery, nobody.into_iter().collect(), unclaimed.at, records)?;
+        }
+        self.hand_over(delivery, chosen, records, now)
     }
 
     /// Has others told by the same rule, in a delivery's place or beside it: each
@@ -134,4 +149,9 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+fn put_unclaimed<R: Records>(delivery: &Delivery, by: Audiences, at: Moment, records: &mut R) -> Result<(), R::Error> {
+    let Some(because) = delivery.because.only(by) else { return Ok(()) };
+    records.stage(Change::PutUnclaimed(Box::new(Unclaimed { delivery: Delivery { because, ..delivery.clone() }, at })))
 }

@@ -4,7 +4,7 @@
 use crate::core::event::PlanKind;
 use crate::core::ids::{Akassekode, EventMark, ExternalId, Jobcenterkode, Kommunekode, Personnummer, Recipient};
 use crate::core::outbox::{Attempt, Because, End, Failure, Withdrawal};
-use crate::core::policy::{Audience, Domain};
+use crate::core::policy::{Audience, Audiences, Domain};
 use crate::core::time::{Day, Moment, Period};
 
 use super::bytes::{Input, Output, Undecodable};
@@ -216,14 +216,25 @@ pub(super) fn registration(input: &mut Input<'_>) -> Read<Option<(ExternalId, Mo
     input.option(|input| Ok((external_id(input)?, moment(input)?)))
 }
 
+/// Of the first byte: further rules follow.
+const ALSO: u8 = 0x80;
+
 pub(super) fn put_because(out: &mut Vec<u8>, because: &Because) {
+    let first = out.len();
     put_audience(out, because.audience);
+    if !because.also.is_empty() {
+        out[first] |= ALSO;
+        out.u8(because.also.bits());
+    }
     put_registration(out, because.registration.as_ref());
     put_day(out, because.day);
 }
 
 pub(super) fn because(input: &mut Input<'_>) -> Read<Because> {
-    Ok(Because { audience: audience(input)?, registration: registration(input)?, day: day(input)? })
+    let first = input.u8()?;
+    let audience = *Audience::ALL.get(usize::from(first & !ALSO)).ok_or(input.error())?;
+    let also = Audiences::from_bits(if first & ALSO == 0 { 0 } else { input.u8()? });
+    Ok(Because { audience, also, registration: registration(input)?, day: day(input)? })
 }
 
 pub(super) fn put_option<T>(out: &mut Vec<u8>, value: Option<T>, put: impl FnOnce(&mut Vec<u8>, T)) {

@@ -9,6 +9,7 @@ use crate::core::audit::{Action, Deed, Entry, Extent};
 use crate::core::citizen::Citizen;
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq};
 use crate::core::outbox::{Death, Delivery, Failure};
+use crate::core::policy::Audience;
 use crate::core::records::{Admission, Quarantined};
 use crate::core::replay::ReplayId;
 use crate::core::retention::Clock;
@@ -105,6 +106,10 @@ fn deliveries() {
     let sample = Delivery { replays: 300, delivered_before: Some(dice.moment()), ..dice.delivery(key(), CITIZEN, event) };
     let encode = written(codec::encode_delivery);
     check("delivery-replayed", &sample, encode, |bytes| codec::decode_delivery(key(), CITIZEN, bytes));
+    let mut sample = dice.delivery(key(), CITIZEN, sample.event);
+    sample.because.also = [Audience::KommuneOwnResidents, Audience::RegisteringAuthority].into_iter().collect();
+    let encode = written(codec::encode_delivery);
+    check("delivery-by-three-rules", &sample, encode, |bytes| codec::decode_delivery(key(), CITIZEN, bytes));
 }
 
 #[test]

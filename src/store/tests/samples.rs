@@ -8,7 +8,7 @@ use crate::core::ids::{
     Akassekode, CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Jobcenterkode, Kommunekode, Personnummer, Recipient,
 };
 use crate::core::outbox::{Attempt, Because, Death, Delivery, End, Failure, State, Withdrawal};
-use crate::core::policy::{Audience, Domain};
+use crate::core::policy::{Audience, Audiences, Domain};
 use crate::core::records::{Admission, Quarantined};
 use crate::core::replay::{Filter, Lot, Order, Progress, Replay, ReplayId, Source, Stage, StateFilter};
 use crate::core::retention::{Clock, Clocks, Deleted, Element, Handover, Order as DeletionOrder, Stamp, Surprise, Tombstone, Unexpected};
@@ -143,6 +143,7 @@ impl Dice {
     pub fn because(&mut self) -> Because {
         Because {
             audience: self.one_of(&Audience::ALL),
+            also: self.maybe(|dice| Audiences::from_bits(dice.below(256) as u8)).unwrap_or_default(),
             registration: self.maybe(|dice| (dice.external_id(), dice.moment())),
             day: self.day(),
         }

@@ -69,8 +69,8 @@ pub fn delivery<R: Archive>(records: &mut R, rules: &Rules, id: WsbId, told: Tol
 }
 
 /// Returns everything that happened with the events of that id, of which there
-/// may be one from each source; `None` if none is known any more, or nothing may
-/// be told of it.
+/// may be one from each source; `None` if none is known any more, or who asks
+/// never had a delivery of it.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -98,7 +98,9 @@ fn event<R: Archive>(records: &mut R, rules: &Rules, seq: EventSeq, admission: &
     }
     let left_out = admission.left_out.iter().filter(|left_out| told.only.is_none() || left_out.recipient.is_some_and(|who| told.of(who)));
     let left_out: Vec<Value> = left_out.map(left_out_json).collect();
-    if told.only.is_some() && deliveries.is_empty() && left_out.is_empty() {
+    // Who was only left out must not learn that there is such an event, nor which
+    // record of somebody else's it is about.
+    if told.only.is_some() && deliveries.is_empty() {
         return Ok(None);
     }
     let event = &admission.event;

@@ -78,6 +78,35 @@ fn a_transfer_is_told_whole_after_it_has_ended() {
     world.call("GET", &format!("/api/v1/deliveries/{id}"), Some(OTHER_VENDOR), None).problem(404);
 }
 
+/// Whoever an event was not sent to is answered as if there were no such event.
+#[test]
+fn a_vendor_that_was_left_out_cannot_tell_the_event_from_an_unknown_one() {
+    let world = World::new(lederne_is_gone);
+    world.tell(&known());
+    world.tell(&[indkaldelse("one")]);
+    world.until("/events/one/trace", |trace| to(trace, "akasse:067")["attempts"] == 1);
+    let moved = "10000000-0000-4000-8000-000000000003";
+    let mut transfer = event("moved", "Akassemedlemskab", moved, "2026-03-20T08:00:00Z", &json!({ "Akassekode": "053" }));
+    transfer["data"]["Startdato"] = "2026-03-20".into();
+    world.tell(&[transfer, indkaldelse("two")]);
+    world.until("/events/one/trace", ended);
+
+    let of_vendor = |path: &str| world.call("GET", &format!("/api/v1{path}"), Some(VENDOR), None);
+    let unknown = of_vendor("/events/nobody-knows/trace").problem(404);
+    for id in ["moved", "two"] {
+        let left_out = &world.get(&format!("/events/{id}/trace")).ok()["events"][0]["left_out"];
+        let is_lederne = |one: &Value| one["recipient"] == "akasse:067" && one["registration"]["external_id"] == MEMBERSHIP;
+        assert!(left_out.as_array().is_some_and(|all| all.iter().any(is_lederne)), "{left_out}");
+        assert_eq!(of_vendor(&format!("/events/{id}/trace")).problem(404), unknown);
+    }
+    // Of what it had it sees its own part, and no record that is another's.
+    let own = of_vendor("/events/one/trace").ok();
+    assert_eq!(own["events"][0]["deliveries"].as_array().map(Vec::len), Some(1), "{own}");
+    for foreign in [moved, JOBCENTRE, "akasse:053", "kommune:860"] {
+        assert!(!own.to_string().contains(foreign), "{own}");
+    }
+}
+
 /// Withdrawn, entitled again, dead, sent again and delivered: all of it is told.
 #[test]
 fn what_died_and_was_sent_again_is_told_whole() {

@@ -86,29 +86,77 @@ pub async fn read_returned<C: Commit>(mut deliveries: mpsc::Receiver<Vec<Deliver
     }
 }
 
-/// Recognizes a message of ours that came back, by its id and its latest death.
+/// Recognizes a message of ours that came back, by its id, its headers and its
+/// latest death.
 fn returned(delivery: Delivery) -> Received {
     let ticket = Ticket { queue: ticket_queue(delivery.intake), epoch: delivery.epoch, tag: delivery.tag };
     let id = delivery.message_id.as_deref().and_then(|id| WsbId::parse(id).ok());
-    let why = delivery.rejection.as_ref().and_then(|rejection| retry::death_of(&rejection.reason));
     let recipient = delivery.recipient.as_deref().and_then(|text| Recipient::parse(text).ok());
-    let told = delivery.correlation_id.map(String::into_boxed_str).zip(recipient);
-    let otherwise = Box::new(unrecognized(delivery.body.into()));
-    let input = match (id, why) {
-        (Some(id), Some(why)) => Input::Returned { wsb: CameBack { id, told }, why, otherwise },
-        _ => Input::NotAnEvent(otherwise),
+    let why = delivery.rejection.as_ref().and_then(|rejection| retry::death_of(&rejection.reason));
+    let unrecognized = |reason: &str| Box::new(unrecognized(delivery.body.into(), reason));
+    let input = match (id, delivery.correlation_id, recipient, delivery.rejection, why) {
+        (Some(id), Some(event_id), Some(recipient), Some(rejection), Some(why)) => {
+            let wsb = CameBack { id, event_id: event_id.into(), recipient, queue: rejection.queue.into() };
+            Input::Returned { wsb, why, otherwise: unrecognized("is not a delivery that is known") }
+        }
+        (Some(_), Some(_), Some(_), _, _) => Input::NotAnEvent(unrecognized("its x-death does not say why, or in no word that is known")),
+        _ => Input::NotAnEvent(unrecognized("lacks an id or a header that every WSB of the broker has")),
     };
     Received { input, ticket }
 }
 
 /// Makes the content of a quarantine of something that came back and is not ours.
-fn unrecognized(body: Arc<[u8]>) -> Quarantined {
+fn unrecognized(body: Arc<[u8]>, reason: &str) -> Quarantined {
     Quarantined {
         id: 0,
         at: Moment(0),
         word: "unrecognized-return".into(),
-        reason: "unrecognized-return: came back through wsb.returned, and is not a delivery that is known".into(),
+        reason: format!("unrecognized-return: came back through wsb.returned, and {reason}").into(),
         personnummer: wire::personnummer_hint(&body),
         body,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::amqp::Rejection;
+
+    const ID: &str = "6d1d0a3e-0000-5000-8000-000000000001";
+
+    fn delivery() -> Delivery {
+        Delivery {
+            intake: Intake::Returned,
+            epoch: 1,
+            tag: 1,
+            redelivered: false,
+            routing_key: "wsb.akasse.067".to_owned(),
+            content_type: None,
+            message_id: Some(ID.to_owned()),
+            correlation_id: Some("one".to_owned()),
+            recipient: Some("akasse:067".to_owned()),
+            rejection: Some(Rejection { reason: "rejected".to_owned(), queue: "wsb.akasse.067".to_owned() }),
+            body: b"{}".to_vec(),
+        }
+    }
+
+    #[test]
+    fn what_comes_back_says_whose_it_is_and_whence_or_is_quarantined() {
+        let Input::Returned { wsb, why, .. } = returned(delivery()).input else { panic!("one of ours") };
+        let recipient = Recipient::parse("akasse:067").expect("a recipient");
+        let id = WsbId::parse(ID).expect("an id");
+        assert_eq!(wsb, CameBack { id, event_id: "one".into(), recipient, queue: "wsb.akasse.067".into() });
+        assert_eq!(why, crate::core::outbox::Death::RejectedByRecipient);
+
+        let check = |delivery: Delivery, reason: &str| match returned(delivery).input {
+            Input::NotAnEvent(message) => assert!(message.reason.contains(reason), "{}", message.reason),
+            other => panic!("{other:?}"),
+        };
+        check(Delivery { recipient: None, ..delivery() }, "lacks an id or a header");
+        check(Delivery { correlation_id: None, ..delivery() }, "lacks an id or a header");
+        check(Delivery { message_id: Some("7".to_owned()), ..delivery() }, "lacks an id or a header");
+        check(Delivery { rejection: None, ..delivery() }, "does not say why");
+        let rejection = Rejection { reason: "bored".to_owned(), queue: "wsb.akasse.067".to_owned() };
+        check(Delivery { rejection: Some(rejection), ..delivery() }, "in no word that is known");
     }
 }

@@ -44,7 +44,7 @@ pub struct Delivery {
     pub message_id: Option<String>,
     /// The `correlation_id` property.
     pub correlation_id: Option<String>,
-    /// The header `wsb-recipient`.
+    /// The header `wsb-recipient`, of a message that has all headers of a WSB.
     pub recipient: Option<String>,
     /// Why it came back, for [`Intake::Returned`].
     pub rejection: Option<Rejection>,
@@ -73,12 +73,23 @@ impl Delivery {
             content_type: properties.content_type().as_ref().map(ToString::to_string),
             message_id: properties.message_id().as_ref().map(ToString::to_string),
             correlation_id: properties.correlation_id().as_ref().map(ToString::to_string),
-            recipient: headers.and_then(|headers| text(headers, "wsb-recipient")),
+            recipient: headers.and_then(recipient),
             rejection: headers.and_then(rejection),
             routing_key: delivery.routing_key.into(),
             body: delivery.data,
         }
     }
+}
+
+/// Returns whom a WSB was sent to; `None` for a message without one of the headers
+/// that [`super::WsbHeaders`] gives every WSB.
+fn recipient(headers: &FieldTable) -> Option<String> {
+    let headed = |name: &str| headers.inner().get(name);
+    // RabbitMQ may give an integer back in another width than it was sent in.
+    let is_number = |name: &str| matches!(headed(name), Some(AMQPValue::LongInt(_) | AMQPValue::LongLongInt(_)));
+    let all = ["wsb-entity-id", "wsb-change-type", "wsb-attempt"].into_iter().all(is_number)
+        && matches!(headed("wsb-replay"), Some(AMQPValue::Boolean(_)));
+    text(headers, "wsb-recipient").filter(|_| all)
 }
 
 fn rejection(headers: &FieldTable) -> Option<Rejection> {
@@ -184,5 +195,27 @@ mod tests {
         headers.insert("x-death".into(), AMQPValue::FieldArray(deaths));
         assert_eq!(rejection(&headers), Some(Rejection { reason: "delivery_limit".into(), queue: "wsb.akasse.067".into() }));
         assert_eq!(rejection(&FieldTable::default()), None);
+    }
+
+    #[test]
+    fn only_a_message_with_every_header_of_a_wsb_names_its_recipient() {
+        let of_a_wsb = [
+            ("wsb-recipient", AMQPValue::LongString("akasse:067".into())),
+            ("wsb-entity-id", AMQPValue::LongInt(90_000)),
+            ("wsb-change-type", AMQPValue::LongInt(1)),
+            ("wsb-attempt", AMQPValue::LongLongInt(2)),
+            ("wsb-replay", AMQPValue::Boolean(false)),
+        ];
+        let without = |left_out: &str| {
+            let mut headers = FieldTable::default();
+            for (name, value) in of_a_wsb.iter().filter(|(name, _)| *name != left_out) {
+                headers.insert((*name).into(), value.clone());
+            }
+            headers
+        };
+        assert_eq!(recipient(&without("")).as_deref(), Some("akasse:067"));
+        for (name, _) in &of_a_wsb {
+            assert_eq!(recipient(&without(name)), None, "without {name}");
+        }
     }
 }

@@ -249,8 +249,13 @@ impl Turn {
                 engine.quarantine(message, records, &mut self.out)?;
             }
             Input::Returned { wsb, why, otherwise } => {
-                if engine.take_back(&wsb, why, records, now, &mut self.out)? == TakenBack::Unknown {
-                    let message = Quarantined { id: records.next_quarantine_id(), at: now, ..*otherwise };
+                let reason = match engine.take_back(&wsb, why, records, now, &mut self.out)? {
+                    TakenBack::Known => None,
+                    TakenBack::Unknown => Some(otherwise.reason.clone()),
+                    TakenBack::Doubtful(doubt) => Some(doubt.reason().into()),
+                };
+                if let Some(reason) = reason {
+                    let message = Quarantined { id: records.next_quarantine_id(), at: now, reason, ..*otherwise };
                     engine.quarantine(message, records, &mut self.out)?;
                 }
             }

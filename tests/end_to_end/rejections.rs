@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use lapin::types::AMQPValue;
+
 use crate::rig::{Event, Vendor, VendorOptions, Verdict, event, until};
 use crate::world::{FEW, LIMIT, Routing, World, cpr, enroll, ids, queue};
 
@@ -87,4 +89,36 @@ fn a_stranger_s_message_in_the_returned_queue_is_quarantined() {
     until(LIMIT, "it is consumed", || world.consumed() == 1);
     let list = world.broker.cli_ok(&["quarantine", "list"]);
     assert!(list.contains("unrecognized-return"), "{list}");
+}
+
+/// Whoever can put a message into some queue ends no delivery of another's with it.
+#[test]
+fn a_message_in_the_name_of_another_s_delivery_is_quarantined() {
+    let world = World::running("forged", &Routing::few());
+    world.tell(&enroll(&cpr(1), "067", "86001", "101"));
+    world.empty(&FEW);
+    let events = [event("Joblog").cpr(&cpr(1))];
+    world.tell(&events);
+    let sent = world.take("akasse:067").remove(0);
+    let headers = |recipient: &str| {
+        [
+            ("wsb-recipient", AMQPValue::LongString(recipient.into())),
+            ("wsb-entity-id", AMQPValue::LongInt(910_000)),
+            ("wsb-change-type", AMQPValue::LongInt(1)),
+            ("wsb-attempt", AMQPValue::LongInt(1)),
+            ("wsb-replay", AMQPValue::Boolean(false)),
+        ]
+    };
+    let judge = Arc::new(|_: &crate::rig::Message| Verdict::Reject);
+    let _others = Vendor::with(&world.uri, [queue("akasse:053").as_str()], &VendorOptions { prefetch: 10, judge });
+    for recipient in ["akasse:067", "akasse:053"] {
+        world.amqp.publish_as("", &queue("akasse:053"), &sent.id, events[0].event_id(), &headers(recipient));
+    }
+    world.amqp.publish_as("wsb.returned", "", &sent.id, events[0].event_id(), &[]);
+    until(LIMIT, "all three are quarantined", || world.count("wsb_events_consumed_total", &[("outcome", "quarantined")]) == 3);
+    let list = world.broker.cli_ok(&["quarantine", "list", "--format", "json"]);
+    for reason in ["names another queue", "was not sent to the recipient", "lacks an id or a header"] {
+        assert!(list.contains(reason), "{reason}: {list}");
+    }
+    assert!(world.deliveries("state=dead").is_empty(), "nothing was ended");
 }

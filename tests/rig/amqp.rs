@@ -54,6 +54,22 @@ impl Amqp {
         self.publish_all(exchange, [(key.to_owned(), body.into())]);
     }
 
+    /// As [`Amqp::publish`], with properties and headers of somebody's choice.
+    pub fn publish_as(&self, exchange: &str, key: &str, id: &str, correlation_id: &str, headers: QueueArguments<'_>) {
+        let mut table = FieldTable::default();
+        for (name, value) in headers {
+            table.insert((*name).into(), value.clone());
+        }
+        let properties = properties().with_message_id(id.into()).with_correlation_id(correlation_id.into()).with_headers(table);
+        let (channel, exchange, key) = (self.channel(), exchange.to_owned(), key.to_owned());
+        block(async move {
+            let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+            let confirm = channel.basic_publish(exchange.as_str().into(), key.as_str().into(), options, b"{}", properties).await?;
+            confirm.await
+        })
+        .unwrap_or_else(|error| panic!("cannot publish {id}: {error}"));
+    }
+
     /// As [`Amqp::publish`], and tells why there was no confirm.
     ///
     /// # Errors

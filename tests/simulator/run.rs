@@ -767,13 +767,15 @@ impl Run {
         self.rabbit.leave(key);
         let why = *self.dice.pick(&[Death::RejectedByRecipient, Death::DeliveryLimit, Death::Expired, Death::Overflow]);
         let event = self.model.deliveries[&key].event();
-        let wsb = CameBack { id: event.mark.wsb_id(key.recipient), told: Some((event.id.clone(), key.recipient)) };
+        let queue = self.world.rules.recipient(key.recipient).map(|rule| rule.queue.as_ref().into());
+        let Some(queue) = queue else { return Ok(()) };
+        let wsb = CameBack { id: event.mark.wsb_id(key.recipient), event_id: event.id.clone(), recipient: key.recipient, queue };
         self.note(|| format!("{key:?} comes back: {why:?}"));
         let stood = (self.model.deliveries[&key].stand, self.model.deliveries[&key].is_under_way());
         let mut out = Output::default();
         match infallible(self.engine.take_back(&wsb, why, &mut self.store, self.now, &mut out)) {
             TakenBack::Known => {}
-            TakenBack::Unknown => return Err(format!("{key:?} came back and is not known")),
+            not => return Err(format!("{key:?} came back: {not:?}")),
         }
         self.coverage.count(|| format!("came back when {stood:?}"));
         self.commit(&[], &[(key, Deed::CameBack(why))], &mut out, Durability::Flush)?;

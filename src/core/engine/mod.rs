@@ -31,7 +31,7 @@ pub use hold::{LaneOrder, LaneView, Parked, RestCause, Resting, Resumed};
 pub use notices::Trial;
 pub use operator::Discarded;
 pub use replays::{Advanced, Begun, Replayed, Wish};
-pub use returned::{CameBack, TakenBack};
+pub use returned::{CameBack, Doubt, TakenBack};
 
 use super::erasure::Cause;
 use super::event::Event;

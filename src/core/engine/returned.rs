@@ -1,5 +1,6 @@
 //! A WSB that had been delivered comes back: the vendor rejected it, or its
-//! queue gave it up.
+//! queue gave it up. Only what came back from the queue that it was sent to is
+//! believed: nobody ends another's delivery by a message made up for it.
 
 use std::sync::Arc;
 
@@ -16,8 +17,12 @@ use crate::core::trace::{Step, Traced};
 pub struct CameBack {
     /// The id of the WSB.
     pub id: WsbId,
-    /// The id of the event, and who was told of it, as far as it still says so.
-    pub told: Option<(Box<str>, Recipient)>,
+    /// The id of the event.
+    pub event_id: Box<str>,
+    /// Who was told of it.
+    pub recipient: Recipient,
+    /// The queue that gave it up, as RabbitMQ noted it.
+    pub queue: Box<str>,
 }
 
 /// What was made of a message that came back.
@@ -28,11 +33,34 @@ pub enum TakenBack {
     Known,
     /// Nothing is known of it, or not any more.
     Unknown,
+    /// What it says of itself does not fit together; its delivery stays as it was.
+    Doubtful(Doubt),
+}
+
+/// Why a message that came back is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// It comes from another queue than that of the recipient.
+    Queue,
+    /// The WSB of that id was sent to somebody else.
+    Recipient,
+}
+
+impl Doubt {
+    /// Returns the reason for the quarantine.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Queue => "unrecognized-return: its x-death names another queue than routing.toml gives the recipient in wsb-recipient",
+            Self::Recipient => "unrecognized-return: the WSB of its id was not sent to the recipient in wsb-recipient",
+        }
+    }
 }
 
 impl Engine {
     /// Marks the delivery of a WSB that came back as dead at once: trying again
-    /// is for a person to decide.
+    /// is for a person to decide. It must have come from the queue that
+    /// `routing.toml` gives its recipient.
     ///
     /// # Errors
     /// When the store cannot be read or the change not staged.
@@ -45,16 +73,18 @@ impl Engine {
         out: &mut Output,
     ) -> Result<TakenBack, R::Error> {
         let key = key_of(wsb, records)?;
-        let told = wsb.told.as_ref().map(|(_, recipient)| *recipient);
-        if let Some(recipient) = key.map(|key| key.recipient).or(told) {
-            self.notices.came_back(recipient);
+        // About somebody erased: kept neither as a delivery nor as a message.
+        if key.is_none() && records.was_about_erased(wsb.id, Some(&wsb.event_id))? {
+            return Ok(TakenBack::Known);
         }
-        let Some(key) = key else {
-            // About somebody erased: kept neither as a delivery nor as a message.
-            let event_id = wsb.told.as_ref().map(|(event_id, _)| &**event_id);
-            let is_over = records.was_about_erased(wsb.id, event_id)?;
-            return Ok(if is_over { TakenBack::Known } else { TakenBack::Unknown });
-        };
+        if self.rules.recipient(wsb.recipient).is_none_or(|rule| *rule.queue != *wsb.queue) {
+            return Ok(TakenBack::Doubtful(Doubt::Queue));
+        }
+        if key.is_some_and(|key| key.recipient != wsb.recipient) {
+            return Ok(TakenBack::Doubtful(Doubt::Recipient));
+        }
+        self.notices.came_back(wsb.recipient);
+        let Some(key) = key else { return Ok(TakenBack::Unknown) };
         if self.lanes.loaded(key).is_some() {
             // It came back before its confirm: that attempt has its own outcome,
             // and whatever it is, this one stands after it.
@@ -137,10 +167,9 @@ fn key_of<R: Archive>(wsb: &CameBack, records: &mut R) -> Result<Option<Delivery
     if let Some(key) = records.delivery_by_id(wsb.id)? {
         return Ok(Some(key));
     }
-    let Some((event_id, recipient)) = &wsb.told else { return Ok(None) };
-    for seq in records.events_by_id(event_id)? {
-        if records.admission(seq)?.is_some_and(|admission| admission.event.mark.wsb_id(*recipient) == wsb.id) {
-            return Ok(Some(DeliveryKey { recipient: *recipient, seq }));
+    for seq in records.events_by_id(&wsb.event_id)? {
+        if records.admission(seq)?.is_some_and(|admission| admission.event.mark.wsb_id(wsb.recipient) == wsb.id) {
+            return Ok(Some(DeliveryKey { recipient: wsb.recipient, seq }));
         }
     }
     Ok(None)

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{Answer, OPERATOR, World, confirmed, event, known};
-use crate::core::engine::{CameBack, TakenBack};
-use crate::core::ids::WsbId;
+use crate::core::engine::{CameBack, Doubt, TakenBack};
+use crate::core::ids::{Recipient, WsbId};
 use crate::core::outbox::Death;
 
 fn joblog(id: &str, record: usize) -> Value {
@@ -29,17 +29,42 @@ fn joblogs(world: &World, state: &str) -> Vec<Value> {
     items(&world.get(&format!("/deliveries?recipient=akasse:067&entity=Joblog&state={state}")).ok())
 }
 
+/// What one of the Joblogs says of itself when it comes back.
+fn came_back(id: WsbId, recipient: &str, queue: &str) -> CameBack {
+    let recipient = Recipient::parse(recipient).expect("a recipient");
+    CameBack { id, event_id: "job-0".into(), recipient, queue: queue.into() }
+}
+
 /// Has the vendor reject what it got.
 fn reject(world: &World, ids: &[String]) {
     let ids: Vec<WsbId> = ids.iter().map(|id| WsbId::parse(id).expect("an id")).collect();
     let told = world.writer.ask(move |access| {
         for id in ids {
-            let back = CameBack { id, told: None };
+            let back = came_back(id, "akasse:067", "wsb.akasse.067");
             let taken = access.engine.take_back(&back, Death::RejectedByRecipient, access.records, access.now, access.out);
             assert_eq!(taken.expect("taken back"), TakenBack::Known);
         }
     });
     world.runtime.block_on(told).expect("the writer runs");
+}
+
+/// Nobody but the recipient's own queue ends its delivery.
+#[test]
+fn what_comes_back_from_elsewhere_ends_nothing() {
+    let world = delivered(1);
+    let id = WsbId::parse(joblogs(&world, "delivered")[0]["id"].as_str().expect("an id")).expect("an id");
+    let takes = |back: CameBack| {
+        let told = world.writer.ask(move |access| {
+            access.engine.take_back(&back, Death::RejectedByRecipient, access.records, access.now, access.out).expect("looked at")
+        });
+        world.runtime.block_on(told).expect("the writer runs")
+    };
+    assert_eq!(takes(came_back(id, "akasse:067", "wsb.akasse.053")), TakenBack::Doubtful(Doubt::Queue));
+    assert_eq!(takes(came_back(id, "akasse:053", "wsb.akasse.067")), TakenBack::Doubtful(Doubt::Queue));
+    assert_eq!(takes(came_back(id, "akasse:053", "wsb.akasse.053")), TakenBack::Doubtful(Doubt::Recipient));
+    assert_eq!(joblogs(&world, "delivered").len(), 1, "it stays as it was");
+    assert_eq!(takes(came_back(id, "akasse:067", "wsb.akasse.067")), TakenBack::Known);
+    assert_eq!(joblogs(&world, "dead").len(), 1);
 }
 
 /// A broker with so many dead ones.

@@ -45,14 +45,14 @@ impl Admin {
         self.answer(request.call())
     }
 
-    /// Deletes, and gets an answer.
-    pub fn delete(&self, path: &str) -> Result<Value, Failure> {
-        let request = self.agent.delete(format!("{}{path}", self.base));
+    /// Deletes, saying in JSON how, and gets an answer.
+    pub fn delete(&self, path: &str, body: &[u8]) -> Result<Value, Failure> {
+        let request = self.agent.delete(format!("{}{path}", self.base)).header("Content-Type", "application/json").force_send_body();
         let request = match &self.token {
             Some(token) => request.header("Authorization", format!("Bearer {token}")),
             None => request,
         };
-        self.answer(request.call())
+        self.answer(request.send(body))
     }
 
     /// Sends a body, and gets an answer.

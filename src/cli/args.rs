@@ -321,6 +321,9 @@ pub enum QuarantineCommand {
     Retry {
         /// The message's number, or `all`.
         id: String,
+        /// Why, without naming anybody; goes to the audit log.
+        #[arg(long)]
+        why: Option<String>,
     },
     /// Gives a message up for good.
     Discard {
@@ -439,6 +442,9 @@ pub enum ReplaysCommand {
         /// A name for this request, so that repeating it does not start another replay.
         #[arg(long, value_name = "NAME")]
         request: Option<String>,
+        /// Why, without naming anybody; goes to the audit log.
+        #[arg(long)]
+        why: Option<String>,
         /// Wait until it has finished, or waits for a go.
         #[arg(long)]
         wait: bool,
@@ -464,6 +470,9 @@ pub enum ReplaysCommand {
     Stop {
         /// The replay's number.
         id: String,
+        /// Why, without naming anybody; goes to the audit log.
+        #[arg(long)]
+        why: Option<String>,
         /// Only say what would be.
         #[arg(long)]
         dry_run: bool,
@@ -475,6 +484,9 @@ pub enum ReplaysCommand {
     Resume {
         /// The replay's number.
         id: String,
+        /// Why, without naming anybody; goes to the audit log.
+        #[arg(long)]
+        why: Option<String>,
         /// Only say what would be.
         #[arg(long)]
         dry_run: bool,
@@ -489,6 +501,9 @@ pub enum ReplaysCommand {
     Go {
         /// The replay's number.
         id: String,
+        /// Why, without naming anybody; goes to the audit log.
+        #[arg(long)]
+        why: Option<String>,
         /// Only say what would be.
         #[arg(long)]
         dry_run: bool,
@@ -601,6 +616,9 @@ pub enum RecipientsCommand {
     Resume {
         /// Whose: akasse:067.
         recipient: String,
+        /// Why, without naming anybody; goes to the audit log.
+        #[arg(long)]
+        why: Option<String>,
         /// Only say how it is.
         #[arg(long)]
         dry_run: bool,
@@ -646,6 +664,9 @@ pub enum LanesCommand {
     Release {
         /// The id of a delivery that waits in it, or by which it was parked.
         id: String,
+        /// Why, without naming anybody; goes to the audit log.
+        #[arg(long)]
+        why: Option<String>,
         /// Only say what would go on.
         #[arg(long)]
         dry_run: bool,

@@ -21,8 +21,8 @@ pub fn recipients(common: &Common, arguments: &RecipientsArguments) -> Result<Ex
             told_only(*dry_run);
             Ok(Exit::Ok)
         }
-        RecipientsCommand::Resume { recipient, dry_run } => {
-            let body = json!({ "dry_run": dry_run }).to_string();
+        RecipientsCommand::Resume { recipient, why, dry_run } => {
+            let body = json!({ "why": why, "dry_run": dry_run }).to_string();
             let answer = admin.post(&format!("/recipients/{}/resume", escaped(recipient)), "application/json", body.as_bytes())?;
             println!("{recipient}: {}, {} deliveries wait", cell(&answer["state"]), cell(&answer["waiting"]));
             told_only(*dry_run);
@@ -89,7 +89,10 @@ pub fn lanes(common: &Common, arguments: &LanesArguments) -> Result<Exit, Failur
             let body = json!({ "why": why, "dry_run": dry_run }).to_string();
             order(&admin, id, "park", &body, *dry_run)
         }
-        LanesCommand::Release { id, dry_run } => order(&admin, id, "release", &json!({ "dry_run": dry_run }).to_string(), *dry_run),
+        LanesCommand::Release { id, why, dry_run } => {
+            let body = json!({ "why": why, "dry_run": dry_run }).to_string();
+            order(&admin, id, "release", &body, *dry_run)
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::open::{Opened, open};
 use super::run::load_rules;
 use super::terminal::table;
 use crate::app::now;
-use crate::core::audit::Action;
+use crate::core::audit::{Action, Deed};
 use crate::core::engine::{Engine, Limits, Output};
 use crate::ops::{self, QuarantineError};
 use crate::store::{Create, Store};
@@ -18,7 +18,7 @@ use crate::writer::Commit;
 pub fn quarantine(common: &Common, arguments: &QuarantineArguments) -> Result<Exit, Failure> {
     match &arguments.command {
         QuarantineCommand::List { format } => list(common, *format),
-        QuarantineCommand::Retry { id } => retry(common, id),
+        QuarantineCommand::Retry { id, why } => retry(common, id, why.as_deref()),
         QuarantineCommand::Discard { id, why } => discard(common, *id, why),
     }
 }
@@ -73,7 +73,8 @@ fn list(common: &Common, format: Format) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn retry(common: &Common, id: &str) -> Result<Exit, Failure> {
+fn retry(common: &Common, id: &str, why: Option<&str>) -> Result<Exit, Failure> {
+    let why = why.map(reason).transpose()?;
     let rules = load_rules(common)?;
     let mut opened = open(common, Create::Never)?;
     let ids: Vec<u64> = if id == "all" {
@@ -87,7 +88,7 @@ fn retry(common: &Common, id: &str) -> Result<Exit, Failure> {
     }
     let mut refused = 0;
     for id in ids {
-        match retry_one(&mut opened, &mut engine, id) {
+        match retry_one(&mut opened, &mut engine, id, why) {
             Ok(()) => println!("{id}: taken in"),
             Err(failure) if failure.exit() == Exit::No => {
                 refused += 1;
@@ -99,24 +100,32 @@ fn retry(common: &Common, id: &str) -> Result<Exit, Failure> {
     Ok(if refused == 0 { Exit::Ok } else { Exit::No })
 }
 
-fn retry_one(opened: &mut Opened, engine: &mut Engine, id: u64) -> Result<(), Failure> {
+fn retry_one(opened: &mut Opened, engine: &mut Engine, id: u64, why: Option<&str>) -> Result<(), Failure> {
     match opened {
         Opened::Here(store) => {
             let mut out = Output::default();
             let retried = ops::retry(engine, &mut **store, id, now(), &mut out);
             if retried.is_ok() {
-                let deed = local_deed(Action::QuarantineRetried, &id.to_string());
+                let deed = Deed { why: why.map(Into::into), ..local_deed(Action::QuarantineRetried, &id.to_string()) };
                 ops::note(&mut **store, now(), deed).map_err(store_failure)?;
             }
             Commit::commit(&mut **store, true).map_err(store_failure)?;
             retried.map(drop).map_err(quarantine_failure)
         }
-        Opened::There(admin) => admin.post(&format!("/quarantine/{id}/retry"), "application/json", b"").map(drop),
+        Opened::There(admin) => {
+            let body = json!({ "why": why }).to_string();
+            admin.post(&format!("/quarantine/{id}/retry"), "application/json", body.as_bytes()).map(drop)
+        }
     }
 }
 
+/// Checks the words of `--why`.
+fn reason(why: &str) -> Result<&str, Failure> {
+    ops::reason(why).map_err(|refused| Failure::words(Exit::Usage, format!("--why: {refused}")))
+}
+
 fn discard(common: &Common, id: u64, why: &str) -> Result<Exit, Failure> {
-    let why = ops::reason(why).map_err(|refused| Failure::words(Exit::Usage, format!("--why: {refused}")))?;
+    let why = reason(why)?;
     match open(common, Create::Never)? {
         Opened::Here(mut store) => {
             let discarded = ops::discard(&mut *store, id);

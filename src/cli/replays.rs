@@ -16,8 +16,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 pub fn replays(common: &Common, arguments: &ReplaysArguments) -> Result<Exit, Failure> {
     let admin = Admin::new(common)?;
     match &arguments.command {
-        ReplaysCommand::Start { selecting, dry_run, rate, canary, request, wait, format } => {
-            let body = json!({ "filter": selecting.json(), "dry_run": dry_run, "rate_per_second": rate, "canary": canary });
+        ReplaysCommand::Start { selecting, dry_run, rate, canary, request, why, wait, format } => {
+            let body = json!({ "filter": selecting.json(), "dry_run": dry_run, "rate_per_second": rate, "canary": canary, "why": why });
             start(&admin, selecting, &body, request.as_deref(), *wait, *format)
         }
         ReplaysCommand::List { format } => list(&admin, *format),
@@ -25,17 +25,17 @@ pub fn replays(common: &Common, arguments: &ReplaysArguments) -> Result<Exit, Fa
             say(&get(&admin, id)?, *format);
             Ok(Exit::Ok)
         }
-        ReplaysCommand::Stop { id, dry_run, format } => {
+        ReplaysCommand::Stop { id, why, dry_run, format } => {
             let would = |replay: &Value| matches!(text(&replay["state"]), "running" | "waiting-for-go");
-            move_it(&admin, id, Move { word: "stop", would: &would, post: None, dry_run: *dry_run, wait: false }, *format)
+            move_it(&admin, id, Move { word: "stop", would: &would, post: None, why: why.as_deref(), dry_run: *dry_run, wait: false }, *format)
         }
-        ReplaysCommand::Resume { id, dry_run, wait, format } => {
+        ReplaysCommand::Resume { id, why, dry_run, wait, format } => {
             let would = |replay: &Value| text(&replay["state"]) == "stopped";
-            move_it(&admin, id, Move { word: "resume", would: &would, post: Some("resume"), dry_run: *dry_run, wait: *wait }, *format)
+            move_it(&admin, id, Move { word: "resume", would: &would, post: Some("resume"), why: why.as_deref(), dry_run: *dry_run, wait: *wait }, *format)
         }
-        ReplaysCommand::Go { id, dry_run, wait, format } => {
+        ReplaysCommand::Go { id, why, dry_run, wait, format } => {
             let would = |replay: &Value| text(&replay["state"]) == "waiting-for-go";
-            move_it(&admin, id, Move { word: "go", would: &would, post: Some("go"), dry_run: *dry_run, wait: *wait }, *format)
+            move_it(&admin, id, Move { word: "go", would: &would, post: Some("go"), why: why.as_deref(), dry_run: *dry_run, wait: *wait }, *format)
         }
     }
 }
@@ -164,6 +164,7 @@ struct Move<'a> {
     would: &'a dyn Fn(&Value) -> bool,
     /// The call below the replay's own; `None` deletes.
     post: Option<&'a str>,
+    why: Option<&'a str>,
     dry_run: bool,
     wait: bool,
 }
@@ -183,9 +184,10 @@ fn move_it(admin: &Admin, id: &str, wanted: Move<'_>, format: Format) -> Result<
         return Ok(if would { Exit::Ok } else { Exit::No });
     }
     let path = format!("/replays/{}", escaped(id));
+    let body = json!({ "why": wanted.why }).to_string();
     let mut replay = match wanted.post {
-        Some(call) => admin.post(&format!("{path}/{call}"), "application/json", b"")?,
-        None => admin.delete(&path)?,
+        Some(call) => admin.post(&format!("{path}/{call}"), "application/json", body.as_bytes())?,
+        None => admin.delete(&path, body.as_bytes())?,
     };
     if wanted.wait {
         replay = follow(admin, id)?;

@@ -5,7 +5,7 @@ use maud::html;
 use super::form::with_query;
 use super::language::fill;
 use super::page::{Frame, page};
-use super::show::{csrf, pager, time};
+use super::show::{csrf, may_say_why, pager, time};
 use super::view::{Items, Quarantined};
 
 /// Returns the page.
@@ -38,6 +38,7 @@ pub fn quarantine(frame: &Frame<'_>, list: &Items<Quarantined>, paged: bool) -> 
                                     div.row-acts {
                                         form.inline method="post" action={ "/console/quarantine/" (one.id) "/retry" } {
                                             (csrf(frame))
+                                            (may_say_why(frame))
                                             button type="submit" aria-label={ (texts.quarantine_retry) ": " (one.id) } { (texts.quarantine_retry) }
                                         }
                                         details.confirm {

@@ -160,6 +160,7 @@ fn act(frame: &Frame<'_>, recipient: &Recipient) -> Markup {
             @if recipient.is_paused() {
                 form.inline method="post" action={ "/console/recipients/" (encode(&recipient.recipient)) "/resume" } {
                     (csrf(frame))
+                    (may_say_why(frame))
                     button.primary type="submit" { (if recipient.is_failing() { texts.resume_probe } else { texts.resume_now }) }
                     @if let Some(since) = recipient.paused_since.as_deref() { span.muted { (texts.col_since) ": " (time(frame, since)) } }
                 }
@@ -210,6 +211,7 @@ pub fn pauses(frame: &Frame<'_>, recipients: &[Recipient], windows: &[Window], c
                                     @if one.paused_by.as_deref() != Some("maintenance") {
                                         form.inline method="post" action={ "/console/recipients/" (encode(&one.recipient)) "/resume" } {
                                             (csrf(frame))
+                                            (may_say_why(frame))
                                             button type="submit" aria-label={ (texts.resume_now) ": " (one.name) } {
                                                 (if one.is_failing() { texts.resume_probe } else { texts.resume_now })
                                             }

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::form::encode;
 use super::language::fill;
 use super::page::{Frame, page};
-use super::show::{csrf, number, recipient_link, time};
+use super::show::{csrf, may_say_why, number, recipient_link, time};
 use super::view::{Items, Replay, Selection};
 
 /// Returns the page of what a replay would come to. `fields` are what the start
@@ -84,6 +84,10 @@ fn start(frame: &Frame<'_>, selection: &Selection, fields: &[(String, String)]) 
             div { label for="canary" { (texts.canary) }
                 input #canary type="number" name="canary" min="1" max="1000" aria-describedby="canary-hint" inputmode="numeric";
                 p.hint #canary-hint { (texts.canary_hint) }
+            }
+            div { label for="why" { (texts.why_optional) }
+                input #why name="why" maxlength="500" aria-describedby="why-hint" autocomplete="off";
+                p.hint #why-hint { (texts.why_hint) }
             }
             div.act {
                 button.primary type="submit" { (name) }
@@ -170,6 +174,7 @@ fn wish(frame: &Frame<'_>, replay: &Replay, what: &str, name: &str, kind: &str) 
     html! {
         form.inline method="post" action={ "/console/replays/" (encode(&replay.id)) "/" (what) } {
             (csrf(frame))
+            (may_say_why(frame))
             button #{ "wish-" (what) } class=(kind) type="submit" { (name) }
         }
     }

@@ -104,6 +104,14 @@ pub fn csrf(frame: &Frame<'_>) -> Markup {
     html! { input type="hidden" name="csrf" value=(frame.csrf); }
 }
 
+/// The field of a form that may say why; it need not be filled in.
+pub fn may_say_why(frame: &Frame<'_>) -> Markup {
+    let texts = frame.texts();
+    html! {
+        input name="why" maxlength="500" autocomplete="off" aria-label=(texts.why_optional) placeholder=(texts.why_optional) title=(texts.why_hint);
+    }
+}
+
 /// Links to the other pages of a list.
 pub fn pager(frame: &Frame<'_>, first: Option<&str>, next: Option<&str>) -> Markup {
     let texts = frame.texts();

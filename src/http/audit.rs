@@ -48,6 +48,23 @@ pub fn reason(text: &str) -> Result<&str, Problem> {
     })
 }
 
+/// The body of an order that may say why it is given; none is needed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MayBeWhy {
+    pub(super) why: Option<String>,
+}
+
+/// Checks the words for why something is done that need not be explained: an empty
+/// text says nothing.
+///
+/// # Errors
+/// A problem that says what a reason is.
+pub fn reason_if_any(why: Option<&str>) -> Result<Option<Box<str>>, Problem> {
+    let why = why.filter(|why| !why.trim().is_empty());
+    why.map(|why| reason(why).map(Into::into)).transpose()
+}
+
 /// What can be asked of the log.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

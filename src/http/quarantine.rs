@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::access::Principal;
-use super::audit::{audit, reason};
-use super::extract::{Body, Path, Query};
+use super::audit::{MayBeWhy, audit, reason, reason_if_any};
+use super::extract::{Body, OptionalBody, Path, Query};
 use super::problem::{Problem, store_failed};
-use crate::core::audit::Action;
+use crate::core::audit::{Action, Deed};
 use crate::core::engine::Consumption;
 use crate::ops::{self, QuarantineError};
 
@@ -36,8 +36,13 @@ pub async fn list(State(server): State<Shared>, Query(page): Query<Page>) -> Res
 }
 
 /// `POST /api/v1/quarantine/{id}/retry`
-pub async fn retry(State(server): State<Shared>, principal: Principal, Path(id): Path<u64>) -> Result<Json<Value>, Problem> {
-    let deed = principal.does(Action::QuarantineRetried, &id.to_string());
+pub async fn retry(
+    State(server): State<Shared>,
+    principal: Principal,
+    Path(id): Path<u64>,
+    OptionalBody(body): OptionalBody<MayBeWhy>,
+) -> Result<Json<Value>, Problem> {
+    let deed = Deed { why: reason_if_any(body.why.as_deref())?, ..principal.does(Action::QuarantineRetried, &id.to_string()) };
     let retried = server
         .writer
         .ask(move |access| {

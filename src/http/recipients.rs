@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::access::Principal;
-use super::audit::audit;
+use super::audit::{audit, reason_if_any};
 use super::extract::{Body, OptionalBody, Path, understood};
 use super::problem::{Problem, store_failed};
-use crate::core::audit::Action;
+use crate::core::audit::{Action, Deed};
 use crate::core::engine::{QueueView, RestCause, Resting, Resumed};
 use crate::core::holds::Why;
 use crate::core::ids::Recipient;
@@ -136,6 +136,7 @@ pub async fn pause(
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Resume {
+    why: Option<String>,
     dry_run: bool,
 }
 
@@ -148,7 +149,8 @@ pub async fn resume(
 ) -> Result<Json<Value>, Problem> {
     let recipient = known(&server, &recipient)?;
     let dry_run = body.dry_run;
-    let deed = principal.does(Action::QueueResumed, &recipient.to_string()).tried(dry_run);
+    let why = reason_if_any(body.why.as_deref())?;
+    let deed = Deed { why, ..principal.does(Action::QueueResumed, &recipient.to_string()) }.tried(dry_run);
     let (resumed, waiting) = server
         .writer
         .ask(move |access| {

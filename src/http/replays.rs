@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::access::Principal;
-use super::audit::audit;
+use super::audit::{MayBeWhy, audit, reason_if_any};
 use super::deliveries::Asked;
-use super::extract::{Body, Path};
+use super::extract::{Body, OptionalBody, Path};
 use super::look::look;
 use super::problem::{Problem, store_failed};
 use crate::app::now;
-use crate::core::audit::Action;
+use crate::core::audit::{Action, Deed};
 use crate::core::engine::{Begun, Wish};
 use crate::core::ids::Recipient;
 use crate::core::replay::{Filter, MOST_CANARIES, MOST_IDS, MOST_SELECTED, Order, Refused, Replay, ReplayId, Source, Stage, Tally};
@@ -41,6 +41,7 @@ pub struct Wanted {
     dry_run: bool,
     rate_per_second: Option<u32>,
     canary: Option<u32>,
+    why: Option<String>,
 }
 
 /// `POST /api/v1/replays`
@@ -55,10 +56,11 @@ pub async fn start(
     };
     let order = order(filter, &wanted, &principal, request_name(&headers)?)?;
     let range = range(&order, server.replay_days, now())?;
+    let why = reason_if_any(wanted.why.as_deref())?;
     if wanted.dry_run {
         let (tally, already_claimed) = survey(&server, order, range).await?;
         let about = format!("{} of {} deliveries", wanted.filter.words(), tally.values().sum::<u64>());
-        let deed = principal.does(Action::ReplayStarted, &about).tried(true);
+        let deed = Deed { why, ..principal.does(Action::ReplayStarted, &about) }.tried(true);
         server.writer.ask(move |access| audit(access, deed)).await?.map_err(|error| store_failed(&error))?;
         return Ok(Json(ops::selected_json(None, &tally, already_claimed)));
     }
@@ -68,7 +70,7 @@ pub async fn start(
         .ask(move |access| {
             let begun = access.engine.begin_replay(order, access.records, access.now)?;
             if let Begun::New(id) = &begun {
-                audit(access, principal.does(Action::ReplayStarted, &format!("{id}: {words}")))?;
+                audit(access, Deed { why, ..principal.does(Action::ReplayStarted, &format!("{id}: {words}")) })?;
             }
             Ok(begun)
         })
@@ -283,28 +285,43 @@ fn describe(found: Found) -> Result<Json<Value>, Problem> {
 }
 
 /// `DELETE /api/v1/replays/{id}`
-pub async fn stop(State(server): State<Shared>, principal: Principal, Path(id): Path<u64>) -> Result<Json<Value>, Problem> {
-    wish(&server, &principal, id, Wish::Stop).await
+pub async fn stop(
+    State(server): State<Shared>,
+    principal: Principal,
+    Path(id): Path<u64>,
+    OptionalBody(body): OptionalBody<MayBeWhy>,
+) -> Result<Json<Value>, Problem> {
+    wish(&server, &principal, id, Wish::Stop, body).await
 }
 
 /// `POST /api/v1/replays/{id}/resume`
-pub async fn resume(State(server): State<Shared>, principal: Principal, Path(id): Path<u64>) -> Result<Json<Value>, Problem> {
-    wish(&server, &principal, id, Wish::Resume).await
+pub async fn resume(
+    State(server): State<Shared>,
+    principal: Principal,
+    Path(id): Path<u64>,
+    OptionalBody(body): OptionalBody<MayBeWhy>,
+) -> Result<Json<Value>, Problem> {
+    wish(&server, &principal, id, Wish::Resume, body).await
 }
 
 /// `POST /api/v1/replays/{id}/go`
-pub async fn go(State(server): State<Shared>, principal: Principal, Path(id): Path<u64>) -> Result<Json<Value>, Problem> {
-    wish(&server, &principal, id, Wish::Go).await
+pub async fn go(
+    State(server): State<Shared>,
+    principal: Principal,
+    Path(id): Path<u64>,
+    OptionalBody(body): OptionalBody<MayBeWhy>,
+) -> Result<Json<Value>, Problem> {
+    wish(&server, &principal, id, Wish::Go, body).await
 }
 
-async fn wish(server: &Shared, principal: &Principal, id: u64, wish: Wish) -> Result<Json<Value>, Problem> {
+async fn wish(server: &Shared, principal: &Principal, id: u64, wish: Wish, body: MayBeWhy) -> Result<Json<Value>, Problem> {
     let (id, scope) = (ReplayId(id), principal.scope());
     let action = match wish {
         Wish::Stop => Action::ReplayStopped,
         Wish::Resume => Action::ReplayResumed,
         Wish::Go => Action::ReplayReleased,
     };
-    let deed = principal.does(action, &id.to_string());
+    let deed = Deed { why: reason_if_any(body.why.as_deref())?, ..principal.does(action, &id.to_string()) };
     let done = server
         .writer
         .ask(move |access| {

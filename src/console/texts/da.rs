@@ -39,6 +39,7 @@ pub const DANISH: Texts = Texts {
     hours: "{} t",
     days: "{} d",
     why: "Hvorfor",
+    why_optional: "Hvorfor (valgfrit)",
     why_hint: "Én linje, uden personnumre. Den gemmes i revisionsloggen.",
     cancel: "Fortryd",
     actions: "Handlinger",

@@ -39,6 +39,7 @@ pub const ENGLISH: Texts = Texts {
     hours: "{} h",
     days: "{} d",
     why: "Why",
+    why_optional: "Why (optional)",
     why_hint: "One line, without personal numbers. It is kept in the audit log.",
     cancel: "Cancel",
     actions: "Actions",

@@ -36,7 +36,7 @@ texts! {
     brand skip menu nav_overview nav_recipients nav_failures nav_replays nav_maintenance nav_quarantine nav_gdpr
     nav_audit search_label search_button logout role_viewer role_operator role_vendor theme theme_auto theme_light
     theme_dark language apply as_of live next_page first_page nothing_here more_may_follow ago in_future now hours days
-    why why_hint cancel actions all details none login_title login_intro login_token login_button login_unknown
+    why why_hint why_optional cancel actions all details none login_title login_intro login_token login_button login_unknown
     login_missing login_too_many login_closed login_ended logged_out wrong_title wrong_nothing wrong_nothing_detail
     wrong_nothing_vendor problem_not_ready problem_paused problem_ordered problem_dead_growing problem_dead
     problem_quarantine problem_quarantine_many problem_routing problem_routing_detail problem_overdue problem_old

@@ -187,7 +187,8 @@ pub async fn pause(State(console): Shown, posted: Posted) -> Done {
 
 /// Ends a pause, or has a queue tried that does not work.
 pub async fn resume(State(console): Shown, Path(recipient): Path<String>, posted: Posted) -> Done {
-    console.post(&posted.visitor, &format!("/recipients/{}/resume", encode(&recipient)), &json!({})).await?;
+    let body = json!({ "why": posted.field("why") });
+    console.post(&posted.visitor, &format!("/recipients/{}/resume", encode(&recipient)), &body).await?;
     Ok(go(&format!("/console/recipients/{}", encode(&recipient)), "resumed"))
 }
 
@@ -274,7 +275,7 @@ pub async fn preview(State(console): Shown, posted: Posted) -> Done {
 /// Begins a replay.
 pub async fn replay(State(console): Shown, posted: Posted) -> Done {
     let Some((filter, _)) = filter(&posted) else { return Err(nothing_selected(&console, &posted.visitor)) };
-    let mut body = json!({ "filter": filter });
+    let mut body = json!({ "filter": filter, "why": posted.field("why") });
     for (field, name) in [("rate", "rate_per_second"), ("canary", "canary")] {
         if let Ok(number) = posted.field(field).parse::<u32>() {
             body[name] = number.into();
@@ -292,14 +293,15 @@ pub async fn replay(State(console): Shown, posted: Posted) -> Done {
 pub async fn wish(State(console): Shown, Path((id, wish)): Path<(String, String)>, posted: Posted) -> Done {
     let visitor = &posted.visitor;
     let path = format!("/replays/{}", encode(&id));
+    let body = json!({ "why": posted.field("why") });
     let done = match wish.as_str() {
         "stop" => {
-            let stopped = console.call(&visitor.principal, axum::http::Method::DELETE, &path, None).await;
+            let stopped = console.call(&visitor.principal, axum::http::Method::DELETE, &path, Some(&body)).await;
             stopped.map_err(|refusal| Refused::because(&console, visitor, &refusal))?;
             "stopped"
         }
         "go" | "resume" => {
-            console.post(visitor, &format!("{path}/{wish}"), &json!({})).await?;
+            console.post(visitor, &format!("{path}/{wish}"), &body).await?;
             "released"
         }
         _ => return Err(Refused::because(&console, visitor, &Refusal { status: 404, ..Refusal::default() })),
@@ -309,7 +311,8 @@ pub async fn wish(State(console): Shown, Path((id, wish)): Path<(String, String)
 
 /// Takes a message in again.
 pub async fn retry(State(console): Shown, Path(id): Path<u64>, posted: Posted) -> Done {
-    console.post(&posted.visitor, &format!("/quarantine/{id}/retry"), &json!({})).await?;
+    let body = json!({ "why": posted.field("why") });
+    console.post(&posted.visitor, &format!("/quarantine/{id}/retry"), &body).await?;
     Ok(go("/console/quarantine", "retried"))
 }
 

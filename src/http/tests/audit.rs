@@ -60,3 +60,47 @@ fn whatever_is_done_is_noted_with_who_and_why() {
     world.get("/audit?order=sideways").problem(400);
     world.get("/audit?cursor=x").problem(400);
 }
+
+/// What need not be explained may be, and nobody is named by number.
+#[test]
+fn a_reason_that_is_given_is_noted_and_none_is_needed() {
+    let world = World::new(lederne_is_gone);
+    world.tell(&known());
+    world.quarantine(&indkaldelse("one").to_string());
+    world.quarantine(&indkaldelse("two").to_string());
+    let send = |method: &str, path: &str, body: Option<Value>| {
+        let body = body.map(|body| body.to_string());
+        world.call(method, &format!("/api/v1{path}"), Some(OPERATOR), body.as_deref())
+    };
+    let because = |why: &str| Some(json!({ "why": why }));
+    let noted = || {
+        let log = world.get("/audit?order=newest&limit=1").ok();
+        (log["items"][0]["action"].clone(), log["items"][0]["why"].clone())
+    };
+    send("POST", "/quarantine/1/retry", because("010190-1234")).problem(400);
+    send("POST", "/quarantine/1/retry", because("the type is known now")).ok();
+    assert_eq!(noted(), (json!("quarantine-retried"), json!("the type is known now")));
+    send("POST", "/quarantine/2/retry", None).ok();
+    assert_eq!(noted(), (json!("quarantine-retried"), Value::Null));
+
+    send("POST", "/recipients/akasse:067/pause", because("they move house")).ok();
+    send("POST", "/recipients/akasse:067/resume", because("")).ok();
+    assert_eq!(noted(), (json!("queue-resumed"), Value::Null), "an empty text says nothing");
+    send("POST", "/recipients/akasse:067/pause", because("they move house")).ok();
+    send("POST", "/recipients/akasse:067/resume", because(" they have moved ")).ok();
+    assert_eq!(noted(), (json!("queue-resumed"), json!("they have moved")));
+
+    let tried = send("POST", "/replays", Some(json!({ "filter": {}, "dry_run": true, "why": "to see" })));
+    tried.ok();
+    assert_eq!(noted(), (json!("replay-started"), json!("to see")));
+    let started = send("POST", "/replays", Some(json!({ "filter": { "state": "dead" }, "why": "ticket 7" }))).ok();
+    assert_eq!(noted(), (json!("replay-started"), json!("ticket 7")));
+    let path = format!("/replays/{}", started["id"].as_str().expect("an id"));
+    send("DELETE", &path, because("0101901234")).problem(400);
+    for (method, call) in [("POST", "/go"), ("POST", "/resume"), ("DELETE", "")] {
+        // It is done already: what is asked of it is understood, and refused as late.
+        let status = send(method, &format!("{path}{call}"), because("too late")).status;
+        assert!(matches!(status, 200 | 409), "{method} {call}: {status}");
+    }
+    send("DELETE", &path, Some(json!({ "reason": "x" }))).problem(422);
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{CITIZEN, OPERATOR, VENDOR, VIEWER, World, event, indkaldelse, known, lederne_is_gone};
 use crate::config::Tokens;
@@ -278,6 +278,27 @@ fn each_role_sees_what_is_its_own() {
     ] {
         assert_eq!(Browser::logged_in(&world, VIEWER).post(path, fields).status, 403, "{path}");
     }
+}
+
+#[test]
+fn a_form_that_need_not_say_why_may() {
+    let world = case();
+    let mut browser = Browser::logged_in(&world, OPERATOR);
+    for path in ["/console/recipients/akasse:067", "/console/pauses", "/console/quarantine"] {
+        let page = browser.get(path).ok();
+        assert!(page.contains("Why (optional)"), "{path}: {page}");
+    }
+    let noted = || {
+        let log = world.get("/audit?order=newest&limit=1").ok();
+        (log["items"][0]["action"].clone(), log["items"][0]["why"].clone())
+    };
+    for (why, kept) in [("they are back", json!("they are back")), ("", Value::Null)] {
+        assert_eq!(browser.post("/console/recipients/akasse:067/resume", &[("why", why)]).status, 303);
+        assert_eq!(noted(), (json!("queue-resumed"), kept));
+    }
+    let sent = [("what", "all"), ("state", "dead"), ("why", "ticket 7")];
+    assert_eq!(browser.post("/console/replays", &sent).status, 303);
+    assert_eq!(noted(), (json!("replay-started"), json!("ticket 7")));
 }
 
 #[test]

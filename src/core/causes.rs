@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use super::ids::Recipient;
 use super::outbox::{Death, Delivery, State};
+use super::policy::Rules;
+use super::routing::notice_area;
 use super::time::Moment;
 
 /// What deliveries of one group have in common.
@@ -20,8 +22,10 @@ pub struct Cause {
     pub why: Death,
     /// RabbitMQ's reply code for the last failure, 0 where it gave none.
     pub code: u16,
-    /// EntitetNavn.
+    /// EntitetNavn of the event.
     pub entity: Arc<str>,
+    /// For a deletion, the data area that says as which notice it is told.
+    pub area: Option<Box<str>>,
 }
 
 impl Cause {
@@ -34,7 +38,16 @@ impl Cause {
             Death::GaveUp(_) => delivery.failures.last().map_or(0, |attempt| attempt.code),
             Death::NeverAttempted | Death::RejectedByRecipient | Death::DeliveryLimit | Death::Expired | Death::Overflow => 0,
         };
-        Some((Self { recipient: delivery.key.recipient, why, code, entity: Arc::clone(&delivery.event.entity) }, at))
+        let (recipient, entity) = (delivery.key.recipient, Arc::clone(&delivery.event.entity));
+        let area = notice_area(&delivery.event).map(Into::into);
+        Some((Self { recipient, why, code, entity, area }, at))
+    }
+
+    /// Returns the name of the type as which the deliveries are told; of what no
+    /// rule tells any more, that of their events.
+    #[must_use]
+    pub fn name_told<'a>(&'a self, rules: &'a Rules) -> &'a str {
+        self.area.as_deref().and_then(|area| rules.notice(area)).map_or(&self.entity, |kind| &kind.name)
     }
 }
 
@@ -52,6 +65,17 @@ pub struct Tally {
     pub attempts: u64,
     /// How often those there now have been replayed, and died again.
     pub replays: u64,
+}
+
+impl Tally {
+    /// Adds the numbers of another group.
+    pub fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        self.attempts += other.attempts;
+        self.replays += other.replays;
+    }
 }
 
 /// Every group.

@@ -138,7 +138,7 @@ impl Filter {
     /// deletion notice has a name of its own. The event's name finds it too.
     #[must_use]
     pub fn is_about(&self, event: &Event, rules: &Rules) -> bool {
-        self.entity.as_deref().is_none_or(|entity| entity == &*event.entity || entity == name_told(event, rules))
+        self.entity.as_deref().is_none_or(|entity| entity == &*event.entity || entity == &**name_told(event, rules))
     }
 
     /// Returns whether an id is among those asked for.

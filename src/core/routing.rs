@@ -147,9 +147,19 @@ pub struct Question<'a> {
 /// of a deletion. `None` for a type that is not, or no longer, declared.
 #[must_use]
 pub fn told_as<'a>(event: &Event, rules: &'a Rules) -> Option<&'a std::sync::Arc<MessageType>> {
+    match notice_area(event) {
+        Some(area) => rules.notice(area),
+        None => rules.message_type(&event.entity),
+    }
+}
+
+/// Returns the data area by which `routing.toml` names the notice of a deletion;
+/// `None` for every other event.
+#[must_use]
+pub fn notice_area(event: &Event) -> Option<&str> {
     match &event.content {
-        Content::Deletion { after_death: true, .. } => rules.notice("afdoed"),
-        Content::Deletion { area, after_death: false, .. } => rules.notice(area),
+        Content::Deletion { after_death: true, .. } => Some("afdoed"),
+        Content::Deletion { area, after_death: false, .. } => Some(area),
         Content::Membership { .. }
         | Content::Jobcentre { .. }
         | Content::Residence { .. }
@@ -158,14 +168,14 @@ pub fn told_as<'a>(event: &Event, rules: &'a Rules) -> Option<&'a std::sync::Arc
         | Content::ContactGroup { .. }
         | Content::Plan { .. }
         | Content::HandedOver { .. }
-        | Content::Other => rules.message_type(&event.entity),
+        | Content::Other => None,
     }
 }
 
 /// Returns the name of the type as which an event is told: that of its notice for
 /// a GdprSletning. Of what no rule tells any more, the event's own.
 #[must_use]
-pub fn name_told<'a>(event: &'a Event, rules: &'a Rules) -> &'a str {
+pub fn name_told<'a>(event: &'a Event, rules: &'a Rules) -> &'a std::sync::Arc<str> {
     told_as(event, rules).map_or(&event.entity, |kind| &kind.name)
 }
 

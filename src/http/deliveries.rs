@@ -143,7 +143,7 @@ pub struct AskedGroups {
 pub async fn groups(State(server): State<Shared>, Query(asked): Query<AskedGroups>) -> Result<Json<Value>, Problem> {
     let recipient = asked.recipient.as_deref().filter(|text| !text.is_empty());
     let recipient = recipient.map(|text| understood("recipient", Recipient::parse(text))).transpose()?;
-    let groups = server.writer.ask(move |access| ops::delivery_groups(access.records, recipient)).await?;
+    let groups = server.writer.ask(move |access| ops::delivery_groups(access.records, access.engine.rules(), recipient)).await?;
     groups.map(Json).map_err(|error| store_failed(&error))
 }
 

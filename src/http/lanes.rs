@@ -16,6 +16,8 @@ use crate::core::audit::{Action, Deed};
 use crate::core::engine::{LaneOrder, LaneView};
 use crate::core::ids::{Recipient, WsbId};
 use crate::core::outbox::State as Stand;
+use crate::core::policy::Rules;
+use crate::core::routing::name_told;
 use crate::ops::{self, LaneError};
 use crate::store::{Store, StoreError};
 use crate::writer::Access;
@@ -41,11 +43,12 @@ pub async fn list(State(server): State<Shared>, principal: Principal, Query(aske
     let limit = asked.limit.unwrap_or(100).clamp(1, ops::PAGE);
     let views = server.writer.ask(move |access| access.engine.lane_views(recipient, limit, access.records)).await?;
     let views = views.map_err(|error| store_failed(&error))?;
-    Ok(Json(json!({ "items": views.iter().map(|view| item(view, own.is_none())).collect::<Vec<_>>() })))
+    let rules = server.rules.borrow().clone();
+    Ok(Json(json!({ "items": views.iter().map(|view| item(view, &rules, own.is_none())).collect::<Vec<_>>() })))
 }
 
 /// Describes a lane; `sees_all` to somebody who may read what operators said.
-fn item(view: &LaneView, sees_all: bool) -> Value {
+fn item(view: &LaneView, rules: &Rules, sees_all: bool) -> Value {
     let said = view.parked.as_ref().filter(|_| sees_all);
     let head = view.head.as_ref();
     let next_at = head.and_then(|head| match &head.state {
@@ -59,7 +62,7 @@ fn item(view: &LaneView, sees_all: bool) -> Value {
         "domain": view.lane.domain.name(),
         "state": if view.parked.is_some() { "parked" } else { "blocked" },
         "waiting": view.waiting,
-        "entity": head.map(|head| head.event.entity.to_string()),
+        "entity": head.map(|head| name_told(&head.event, rules).to_string()),
         "attempts": head.map(|head| head.attempts),
         "reason": failure.map(|attempt| attempt.failure.name()),
         "code": failure.map(|attempt| attempt.code),

@@ -1,12 +1,17 @@
 //! Lanes that are parked and released, named by a delivery that waits in them;
 //! dead deliveries by cause.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::trace::key_of;
+use crate::core::causes::Tally;
 use crate::core::engine::{Engine, LaneOrder};
 use crate::core::holds::Why;
 use crate::core::ids::{Recipient, WsbId};
+use crate::core::outbox::Death;
+use crate::core::policy::Rules;
 use crate::core::records::Archive;
 use crate::core::time::Moment;
 
@@ -78,18 +83,25 @@ pub fn release_lane<R: Archive>(engine: &mut Engine, records: &mut R, id: WsbId,
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn delivery_groups<R: Archive>(records: &mut R, recipient: Option<Recipient>) -> Result<Value, R::Error> {
+pub fn delivery_groups<R: Archive>(records: &mut R, rules: &Rules, recipient: Option<Recipient>) -> Result<Value, R::Error> {
     let mut causes = records.causes()?;
     causes.retain(|(cause, _)| recipient.is_none_or(|recipient| recipient == cause.recipient));
-    causes.sort_by_key(|(_, tally)| std::cmp::Reverse(tally.count));
-    let items: Vec<Value> = causes
+    // Several data areas may be told as one type.
+    let mut groups: BTreeMap<(Recipient, Death, u16, &str), Tally> = BTreeMap::new();
+    for (cause, tally) in &causes {
+        let group = (cause.recipient, cause.why, cause.code, cause.name_told(rules));
+        groups.entry(group).and_modify(|all| all.merge(tally)).or_insert(*tally);
+    }
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, tally)| std::cmp::Reverse(tally.count));
+    let items: Vec<Value> = groups
         .iter()
-        .map(|(cause, tally)| {
+        .map(|((recipient, why, code, entity), tally)| {
             json!({
-                "recipient": cause.recipient.to_string(),
-                "reason": cause.why.name(),
-                "code": cause.code,
-                "entity": &*cause.entity,
+                "recipient": recipient.to_string(),
+                "reason": why.name(),
+                "code": code,
+                "entity": entity,
                 "count": tally.count,
                 "first_at": tally.first.to_string(),
                 "last_at": tally.last.to_string(),

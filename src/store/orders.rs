@@ -93,18 +93,21 @@ impl Store {
                 self.orders.holds.extend(open_hold(&vault, held, &key, &value)?.map(|hold| (held, hold)));
             }
         }
+        // Kept without the data area once.
+        let mut is_old = false;
         let mut counted: BTreeMap<Recipient, u64> = BTreeMap::new();
         for row in vault.tree.scan_prefix(b"G") {
             let (key, value) = row?;
             let cause = cause_of(&key)?;
             let tally = codec::decode_tally(&value)?;
+            is_old |= cause.area.is_none() && &*cause.entity == "GdprSletning";
             *counted.entry(cause.recipient).or_default() += tally.count;
             self.orders.causes.put(cause, tally);
         }
         let dead: Vec<(Recipient, u64)> = self.counts.iter().map(|(recipient, counts)| (*recipient, counts.dead)).collect();
         let agree = |(recipient, dead): &(Recipient, u64)| counted.get(recipient).copied().unwrap_or_default() == *dead;
         let known: u64 = counted.values().sum();
-        if !dead.iter().all(agree) || known != dead.iter().map(|(_, dead)| *dead).sum::<u64>() {
+        if is_old || !dead.iter().all(agree) || known != dead.iter().map(|(_, dead)| *dead).sum::<u64>() {
             self.recount_causes(&vault)?;
         }
         Ok(())

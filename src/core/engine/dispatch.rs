@@ -8,7 +8,7 @@ use crate::core::lanes::Gate;
 use crate::core::outbox::{Because, Death, Delivery, State, Withdrawal};
 use crate::core::policy::{Audience, Audiences, MessageType};
 use crate::core::records::{Change, Pruned, Records};
-use crate::core::routing::{By, LeftOut, Suppression, told_as};
+use crate::core::routing::{By, LeftOut, Suppression, name_told, told_as};
 use crate::core::time::{Day, Moment};
 use crate::core::trace::Step;
 
@@ -276,7 +276,7 @@ impl Engine {
         queue.note_fresh(delivery.citizen, delivery.key.seq);
         super::uncount(queue.counts_mut(), &delivery.state);
         queue.counts_mut().dead += 1;
-        out.facts.push(Fact::Died(Arc::clone(&delivery.event.entity), delivery.key.recipient, why));
+        out.facts.push(Fact::Died(Arc::clone(name_told(&delivery.event, &self.rules)), delivery.key.recipient, why));
         records.stage(Change::PutDelivery(delivery.died(now, why)))
     }
 

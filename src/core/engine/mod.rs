@@ -45,7 +45,7 @@ use super::records::{Change, Quarantined, Records, RowCounts};
 use super::replay::{ReplayId, Stage as ReplayStage};
 use super::retention::DeletionTold;
 use super::retry::{Curve, Outcome};
-use super::routing::Suppression;
+use super::routing::{Suppression, name_told};
 use super::time::Moment;
 
 /// One attempt to be performed: publish this, and report the outcome.
@@ -407,7 +407,7 @@ impl Engine {
             queue.remove(delivery.key.seq);
         }
         uncount(queue.counts_mut(), &delivery.state);
-        out.facts.push(Fact::Withdrawn(Arc::clone(&delivery.event.entity), delivery.key.recipient, why));
+        out.facts.push(Fact::Withdrawn(Arc::clone(name_told(&delivery.event, &self.rules)), delivery.key.recipient, why));
         records.stage(Change::Finish {
             key: delivery.key,
             citizen: delivery.citizen,

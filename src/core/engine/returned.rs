@@ -9,6 +9,7 @@ use super::{Engine, Fact, Output};
 use crate::core::ids::{DeliveryKey, Recipient, WsbId};
 use crate::core::outbox::{Because, Death, Delivery, State};
 use crate::core::records::{Archive, Change};
+use crate::core::routing::name_told;
 use crate::core::time::Moment;
 use crate::core::trace::{Step, Traced};
 
@@ -136,7 +137,7 @@ impl Engine {
         let queue = self.lanes.queue_mut(key.recipient);
         queue.note_fresh(delivery.citizen, key.seq);
         queue.counts_mut().dead += 1;
-        out.facts.push(Fact::Died(Arc::clone(&delivery.event.entity), key.recipient, why));
+        out.facts.push(Fact::Died(Arc::clone(name_told(&delivery.event, &self.rules)), key.recipient, why));
         came_back(&delivery, why, ended.map(|ended| ended.at), records, now)?;
         records.stage(Change::PutDelivery(delivery))?;
         Ok(TakenBack::Known)

@@ -9,6 +9,7 @@ use crate::core::lanes::Kept;
 use crate::core::outbox::{Attempt, Death, End, State};
 use crate::core::records::{Change, Records};
 use crate::core::retry::{Consequence, Outcome, class_of};
+use crate::core::routing::name_told;
 use crate::core::time::Moment;
 
 impl Engine {
@@ -64,7 +65,7 @@ impl Engine {
                 }
                 let delivery = loaded.delivery;
                 self.notices.arrived(key.recipient);
-                out.facts.push(Fact::Delivered(Arc::clone(&delivery.event.entity), key.recipient, now.0 - delivery.first_at.0));
+                out.facts.push(Fact::Delivered(Arc::clone(name_told(&delivery.event, &self.rules)), key.recipient, now.0 - delivery.first_at.0));
                 if let Content::Deletion { area, .. } = &delivery.event.content {
                     out.facts.push(Fact::NoticeDelivered(area.clone()));
                     self.notice_arrived(key.recipient, records, now)?;
@@ -107,7 +108,7 @@ impl Engine {
             uncount(queue.counts_mut(), &delivery.state);
             queue.counts_mut().dead += 1;
             queue.note_fresh(delivery.citizen, key.seq);
-            out.facts.push(Fact::Died(Arc::clone(&delivery.event.entity), key.recipient, Death::GaveUp(failure)));
+            out.facts.push(Fact::Died(Arc::clone(name_told(&delivery.event, &self.rules)), key.recipient, Death::GaveUp(failure)));
             records.stage(Change::PutDelivery(delivery.gave_up(attempt)))?;
         } else {
             if delivery.state == State::Pending {

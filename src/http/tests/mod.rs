@@ -128,13 +128,13 @@ impl World {
         let reader = store.reader();
         let inbox = Inbox::new();
         let writer = WriterHandle::new(&inbox);
-        let outlet = Box::new(Outlet { writer: writer.clone(), ends });
+        let metrics = Arc::new(Metrics::new().expect("metrics"));
+        let outlet = Box::new(Outlet { writer: writer.clone(), ends, metrics: Arc::clone(&metrics) });
         let loop_ = std::thread::spawn(move || {
             let watchdog = Watchdog::start();
             writer::run(engine, store, &inbox, outlet, &watchdog, writer::Settings::default()).map(drop).expect("the store works");
         });
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-        let metrics = Arc::new(Metrics::new().expect("metrics"));
         let (tokens, _) = watch::channel(Arc::new(tokens()));
         let mut world = Self {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -313,6 +313,7 @@ impl Drop for World {
 struct Outlet {
     writer: WriterHandle<Store>,
     ends: Ends,
+    metrics: Arc<Metrics>,
 }
 
 impl Effects for Outlet {
@@ -324,7 +325,9 @@ impl Effects for Outlet {
         self.writer.report(attempts.iter().map(|outgoing| (outgoing.key, ends(outgoing))));
     }
 
-    fn report(&mut self, _: &[Fact]) {}
+    fn report(&mut self, facts: &[Fact]) {
+        self.metrics.record(facts);
+    }
 
     fn committed(&mut self, _: Duration, _: usize) {}
 

@@ -161,6 +161,27 @@ fn a_notice_has_the_name_that_its_wsb_has() {
 }
 
 #[test]
+fn a_notice_that_died_is_grouped_and_counted_by_its_own_name() {
+    let world = World::new(|outgoing| match (&*outgoing.queue, &*outgoing.event.entity) {
+        ("wsb.akasse.067", "GdprSletning") => Outcome::Failed { failure: Failure::Unsendable, code: 0 },
+        _ => Outcome::Confirmed,
+    });
+    world.tell(&known());
+    let record = "40000000-0000-4000-8000-000000000001";
+    world.tell(&[event("log", "Joblog", record, "2026-03-16T08:00:00Z", &json!({}))]);
+    world.until("/events/log/trace", ended);
+    let content = json!({ "Dataomraade": "joblog", "SlettetEntitet": "Joblog" });
+    world.tell(&[event("gone", "GdprSletning", record, "2026-03-17T08:00:00Z", &content)]);
+    let groups = world.until("/deliveries/groups", |groups| groups["items"].as_array().is_some_and(|items| !items.is_empty()));
+    let group = &groups["items"][0];
+    assert_eq!((&group["entity"], &group["reason"], &group["count"]), (&json!("GdprSletJoblog"), &json!("unsendable"), &json!(1)));
+    let dead = |entity: &str| format!("wsb_deliveries_total{{entity=\"{entity}\",outcome=\"dead\",recipient_type=\"akasse\"}}");
+    assert_eq!(world.metric(&dead("GdprSletJoblog")), 1.0);
+    let waiting = world.get("/deliveries?state=dead&entity=GdprSletJoblog").ok();
+    assert_eq!(waiting["items"].as_array().map(Vec::len), Some(1), "a link from the group finds them: {waiting}");
+}
+
+#[test]
 fn what_operators_and_deletions_do_is_told() {
     let world = World::new(lederne_is_gone);
     world.tell(&known());

@@ -45,12 +45,20 @@ pub(in crate::store) fn decode_hold(bytes: &[u8]) -> Result<Hold, Undecodable> {
     Ok(hold)
 }
 
+/// Stands between the EntitetNavn of a deletion and its data area. In neither: both
+/// are names that `routing.toml` or `retention.toml` declares.
+const AREA: u8 = 0;
+
 /// Appends a cause without its recipient, as the rest of its key: so that equal
 /// causes are one row.
 pub(in crate::store) fn encode_cause(cause: &Cause, out: &mut Vec<u8>) {
     put_death(out, cause.why);
     out.u16(cause.code);
     out.raw(cause.entity.as_bytes());
+    if let Some(area) = &cause.area {
+        out.u8(AREA);
+        out.raw(area.as_bytes());
+    }
 }
 
 /// Reverses [`encode_cause`].
@@ -58,8 +66,9 @@ pub(in crate::store) fn decode_cause(recipient: Recipient, bytes: &[u8]) -> Resu
     let input = &mut Input::new(bytes, "a cause of death");
     let why = death(input)?;
     let code = input.u16()?;
-    let entity = std::str::from_utf8(input.rest()).map_err(|_| input.error())?;
-    Ok(Cause { recipient, why, code, entity: Arc::from(entity) })
+    let named = std::str::from_utf8(input.rest()).map_err(|_| input.error())?;
+    let (entity, area) = named.split_once(char::from(AREA)).map_or((named, None), |(entity, area)| (entity, Some(area.into())));
+    Ok(Cause { recipient, why, code, entity: Arc::from(entity), area })
 }
 
 /// Appends how many are dead of a cause.
@@ -106,8 +115,8 @@ mod tests {
             assert!(decode_hold(&bytes[..bytes.len() - 1]).is_err());
         }
         let recipient = Recipient::parse("kommune:860").expect("a recipient");
-        for why in [Death::GaveUp(Failure::Blocked), Death::Overflow] {
-            let cause = Cause { recipient, why, code: 312, entity: "Indkaldelse".into() };
+        for (why, area) in [(Death::GaveUp(Failure::Blocked), None), (Death::Overflow, Some("joblog".into()))] {
+            let cause = Cause { recipient, why, code: 312, entity: "Indkaldelse".into(), area };
             let mut bytes = Vec::new();
             encode_cause(&cause, &mut bytes);
             assert_eq!(decode_cause(recipient, &bytes), Ok(cause));

@@ -196,6 +196,31 @@ fn dead() -> State {
     State::Dead { at: Moment(3), why: crate::core::outbox::Death::Expired }
 }
 
+/// As a version wrote them that did not tell the notices of data areas apart.
+#[test]
+fn groups_of_dead_deletions_without_a_data_area_are_counted_anew() {
+    let mut case = Case::new(OnDisk::new());
+    let mut admission = case.admit(&[fund()]);
+    let content = Content::Deletion { area: "joblog".into(), entity: "Joblog".into(), after_death: false };
+    admission.event = Arc::new(Event { entity: "GdprSletning".into(), content, ..Event::clone(&admission.event) });
+    case.row(&admission, fund(), dead());
+    case.store.commit_group(Durability::Flush);
+    let counted = case.store.causes().expect("readable");
+    assert_eq!(counted.iter().map(|(cause, _)| cause.area.as_deref()).collect::<Vec<_>>(), [Some("joblog")]);
+
+    let tree = case.store.store().vault.tree.clone();
+    let rows = || tree.scan_prefix(b"G").map(|row| row.expect("readable").0.to_vec()).collect::<Vec<_>>();
+    let new = rows();
+    let (old, area) = new[0].split_at(new[0].len() - "joblog".len() - 1);
+    assert_eq!(area, b"\0joblog");
+    let tally = tree.remove(&new[0]).expect("removed").expect("a group");
+    tree.insert(old, tally).expect("written");
+    assert!(tree.flush().is_ok());
+    drop(tree);
+    case.store.reopen();
+    assert_eq!(case.store.causes().expect("readable"), counted);
+}
+
 /// Entries come back as they were noted, chained, whatever is committed how; and
 /// those that are over go from the beginning.
 fn the_audit_log_is_whole<S: Stored>(store: S) {

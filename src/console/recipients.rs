@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::form::{encode, with_query};
 use super::page::{Frame, page};
 use super::samples::MINUTES;
-use super::show::{clock, csrf, maybe_time, number, queue_state, time};
+use super::show::{clock, csrf, may_say_why, maybe_time, number, queue_state, time};
 use super::spark::sparkline;
 use super::view::{Delivery, Items, Recipient, Window};
 

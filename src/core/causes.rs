@@ -20,7 +20,8 @@ pub struct Cause {
     /// Why they were given up; the class of the last failure, for those whose
     /// time ran out.
     pub why: Death,
-    /// RabbitMQ's reply code for the last failure, 0 where it gave none.
+    /// RabbitMQ's reply code for the last failure, or that of its queue; 0 where it
+    /// gave none.
     pub code: u16,
     /// EntitetNavn of the event.
     pub entity: Arc<str>,
@@ -35,7 +36,8 @@ impl Cause {
     pub fn of(delivery: &Delivery) -> Option<(Self, Moment)> {
         let State::Dead { at, why } = delivery.state else { return None };
         let code = match why {
-            Death::GaveUp(_) => delivery.failures.last().map_or(0, |attempt| attempt.code),
+            // Without an attempt of its own it belongs to those that its queue failed.
+            Death::GaveUp(failure) => delivery.failures.last().map_or(failure.usual_code(), |attempt| attempt.code),
             Death::NeverAttempted | Death::RejectedByRecipient | Death::DeliveryLimit | Death::Expired | Death::Overflow => 0,
         };
         let (recipient, entity) = (delivery.key.recipient, Arc::clone(&delivery.event.entity));
@@ -155,6 +157,20 @@ mod tests {
             delivered_before: None,
             state: State::Dead { at: Moment(at), why },
         }
+    }
+
+    /// Some of a queue that is gone had no turn before the time was over.
+    #[test]
+    fn what_had_no_attempt_of_its_own_is_grouped_with_what_its_queue_failed() {
+        let gave_up = Death::GaveUp(Failure::Returned);
+        let mut causes = Causes::default();
+        causes.add(&dead(1, "akasse:067", gave_up, 312, 1, 0));
+        let unattempted = Delivery { attempts: 0, failures: Vec::new(), ..dead(2, "akasse:067", gave_up, 0, 2, 0) };
+        causes.add(&unattempted);
+        let lines: Vec<_> = causes.iter().map(|(cause, tally)| (cause.code, tally.count, tally.attempts)).collect();
+        assert_eq!(lines, [(312, 2, 3)]);
+        causes.remove(&unattempted);
+        assert_eq!(causes.iter().map(|(_, tally)| tally.count).collect::<Vec<_>>(), [1]);
     }
 
     #[test]

@@ -173,14 +173,26 @@ impl Failure {
             Self::Unsendable => "unsendable",
         }
     }
+
+    /// Returns the reply code that RabbitMQ always gives with this failure, 0 where
+    /// it gives none or several.
+    #[must_use]
+    pub fn usual_code(self) -> u16 {
+        match self {
+            Self::Returned => 312,
+            Self::Refused => 403,
+            Self::Nacked | Self::Timeout | Self::Connection | Self::ChannelClosed | Self::Blocked | Self::Unsendable => 0,
+        }
+    }
 }
 
 /// Why a delivery was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Death {
-    /// The time allowed for retries ran out.
+    /// The time allowed for retries ran out: how the last attempt failed, or for
+    /// one that never had any, how its queue did that was paused.
     GaveUp(Failure),
-    /// The time ran out while its queue was paused, before any attempt of its own.
+    /// The time ran out before any attempt of its own, and its queue was not paused.
     NeverAttempted,
     /// The recipient rejected it without requeueing.
     RejectedByRecipient,

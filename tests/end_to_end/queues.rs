@@ -107,8 +107,11 @@ fn what_cannot_be_delivered_in_the_time_allowed_is_dead_and_kept() {
     expected.sort_unstable();
     assert_eq!(of, expected);
     for delivery in &dead {
-        assert!(matches!(delivery["reason"].as_str(), Some("returned" | "never-attempted")), "{delivery}");
+        assert_eq!(delivery["reason"], "returned", "also of those that were never attempted themselves: {delivery}");
     }
+    let (_, groups) = world.broker.api_get("/api/v1/deliveries/groups");
+    let groups: Vec<_> = groups["items"].as_array().into_iter().flatten().map(|group| [&group["code"], &group["count"]]).collect();
+    assert_eq!(groups, [[&312, &4]], "one cause");
     assert!(dead.iter().any(|delivery| delivery["reason"] == "returned" && attempts(delivery) > 1), "{dead:?}");
     assert_eq!(world.count("wsb_deliveries_total", &[("entity", "Tilmelding"), ("outcome", "dead")]), 4);
     assert_eq!(world.count("wsb_pending", &[]) + world.count("wsb_retrying", &[]), 0);

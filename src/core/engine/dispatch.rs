@@ -245,10 +245,13 @@ impl Engine {
             for _ in 0..crate::core::lanes::WINDOW {
                 let curve = &self.curve;
                 let Some(seq) = self.lanes.queue_mut(recipient).first_over(|first_at| curve.is_over(first_at, now)) else { break };
-                let Some(loaded) = self.lanes.queue_mut(recipient).remove(seq) else { break };
+                let queue = self.lanes.queue_mut(recipient);
+                let paused = queue.paused();
+                let Some(loaded) = queue.remove(seq) else { break };
                 let why = match loaded.delivery.state {
                     State::Retrying { last, .. } => Death::GaveUp(last),
-                    State::Pending | State::Dead { .. } => Death::NeverAttempted,
+                    // What its queue died of, it died of.
+                    State::Pending | State::Dead { .. } => paused.map_or(Death::NeverAttempted, |pause| Death::GaveUp(pause.cause)),
                 };
                 self.bury(loaded.delivery, why, records, now, out)?;
             }

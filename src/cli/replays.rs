@@ -27,15 +27,30 @@ pub fn replays(common: &Common, arguments: &ReplaysArguments) -> Result<Exit, Fa
         }
         ReplaysCommand::Stop { id, why, dry_run, format } => {
             let would = |replay: &Value| matches!(text(&replay["state"]), "running" | "waiting-for-go");
-            move_it(&admin, id, Move { word: "stop", would: &would, post: None, why: why.as_deref(), dry_run: *dry_run, wait: false }, *format)
+            move_it(
+                &admin,
+                id,
+                Move { word: "stop", would: &would, post: None, why: why.as_deref(), dry_run: *dry_run, wait: false },
+                *format,
+            )
         }
         ReplaysCommand::Resume { id, why, dry_run, wait, format } => {
             let would = |replay: &Value| text(&replay["state"]) == "stopped";
-            move_it(&admin, id, Move { word: "resume", would: &would, post: Some("resume"), why: why.as_deref(), dry_run: *dry_run, wait: *wait }, *format)
+            move_it(
+                &admin,
+                id,
+                Move { word: "resume", would: &would, post: Some("resume"), why: why.as_deref(), dry_run: *dry_run, wait: *wait },
+                *format,
+            )
         }
         ReplaysCommand::Go { id, why, dry_run, wait, format } => {
             let would = |replay: &Value| text(&replay["state"]) == "waiting-for-go";
-            move_it(&admin, id, Move { word: "go", would: &would, post: Some("go"), why: why.as_deref(), dry_run: *dry_run, wait: *wait }, *format)
+            move_it(
+                &admin,
+                id,
+                Move { word: "go", would: &would, post: Some("go"), why: why.as_deref(), dry_run: *dry_run, wait: *wait },
+                *format,
+            )
         }
     }
 }

@@ -96,6 +96,7 @@ fn words(entry: &Value) -> String {
         "record-deleted" => format!("the record is gone, says event {}", text("event_id")),
         "came-back" => format!("came back ({})", text("reason")),
         "replayed" => "sent again at an operator's request".to_owned(),
+        "replayed-in-vain" => format!("to be sent again at an operator's request, and not sent ({})", text("reason")),
         "acted" => match entry["who"].as_str() {
             Some(who) => format!("{} by {who}", text("action")),
             None => format!("{} by an operator", text("action")),
@@ -110,6 +111,25 @@ fn words(entry: &Value) -> String {
         "delivered" => "delivered".to_owned(),
         "withdrawn" => format!("withdrawn ({})", text("reason")),
         other => other.to_owned(),
+    }
+}
+
+/// What a delivery waits for just now.
+fn waits(wait: &Value) -> String {
+    let text = |name: &str| cell(&wait[name]);
+    let why = wait["why"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
+    let until = |ends: &str| wait["until"].as_str().map_or(ends.to_owned(), |until| format!("until {until}"));
+    match wait["what"].as_str().unwrap_or_default() {
+        "outcome" => "for the outcome of an attempt".to_owned(),
+        "connection" => "for the connection to RabbitMQ".to_owned(),
+        "pause" => format!("because its queue is paused by an operator since {}, {}{why}", text("since"), until("until resumed")),
+        "maintenance-window" => format!("for the end of a maintenance window, {}", until("")),
+        "probe" => format!("because its queue is paused since {} ({}), probed next at {}", text("since"), text("reason"), text("until")),
+        "release" => format!("because its lane is parked since {}{why}", text("since")),
+        "behind" => format!("behind event {} in its lane, delivery {}", text("event_id"), text("id")),
+        "others" => "for others to the same recipient, which come first".to_owned(),
+        "retry" => format!("for its next attempt at {}", text("until")),
+        other => format!("for {other}"),
     }
 }
 
@@ -141,8 +161,9 @@ fn ends(event: &Value) -> String {
         let next = delivery["next_at"].as_str().map(|at| format!(", next attempt {at}")).unwrap_or_default();
         let count = delivery["attempts"].as_u64().unwrap_or(0);
         let attempts = if count == 1 { "1 attempt".to_owned() } else { format!("{count} attempts") };
+        let waits: String = list(&delivery["waits_for"]).iter().map(|wait| format!("    waits {}\n", waits(wait))).collect();
         format!(
-            "  {}: {}{reason} after {attempts}{next}\n    delivery {}\n",
+            "  {}: {}{reason} after {attempts}{next}\n    delivery {}\n{waits}",
             cell(&delivery["recipient"]),
             cell(&delivery["state"]),
             cell(&delivery["id"])
@@ -176,7 +197,10 @@ mod tests {
                     { "at": "2026-03-16T08:00:03Z", "what": "not-entitled", "audience": "akasse-own-members", "reason": "not_member", "registration": { "external_id": "m1", "registered_at": "2026-03-16T08:00:03Z" } },
                     { "at": "2026-03-16T08:00:03Z", "what": "withdrawn", "reason": "membership-ended" },
                 ] },
-                { "id": "2", "recipient": "akasse:053", "state": "retrying", "reason": "nacked", "attempts": 3, "next_at": "2026-03-16T08:01:00Z", "timeline": [
+                { "id": "2", "recipient": "akasse:053", "state": "retrying", "reason": "nacked", "attempts": 3, "next_at": "2026-03-16T08:01:00Z", "waits_for": [
+                    { "what": "probe", "since": "2026-03-16T08:00:30Z", "until": "2026-03-16T08:00:58Z", "reason": "nacked" },
+                    { "what": "behind", "id": "3", "event_id": "d" },
+                ], "timeline": [
                     { "at": "2026-03-16T08:00:03Z", "what": "took-over", "from": "akasse:067", "because": because("m2") },
                 ] },
             ],
@@ -199,6 +223,8 @@ Indkaldelse e, created
     delivery 1
   akasse:053: retrying (nacked) after 3 attempts, next attempt 2026-03-16T08:01:00Z
     delivery 2
+    waits because its queue is paused since 2026-03-16T08:00:30Z (nacked), probed next at 2026-03-16T08:00:58Z
+    waits behind event d in its lane, delivery 3
 ";
         assert_eq!(for_people(&traced), expected);
     }

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::form::{encode, with_query};
 use super::page::{Frame, page};
-use super::show::{clock, csrf, delivery_state, id_link, maybe_time, next_time, pager, recipient_link, time};
+use super::show::{clock, csrf, delivery_state, id_link, maybe_time, next_time, pager, recipient_link, time, waits};
 use super::view::{Delivery, Group, Items};
 
 /// What somebody looks for, as it stands in the address.
@@ -249,6 +249,7 @@ pub fn delivery(frame: &Frame<'_>, one: &Delivery) -> String {
             (row(texts.first_at, html! { (clock(&one.first_at)) }))
             @if let Some(last) = one.last_at.as_deref() { (row(texts.last_at, html! { (clock(last)) })) }
             @if let Some(next) = one.next_at.as_deref() { (row(texts.next_at, next_time(frame, Some(next)))) }
+            @if !one.waits_for.is_empty() { (row(texts.waits_for, waits(frame, &one.waits_for))) }
             @if one.replays > 0 { (row(texts.replays_count, html! { (one.replays) })) }
             @if let Some(because) = &one.because {
                 (row(texts.delivery_because, html! { (texts.word(&because.audience)) }))

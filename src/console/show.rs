@@ -85,6 +85,40 @@ pub fn delivery_state(frame: &Frame<'_>, state: &str, reason: Option<&str>) -> M
     }
 }
 
+/// Shows what a delivery waits for just now.
+pub fn waits(frame: &Frame<'_>, waits: &[view::Wait]) -> Markup {
+    let texts = frame.texts();
+    let one = |wait: &view::Wait| {
+        let words = match wait.what.as_str() {
+            "outcome" => texts.wait_outcome,
+            "connection" => texts.wait_connection,
+            "pause" => texts.state_ordered,
+            "maintenance-window" => texts.state_window,
+            "probe" => texts.state_failing,
+            "release" => texts.wait_release,
+            "behind" => texts.wait_behind,
+            "others" => texts.wait_others,
+            "retry" => texts.step_next,
+            // What the API may come to tell one day is shown as it says it.
+            other => other,
+        };
+        let until = wait.until.as_deref().and_then(|until| Moment::parse(until).ok()).map(|at| frame.language.ago(at, frame.now));
+        let next = match wait.what.as_str() {
+            "probe" => texts.probed_next,
+            "retry" => "{}",
+            _ => texts.until,
+        };
+        html! {
+            (words)
+            @if let Some(reason) = wait.reason.as_deref() { ": " (texts.word(reason)) }
+            @if let Some(why) = wait.why.as_deref() { ": " (why) }
+            @if let Some(id) = wait.id.as_deref() { " " (id_link("/console/deliveries", id)) }
+            @if let Some(until) = until { span.note { " · " (super::language::fill(next, &[&until])) } }
+        }
+    };
+    html! { @for (place, wait) in waits.iter().enumerate() { @if place > 0 { br; } (one(wait)) } }
+}
+
 /// Links to a recipient, by its name where it is known.
 pub fn recipient_link(frame: &Frame<'_>, recipient: &str) -> Markup {
     html! {

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::language::fill;
 use super::page::{Frame, page};
-use super::show::{clock, delivery_state, id_link, recipient_link};
+use super::show::{clock, delivery_state, id_link, recipient_link, waits};
 use super::view::{Delivery, Happening, Trace, Traced};
 use crate::core::time::Moment;
 
@@ -69,6 +69,7 @@ fn step(frame: &Frame<'_>, happening: &Happening) -> Option<Step> {
         "record-deleted" => (Mark::Withdrawn, texts.step_record_deleted.to_owned()),
         "came-back" => (Mark::Failed, fill(texts.step_came_back, &[reason])),
         "replayed" => (Mark::Decided, texts.step_replayed.to_owned()),
+        "replayed-in-vain" => (Mark::Withdrawn, fill(texts.step_replayed_in_vain, &[reason])),
         "acted" => {
             let action = happening.action.as_deref().map_or("", |action| texts.word(action));
             (Mark::Decided, happening.who.as_ref().map_or_else(|| action.to_owned(), |who| format!("{action} ({who})")))
@@ -163,6 +164,7 @@ fn one(frame: &Frame<'_>, event: &Traced) -> Markup {
                             h3 { (recipient_link(frame, &delivery.recipient)) }
                             p { (delivery_state(frame, &delivery.state, delivery.reason.as_deref())) }
                             @if let Some(because) = &delivery.because { p.muted { (texts.delivery_because) ": " (texts.word(&because.audience)) } }
+                            @if !delivery.waits_for.is_empty() { p { (texts.waits_for) ": " (waits(frame, &delivery.waits_for)) } }
                             (listed(frame, steps))
                             p { (id_link("/console/deliveries", &delivery.id)) }
                         }

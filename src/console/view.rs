@@ -111,6 +111,24 @@ pub struct Delivery {
     pub because: Option<Because>,
     /// What happened with it, in order; not in lists.
     pub timeline: Vec<Happening>,
+    /// What it waits for just now; not in lists.
+    pub waits_for: Vec<Wait>,
+}
+
+/// Something that a delivery waits for.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Wait {
+    /// What.
+    pub what: String,
+    /// Until when, where known.
+    pub until: Option<String>,
+    /// What does not work.
+    pub reason: Option<String>,
+    /// Why an operator wants it so.
+    pub why: Option<String>,
+    /// Behind which delivery.
+    pub id: Option<String>,
 }
 
 /// The decision behind a delivery.

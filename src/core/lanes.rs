@@ -710,6 +710,13 @@ impl Queue {
         self.window.get(head).filter(|head| head.in_flight && !head.withdrawn).map(|_| *head)
     }
 
+    /// Returns the first delivery of a lane, as far as it is loaded.
+    #[must_use]
+    pub fn first_of(&self, lane: &Lane) -> Option<&Delivery> {
+        let first = self.lanes.get(lane)?.front()?;
+        self.window.get(first).map(|loaded| &loaded.delivery)
+    }
+
     /// Attempts nothing of a lane until [`Queue::go_on`] says so.
     fn await_in(&mut self, lane: Lane) {
         if self.awaiting.insert(lane)

@@ -3,7 +3,7 @@
 
 use super::audit::Action;
 use super::ids::Recipient;
-use super::outbox::{Attempt, Because, Death};
+use super::outbox::{Attempt, Because, Death, Withdrawal};
 use super::routing::LeftOut;
 use super::time::Moment;
 
@@ -46,6 +46,15 @@ pub enum Step {
         /// The latest failed ones.
         failures: Vec<Attempt>,
     },
+    /// An operator asked for it to be sent again, and it was not: its recipient
+    /// was not entitled to it any more, or its record is gone.
+    ReplayedInVain {
+        /// Why.
+        why: Withdrawal,
+        /// When and why it had been given up; `None` if it had been delivered, and
+        /// stays so.
+        died: Option<(Moment, Death)>,
+    },
     /// Somebody did something to it.
     Acted {
         /// What.
@@ -68,6 +77,7 @@ impl Step {
             Self::RecordDeleted { .. } => 4,
             Self::TookOver { .. } => 5,
             Self::DecidedAnew { .. } => 6,
+            Self::ReplayedInVain { .. } => 7,
         }
     }
 }

@@ -127,7 +127,7 @@ pub async fn list(State(server): State<Shared>, principal: Principal, Query(aske
 pub async fn show(State(server): State<Shared>, principal: Principal, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
     let id = understood("id", WsbId::parse(&id))?;
     let told = Told { only: principal.scope() };
-    let shown = server.writer.ask(move |access| ops::delivery(access.records, access.engine.rules(), id, told)).await?;
+    let shown = server.writer.ask(move |access| ops::delivery(access.engine, access.records, id, told, access.now)).await?;
     let shown = shown.map_err(|error| store_failed(&error))?;
     shown.map(Json).ok_or_else(|| Problem::new(404, "no delivery has that id"))
 }
@@ -180,7 +180,7 @@ pub async fn discard(
 /// `GET /api/v1/events/{event_id}/trace`
 pub async fn trace(State(server): State<Shared>, principal: Principal, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
     let told = Told { only: principal.scope() };
-    let traced = server.writer.ask(move |access| ops::trace(access.records, access.engine.rules(), &id, told)).await?;
+    let traced = server.writer.ask(move |access| ops::trace(access.engine, access.records, &id, told, access.now)).await?;
     let traced = traced.map_err(|error| store_failed(&error))?;
     traced.map(Json).ok_or_else(|| Problem::new(404, "no event of that id is known"))
 }

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use super::deliveries::{because_json, finished, item};
 use super::explain::left_out_json;
+use crate::core::engine::{Engine, RestCause, Resting, Wait};
+use crate::core::holds::Why;
 use crate::core::ids::{DeliveryKey, EventSeq, Recipient, WsbId};
 use crate::core::outbox::{Attempt, Because, Death, Delivery, End, State};
-use crate::core::policy::Rules;
 use crate::core::records::{Admission, Archive, Ended};
 use crate::core::time::Moment;
 use crate::core::trace::{Step, Traced};
@@ -61,11 +62,11 @@ pub(super) fn key_of<R: Archive>(records: &mut R, id: WsbId) -> Result<Option<De
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn delivery<R: Archive>(records: &mut R, rules: &Rules, id: WsbId, told: Told) -> Result<Option<Value>, R::Error> {
+pub fn delivery<R: Archive>(engine: &Engine, records: &mut R, id: WsbId, told: Told, now: Moment) -> Result<Option<Value>, R::Error> {
     let Some(key) = key_of(records, id)?.filter(|key| told.of(key.recipient)) else { return Ok(None) };
     let admission = records.admission(key.seq)?;
     let steps = records.steps(key.seq)?;
-    describe(records, rules, key, admission.as_deref(), &steps, told)
+    describe(&Asked { engine, told, now }, records, key, admission.as_deref(), &steps)
 }
 
 /// Returns everything that happened with the events of that id, of which there
@@ -74,17 +75,27 @@ pub fn delivery<R: Archive>(records: &mut R, rules: &Rules, id: WsbId, told: Tol
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn trace<R: Archive>(records: &mut R, rules: &Rules, event_id: &str, told: Told) -> Result<Option<Value>, R::Error> {
+pub fn trace<R: Archive>(engine: &Engine, records: &mut R, event_id: &str, told: Told, now: Moment) -> Result<Option<Value>, R::Error> {
+    let asked = Asked { engine, told, now };
     let mut events = Vec::new();
     for seq in records.events_by_id(event_id)? {
         if let Some(admission) = records.admission(seq)? {
-            events.extend(event(records, rules, seq, &admission, told)?);
+            events.extend(event(&asked, records, seq, &admission)?);
         }
     }
     Ok((!events.is_empty()).then(|| json!({ "event_id": event_id, "events": events })))
 }
 
-fn event<R: Archive>(records: &mut R, rules: &Rules, seq: EventSeq, admission: &Admission, told: Told) -> Result<Option<Value>, R::Error> {
+/// What is asked, and by whom.
+#[derive(Debug, Clone, Copy)]
+struct Asked<'a> {
+    engine: &'a Engine,
+    told: Told,
+    now: Moment,
+}
+
+fn event<R: Archive>(asked: &Asked<'_>, records: &mut R, seq: EventSeq, admission: &Admission) -> Result<Option<Value>, R::Error> {
+    let told = asked.told;
     let steps = records.steps(seq)?;
     let mut recipients: Vec<Recipient> = admission.deliveries.iter().map(|(recipient, _)| *recipient).collect();
     for traced in &steps {
@@ -94,7 +105,7 @@ fn event<R: Archive>(records: &mut R, rules: &Rules, seq: EventSeq, admission: &
     }
     let mut deliveries = Vec::new();
     for recipient in recipients.into_iter().filter(|recipient| told.of(*recipient)) {
-        deliveries.extend(describe(records, rules, DeliveryKey { recipient, seq }, Some(admission), &steps, told)?);
+        deliveries.extend(describe(asked, records, DeliveryKey { recipient, seq }, Some(admission), &steps)?);
     }
     let left_out = admission.left_out.iter().filter(|left_out| told.only.is_none() || left_out.recipient.is_some_and(|who| told.of(who)));
     let left_out: Vec<Value> = left_out.map(left_out_json).collect();
@@ -118,23 +129,28 @@ fn event<R: Archive>(records: &mut R, rules: &Rules, seq: EventSeq, admission: &
 }
 
 fn describe<R: Archive>(
+    asked: &Asked<'_>,
     records: &mut R,
-    rules: &Rules,
     key: DeliveryKey,
     admission: Option<&Admission>,
     steps: &[Traced],
-    told: Told,
 ) -> Result<Option<Value>, R::Error> {
+    let (rules, told) = (asked.engine.rules(), asked.told);
     let chosen = admission.and_then(|admission| admission.deliveries.iter().find(|(recipient, _)| *recipient == key.recipient));
     let mut timeline = Timeline { told, ..Timeline::default() };
     if let (Some(admission), Some((_, because))) = (admission, chosen) {
         timeline.add(admission.at, json!({ "what": "decided", "because": because_json(because) }));
     }
     let mut latest = chosen.map(|(_, because)| because.clone());
-    for traced in steps.iter().filter(|traced| traced.recipient == key.recipient) {
+    let mut own: Vec<&Traced> = steps.iter().filter(|traced| traced.recipient == key.recipient).collect();
+    // What a replay found out about it comes after that it was asked for.
+    own.sort_by_key(|traced| (traced.at, !matches!(traced.step, Step::ReplayedInVain { .. })));
+    for traced in own {
         timeline.step(traced, &mut latest);
     }
-    let (mut value, failures) = match (records.delivery(key)?, admission) {
+    let row = records.delivery(key)?;
+    let waits = asked.engine.waits(key, row.as_ref(), asked.now);
+    let (mut value, failures) = match (row, admission) {
         (Some(row), _) => {
             timeline.unfinished(&row);
             latest = Some(row.because.clone());
@@ -156,7 +172,32 @@ fn describe<R: Archive>(
     value["because"] = latest.as_ref().map(because_json).into();
     value["failures"] = failures.iter().map(attempt_json).collect();
     value["timeline"] = timeline.entries().into();
+    value["waits_for"] = waits.iter().map(|wait| wait_json(wait, told)).collect();
     Ok(Some(value))
+}
+
+/// Says what a delivery waits for; what operators have said of it only to whoever
+/// may see everything.
+fn wait_json(wait: &Wait, told: Told) -> Value {
+    let text = |at: &Moment| at.to_string();
+    let said = |why: &Why| told.only.is_none().then(|| why.as_str().to_owned());
+    match wait {
+        Wait::Outcome => json!({ "what": "outcome" }),
+        Wait::Connection => json!({ "what": "connection" }),
+        Wait::Rest(Resting { since, until, cause: RestCause::Operator(why) }) => {
+            json!({ "what": "pause", "since": text(since), "until": until.as_ref().map(text), "why": said(why) })
+        }
+        Wait::Rest(Resting { since, until, cause: RestCause::Window }) => {
+            json!({ "what": "maintenance-window", "since": text(since), "until": until.as_ref().map(text) })
+        }
+        Wait::Probe(pause) => {
+            json!({ "what": "probe", "since": text(&pause.since), "until": text(&pause.until), "reason": pause.cause.name() })
+        }
+        Wait::Release(parked) => json!({ "what": "release", "since": text(&parked.since), "why": said(&parked.why) }),
+        Wait::Behind { id, event_id } => json!({ "what": "behind", "id": id.to_string(), "event_id": &**event_id }),
+        Wait::Others => json!({ "what": "others" }),
+        Wait::Retry(at) => json!({ "what": "retry", "until": text(at) }),
+    }
 }
 
 fn attempt_json(attempt: &Attempt) -> Value {
@@ -167,12 +208,14 @@ fn attempt_json(attempt: &Attempt) -> Value {
 #[derive(Debug)]
 struct Timeline {
     told: Told,
+    /// When and why it died, to be told after the attempts that its end remembers.
+    died: Option<(Moment, Death)>,
     entries: Vec<(Moment, Value)>,
 }
 
 impl Default for Timeline {
     fn default() -> Self {
-        Self { told: Told::ALL, entries: Vec::new() }
+        Self { told: Told::ALL, died: None, entries: Vec::new() }
     }
 }
 
@@ -184,6 +227,9 @@ impl Timeline {
 
     /// Returns them in order; those of one instant as they were added.
     fn entries(mut self) -> Vec<Value> {
+        if let Some((at, why)) = self.died.take() {
+            self.dead(at, why);
+        }
         self.entries.sort_by_key(|(at, _)| *at);
         self.entries.into_iter().map(|(_, entry)| entry).collect()
     }
@@ -218,6 +264,10 @@ impl Timeline {
                     self.dead(*at, *why);
                 }
                 self.add(traced.at, json!({ "what": "replayed" }));
+            }
+            Step::ReplayedInVain { why, died } => {
+                self.died = *died;
+                self.add(traced.at, json!({ "what": "replayed-in-vain", "reason": why.name() }));
             }
             Step::Acted { action, who } => {
                 let who = self.told.only.is_none().then_some(&**who);

@@ -23,6 +23,7 @@ impl Store {
             | Step::RecordDeleted { .. }
             | Step::CameBack { .. }
             | Step::Replayed { .. }
+            | Step::ReplayedInVain { .. }
             | Step::Acted { .. } => 0,
         };
         let mut value = vec![1];

@@ -20,6 +20,7 @@ mod replays;
 mod returned;
 mod settle;
 mod unclaimed;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub use notices::Trial;
 pub use operator::Discarded;
 pub use replays::{Advanced, Begun, Replayed, Wish};
 pub use returned::{CameBack, Doubt, TakenBack};
+pub use waiting::Wait;
 
 use super::erasure::Cause;
 use super::event::Event;

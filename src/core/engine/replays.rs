@@ -538,6 +538,7 @@ impl Engine {
         let revived = dead.replayed(now);
         if let Verdict::Withdraw { why, lost, instead } = self.judge(&revived, records, now)? {
             let dead = Delivery { state, ..revived };
+            trace(&dead, Step::ReplayedInVain { why, died }, now, records)?;
             self.withdraw_for(&dead, why, lost, instead, records, now, out)?;
             return Ok(Replayed::Withdrawn);
         }
@@ -568,14 +569,17 @@ impl Engine {
         let Some(admission) = records.admission(key.seq)? else { return Ok(Replayed::Withdrawn) };
         let Some(mut revived) = Delivery::delivered_again(&admission, key.recipient, &ended, now) else { return Ok(Replayed::Changed) };
         if is_record_gone(&revived, records)? {
+            let step = Step::ReplayedInVain { why: Withdrawal::RecordDeleted, died: None };
+            trace(&revived, step, now, records)?;
             return Ok(Replayed::Withdrawn);
         }
         match self.judge(&revived, records, now)? {
             Verdict::Send { permit, .. } => revived.because = permit.because,
-            Verdict::Withdraw { lost, .. } => {
+            Verdict::Withdraw { why, lost, .. } => {
                 if lost.citizen {
                     out.facts.push(Fact::WrongRecipientPrevented(Prevented::Replay));
                 }
+                trace(&revived, Step::ReplayedInVain { why, died: None }, now, records)?;
                 return Ok(Replayed::Withdrawn);
             }
         }

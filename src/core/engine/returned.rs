@@ -158,7 +158,12 @@ fn came_back<R: Archive>(
 fn later(traced: Traced) -> Option<Because> {
     match traced.step {
         Step::TookOver { because, .. } | Step::DecidedAnew { because } => Some(because),
-        Step::NotEntitled(_) | Step::RecordDeleted { .. } | Step::CameBack { .. } | Step::Replayed { .. } | Step::Acted { .. } => None,
+        Step::NotEntitled(_)
+        | Step::RecordDeleted { .. }
+        | Step::CameBack { .. }
+        | Step::Replayed { .. }
+        | Step::ReplayedInVain { .. }
+        | Step::Acted { .. } => None,
     }
 }
 

@@ -65,7 +65,11 @@ impl Engine {
                 }
                 let delivery = loaded.delivery;
                 self.notices.arrived(key.recipient);
-                out.facts.push(Fact::Delivered(Arc::clone(name_told(&delivery.event, &self.rules)), key.recipient, now.0 - delivery.first_at.0));
+                out.facts.push(Fact::Delivered(
+                    Arc::clone(name_told(&delivery.event, &self.rules)),
+                    key.recipient,
+                    now.0 - delivery.first_at.0,
+                ));
                 if let Content::Deletion { area, .. } = &delivery.event.content {
                     out.facts.push(Fact::NoticeDelivered(area.clone()));
                     self.notice_arrived(key.recipient, records, now)?;

@@ -302,6 +302,16 @@ fn a_form_that_need_not_say_why_may() {
 }
 
 #[test]
+fn what_waits_says_for_what() {
+    let world = case();
+    let mut browser = Browser::logged_in(&world, VENDOR);
+    let page = browser.get("/console/events/one").ok();
+    assert!(page.contains("Waits now"), "{page}");
+    browser.language = "da";
+    assert!(browser.get("/console/events/one").ok().contains("Venter nu"));
+}
+
+#[test]
 fn nobody_is_named_and_everything_is_escaped() {
     let world = case();
     world.tell(&[event(

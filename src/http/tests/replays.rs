@@ -245,6 +245,8 @@ fn what_was_delivered_is_sent_again_to_whoever_is_entitled_still() {
     assert_eq!((&done["sent"], &done["withdrawn"]), (&json!(0), &json!(1)));
     let shown = world.get(&format!("/deliveries/{}", again[0]["id"].as_str().expect("an id"))).ok();
     assert_eq!((&shown["state"], &shown["replays"]), (&json!("delivered"), &json!(1)));
+    let last = shown["timeline"].as_array().and_then(|timeline| timeline.last()).expect("a timeline");
+    assert_eq!((&last["what"], &last["reason"]), (&json!("replayed-in-vain"), &json!("membership-ended")), "{shown}");
 }
 
 #[test]

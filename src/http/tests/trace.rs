@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::core::outbox::Failure;
 use crate::core::retry::Outcome;
 
-use super::{JOBCENTRE, MEMBERSHIP, OTHER_VENDOR, VENDOR, World, confirmed, event, indkaldelse, known, lederne_is_gone};
+use super::{JOBCENTRE, MEMBERSHIP, OPERATOR, OTHER_VENDOR, VENDOR, World, confirmed, event, indkaldelse, known, lederne_is_gone};
 
 fn timeline(delivery: &Value) -> Vec<String> {
     let entries = delivery["timeline"].as_array().expect("a timeline");
@@ -179,6 +179,82 @@ fn a_notice_that_died_is_grouped_and_counted_by_its_own_name() {
     assert_eq!(world.metric(&dead("GdprSletJoblog")), 1.0);
     let waiting = world.get("/deliveries?state=dead&entity=GdprSletJoblog").ok();
     assert_eq!(waiting["items"].as_array().map(Vec::len), Some(1), "a link from the group finds them: {waiting}");
+}
+
+/// What Lederne's delivery of an event waits for now, as a caller is told.
+fn waits(world: &World, event: &str, token: &str) -> Vec<Value> {
+    let trace = world.call("GET", &format!("/api/v1/events/{event}/trace"), Some(token), None).ok();
+    to(&trace, "akasse:067")["waits_for"].as_array().cloned().expect("what it waits for")
+}
+
+fn words(waits: &[Value]) -> Vec<&str> {
+    waits.iter().filter_map(|wait| wait["what"].as_str()).collect()
+}
+
+#[test]
+fn what_waits_says_for_what() {
+    let world = World::new(lederne_is_gone);
+    world.tell(&known());
+    world.tell(&[indkaldelse("one"), indkaldelse("two")]);
+    let trace = world.until("/events/one/trace", |trace| to(trace, "akasse:067")["attempts"].as_u64() >= Some(1));
+    let id = to(&trace, "akasse:067")["id"].as_str().expect("an id").to_owned();
+    assert_eq!(to(&trace, "kommune:860")["waits_for"], json!([]), "it has arrived");
+
+    let behind = waits(&world, "two", OPERATOR);
+    let behind = behind.iter().find(|wait| wait["what"] == "behind").expect("behind the first of its lane");
+    assert_eq!((&behind["id"], &behind["event_id"]), (&json!(id), &json!("one")));
+    // The probes go on meanwhile: between two of them it may be under way.
+    let probed = world.until("/events/two/trace", |trace| to(trace, "akasse:067")["waits_for"][0]["what"] == "probe");
+    let probe = &to(&probed, "akasse:067")["waits_for"][0];
+    assert!(probe["since"].is_string() && probe["until"].is_string() && probe["reason"] == "returned", "{probe}");
+
+    world.post("/recipients/akasse:067/pause", &json!({ "why": "they move house" })).ok();
+    let paused = waits(&world, "two", OPERATOR);
+    assert_eq!(words(&paused), ["pause", "behind"], "{paused:?}");
+    assert_eq!((&paused[0]["why"], &paused[0]["until"]), (&json!("they move house"), &Value::Null));
+    assert_eq!(waits(&world, "two", VENDOR)[0]["why"], Value::Null, "what operators say is for them alone");
+
+    world.post(&format!("/lanes/{id}/park"), &json!({ "why": "a citizen complains" })).ok();
+    let parked = waits(&world, "two", OPERATOR);
+    assert_eq!(words(&parked), ["pause", "release"], "{parked:?}");
+    assert_eq!(parked[1]["why"], "a citizen complains");
+    let shown = world.get(&format!("/deliveries/{id}")).ok();
+    assert_eq!(shown["waits_for"], json!(waits(&world, "one", OPERATOR)), "asked for by its id, it is the same");
+}
+
+#[test]
+fn what_waits_for_the_end_of_a_window_says_so() {
+    let shipped = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/routing.toml")).expect("the shipped routing.toml");
+    let line = shipped.lines().find(|line| line.trim_start().starts_with("{ authority = \"akasse:067\"")).expect("a line for it");
+    let window = ", maintenance = [{ from = 2020-03-20T22:00:00, until = 2099-03-21T04:00:00 }] },";
+    let rules = crate::config::parse_routing(&shipped.replace(line, &line.replace(" },", window))).expect("a routing.toml");
+    let world = World::of(confirmed, rules);
+    world.tell(&known());
+    world.tell(&[indkaldelse("one")]);
+    world.until("/events/one/trace", |trace| to(trace, "kommune:860")["state"] == "delivered");
+    let waits = waits(&world, "one", VENDOR);
+    assert_eq!(words(&waits), ["maintenance-window"]);
+    assert_eq!(waits[0]["until"], "2099-03-21T03:00:00Z");
+}
+
+#[test]
+fn a_replay_that_found_nobody_entitled_is_told() {
+    let world = World::new(|outgoing| match (&*outgoing.queue, &*outgoing.event.entity) {
+        ("wsb.akasse.067", "Indkaldelse") => Outcome::Failed { failure: Failure::Unsendable, code: 0 },
+        _ => Outcome::Confirmed,
+    });
+    world.tell(&known());
+    world.tell(&[indkaldelse("one")]);
+    let trace = world.until("/events/one/trace", |trace| to(trace, "akasse:067")["state"] == "dead");
+    let id = to(&trace, "akasse:067")["id"].clone();
+    world.tell(&[event("moved", "Akassemedlemskab", MEMBERSHIP, "2026-03-20T08:00:00Z", &json!({ "Akassekode": "053" }))]);
+    let started = world.post("/replays", &json!({ "filter": { "id": id } })).ok();
+    world.until(&format!("/replays/{}", started["id"].as_str().expect("an id")), |replay| replay["withdrawn"] == 1);
+    let trace = world.until("/events/one/trace", ended);
+    let lederne = to(&trace, "akasse:067");
+    // The membership has never been Lederne's, says its record now: nobody is left out by name.
+    assert_eq!(timeline(lederne), ["decided", "attempt", "dead", "replayed-in-vain", "withdrawn"], "{lederne}");
+    assert_eq!((&lederne["timeline"][2]["reason"], &lederne["timeline"][3]["reason"]), (&json!("unsendable"), &json!("membership-ended")));
 }
 
 #[test]

@@ -152,11 +152,11 @@ fn lot(input: &mut Input<'_>) -> Result<Lot, Undecodable> {
     if done <= keys { Ok(Lot { recipient, first_chunk, keys, done }) } else { input.fail() }
 }
 
-fn put_withdrawal(out: &mut Vec<u8>, why: Withdrawal) {
+pub(super) fn put_withdrawal(out: &mut Vec<u8>, why: Withdrawal) {
     out.u8(Withdrawal::ALL.iter().position(|other| *other == why).unwrap_or(0) as u8);
 }
 
-fn withdrawal(input: &mut Input<'_>) -> Result<Withdrawal, Undecodable> {
+pub(super) fn withdrawal(input: &mut Input<'_>) -> Result<Withdrawal, Undecodable> {
     Withdrawal::ALL.get(usize::from(input.u8()?)).copied().ok_or(input.error())
 }
 

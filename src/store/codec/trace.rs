@@ -1,13 +1,16 @@
 //! A step of a trace.
 
 use crate::core::audit::Action;
+use crate::core::outbox::Death;
 use crate::core::routing::LeftOut;
+use crate::core::time::Moment;
 use crate::core::trace::Step;
 
 use super::admission::{put_suppression, suppression};
 use super::bytes::{Input, Output, Undecodable};
 use super::delivery::{death, put_death};
 use super::parts::{self, put_option};
+use super::replay::{put_withdrawal, withdrawal};
 
 /// Appends a step without its delivery and time, which are in the row's key.
 pub(in crate::store) fn encode_step(step: &Step, out: &mut Vec<u8>) {
@@ -24,10 +27,7 @@ pub(in crate::store) fn encode_step(step: &Step, out: &mut Vec<u8>) {
             out.text(who);
         }
         Step::Replayed { died, attempts, failures } => {
-            put_option(out, *died, |out, (at, why)| {
-                parts::put_moment(out, at);
-                put_death(out, why);
-            });
+            put_option(out, *died, put_death_at);
             out.varint(u64::from(*attempts));
             parts::put_attempts(out, failures);
         }
@@ -43,6 +43,10 @@ pub(in crate::store) fn encode_step(step: &Step, out: &mut Vec<u8>) {
             parts::put_because(out, because);
         }
         Step::DecidedAnew { because } => parts::put_because(out, because),
+        Step::ReplayedInVain { why, died } => {
+            put_withdrawal(out, *why);
+            put_option(out, *died, put_death_at);
+        }
     }
 }
 
@@ -56,7 +60,7 @@ pub(in crate::store) fn decode_step(bytes: &[u8]) -> Result<Step, Undecodable> {
             Step::Acted { action: Action::ALL.get(number).copied().ok_or(input.error())?, who: input.text()? }
         }
         2 => {
-            let died = input.option(|input| Ok((parts::moment(input)?, death(input)?)))?;
+            let died = input.option(death_at)?;
             let attempts = input.varint()?;
             Step::Replayed { died, attempts: u32::try_from(attempts).map_err(|_| input.error())?, failures: parts::attempts(input)? }
         }
@@ -69,8 +73,18 @@ pub(in crate::store) fn decode_step(bytes: &[u8]) -> Result<Step, Undecodable> {
         4 => Step::RecordDeleted { event_id: input.text()? },
         5 => Step::TookOver { from: parts::recipient(input)?, because: parts::because(input)? },
         6 => Step::DecidedAnew { because: parts::because(input)? },
+        7 => Step::ReplayedInVain { why: withdrawal(input)?, died: input.option(death_at)? },
         _ => return input.fail(),
     };
     input.end()?;
     Ok(step)
+}
+
+fn put_death_at(out: &mut Vec<u8>, (at, why): (Moment, Death)) {
+    parts::put_moment(out, at);
+    put_death(out, why);
+}
+
+fn death_at(input: &mut Input<'_>) -> Result<(Moment, Death), Undecodable> {
+    Ok((parts::moment(input)?, death(input)?))
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::core::audit::{Action, Deed, Entry, Extent};
 use crate::core::citizen::Citizen;
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq};
-use crate::core::outbox::{Death, Delivery, Failure};
+use crate::core::outbox::{Death, Delivery, Failure, Withdrawal};
 use crate::core::policy::Audience;
 use crate::core::records::{Admission, Quarantined};
 use crate::core::replay::ReplayId;
@@ -219,6 +219,7 @@ fn steps_of_traces() {
         Step::RecordDeleted { event_id: "01JQ8ZJ3V5T9W2K4M6N8P0R2S4".into() },
         Step::TookOver { from: key().recipient, because: dice.because() },
         Step::DecidedAnew { because: dice.because() },
+        Step::ReplayedInVain { why: Withdrawal::MembershipEnded, died: Some((at, why)) },
     ];
     for (number, sample) in samples.iter().enumerate() {
         assert_eq!(usize::from(sample.number()), number);

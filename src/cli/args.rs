@@ -324,6 +324,9 @@ pub enum QuarantineCommand {
         /// Why, without naming anybody; goes to the audit log.
         #[arg(long)]
         why: Option<String>,
+        /// Only say what would be; nothing is changed.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Gives a message up for good.
     Discard {
@@ -332,6 +335,9 @@ pub enum QuarantineCommand {
         /// Why; goes to the log.
         #[arg(long)]
         why: String,
+        /// Only say what would be; nothing is changed.
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 

@@ -18,8 +18,10 @@ use crate::writer::Commit;
 pub fn quarantine(common: &Common, arguments: &QuarantineArguments) -> Result<Exit, Failure> {
     match &arguments.command {
         QuarantineCommand::List { format } => list(common, *format),
-        QuarantineCommand::Retry { id, why } => retry(common, id, why.as_deref()),
-        QuarantineCommand::Discard { id, why } => discard(common, *id, why),
+        QuarantineCommand::Retry { id, why, dry_run } => {
+            retry(common, id, &Retry { why: why.as_deref().map(reason).transpose()?, dry_run: *dry_run })
+        }
+        QuarantineCommand::Discard { id, why, dry_run } => discard(common, *id, reason(why)?, *dry_run),
     }
 }
 
@@ -73,8 +75,13 @@ fn list(common: &Common, format: Format) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn retry(common: &Common, id: &str, why: Option<&str>) -> Result<Exit, Failure> {
-    let why = why.map(reason).transpose()?;
+/// How a message is to be taken in again.
+struct Retry<'a> {
+    why: Option<&'a str>,
+    dry_run: bool,
+}
+
+fn retry(common: &Common, id: &str, how: &Retry<'_>) -> Result<Exit, Failure> {
     let rules = load_rules(common)?;
     let mut opened = open(common, Create::Never)?;
     let ids: Vec<u64> = if id == "all" {
@@ -88,7 +95,8 @@ fn retry(common: &Common, id: &str, why: Option<&str>) -> Result<Exit, Failure> 
     }
     let mut refused = 0;
     for id in ids {
-        match retry_one(&mut opened, &mut engine, id, why) {
+        match retry_one(&mut opened, &mut engine, id, how) {
+            Ok(()) if how.dry_run => println!("{id}: would be taken in"),
             Ok(()) => println!("{id}: taken in"),
             Err(failure) if failure.exit() == Exit::No => {
                 refused += 1;
@@ -97,23 +105,29 @@ fn retry(common: &Common, id: &str, why: Option<&str>) -> Result<Exit, Failure> 
             Err(failure) => return Err(failure),
         }
     }
+    if how.dry_run {
+        println!("nothing was changed (--dry-run)");
+    }
     Ok(if refused == 0 { Exit::Ok } else { Exit::No })
 }
 
-fn retry_one(opened: &mut Opened, engine: &mut Engine, id: u64, why: Option<&str>) -> Result<(), Failure> {
+fn retry_one(opened: &mut Opened, engine: &mut Engine, id: u64, how: &Retry<'_>) -> Result<(), Failure> {
     match opened {
         Opened::Here(store) => {
-            let mut out = Output::default();
-            let retried = ops::retry(engine, &mut **store, id, now(), &mut out);
+            let retried = match how.dry_run {
+                true => ops::would_retry(engine, &mut **store, id, now()),
+                false => ops::retry(engine, &mut **store, id, now(), &mut Output::default()),
+            };
             if retried.is_ok() {
-                let deed = Deed { why: why.map(Into::into), ..local_deed(Action::QuarantineRetried, &id.to_string()) };
+                let why = how.why.map(Into::into);
+                let deed = Deed { why, ..local_deed(Action::QuarantineRetried, &id.to_string()) }.tried(how.dry_run);
                 ops::note(&mut **store, now(), deed).map_err(store_failure)?;
             }
             Commit::commit(&mut **store, true).map_err(store_failure)?;
             retried.map(drop).map_err(quarantine_failure)
         }
         Opened::There(admin) => {
-            let body = json!({ "why": why }).to_string();
+            let body = json!({ "why": how.why, "dry_run": how.dry_run }).to_string();
             admin.post(&format!("/quarantine/{id}/retry"), "application/json", body.as_bytes()).map(drop)
         }
     }
@@ -124,24 +138,26 @@ fn reason(why: &str) -> Result<&str, Failure> {
     ops::reason(why).map_err(|refused| Failure::words(Exit::Usage, format!("--why: {refused}")))
 }
 
-fn discard(common: &Common, id: u64, why: &str) -> Result<Exit, Failure> {
-    let why = reason(why)?;
+fn discard(common: &Common, id: u64, why: &str, dry_run: bool) -> Result<Exit, Failure> {
     match open(common, Create::Never)? {
         Opened::Here(mut store) => {
-            let discarded = ops::discard(&mut *store, id);
+            let discarded = match dry_run {
+                true => ops::would_discard(&mut *store, id),
+                false => ops::discard(&mut *store, id),
+            };
             if discarded.is_ok() {
-                let deed = local_deed(Action::QuarantineDiscarded, &id.to_string()).because(why);
+                let deed = local_deed(Action::QuarantineDiscarded, &id.to_string()).because(why).tried(dry_run);
                 ops::note(&mut *store, now(), deed).map_err(store_failure)?;
             }
             Commit::commit(&mut *store, true).map_err(store_failure)?;
             discarded.map_err(quarantine_failure)?;
         }
         Opened::There(admin) => {
-            let body = json!({ "why": why }).to_string();
+            let body = json!({ "why": why, "dry_run": dry_run }).to_string();
             admin.post(&format!("/quarantine/{id}/discard"), "application/json", body.as_bytes())?;
         }
     }
-    println!("{id}: discarded");
+    println!("{id}: {}", if dry_run { "would be discarded (--dry-run)" } else { "discarded" });
     Ok(Exit::Ok)
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::access::Principal;
-use super::audit::{MayBeWhy, audit, reason, reason_if_any};
+use super::audit::{audit, reason, reason_if_any};
 use super::extract::{Body, OptionalBody, Path, Query};
 use super::problem::{Problem, store_failed};
 use crate::core::audit::{Action, Deed};
@@ -35,18 +35,30 @@ pub async fn list(State(server): State<Shared>, Query(page): Query<Page>) -> Res
     Ok(Json(json!({ "items": found.iter().map(ops::quarantined_json).collect::<Vec<_>>(), "next_cursor": next })))
 }
 
+/// The body of a retry; none is needed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retry {
+    why: Option<String>,
+    dry_run: bool,
+}
+
 /// `POST /api/v1/quarantine/{id}/retry`
 pub async fn retry(
     State(server): State<Shared>,
     principal: Principal,
     Path(id): Path<u64>,
-    OptionalBody(body): OptionalBody<MayBeWhy>,
+    OptionalBody(body): OptionalBody<Retry>,
 ) -> Result<Json<Value>, Problem> {
-    let deed = Deed { why: reason_if_any(body.why.as_deref())?, ..principal.does(Action::QuarantineRetried, &id.to_string()) };
+    let (why, dry_run) = (reason_if_any(body.why.as_deref())?, body.dry_run);
+    let deed = Deed { why, ..principal.does(Action::QuarantineRetried, &id.to_string()) }.tried(dry_run);
     let retried = server
         .writer
         .ask(move |access| {
-            let retried = ops::retry(access.engine, access.records, id, access.now, access.out)?;
+            let retried = match dry_run {
+                true => ops::would_retry(access.engine, access.records, id, access.now)?,
+                false => ops::retry(access.engine, access.records, id, access.now, access.out)?,
+            };
             audit(access, deed).map_err(QuarantineError::Store)?;
             Ok(retried)
         })
@@ -58,7 +70,7 @@ pub async fn retry(
         Consumption::Duplicate => "duplicate",
         Consumption::Quarantined => "quarantined",
     };
-    Ok(Json(json!({ "id": id, "entity": &*retried.entity, "outcome": outcome })))
+    Ok(Json(json!({ "id": id, "entity": &*retried.entity, "outcome": outcome, "dry_run": dry_run })))
 }
 
 /// The body of a discard.
@@ -66,6 +78,8 @@ pub async fn retry(
 #[serde(deny_unknown_fields)]
 pub struct Discard {
     why: String,
+    #[serde(default)]
+    dry_run: bool,
 }
 
 /// `POST /api/v1/quarantine/{id}/discard`
@@ -75,18 +89,23 @@ pub async fn discard(
     Path(id): Path<u64>,
     Body(body): Body<Discard>,
 ) -> Result<Json<Value>, Problem> {
-    let deed = principal.does(Action::QuarantineDiscarded, &id.to_string()).because(reason(&body.why)?);
+    let deed = principal.does(Action::QuarantineDiscarded, &id.to_string()).because(reason(&body.why)?).tried(body.dry_run);
     let discarded = server
         .writer
         .ask(move |access| {
-            ops::discard(access.records, id)?;
+            match body.dry_run {
+                true => ops::would_discard(access.records, id)?,
+                false => ops::discard(access.records, id)?,
+            }
             audit(access, deed).map_err(QuarantineError::Store)
         })
         .await?;
     discarded.map_err(problem)?;
-    // The reason is a person's words and may name somebody: it is not logged.
-    tracing::info!(id, "message discarded from quarantine by an operator");
-    Ok(Json(json!({ "id": id, "outcome": "discarded" })))
+    if !body.dry_run {
+        // The reason is a person's words and may name somebody: it is not logged.
+        tracing::info!(id, "message discarded from quarantine by an operator");
+    }
+    Ok(Json(json!({ "id": id, "outcome": "discarded", "dry_run": body.dry_run })))
 }
 
 fn problem<E: std::error::Error + 'static>(error: QuarantineError<E>) -> Problem {

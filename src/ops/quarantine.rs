@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::explain::{ExplainError, explain};
 use crate::core::engine::{Consumption, Engine, Manner, Output};
 use crate::core::records::{Archive, Change, Quarantined, Records};
 use crate::core::time::Moment;
@@ -57,13 +58,39 @@ pub fn retry<R: Records>(
     Ok(Retried { entity, consumption })
 }
 
+/// Says what [`retry`] would make of a message, and does nothing.
+///
+/// # Errors
+/// When there is no such message, it still is no event, or the store fails.
+pub fn would_retry<R: Records>(engine: &Engine, records: &mut R, id: u64, now: Moment) -> Result<Retried, QuarantineError<R::Error>> {
+    let message = records.quarantined(id).map_err(QuarantineError::Store)?.ok_or(QuarantineError::Unknown(id))?;
+    let explained = explain(records, engine.rules(), &message.body, now).map_err(|error| match error {
+        ExplainError::NotAnEvent(refusal) => QuarantineError::StillNotAnEvent(refusal),
+        ExplainError::Store(error) => QuarantineError::Store(error),
+    })?;
+    let consumption = match (explained.seen, explained.explanation.decision.chosen.is_empty()) {
+        (true, _) => Consumption::Duplicate,
+        (false, true) => Consumption::NoRecipient,
+        (false, false) => Consumption::Routed,
+    };
+    Ok(Retried { entity: explained.event.entity, consumption })
+}
+
 /// Gives a message up. The caller commits.
 ///
 /// # Errors
 /// When there is no such message, or the store fails.
 pub fn discard<R: Records>(records: &mut R, id: u64) -> Result<(), QuarantineError<R::Error>> {
-    records.quarantined(id).map_err(QuarantineError::Store)?.ok_or(QuarantineError::Unknown(id))?;
+    would_discard(records, id)?;
     records.stage(Change::Release(id)).map_err(QuarantineError::Store)
+}
+
+/// Says whether [`discard`] would do anything, and does nothing.
+///
+/// # Errors
+/// When there is no such message, or the store fails.
+pub fn would_discard<R: Records>(records: &mut R, id: u64) -> Result<(), QuarantineError<R::Error>> {
+    records.quarantined(id).map_err(QuarantineError::Store)?.ok_or(QuarantineError::Unknown(id)).map(drop)
 }
 
 /// Describes a message without what it says.

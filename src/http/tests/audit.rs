@@ -61,6 +61,33 @@ fn whatever_is_done_is_noted_with_who_and_why() {
     world.get("/audit?cursor=x").problem(400);
 }
 
+/// What is tried is noted as that, and changes nothing.
+#[test]
+fn what_is_in_quarantine_can_be_tried() {
+    let world = World::new(lederne_is_gone);
+    world.tell(&known());
+    world.quarantine(&indkaldelse("one").to_string());
+    world.quarantine("{");
+    let dry = |path: &str| world.post(path, &json!({ "why": "to see", "dry_run": true }));
+    for _ in 0..2 {
+        let tried = dry("/quarantine/1/retry").ok();
+        assert_eq!(tried, json!({ "id": 1, "entity": "Indkaldelse", "outcome": "routed", "dry_run": true }));
+    }
+    dry("/quarantine/2/retry").problem(409);
+    assert_eq!(dry("/quarantine/2/discard").ok(), json!({ "id": 2, "outcome": "discarded", "dry_run": true }));
+    dry("/quarantine/3/discard").problem(404);
+    let kept = world.get("/quarantine").ok();
+    assert_eq!(kept["items"].as_array().map(Vec::len), Some(2), "{kept}");
+    world.get("/events/one/trace").problem(404);
+    let log = world.get("/audit").ok();
+    let entries = log["items"].as_array().cloned().expect("entries");
+    assert!(entries.len() == 3 && entries.iter().all(|entry| entry["dry_run"] == true && entry["why"] == "to see"), "{log}");
+
+    assert_eq!(world.post("/quarantine/1/retry", &json!({})).ok()["outcome"], "routed");
+    world.quarantine(&indkaldelse("one").to_string());
+    assert_eq!(dry("/quarantine/3/retry").ok()["outcome"], "duplicate");
+}
+
 /// What need not be explained may be, and nobody is named by number.
 #[test]
 fn a_reason_that_is_given_is_noted_and_none_is_needed() {

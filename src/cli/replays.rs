@@ -110,8 +110,16 @@ fn selected(answer: &Value, what: &str) -> String {
 }
 
 fn list(admin: &Admin, format: Format) -> Result<Exit, Failure> {
-    let answer = admin.get("/replays")?;
-    let items: Vec<Value> = answer["items"].as_array().cloned().unwrap_or_default();
+    let mut items: Vec<Value> = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = admin.get(&format!("/replays?limit=500&cursor={}", escaped(&cursor)))?;
+        items.extend(page["items"].as_array().into_iter().flatten().cloned());
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = next.to_owned(),
+            None => break,
+        }
+    }
     match format {
         Format::Json => println!("{}", json!(items)),
         Format::Table if items.is_empty() => println!("there have been no replays"),

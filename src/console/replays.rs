@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::form::encode;
+use super::form::{encode, with_query};
 use super::language::fill;
 use super::page::{Frame, page};
-use super::show::{csrf, may_say_why, number, recipient_link, time};
+use super::show::{csrf, may_say_why, number, pager, recipient_link, time};
 use super::view::{Items, Replay, Selection};
 
 /// Returns the page of what a replay would come to. `fields` are what the start
@@ -97,10 +97,11 @@ fn start(frame: &Frame<'_>, selection: &Selection, fields: &[(String, String)]) 
     }
 }
 
-/// Returns the page of every replay.
+/// Returns a page of the list of replays; `paged` if it is not the first.
 #[must_use]
-pub fn all(frame: &Frame<'_>, replays: &Items<Replay>) -> String {
+pub fn all(frame: &Frame<'_>, replays: &Items<Replay>, paged: bool) -> String {
     let texts = frame.texts();
+    let next = replays.next_cursor.as_deref().map(|cursor| with_query("/console/replays", &[("cursor", cursor)]));
     let content = html! {
         h1 { (texts.replays_title) }
         div #live hx-get=(frame.path) hx-trigger="every 5s" hx-select="#live" hx-swap="outerHTML" {
@@ -131,6 +132,7 @@ pub fn all(frame: &Frame<'_>, replays: &Items<Replay>) -> String {
                 }
             }
         }
+        (pager(frame, paged.then_some("/console/replays"), next.as_deref()))
     };
     page(frame, texts.replays_title, &content)
 }

@@ -13,7 +13,7 @@ use super::Shared;
 use super::access::Principal;
 use super::audit::{MayBeWhy, audit, reason_if_any};
 use super::deliveries::Asked;
-use super::extract::{Body, OptionalBody, Path};
+use super::extract::{Body, OptionalBody, Path, Query};
 use super::look::look;
 use super::problem::{Problem, store_failed};
 use crate::app::now;
@@ -249,18 +249,34 @@ fn is_shown(replay: &Replay, scope: Option<Recipient>) -> bool {
     replay.stage != Stage::Selecting && (scope.is_none() || replay.order.scope == scope)
 }
 
+/// What can be asked of the list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listed {
+    cursor: Option<String>,
+    limit: Option<usize>,
+}
+
 /// `GET /api/v1/replays`: the newest first.
-pub async fn list(State(server): State<Shared>, principal: Principal) -> Result<Json<Value>, Problem> {
+pub async fn list(State(server): State<Shared>, principal: Principal, Query(asked): Query<Listed>) -> Result<Json<Value>, Problem> {
     let scope = principal.scope();
-    let described = server
+    let before = match asked.cursor.as_deref() {
+        None | Some("") => None,
+        Some(cursor) => Some(cursor.parse().map(ReplayId).map_err(|_| Problem::new(400, "this cursor is not one of ours"))?),
+    };
+    let limit = asked.limit.unwrap_or(100).clamp(1, ops::PAGE);
+    let (described, next) = server
         .writer
         .ask(move |access| {
-            let shown: Vec<Arc<Replay>> = access.engine.replays().rev().filter(|replay| is_shown(replay, scope)).cloned().collect();
+            let is_older = |replay: &Replay| before.is_none_or(|before| replay.id < before);
+            let mut shown = access.engine.replays().rev().filter(|replay| is_older(replay) && is_shown(replay, scope));
+            let page: Vec<&Arc<Replay>> = shown.by_ref().take(limit).collect();
+            let next = shown.next().and(page.last()).map(|last| last.id.to_string());
             // What has become of canaries is looked up for one at a time.
-            shown.iter().map(|replay| ops::replay_json(replay, None)).collect::<Vec<_>>()
+            (page.into_iter().map(|replay| ops::replay_json(replay, None)).collect::<Vec<_>>(), next)
         })
         .await?;
-    Ok(Json(json!({ "items": described, "next_cursor": Value::Null })))
+    Ok(Json(json!({ "items": described, "next_cursor": next })))
 }
 
 /// `GET /api/v1/replays/{id}`

@@ -46,7 +46,7 @@ impl Console {
 pub async fn overview(State(console): Shown, visitor: Visitor) -> Page {
     let now = now();
     let recipients: Items<Recipient> = console.get(&visitor, "/recipients").await?;
-    let replays: Items<Replay> = console.maybe(&visitor, "/replays").await.unwrap_or_default();
+    let replays: Items<Replay> = console.maybe(&visitor, "/replays?limit=500").await.unwrap_or_default();
     let mut situation = Situation {
         recipients: &recipients.items,
         died: console.died(&recipients.items, now),
@@ -169,9 +169,9 @@ pub async fn trace(State(console): Shown, Path(id): Path<String>, visitor: Visit
 
 /// Every replay.
 pub async fn replays(State(console): Shown, visitor: Visitor) -> Page {
-    let mut replays: Items<Replay> = console.get(&visitor, "/replays").await?;
-    replays.items.sort_by_key(|replay| std::cmp::Reverse(replay.id.parse::<u64>().unwrap_or(0)));
-    Ok(console.page(&visitor, Section::Replays, |frame| replay_pages::all(frame, &replays)))
+    let cursor = visitor.asked("cursor");
+    let replays: Items<Replay> = console.get(&visitor, &with_query("/replays", &[("cursor", &cursor), ("limit", PAGE)])).await?;
+    Ok(console.page(&visitor, Section::Replays, |frame| replay_pages::all(frame, &replays, !cursor.is_empty())))
 }
 
 /// One replay.

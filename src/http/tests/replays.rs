@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, OPERATOR, World, confirmed, event, known};
+use super::{Answer, OPERATOR, VENDOR, World, confirmed, event, known};
 use crate::core::engine::{CameBack, Doubt, TakenBack};
 use crate::core::ids::{Recipient, WsbId};
 use crate::core::outbox::Death;
@@ -247,6 +247,36 @@ fn what_was_delivered_is_sent_again_to_whoever_is_entitled_still() {
     assert_eq!((&shown["state"], &shown["replays"]), (&json!("delivered"), &json!(1)));
     let last = shown["timeline"].as_array().and_then(|timeline| timeline.last()).expect("a timeline");
     assert_eq!((&last["what"], &last["reason"]), (&json!("replayed-in-vain"), &json!("membership-ended")), "{shown}");
+}
+
+#[test]
+fn replays_are_listed_in_pages() {
+    let world = World::new(confirmed);
+    for _ in 0..5 {
+        start(&world, json!({ "filter": { "state": "dead" } })).ok();
+    }
+    let own = json!({ "filter": {} }).to_string();
+    let own = id_of(&world.call("POST", "/api/v1/replays", Some(VENDOR), Some(&own)).ok());
+    let ids = |page: &Value| items(page).iter().map(id_of).collect::<Vec<_>>();
+    let mut seen = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = world.get(&format!("/replays?limit=4&cursor={cursor}")).ok();
+        assert!(items(&page).len() <= 4);
+        seen.extend(ids(&page));
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = next.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(seen, ids(&world.get("/replays").ok()), "the newest first, none twice and none left out");
+    assert_eq!(seen.len(), 6);
+    let whole = world.get("/replays?limit=6").ok();
+    assert_eq!((ids(&whole).len(), &whole["next_cursor"]), (6, &Value::Null), "no cursor to nothing");
+    // What a vendor may not see takes no place in its pages.
+    let of_vendor = world.call("GET", "/api/v1/replays?limit=1", Some(VENDOR), None).ok();
+    assert_eq!((ids(&of_vendor), &of_vendor["next_cursor"]), (vec![own], &Value::Null));
+    world.get("/replays?cursor=x").problem(400);
 }
 
 #[test]

@@ -85,7 +85,12 @@ fn read_time<T>(
     };
     let parsed = parse(&written);
     if parsed.is_none() {
-        reader.report(&entry.span, format!("`{}` is {written}, which is not {what}", entry.key), Some(hint.to_owned()));
+        let seconds = written.rsplit_once(':').is_some_and(|(minute, _)| parse(minute).is_some());
+        let (mistake, hint) = match seconds {
+            true => ("has seconds".to_owned(), "a maintenance window begins and ends at a full minute: leave the seconds out, or write 00"),
+            false => (format!("is {written}, which is not {what}"), hint),
+        };
+        reader.report(&entry.span, format!("`{}` {mistake}", entry.key), Some(hint.to_owned()));
     }
     parsed.map(|parsed| (parsed, entry.span))
 }
@@ -128,5 +133,26 @@ mod tests {
         assert_eq!(moment("2026-01-20 22:00").as_deref(), Some("2026-01-20T21:00:00Z"));
         assert_eq!(moment("2026-01-20T22:00:00Z").as_deref(), Some("2026-01-20T22:00:00Z"));
         assert_eq!(moment("2026-01-20"), None);
+    }
+
+    /// What is wrong is said in words that fit, with what is allowed.
+    #[test]
+    fn seconds_are_refused_as_seconds() {
+        let shipped = include_str!("../../routing.toml");
+        let line = shipped.lines().find(|line| line.trim_start().starts_with("{ authority = \"akasse:067\"")).expect("a line for it");
+        let check = |window: &str, expected: &[(&str, &str)]| {
+            let text = shipped.replace(line, &line.replace(" },", &format!(", maintenance = [{{ {window} }}] }},")));
+            let mistakes = crate::config::parse_routing(&text).err().unwrap_or_default();
+            let found: Vec<(&str, &str)> =
+                mistakes.iter().map(|mistake| (mistake.message.as_str(), mistake.hint.as_deref().unwrap_or_default())).collect();
+            assert_eq!(found, expected, "{window}");
+        };
+        let full = "a maintenance window begins and ends at a full minute: leave the seconds out, or write 00";
+        check("from = 2026-03-20T22:00:30, until = 2026-03-21T04:00:00", &[("`from` has seconds", full)]);
+        check("from = \"2026-03-20T22:00\", until = \"2026-03-21T04:00:00.5\"", &[("`until` has seconds", full)]);
+        check("every = \"sunday\", from = \"02:00:15\", until = 04:00:01", &[("`from` has seconds", full), ("`until` has seconds", full)]);
+        check("every = \"sunday\", from = 02:00:00, until = \"04:00\"", &[]);
+        let hours = "write hours and minutes in Copenhagen, such as \"02:00\"; \"24:00\" is the end of the day";
+        check("every = \"sunday\", from = \"2:00\", until = \"04:00\"", &[("`from` is 2:00, which is not a time of day", hours)]);
     }
 }

@@ -21,6 +21,10 @@ use crate::core::retry::{self, Outcome};
 use crate::core::routing::Suppression;
 use crate::core::time::Moment;
 
+/// The delivery objective of `deploy/prometheus/recording.yml`: a delivery that takes
+/// longer is late. Also a bound of the histogram.
+const OBJECTIVE_SECONDS: f64 = 60.0;
+
 /// The metrics could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("the metrics could not be written as text")]
@@ -76,6 +80,7 @@ pub struct Metrics {
     paused: IntGaugeVec,
     resting: IntGaugeVec,
     event_to_delivery: Histogram,
+    rested: IntCounter,
     commit_seconds: Histogram,
     commit_batch: Histogram,
     notices: IntCounterVec,
@@ -157,6 +162,11 @@ impl Metrics {
         let waiting =
             IntGaugeVec::new(Opts::new("intake_waiting", "Messages that lie ready in a queue that the broker consumes."), &["queue"])?;
         registry.register(Box::new(waiting.clone()))?;
+        let rested = IntCounter::new(
+            "deliveries_rested_total",
+            "Deliveries that took more than 60 seconds only because they were held: a pause by order, a maintenance window, a parked lane.",
+        )?;
+        registry.register(Box::new(rested.clone()))?;
         let build = IntGaugeVec::new(Opts::new("build_info", "1, labeled with the version."), &["version"])?;
         registry.register(Box::new(build.clone()))?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
@@ -174,6 +184,7 @@ impl Metrics {
             blocked: gauges("lanes_blocked", "Lanes that wait behind a delivery that is being retried, or are parked.")?,
             paused: gauges("queue_paused", "1 while the queue is paused, for whatever reason.")?,
             resting: gauges("queue_maintenance", "1 while the queue is paused by order, or for a maintenance window: no cause for alarm.")?,
+            rested,
             event_to_delivery: histogram(
                 "event_to_delivery_seconds",
                 "From an event's intake to the confirmed delivery.",
@@ -236,8 +247,12 @@ impl Metrics {
                     Outcome::Failed { failure, .. } => retry::class_of(*failure).counted_as,
                 },
             ),
-            Fact::Delivered(entity, recipient, micros) => {
-                self.event_to_delivery.observe(*micros as f64 / 1e6);
+            Fact::Delivered(entity, recipient, took, free) => {
+                let (took, free) = (*took as f64 / 1e6, *free as f64 / 1e6);
+                self.event_to_delivery.observe(took);
+                if took > OBJECTIVE_SECONDS && free <= OBJECTIVE_SECONDS {
+                    self.rested.inc();
+                }
                 self.ended(cache, entity, *recipient, "delivered");
             }
             Fact::NoticeDelivered(area) => self.notices.with_label_values(&[&**area]).inc(),
@@ -437,5 +452,22 @@ fn pause_cause(cause: Failure) -> &'static str {
         Failure::ChannelClosed => "RabbitMQ closes the channel: the exchange is missing, or refuses messages for it",
         Failure::Blocked => "RabbitMQ is out of memory or disk",
         Failure::Unsendable => "a message cannot be written",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was held on purpose is no reason to wake anybody.
+    #[test]
+    fn what_is_late_only_for_a_rest_is_counted() {
+        let metrics = Metrics::new().expect("metrics");
+        let to = Recipient::parse("akasse:067").expect("a recipient");
+        let delivered = |took: i64, free: i64| Fact::Delivered("Plan".into(), to, took * 1_000_000, free * 1_000_000);
+        // In time; late all by itself; late only for a rest; and late after a rest.
+        metrics.record(&[delivered(60, 60), delivered(61, 61), delivered(3600, 60), delivered(3600, 61)]);
+        assert_eq!(metrics.rested.get(), 1);
+        assert_eq!(metrics.event_to_delivery.get_sample_count(), 4);
     }
 }

@@ -172,8 +172,12 @@ fn overview() -> Dashboard {
                             ("wsb:delivery_late_ratio:rate6h", "last 6 hours"),
                             ("wsb:delivery_late_ratio:rate3d", "last 3 days"),
                             ("vector(0.001)", "objective"),
+                            (
+                                "sum(rate(wsb_deliveries_rested_total[6h])) / sum(rate(wsb_event_to_delivery_seconds_count[6h]))",
+                                "held on purpose, last 6 hours",
+                            ),
                         ],
-                        "Share of deliveries that took more than 60 seconds, or were given up.",
+                        "Share of deliveries that took more than 60 seconds, or were given up. What was held on purpose counts from its end, and beside it.",
                     ),
                 ],
             },

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use wsb_broker::core::engine::{Advanced, Begun, Consumption, Engine, Fact, LaneOrder, Limits, Manner, Outgoing, Output, Wish};
+use wsb_broker::core::engine::{Advanced, Begun, Consumption, Engine, Fact, LaneOrder, Limits, Manner, Outgoing, Output, Resumed, Wish};
 use wsb_broker::core::event::{Change as Aendring, Content, Event, Registered};
 use wsb_broker::core::holds::Why;
 use wsb_broker::core::ids::{
@@ -398,6 +398,49 @@ fn a_probe_that_loses_its_connection_is_not_repeated_at_once() {
     broker.settle(key, CONNECTION);
     assert!(broker.dispatch_all().is_empty());
     assert_eq!(broker.engine.next_wake(), Some(broker.now.plus_seconds(2)));
+}
+
+/// What waited on purpose is as late as it is after that.
+#[test]
+fn the_time_of_a_delivery_is_told_with_and_without_its_rest() {
+    let mut broker = Broker::new();
+    let events = vec![broker.member(1, "m", "007", "2026-01-01"), broker.joblog(1, "j")];
+    let why = Why::parse("they move house").expect("a reason");
+    let fund = recipient("akasse:007");
+    broker.engine.pause(fund, None, why, &mut broker.store, broker.now, &mut Output::default()).expect("never fails");
+    broker.take_in(events);
+    assert!(broker.dispatch_all().is_empty());
+    broker.now = broker.now.plus_seconds(7200);
+    let resumed = broker.engine.resume(fund, &mut broker.store, broker.now, &mut Output::default()).expect("never fails");
+    assert_eq!(resumed, Resumed::GoesOn);
+    broker.now = broker.now.plus_seconds(2);
+    assert_eq!(broker.confirm_all(), 1);
+    let delivered = |fact: &Fact| match fact {
+        Fact::Delivered(_, to, took, free) if *to == fund => Some((took / 1_000_000, free / 1_000_000)),
+        _ => None,
+    };
+    assert_eq!(broker.facts.iter().filter_map(delivered).collect::<Vec<_>>(), [(7202, 2)]);
+}
+
+/// The queue is gone, and only the oldest delivery is tried with it.
+#[test]
+fn what_grows_too_old_behind_a_pause_died_of_what_the_pause_is_for() {
+    let mut broker = Broker::new();
+    let events = (1..=3).flat_map(|of| [broker.member(of, &format!("m{of}"), "007", "2026-01-01"), broker.joblog(of, &format!("j{of}"))]);
+    let events = events.collect();
+    broker.take_in(events);
+    let returned = Outcome::Failed { failure: Failure::Returned, code: 312 };
+    let sent = broker.dispatch();
+    broker.settle(sent[0].key, returned);
+    let events = vec![broker.joblog(2, "later"), broker.joblog(3, "later still")];
+    broker.take_in(events);
+    sent[1..].iter().for_each(|attempt| broker.settle(attempt.key, returned));
+    assert!(broker.dispatch_all().is_empty(), "it is paused");
+    broker.now = broker.now.plus_seconds(73 * 3600);
+    broker.tend();
+    let causes = broker.store.causes().expect("never fails");
+    let told: Vec<_> = causes.iter().map(|(cause, tally)| (cause.why.name(), cause.code, tally.count, tally.attempts)).collect();
+    assert_eq!(told, [("returned", 312, 5, 3)]);
 }
 
 #[test]

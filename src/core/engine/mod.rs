@@ -108,8 +108,9 @@ pub enum Fact {
     WrongRecipientPrevented(Stage),
     /// An attempt was made.
     Attempted(Outcome),
-    /// A delivery was confirmed, this many microseconds after its event was taken in.
-    Delivered(Arc<str>, Recipient, i64),
+    /// A delivery was confirmed, this many microseconds after its event was taken in,
+    /// and so many after its queue and its lane were last left alone on purpose.
+    Delivered(Arc<str>, Recipient, i64, i64),
     /// A deletion notice about a data area was confirmed.
     NoticeDelivered(Box<str>),
     /// Nobody has fetched notices for so long that an operator is to be told.

@@ -64,12 +64,9 @@ impl Engine {
                     out.facts.push(Fact::Resumed(key.recipient));
                 }
                 let delivery = loaded.delivery;
+                let (took, free) = (now.0 - delivery.first_at.0, now.0 - queue.counts_from(&delivery).0);
                 self.notices.arrived(key.recipient);
-                out.facts.push(Fact::Delivered(
-                    Arc::clone(name_told(&delivery.event, &self.rules)),
-                    key.recipient,
-                    now.0 - delivery.first_at.0,
-                ));
+                out.facts.push(Fact::Delivered(Arc::clone(name_told(&delivery.event, &self.rules)), key.recipient, took, free));
                 if let Content::Deletion { area, .. } = &delivery.event.content {
                     out.facts.push(Fact::NoticeDelivered(area.clone()));
                     self.notice_arrived(key.recipient, records, now)?;

@@ -432,7 +432,7 @@ fn what_grows_too_old_behind_a_pause_died_of_what_the_pause_is_for() {
     let returned = Outcome::Failed { failure: Failure::Returned, code: 312 };
     let sent = broker.dispatch();
     broker.settle(sent[0].key, returned);
-    let events = vec![broker.joblog(2, "later"), broker.joblog(3, "later still")];
+    let events = vec![broker.joblog(2, "later"), broker.joblog(3, "later-still")];
     broker.take_in(events);
     sent[1..].iter().for_each(|attempt| broker.settle(attempt.key, returned));
     assert!(broker.dispatch_all().is_empty(), "it is paused");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::declare::declare;
+use super::doubts::Doubts;
 use super::link::{Phase, part, while_alive};
 use super::message::{Outcome, Outgoing};
 use super::publisher::{self, PublishSettings};
@@ -51,7 +52,8 @@ pub async fn publish_events(
     let connection = target.connect("wsb-broker events publish").await?;
     // One channel, and a batch that keeps its place: the events arrive in the order of the file.
     let deadline = Duration::from_secs(60);
-    let settings = PublishSettings { channels: 1, batch: 1000, patience: deadline, deadline, ..PublishSettings::default() };
+    let settings =
+        PublishSettings { channels: 1, batch: 1000, patience: deadline, silence: deadline, deadline, ..PublishSettings::default() };
     let (input_tx, mut input) = mpsc::channel(settings.capacity);
     let (output, mut outcomes) = mpsc::channel(settings.capacity);
     let exchange: Arc<str> = exchange.into();
@@ -85,8 +87,18 @@ pub async fn publish_events(
         // Nobody can close it early; the sender is kept for the duration.
         let (_phase_tx, mut phase) = watch::channel(Phase::Running);
         let (_renewals_tx, mut renewals) = watch::channel(0);
-        let ended =
-            publisher::serve(connection, &settings, &Outlets::default(), &mut input, &output, &mut phase, &mut renewals, |_| {}).await;
+        let ended = publisher::serve(
+            connection,
+            &settings,
+            &Outlets::default(),
+            &mut input,
+            &output,
+            &mut phase,
+            &mut renewals,
+            &mut Doubts::default(),
+            |_| {},
+        )
+        .await;
         if matches!(ended, publisher::Ended::Lost(_)) {
             publisher::refuse(&mut input, &output).await;
         }

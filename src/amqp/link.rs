@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use super::declare::{DeclareError, declare};
 use super::delivery::Acks;
 use super::depth::{self, Question, Waiting};
+use super::doubts::Doubts;
 use super::intake::{self, Deliveries, IntakeSettings, Senders};
 use super::message::{Outcome, Outgoing};
 use super::outlets;
@@ -454,6 +455,7 @@ async fn keep_publishing(
 ) {
     let mut pace = Pace::new("publishing", &shared.reconnect);
     let mut renewals = shared.renewals.subscribe();
+    let mut doubts = Doubts::default();
     loop {
         renewals.borrow_and_update();
         // What is handed over meanwhile is answered at once; `refuse` returns
@@ -480,8 +482,9 @@ async fn keep_publishing(
                     }
                     shared.state.send_if_modified(|state| std::mem::replace(&mut state.blocked, reason.clone()) != reason);
                 };
+                let (input, renewals, doubts) = (&mut input, &mut renewals, &mut doubts);
                 let served =
-                    publisher::serve(connection, &settings, &published, &mut input, &output, &mut phase, &mut renewals, on_blocked).await;
+                    publisher::serve(connection, &settings, &published, input, &output, &mut phase, renewals, doubts, on_blocked).await;
                 match served {
                     publisher::Ended::Finished => break,
                     publisher::Ended::Renewed => continue,

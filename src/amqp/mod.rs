@@ -20,6 +20,7 @@ mod declare;
 pub mod definitions;
 mod delivery;
 mod depth;
+mod doubts;
 mod intake;
 mod link;
 mod message;

@@ -10,13 +10,15 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use lapin::{Connection, Event};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
+use super::doubts::Doubts;
 use super::link::{Phase, part, renewed};
 use super::message::{Outcome, Outgoing};
 use super::outlets;
 use super::topology::Outlets;
 use super::trouble::{Trouble, reason_of};
-use super::turn::{self, Finished, Limits};
+use super::turn::{self, Early, Finished, Limits};
 
 /// How publishing is paced.
 #[derive(Debug, Clone)]
@@ -28,6 +30,9 @@ pub struct PublishSettings {
     /// A batch that is not complete after this gives its place to the next one
     /// and goes on waiting beside.
     pub patience: Duration,
+    /// A batch about which RabbitMQ has not said everything after this is taken for
+    /// held up by a queue that hangs: where it went, each goes alone from then on.
+    pub silence: Duration,
     /// What has no answer after this has timed out.
     pub deadline: Duration,
     /// How many handed-in vectors wait before the sender has to.
@@ -36,7 +41,14 @@ pub struct PublishSettings {
 
 impl Default for PublishSettings {
     fn default() -> Self {
-        Self { channels: 16, batch: 256, patience: Duration::from_millis(500), deadline: Duration::from_secs(30), capacity: 16 }
+        Self {
+            channels: 16,
+            batch: 256,
+            patience: Duration::from_millis(500),
+            silence: Duration::from_secs(5),
+            deadline: Duration::from_secs(30),
+            capacity: 16,
+        }
     }
 }
 
@@ -68,16 +80,22 @@ pub(super) async fn serve(
     output: &mpsc::Sender<Outcomes>,
     phase: &mut watch::Receiver<Phase>,
     renewals: &mut watch::Receiver<u64>,
+    doubts: &mut Doubts,
     mut on_blocked: impl FnMut(Option<String>),
 ) -> Ended {
     let connection = Arc::new(connection);
-    let limits = Limits { patience: settings.patience, deadline: settings.deadline };
+    let limits = Limits { patience: settings.patience, silence: settings.silence, deadline: settings.deadline };
+    // Of one message there is nothing to say before it is over.
+    let to_the_end = Limits { patience: settings.deadline, ..limits };
     let mut events = Box::pin(connection.events_listener());
-    let (early, mut early_outcomes) = mpsc::channel(settings.channels.max(1) + SET_ASIDE);
+    let (early, mut reports) = mpsc::channel(2 * (settings.channels.max(1) + SET_ASIDE));
+    let given_up = watch::Sender::new(false);
     let mut turns = FuturesUnordered::new();
+    let mut alone = FuturesUnordered::new();
     let mut idle = Vec::new();
     let mut backlog = VecDeque::new();
-    let mut set_aside = 0_usize;
+    // Below zero where a batch was over before its report was read.
+    let mut set_aside = 0_isize;
     let mut blocked: Option<String> = None;
     let mut open = true;
     let mut renewing = false;
@@ -85,19 +103,29 @@ pub(super) async fn serve(
     let mut unusable = Box::pin(outlets::until_unusable(&connection, published));
 
     let trouble = loop {
-        if blocked.is_some() && !backlog.is_empty() {
+        if blocked.is_some() {
+            backlog.append(&mut doubts.give_up());
             answer(&mut backlog, &Outcome::Blocked, output).await;
         }
-        while turns.len() < settings.channels.max(1) + set_aside.min(SET_ASIDE) && !backlog.is_empty() {
-            let batch = next_batch(&mut backlog, settings.batch.max(1));
-            turns.push(turn::run(connection.clone(), idle.pop(), batch, limits, early.clone()));
+        doubts.hold_back(&mut backlog);
+        while blocked.is_none()
+            && let Some((destination, message)) = doubts.next()
+        {
+            let turn = turn::run(connection.clone(), None, vec![message], to_the_end, early.clone(), given_up.subscribe());
+            let began = Instant::now();
+            alone.push(async move { (destination, began, turn.await) });
         }
-        if !open && turns.is_empty() && backlog.is_empty() {
+        while turns.len() < settings.channels.max(1) + usize::try_from(set_aside).unwrap_or(0).min(SET_ASIDE) && !backlog.is_empty() {
+            let batch = next_batch(&mut backlog, settings.batch.max(1));
+            turns.push(turn::run(connection.clone(), idle.pop(), batch, limits, early.clone(), given_up.subscribe()));
+        }
+        let is_done = turns.is_empty() && alone.is_empty() && backlog.is_empty() && doubts.is_idle();
+        if !open && is_done {
             // Closed in words; what is not answered by now never will be.
             part(&connection, "done").await;
             return Ended::Finished;
         }
-        if renewing && turns.is_empty() && backlog.is_empty() {
+        if renewing && is_done {
             part(&connection, "new certificates").await;
             on_blocked(None);
             return Ended::Renewed;
@@ -107,12 +135,7 @@ pub(super) async fn serve(
         tokio::select! {
             biased;
             Some(Finished { exchange, outcomes, channel, set_aside: was_set_aside }) = turns.next() => {
-                // A batch may have been set aside and finished within one poll.
-                while let Ok(outcomes) = early_outcomes.try_recv() {
-                    set_aside += 1;
-                    deliver(outcomes, output).await;
-                }
-                set_aside -= usize::from(was_set_aside);
+                set_aside -= isize::from(was_set_aside);
                 idle.extend(channel);
                 idle.truncate(settings.channels.max(1));
                 let timed_out = outcomes.iter().any(|(_, outcome)| *outcome == Outcome::TimedOut);
@@ -131,10 +154,42 @@ pub(super) async fn serve(
                     break Trouble::StillBlocked { reason };
                 }
             }
-            Some(outcomes) = early_outcomes.recv() => {
-                set_aside += 1;
+            Some((destination, began, Finished { outcomes, channel, .. })) = alone.next() => {
+                let answered = outcomes.iter().any(|(_, outcome)| match outcome {
+                    Outcome::Confirmed | Outcome::Returned { .. } => true,
+                    // One that comes late is RabbitMQ's having waited in vain.
+                    Outcome::Nacked => began.elapsed() < settings.silence,
+                    Outcome::TimedOut
+                    | Outcome::ChannelClosed { .. }
+                    | Outcome::AccessRefused { .. }
+                    | Outcome::ConnectionLost
+                    | Outcome::Blocked
+                    | Outcome::Unsendable { .. } => false,
+                });
+                idle.extend(channel);
+                idle.truncate(settings.channels.max(1));
                 deliver(outcomes, output).await;
+                let mut held = doubts.settle(&destination, answered);
+                if answered {
+                    backlog.append(&mut held);
+                } else {
+                    answer(&mut held, &Outcome::TimedOut, output).await;
+                }
             }
+            Some(report) = reports.recv() => match report {
+                Early::Decided(outcomes) => {
+                    set_aside += 1;
+                    deliver(outcomes, output).await;
+                }
+                Early::Silent(destinations) => {
+                    let queues = destinations.len();
+                    doubts.doubt(destinations);
+                    // Where only one is silent, it holds up nobody.
+                    if queues > 1 && doubts.may_part(settings.deadline) {
+                        break Trouble::HeldUp { queues, seconds: settings.silence.as_secs() };
+                    }
+                }
+            },
             event = events.next() => match event {
                 Some(Event::ConnectionBlocked(reason)) => {
                     on_blocked(Some(reason.clone()));
@@ -165,6 +220,7 @@ pub(super) async fn serve(
                 while let Ok(messages) = input.try_recv() {
                     backlog.extend(messages);
                 }
+                backlog.append(&mut doubts.give_up());
                 answer(&mut backlog, &Outcome::ConnectionLost, output).await;
                 open = false;
             },
@@ -176,19 +232,21 @@ pub(super) async fn serve(
     };
 
     on_blocked(None);
-    // Told to end, lapin rejects what is under way; the turns then finish by themselves.
+    // Told to end, lapin rejects what is under way as soon as RabbitMQ agrees, which
+    // it does not while a channel of it hangs.
+    given_up.send_replace(true);
     if connection.status().connected() {
         abandon(&connection);
     }
     while let Some(finished) = turns.next().await {
-        while let Ok(outcomes) = early_outcomes.try_recv() {
-            deliver(outcomes, output).await;
-        }
+        deliver_early(&mut reports, output).await;
         deliver(finished.outcomes, output).await;
     }
-    while let Ok(outcomes) = early_outcomes.try_recv() {
-        deliver(outcomes, output).await;
+    while let Some((.., finished)) = alone.next().await {
+        deliver(finished.outcomes, output).await;
     }
+    deliver_early(&mut reports, output).await;
+    backlog.append(&mut doubts.give_up());
     answer(&mut backlog, &Outcome::ConnectionLost, output).await;
     Ended::Lost(trouble)
 }
@@ -230,6 +288,15 @@ fn next_batch(backlog: &mut VecDeque<Outgoing>, size: usize) -> Vec<Outgoing> {
 
 async fn answer(backlog: &mut VecDeque<Outgoing>, outcome: &Outcome, output: &mpsc::Sender<Outcomes>) {
     deliver(backlog.drain(..).map(|message| (message.token, outcome.clone())).collect(), output).await;
+}
+
+/// Delivers what was decided early; where the rest goes does not matter any more.
+async fn deliver_early(reports: &mut mpsc::Receiver<Early>, output: &mpsc::Sender<Outcomes>) {
+    while let Ok(report) = reports.try_recv() {
+        if let Early::Decided(outcomes) = report {
+            deliver(outcomes, output).await;
+        }
+    }
 }
 
 /// Waits for room: whoever does not read outcomes gets nothing more published.

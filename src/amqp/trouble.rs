@@ -125,6 +125,16 @@ pub enum Trouble {
         /// The alarm, in RabbitMQ's words.
         reason: String,
     },
+    /// A queue hangs, and with it all that was published on the same channel.
+    #[error(
+        "RabbitMQ has answered nothing for {seconds} s of what was published to {queues} queues together, as when one of them has lost its leader; each is tried by itself on a new connection"
+    )]
+    HeldUp {
+        /// How many queues.
+        queues: usize,
+        /// For how long.
+        seconds: u64,
+    },
     /// An existing connection ended.
     #[error("the connection to RabbitMQ ended: {reason}")]
     Lost {
@@ -154,6 +164,7 @@ impl Trouble {
             | Self::ConsumerCancelled { .. }
             | Self::ChannelClosed { .. }
             | Self::StillBlocked { .. }
+            | Self::HeldUp { .. }
             | Self::Lost { .. } => false,
         }
     }

@@ -15,7 +15,7 @@
 //!   queue is empty, since each return has at least its own confirm behind it.
 //! - Hence no channel gets a new batch before the last one is complete.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -25,9 +25,10 @@ use std::time::Duration;
 use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation, Connection, Error, ErrorKind};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::doubts::Destination;
 use super::message::{Outcome, Outgoing};
 
 /// How long a batch may take.
@@ -35,8 +36,18 @@ use super::message::{Outcome, Outgoing};
 pub(super) struct Limits {
     /// After this the batch gives its place to the next one.
     pub(super) patience: Duration,
+    /// After this what is unanswered is told of.
+    pub(super) silence: Duration,
     /// After this what is unanswered counts as timed out.
     pub(super) deadline: Duration,
+}
+
+/// What a batch says before it is over.
+pub(super) enum Early {
+    /// Outcomes that nothing can change any more. The batch has given up its place.
+    Decided(Vec<(u64, Outcome)>),
+    /// What RabbitMQ has said nothing about, by where it goes.
+    Silent(HashSet<Destination>),
 }
 
 /// A batch that is over.
@@ -53,13 +64,16 @@ pub(super) struct Finished {
 
 /// Publishes `batch` on `channel`, or on a new one, and waits for the answers.
 /// A batch that exceeds its patience reports what is decided through `early`
-/// and goes on waiting for the rest, so that one stuck queue holds back no other.
+/// and goes on waiting for the rest; later it says where the rest goes, so that one
+/// stuck queue holds back no other. Once the connection is given up it waits for
+/// nothing more.
 pub(super) async fn run(
     connection: Arc<Connection>,
     channel: Option<Channel>,
     batch: Vec<Outgoing>,
     limits: Limits,
-    early: mpsc::Sender<Vec<(u64, Outcome)>>,
+    early: mpsc::Sender<Early>,
+    mut given_up: watch::Receiver<bool>,
 ) -> Finished {
     let start = Instant::now();
     let deadline = start + limits.deadline;
@@ -80,22 +94,29 @@ pub(super) async fn run(
 
     let mut waiting = publish(&channel, &batch, &mut answers);
     let mut set_aside = false;
-    let mut complete = wait(&mut waiting, &mut answers, deadline.min(start + limits.patience)).await;
-    if !complete && Instant::now() < deadline {
+    let mut complete = wait(&mut waiting, &mut answers, deadline.min(start + limits.patience), &mut given_up).await;
+    let goes_on = |given_up: &watch::Receiver<bool>| Instant::now() < deadline && !*given_up.borrow();
+    if !complete && goes_on(&given_up) {
         let decided = sweep_twice(&mut waiting, &mut answers).await;
-        // There is room for one report of each batch; if not, the outcomes come at the end.
+        // There is room for the reports of each batch; if not, the outcomes come at the end.
         if let Ok(permit) = early.try_reserve() {
-            permit.send(answers.report_early(&decided));
+            permit.send(Early::Decided(answers.report_early(&decided)));
             set_aside = true;
         }
-        complete = wait(&mut waiting, &mut answers, deadline).await;
+        complete = wait(&mut waiting, &mut answers, deadline.min(start + limits.silence), &mut given_up).await;
+    }
+    if !complete && goes_on(&given_up) {
+        sweep(&mut waiting, &mut answers).await;
+        // Without room the deadline comes first.
+        let _ = early.try_send(Early::Silent(answers.open().map(|index| Destination::of(&batch[index])).collect()));
+        complete = wait(&mut waiting, &mut answers, deadline, &mut given_up).await;
     }
     if !complete {
         sweep_twice(&mut waiting, &mut answers).await;
         complete = answers.is_complete();
     }
     drop(waiting);
-    let outcomes = answers.report(Outcome::TimedOut);
+    let outcomes = answers.report(if *given_up.borrow() { Outcome::ConnectionLost } else { Outcome::TimedOut });
     // Late answers must not meet another batch.
     let channel = if complete {
         Some(channel)
@@ -150,10 +171,17 @@ fn publish<'a>(channel: &'a Channel, batch: &'a [Outgoing], answers: &mut Answer
     waiting
 }
 
-/// Records answers until all are in (`true`) or `until` has come. Waits for one
-/// message at a time, so that a burst of confirms costs one wake-up.
-async fn wait(waiting: &mut Waiting<'_>, answers: &mut Answers, until: Instant) -> bool {
-    let mut alarm = pin!(sleep_until(until));
+/// Records answers until all are in (`true`), or `until` has come or the connection
+/// is given up. Waits for one message at a time, so that a burst of confirms costs
+/// one wake-up.
+async fn wait(waiting: &mut Waiting<'_>, answers: &mut Answers, until: Instant, given_up: &mut watch::Receiver<bool>) -> bool {
+    // An error means that nobody is left to give it up.
+    let mut alarm = pin!(async {
+        tokio::select! {
+            () = sleep_until(until) => {}
+            Ok(_) = given_up.wait_for(|given_up| *given_up) => {}
+        }
+    });
     poll_fn(|cx| {
         while let Some((index, next)) = waiting.last_mut() {
             match next.as_mut().poll(cx) {
@@ -278,6 +306,10 @@ impl Answers {
                 code => Outcome::ChannelClosed { code, text },
             });
         }
+    }
+
+    fn open(&self) -> impl Iterator<Item = usize> {
+        (0..self.states.len()).filter(|&index| self.states[index] == State::Open)
     }
 
     fn is_complete(&self) -> bool {

@@ -291,6 +291,35 @@ async fn a_conflicting_queue_is_named_with_both_values() {
     connection.close(200, "done".into()).await.unwrap();
 }
 
+/// A recipient's queue that somebody has declared otherwise could lose what it gets:
+/// it gets nothing, and everybody else what is theirs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_was_declared_otherwise_is_cut_off_alone() {
+    let node = Node::start();
+    let uri = node.uri();
+    let names = ["wsb.akasse.001", "wsb.akasse.002"];
+    let (link, mut endpoints) = started(settings(&uri, topology(&names.map(|name| (name, 1000))))).await;
+    delete_queue(&uri, names[0]).await;
+    let (connection, channel) = raw(&uri).await;
+    let durable = lapin::options::QueueDeclareOptions { durable: true, ..lapin::options::QueueDeclareOptions::default() };
+    channel.queue_declare(names[0].into(), durable, lapin::types::FieldTable::default()).await.unwrap();
+    let (queue, key) = (names[0].into(), names[0].into());
+    channel.queue_bind(queue, "wsb.delivery".into(), key, Default::default(), lapin::types::FieldTable::default()).await.unwrap();
+    connection.close(200, "done".into()).await.unwrap();
+
+    node.eval("[rabbit_networking:close_connection(Pid, \"a test\") || Pid <- rabbit_networking:connections()]");
+    until_state(&link, "lost", |state| !state.is_up()).await;
+    within("link is up", link.ready()).await.unwrap();
+    let outcomes = publish(&mut endpoints, vec![message(0, names[0]), message(1, names[1])]).await;
+    assert!(matches!(outcomes[&0], Outcome::Returned { code: 312, .. }), "{outcomes:?}");
+    assert_eq!(outcomes[&1], Outcome::Confirmed);
+
+    delete_queue(&uri, names[0]).await;
+    assert_eq!(link.redeclare().await, Ok(Applied::Now));
+    assert_eq!(publish(&mut endpoints, vec![message(2, names[0])]).await[&2], Outcome::Confirmed);
+    within("close", link.close()).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refusals_say_what_to_change() {
     let node = shared_node();

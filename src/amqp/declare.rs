@@ -104,23 +104,63 @@ impl DeclareError {
 
 /// Declares all of `topology`. What exists and agrees is left as it is.
 pub(super) async fn declare(connection: &Connection, topology: &Topology) -> Result<(), DeclareError> {
+    declare_but(connection, topology, &[]).await
+}
+
+/// Declares all of `topology` as far as it can be: a recipient's queue that
+/// differs is cut off, since what goes there may get lost, and holds up nobody
+/// else. What is published to it comes back until it is as it ought to be and
+/// declared again. Returns what is wrong with the queues that are cut off.
+pub(super) async fn declare_leniently(connection: &Connection, topology: &Topology) -> Result<Vec<DeclareError>, DeclareError> {
+    let mut differ: Vec<(String, DeclareError)> = Vec::new();
+    loop {
+        let names: Vec<&str> = differ.iter().map(|(name, _)| name.as_str()).collect();
+        match declare_but(connection, topology, &names).await {
+            Ok(()) => return Ok(differ.into_iter().map(|(_, error)| error).collect()),
+            Err(error @ DeclareError::Conflict { kind: ObjectKind::Queue, .. }) => {
+                let DeclareError::Conflict { name, .. } = &error else { return Err(error) };
+                let Some(binding) = topology.of_recipient(name).filter(|_| !names.contains(&name.as_str())) else { return Err(error) };
+                cut_off(connection, binding).await?;
+                differ.push((name.clone(), error));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn declare_but(connection: &Connection, topology: &Topology, left_out: &[&str]) -> Result<(), DeclareError> {
     // A channel of its own: any refusal closes it.
-    let channel = connection.create_channel().await.map_err(|error| DeclareError::Interrupted {
-        kind: ObjectKind::Exchange,
-        name: topology.exchanges.first().map(|exchange| exchange.name.clone()).unwrap_or_default(),
-        reason: reason_of(&error),
-    })?;
+    let first = || topology.exchanges.first().map(|exchange| exchange.name.clone()).unwrap_or_default();
+    let channel = open(connection, ObjectKind::Exchange, first).await?;
     for exchange in &topology.exchanges {
         declare_exchange(&channel, exchange).await?;
     }
-    for queue in &topology.queues {
+    for queue in topology.queues.iter().filter(|queue| !left_out.contains(&queue.name.as_str())) {
         declare_queue(&channel, queue).await?;
     }
-    for binding in &topology.bindings {
+    for binding in topology.bindings.iter().filter(|binding| !left_out.contains(&binding.queue.as_str())) {
         bind(&channel, binding).await?;
     }
     // Nothing depends on this close, and dropping the channel does the same.
     let _ = channel.close(200, "declared".into()).await;
+    Ok(())
+}
+
+async fn open(connection: &Connection, kind: ObjectKind, name: impl FnOnce() -> String) -> Result<Channel, DeclareError> {
+    let channel = connection.create_channel().await;
+    channel.map_err(|error| DeclareError::Interrupted { kind, name: name(), reason: reason_of(&error) })
+}
+
+/// Ends a binding; one that does not exist is ended.
+async fn cut_off(connection: &Connection, binding: &Binding) -> Result<(), DeclareError> {
+    let channel = open(connection, ObjectKind::Queue, || binding.queue.clone()).await?;
+    let queue = short(ObjectKind::Queue, &binding.queue)?;
+    let exchange = short(ObjectKind::Exchange, &binding.exchange)?;
+    let key = short(ObjectKind::Queue, &binding.key)?;
+    let answer = channel.queue_unbind(queue, exchange, key, FieldTable::default()).await;
+    answer.map_err(|error| refusal(Operation::Bind, ObjectKind::Queue, &binding.queue, &error))?;
+    // Nothing depends on this close, and dropping the channel does the same.
+    let _ = channel.close(200, "cut off".into()).await;
     Ok(())
 }
 

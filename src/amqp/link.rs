@@ -14,7 +14,7 @@ use lapin::Connection;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::declare::{DeclareError, declare};
+use super::declare::{DeclareError, declare, declare_leniently};
 use super::delivery::Acks;
 use super::depth::{self, Question, Waiting};
 use super::doubts::Doubts;
@@ -294,10 +294,18 @@ async fn apply(target: &Target, topology: &Topology) -> Result<Applied, DeclareE
 }
 
 impl Shared {
-    async fn connect(&self, name: &str) -> Result<Connection, Trouble> {
+    /// Connects and declares everything. Once the broker runs, a recipient's queue
+    /// that has come to differ holds up that recipient only.
+    async fn connect(&self, name: &str, pace: &Pace) -> Result<Connection, Trouble> {
         let connection = self.target.connect(name).await?;
         let topology = self.topology.lock().await;
-        while_alive(&connection, declare(&connection, &topology)).await??;
+        if !pace.has_been_up() {
+            while_alive(&connection, declare(&connection, &topology)).await??;
+            return Ok(connection);
+        }
+        for differs in while_alive(&connection, declare_leniently(&connection, &topology)).await?? {
+            tracing::warn!(trouble = %differs, "a recipient's queue is not what it must be: it is sent nothing until it is");
+        }
         Ok(connection)
     }
 
@@ -395,7 +403,7 @@ async fn keep_consuming(shared: Arc<Shared>, settings: IntakeSettings, senders: 
         renewals.borrow_and_update();
         let epoch = shared.epochs.fetch_add(1, Ordering::Relaxed) + 1;
         let connect = async {
-            let connection = shared.connect("wsb-broker consuming").await?;
+            let connection = shared.connect("wsb-broker consuming", &pace).await?;
             let subscribing = intake::subscribe(&connection, &settings, shared.target.user(), epoch);
             let subscribed = while_alive(&connection, subscribing).await??;
             Ok((connection, subscribed))
@@ -461,7 +469,7 @@ async fn keep_publishing(
         // What is handed over meanwhile is answered at once; `refuse` returns
         // only when nobody can hand over any more.
         let connect = async {
-            let connection = shared.connect("wsb-broker publishing").await?;
+            let connection = shared.connect("wsb-broker publishing", &pace).await?;
             let published = shared.topology.lock().await.published.clone();
             while_alive(&connection, outlets::check(&connection, &published)).await??;
             Ok((connection, published))

@@ -63,6 +63,11 @@ impl Pace {
         Self { side, delays, longest: reconnect.longest, up_since: None, has_been_up: false, down: None }
     }
 
+    /// Returns whether there has been a connection.
+    pub(super) fn has_been_up(&self) -> bool {
+        self.has_been_up
+    }
+
     /// The connection is ready for use.
     pub(super) fn up(&mut self) {
         let side = self.side;

@@ -196,6 +196,13 @@ impl Topology {
         topology
     }
 
+    /// Returns the binding of a recipient's queue; `None` for the broker's own.
+    pub(super) fn of_recipient(&self, queue: &str) -> Option<&Binding> {
+        let of_it = self.bindings.iter().find(|binding| binding.queue == queue)?;
+        let is_reached = self.published.exchanges.contains(&of_it.exchange);
+        (is_reached && !self.published.bindings.contains(of_it)).then_some(of_it)
+    }
+
     fn exchange(&mut self, name: &str, kind: ExchangeKind) {
         self.exchanges.push(Exchange { name: name.to_owned(), kind });
     }

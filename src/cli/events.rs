@@ -65,12 +65,19 @@ fn key_of(event: &crate::core::event::Event, rules: &Rules) -> String {
 /// Reads a file, or standard input for `-`.
 pub fn read_file(file: &Path) -> Result<String, Failure> {
     let read = if file == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map(|_| text)
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)
     } else {
-        std::fs::read_to_string(file)
+        std::fs::read(file)
     };
-    read.map_err(|error| Failure::words(Exit::Usage, format!("cannot read {}: {error}", file.display())))
+    let file = file.display();
+    let bytes = read.map_err(|error| Failure::words(Exit::Usage, format!("cannot read {file}: {error}")))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let (valid, _) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let byte = valid.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+        Failure::words(Exit::No, format!("{file}:{line}: byte {byte} of the line is not UTF-8; nothing of the file has been read"))
+    })
 }
 
 /// Returns the lines that are not blank, with their numbers from 1.

@@ -183,6 +183,10 @@ fn a_first_load_tells_nobody_and_may_be_repeated() {
     assert!(said.contains("WSB_ADMIN_TOKEN"), "{said}");
     assert!(world.broker.terminate().success());
     ends_with(&world.broker, 1, &["import", &file], &[&format!("bad.ndjson:{number}: Tilmelding changes nothing")]);
+    let file = world.write("latin.ndjson", [b"\n{\"id\": \"bl\xe5b\xe6r\"}\n".as_slice(), bad.as_bytes()].concat());
+    for command in [["import", &file].as_slice(), &["explain", "--event", &file], &["events", "publish", &file]] {
+        ends_with(&world.broker, 1, command, &["latin.ndjson:2: byte 11 of the line is not UTF-8"]);
+    }
     // A membership that had been told of twice in different words stays the newer one.
     let newer = membership(&cpr(0), "067", "2020-01-01", Some("2024-12-31")).updated().at("2026-03-17T08:00:00+01:00");
     let file = world.write("newer.ndjson", lines(&[newer]));

@@ -155,25 +155,20 @@ pub(super) async fn serve(
                 }
             }
             Some((destination, began, Finished { outcomes, channel, .. })) = alone.next() => {
-                let answered = outcomes.iter().any(|(_, outcome)| match outcome {
-                    Outcome::Confirmed | Outcome::Returned { .. } => true,
-                    // One that comes late is RabbitMQ's having waited in vain.
-                    Outcome::Nacked => began.elapsed() < settings.silence,
-                    Outcome::TimedOut
-                    | Outcome::ChannelClosed { .. }
-                    | Outcome::AccessRefused { .. }
-                    | Outcome::ConnectionLost
-                    | Outcome::Blocked
-                    | Outcome::Unsendable { .. } => false,
-                });
                 idle.extend(channel);
                 idle.truncate(settings.channels.max(1));
+                let outcome = outcomes.first().map(|(_, outcome)| outcome.clone());
                 deliver(outcomes, output).await;
-                let mut held = doubts.settle(&destination, answered);
-                if answered {
-                    backlog.append(&mut held);
-                } else {
-                    answer(&mut held, &Outcome::TimedOut, output).await;
+                match outcome {
+                    Some(Outcome::Confirmed | Outcome::Returned { .. }) => backlog.append(&mut doubts.settle(&destination, true)),
+                    // One that comes late is RabbitMQ's having waited in vain.
+                    Some(Outcome::Nacked) if began.elapsed() < settings.silence => {
+                        backlog.append(&mut doubts.settle(&destination, true));
+                    }
+                    // Says nothing of where it was to go.
+                    Some(Outcome::Unsendable { .. }) | None => backlog.append(&mut doubts.settle(&destination, false)),
+                    // What has been held back would fare no better.
+                    Some(failed) => answer(&mut doubts.settle(&destination, false), &failed, output).await,
                 }
             }
             Some(report) = reports.recv() => match report {
@@ -181,6 +176,8 @@ pub(super) async fn serve(
                     set_aside += 1;
                     deliver(outcomes, output).await;
                 }
+                // Whoever is blocked hears nothing of any queue.
+                Early::Silent(_) if blocked.is_some() => {}
                 Early::Silent(destinations) => {
                     let queues = destinations.len();
                     doubts.doubt(destinations);

@@ -543,8 +543,11 @@ async fn a_stuck_queue_times_out_alone() {
     let outcomes = publish(&mut endpoints, (0..4000).map(both).collect()).await;
     assert!(outcomes.values().all(|outcome| *outcome == Outcome::Confirmed));
     // A suspended leader takes nothing in and answers nothing.
+    assert_eq!(link.depth("wsb.akasse.002").await, Some(2000));
     let stuck = "sys:suspend(whereis(binary_to_atom(<<\"%2F_wsb.akasse.002\">>)))";
     assert_eq!(node.eval(stuck).trim(), "{ok, ok}");
+    // RabbitMQ says that nothing lies in it, which is not so.
+    assert_eq!(link.depth("wsb.akasse.002").await, None);
     let mut messages: Vec<Outgoing> = (0..2000).map(|token| message(token, "wsb.akasse.001")).collect();
     messages[100].routing_key = Arc::from("wsb.akasse.002");
     let outcomes = publish(&mut endpoints, messages).await;

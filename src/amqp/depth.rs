@@ -9,9 +9,14 @@ use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{FieldTable, ShortString};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 /// An alert looks at minutes; RabbitMQ is asked no more often than it is scraped.
 const INTERVAL: Duration = Duration::from_secs(5);
+
+/// RabbitMQ waits a quarter of a second for a queue that does not answer, and says
+/// that nothing lies in it. An empty queue answers in a few milliseconds.
+const SILENCE: Duration = Duration::from_millis(200);
 
 /// How many messages lie ready in a queue, as last seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,13 +66,15 @@ pub(super) async fn answer(connection: &Connection, questions: &Mutex<mpsc::Rece
     std::future::pending().await
 }
 
-/// On a channel of its own: asking for a queue that is gone closes the channel.
+/// Nothing where it cannot be seen. On a channel of its own: asking for a queue that is gone closes the channel.
 async fn depth(connection: &Connection, queue: &str) -> Option<u32> {
     let name = ShortString::try_new(queue).ok()?;
     let channel = connection.create_channel().await.ok()?;
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let asked = Instant::now();
     let answer = channel.queue_declare(name, options, FieldTable::default()).await.ok()?;
+    let is_silent = answer.message_count() == 0 && asked.elapsed() >= SILENCE;
     // Dropping the channel would do the same, a moment later.
     let _ = channel.close(200, "asked".into()).await;
-    Some(answer.message_count())
+    (!is_silent).then(|| answer.message_count())
 }

@@ -115,16 +115,13 @@ pub(super) async fn declare_leniently(connection: &Connection, topology: &Topolo
     let mut differ: Vec<(String, DeclareError)> = Vec::new();
     loop {
         let names: Vec<&str> = differ.iter().map(|(name, _)| name.as_str()).collect();
-        match declare_but(connection, topology, &names).await {
-            Ok(()) => return Ok(differ.into_iter().map(|(_, error)| error).collect()),
-            Err(error @ DeclareError::Conflict { kind: ObjectKind::Queue, .. }) => {
-                let DeclareError::Conflict { name, .. } = &error else { return Err(error) };
-                let Some(binding) = topology.of_recipient(name).filter(|_| !names.contains(&name.as_str())) else { return Err(error) };
-                cut_off(connection, binding).await?;
-                differ.push((name.clone(), error));
-            }
-            Err(error) => return Err(error),
-        }
+        let Err(error) = declare_but(connection, topology, &names).await else {
+            return Ok(differ.into_iter().map(|(_, error)| error).collect());
+        };
+        let DeclareError::Conflict { kind: ObjectKind::Queue, name, .. } = &error else { return Err(error) };
+        let Some(binding) = topology.of_recipient(name).filter(|_| !names.contains(&name.as_str())) else { return Err(error) };
+        cut_off(connection, binding).await?;
+        differ.push((name.clone(), error));
     }
 }
 
@@ -154,9 +151,7 @@ async fn open(connection: &Connection, kind: ObjectKind, name: impl FnOnce() -> 
 /// Ends a binding; one that does not exist is ended.
 async fn cut_off(connection: &Connection, binding: &Binding) -> Result<(), DeclareError> {
     let channel = open(connection, ObjectKind::Queue, || binding.queue.clone()).await?;
-    let queue = short(ObjectKind::Queue, &binding.queue)?;
-    let exchange = short(ObjectKind::Exchange, &binding.exchange)?;
-    let key = short(ObjectKind::Queue, &binding.key)?;
+    let [queue, exchange, key] = names_of(binding)?;
     let answer = channel.queue_unbind(queue, exchange, key, FieldTable::default()).await;
     answer.map_err(|error| refusal(Operation::Bind, ObjectKind::Queue, &binding.queue, &error))?;
     // Nothing depends on this close, and dropping the channel does the same.
@@ -194,11 +189,18 @@ async fn declare_queue(channel: &Channel, queue: &Queue) -> Result<(), DeclareEr
 }
 
 async fn bind(channel: &Channel, binding: &Binding) -> Result<(), DeclareError> {
-    let queue = short(ObjectKind::Queue, &binding.queue)?;
-    let exchange = short(ObjectKind::Exchange, &binding.exchange)?;
-    let key = short(ObjectKind::Queue, &binding.key)?;
+    let [queue, exchange, key] = names_of(binding)?;
     let answer = channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), FieldTable::default()).await;
     answer.map_err(|error| refusal(Operation::Bind, ObjectKind::Queue, &binding.queue, &error))
+}
+
+/// Returns queue, exchange and key of a binding as they are sent.
+fn names_of(binding: &Binding) -> Result<[ShortString; 3], DeclareError> {
+    Ok([
+        short(ObjectKind::Queue, &binding.queue)?,
+        short(ObjectKind::Exchange, &binding.exchange)?,
+        short(ObjectKind::Queue, &binding.key)?,
+    ])
 }
 
 /// lapin's own conversion panics on what is too long for the wire.

@@ -66,7 +66,8 @@ pub(super) async fn answer(connection: &Connection, questions: &Mutex<mpsc::Rece
     std::future::pending().await
 }
 
-/// Nothing where it cannot be seen. On a channel of its own: asking for a queue that is gone closes the channel.
+/// Nothing where it cannot be seen. On a channel of its own: asking for a queue
+/// that is gone closes the channel.
 async fn depth(connection: &Connection, queue: &str) -> Option<u32> {
     let name = ShortString::try_new(queue).ok()?;
     let channel = connection.create_channel().await.ok()?;

@@ -79,12 +79,11 @@ impl Doubts {
     /// told to [`Doubts::settle`].
     pub(super) fn next(&mut self) -> Option<(Destination, Outgoing)> {
         let mut idle = self.doubted.iter_mut().filter(|(_, doubted)| !doubted.is_tried);
-        let (destination, message) = idle.find_map(|(destination, doubted)| {
+        idle.find_map(|(destination, doubted)| {
             let message = doubted.held.pop_front()?;
             doubted.is_tried = true;
             Some((destination.clone(), message))
-        })?;
-        Some((destination, message))
+        })
     }
 
     /// Takes in whether RabbitMQ has answered, which ends the doubt; returns what

@@ -276,7 +276,7 @@ impl Problem {
     /// The server went away once the handshake was done, without a word.
     #[must_use]
     pub fn ended_without_a_word() -> Self {
-        let words = "it ended the connection right after the handshake, without a reason; most often it refuses the client certificate, and its log says why";
+        let words = "it ended the connection right after the handshake, without a reason; most often it refuses our client certificate, and its log says why";
         Self(words.to_owned())
     }
 }
@@ -384,6 +384,7 @@ mod tests {
         let words = |error: Error| problem_of(&io::Error::new(io::ErrorKind::InvalidData, error)).map(|problem| problem.to_string());
         assert!(words(CertificateError::UnknownIssuer.into()).is_some_and(|words| words.contains("WSB_AMQP_CA")));
         assert!(words(Error::AlertReceived(AlertDescription::CertificateRequired)).is_some_and(|words| words.contains("WSB_AMQP_CERT")));
+        assert!(words(Error::AlertReceived(AlertDescription::UnknownCA)).is_some_and(|words| words.contains("authority that issued it")));
         assert_eq!(problem_of(&io::Error::other("something else")), None);
     }
 }

@@ -52,8 +52,15 @@ pub async fn publish_events(
     let connection = target.connect("wsb-broker events publish").await?;
     // One channel, and a batch that keeps its place: the events arrive in the order of the file.
     let deadline = Duration::from_secs(60);
-    let settings =
-        PublishSettings { channels: 1, batch: 1000, patience: deadline, silence: deadline, deadline, ..PublishSettings::default() };
+    let settings = PublishSettings {
+        channels: 1,
+        batch: 1000,
+        patience: deadline,
+        silence: deadline,
+        deadline,
+        in_order: true,
+        ..PublishSettings::default()
+    };
     let (input_tx, mut input) = mpsc::channel(settings.capacity);
     let (output, mut outcomes) = mpsc::channel(settings.capacity);
     let exchange: Arc<str> = exchange.into();

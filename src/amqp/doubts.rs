@@ -27,6 +27,10 @@ impl Destination {
     pub(super) fn of(message: &Outgoing) -> Self {
         Self { exchange: Arc::clone(&message.exchange), routing_key: Arc::clone(&message.routing_key) }
     }
+
+    pub(super) fn is_same_exchange(&self, other: &Self) -> bool {
+        self.exchange == other.exchange
+    }
 }
 
 /// What waits for a destination that is doubted.

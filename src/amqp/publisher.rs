@@ -12,13 +12,13 @@ use lapin::{Connection, Event};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::doubts::Doubts;
+use super::doubts::{Destination, Doubts};
 use super::link::{Phase, part, renewed};
 use super::message::{Outcome, Outgoing};
 use super::outlets;
 use super::topology::Outlets;
 use super::trouble::{Trouble, reason_of};
-use super::turn::{self, Early, Finished, Limits};
+use super::turn::{self, Carrier, Early, Finished, Limits};
 
 /// How publishing is paced.
 #[derive(Debug, Clone)]
@@ -35,6 +35,9 @@ pub struct PublishSettings {
     pub silence: Duration,
     /// What has no answer after this has timed out.
     pub deadline: Duration,
+    /// Whether all goes out in the order it is handed in; else a batch goes where
+    /// its channel has been answered from before, or to a single destination.
+    pub in_order: bool,
     /// How many handed-in vectors wait before the sender has to.
     pub capacity: usize,
 }
@@ -43,17 +46,19 @@ impl Default for PublishSettings {
     fn default() -> Self {
         Self {
             channels: 16,
-            batch: 256,
+            // RabbitMQ's credit for a channel: more than that on one that hangs stops the whole connection.
+            batch: 200,
             patience: Duration::from_millis(500),
             silence: Duration::from_secs(5),
             deadline: Duration::from_secs(30),
+            in_order: false,
             capacity: 16,
         }
     }
 }
 
 /// So many batches may wait beside; beyond that a slow batch keeps its place.
-const SET_ASIDE: usize = 64;
+const SET_ASIDE: usize = 240;
 /// lapin does not announce every end of a connection.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
 
@@ -116,8 +121,9 @@ pub(super) async fn serve(
             alone.push(async move { (destination, began, turn.await) });
         }
         while turns.len() < settings.channels.max(1) + usize::try_from(set_aside).unwrap_or(0).min(SET_ASIDE) && !backlog.is_empty() {
-            let batch = next_batch(&mut backlog, settings.batch.max(1));
-            turns.push(turn::run(connection.clone(), idle.pop(), batch, limits, early.clone(), given_up.subscribe()));
+            let carrier = pick(&mut idle, &backlog);
+            let batch = next_batch(&mut backlog, settings, carrier.as_ref());
+            turns.push(turn::run(connection.clone(), carrier, batch, limits, early.clone(), given_up.subscribe()));
         }
         let is_done = turns.is_empty() && alone.is_empty() && backlog.is_empty() && doubts.is_idle();
         if !open && is_done {
@@ -134,9 +140,9 @@ pub(super) async fn serve(
         // a stream that is polled again goes on) or is driven to its end here.
         tokio::select! {
             biased;
-            Some(Finished { exchange, outcomes, channel, set_aside: was_set_aside }) = turns.next() => {
+            Some(Finished { exchange, outcomes, carrier, set_aside: was_set_aside }) = turns.next() => {
                 set_aside -= isize::from(was_set_aside);
-                idle.extend(channel);
+                idle.extend(carrier);
                 idle.truncate(settings.channels.max(1));
                 let timed_out = outcomes.iter().any(|(_, outcome)| *outcome == Outcome::TimedOut);
                 let unusable = outlets::told_by(&exchange, &outcomes, published);
@@ -154,8 +160,8 @@ pub(super) async fn serve(
                     break Trouble::StillBlocked { reason };
                 }
             }
-            Some((destination, began, Finished { outcomes, channel, .. })) = alone.next() => {
-                idle.extend(channel);
+            Some((destination, began, Finished { outcomes, carrier, .. })) = alone.next() => {
+                idle.extend(carrier);
                 idle.truncate(settings.channels.max(1));
                 let outcome = outcomes.first().map(|(_, outcome)| outcome.clone());
                 deliver(outcomes, output).await;
@@ -275,12 +281,44 @@ pub(super) async fn refuse(input: &mut mpsc::Receiver<Vec<Outgoing>>, output: &m
     }
 }
 
-/// Up to `size` messages for one exchange: should the exchange be missing, the
-/// closed channel concerns no other.
-fn next_batch(backlog: &mut VecDeque<Outgoing>, size: usize) -> Vec<Outgoing> {
-    let exchange = backlog.front().map(|message| message.exchange.clone());
-    let same = backlog.iter().take(size).take_while(|message| Some(&message.exchange) == exchange.as_ref()).count();
-    backlog.drain(..same).collect()
+/// Takes a channel that has reached where the next message goes, or else any.
+fn pick(idle: &mut Vec<Carrier>, backlog: &VecDeque<Outgoing>) -> Option<Carrier> {
+    let next = Destination::of(backlog.front()?);
+    match idle.iter().rposition(|carrier| carrier.has_reached(&next)) {
+        Some(place) => Some(idle.remove(place)),
+        None => idle.pop(),
+    }
+}
+
+/// The next messages for `carrier`: for one exchange, since its absence closes the
+/// channel; and only to destinations that the channel has reached before, or to a
+/// single one, since the first message to a queue that hangs holds the channel.
+fn next_batch(backlog: &mut VecDeque<Outgoing>, settings: &PublishSettings, carrier: Option<&Carrier>) -> Vec<Outgoing> {
+    let is_known = |destination: &Destination| settings.in_order || carrier.is_some_and(|carrier| carrier.has_reached(destination));
+    let Some(first) = backlog.front().map(Destination::of) else { return Vec::new() };
+    let only = if is_known(&first) { None } else { Some(&first) };
+    let size = settings.batch.max(1);
+    let mut batch = Vec::with_capacity(size.min(backlog.len()));
+    let mut rest = VecDeque::new();
+    while batch.len() < size
+        && let Some(message) = backlog.pop_front()
+    {
+        let destination = Destination::of(&message);
+        let fits = match only {
+            Some(only) => *only == destination,
+            None => first.is_same_exchange(&destination) && is_known(&destination),
+        };
+        match fits {
+            true => batch.push(message),
+            false => rest.push_back(message),
+        }
+        if !fits && settings.in_order {
+            break;
+        }
+    }
+    rest.append(backlog);
+    *backlog = rest;
+    batch
 }
 
 async fn answer(backlog: &mut VecDeque<Outgoing>, outcome: &Outcome, output: &mpsc::Sender<Outcomes>) {

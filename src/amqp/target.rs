@@ -121,13 +121,20 @@ impl Target {
             Ok(config) => RustlsConnector::from(config),
             Err(problem) => return Trouble::BadTlsFiles { problem },
         };
-        let handshake = async {
+        let handshake = async || {
             let runtime = lapin::runtime::default_runtime().map_err(std::io::Error::other)?;
             let plain = AMQPUri { scheme: AMQPScheme::AMQP, ..self.uri.clone() };
             let stream = AMQPUriTcpExt::connect_async(&plain, &runtime).await?;
             stream.into_rustls(&connector, &plain.authority.host).await.map(drop)
         };
-        match handshake.await {
+        // A connection that is reset may take the answer with it.
+        let mut answer = handshake().await;
+        for _ in 0..4 {
+            if answer.as_ref().is_err_and(|error| problem_of(error).is_none()) {
+                answer = handshake().await;
+            }
+        }
+        match answer {
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
                 Trouble::Unreachable { target: self.to_string(), reason: error.to_string() }
             }

@@ -50,26 +50,39 @@ pub(super) enum Early {
     Silent(HashSet<Destination>),
 }
 
+/// A channel, and where it has been answered from. To anywhere else its next
+/// message is the first one.
+pub(super) struct Carrier {
+    channel: Channel,
+    reached: HashSet<Destination>,
+}
+
+impl Carrier {
+    pub(super) fn has_reached(&self, destination: &Destination) -> bool {
+        self.reached.contains(destination)
+    }
+}
+
 /// A batch that is over.
 pub(super) struct Finished {
     /// Where all of it was published to.
     pub(super) exchange: Arc<str>,
     /// The outcomes that were not reported early.
     pub(super) outcomes: Vec<(u64, Outcome)>,
-    /// The channel, if it can carry another batch.
-    pub(super) channel: Option<Channel>,
+    /// What carried it, if it can carry another batch.
+    pub(super) carrier: Option<Carrier>,
     /// Whether the batch had given up its place before.
     pub(super) set_aside: bool,
 }
 
-/// Publishes `batch` on `channel`, or on a new one, and waits for the answers.
+/// Publishes `batch` on the channel of `carrier`, or on a new one, and waits for the answers.
 /// A batch that exceeds its patience reports what is decided through `early`
 /// and goes on waiting for the rest; later it says where the rest goes, so that one
 /// stuck queue holds back no other. Once the connection is given up it waits for
 /// nothing more.
 pub(super) async fn run(
     connection: Arc<Connection>,
-    channel: Option<Channel>,
+    carrier: Option<Carrier>,
     batch: Vec<Outgoing>,
     limits: Limits,
     early: mpsc::Sender<Early>,
@@ -79,16 +92,17 @@ pub(super) async fn run(
     let deadline = start + limits.deadline;
     let mut answers = Answers::of(&batch);
     let exchange = batch.first().map_or_else(|| "".into(), |message| message.exchange.clone());
-    let channel = match channel.filter(|channel| channel.status().connected()) {
-        Some(channel) => channel,
+    let over =
+        |answers: Answers, open| Finished { exchange: exchange.clone(), outcomes: answers.report(open), carrier: None, set_aside: false };
+    let Carrier { channel, reached: mut known } = match carrier.filter(|carrier| carrier.channel.status().connected()) {
+        Some(carrier) => carrier,
         None => match timeout_at(deadline, open(&connection)).await {
-            Ok(Ok(channel)) => channel,
+            Ok(Ok(channel)) => Carrier { channel, reached: HashSet::new() },
             Ok(Err(error)) => {
                 answers.fail(&error);
-                let outcomes = answers.report(Outcome::ConnectionLost);
-                return Finished { exchange, outcomes, channel: None, set_aside: false };
+                return over(answers, Outcome::ConnectionLost);
             }
-            Err(_) => return Finished { exchange, outcomes: answers.report(Outcome::TimedOut), channel: None, set_aside: false },
+            Err(_) => return over(answers, Outcome::TimedOut),
         },
     };
 
@@ -108,7 +122,7 @@ pub(super) async fn run(
     if !complete && goes_on(&given_up) {
         sweep(&mut waiting, &mut answers).await;
         // Without room the deadline comes first.
-        let _ = early.try_send(Early::Silent(answers.open().map(|index| Destination::of(&batch[index])).collect()));
+        let _ = early.try_send(Early::Silent(answers.destinations(&batch, State::Open)));
         complete = wait(&mut waiting, &mut answers, deadline, &mut given_up).await;
     }
     if !complete {
@@ -116,15 +130,17 @@ pub(super) async fn run(
         complete = answers.is_complete();
     }
     drop(waiting);
+    let reached = answers.destinations(&batch, State::Acked);
     let outcomes = answers.report(if *given_up.borrow() { Outcome::ConnectionLost } else { Outcome::TimedOut });
     // Late answers must not meet another batch.
-    let channel = if complete {
-        Some(channel)
+    let carrier = if complete {
+        known.extend(reached);
+        Some(Carrier { channel, reached: known })
     } else {
         tokio::spawn(close(channel));
         None
     };
-    Finished { exchange, outcomes, channel, set_aside }
+    Finished { exchange, outcomes, carrier, set_aside }
 }
 
 async fn open(connection: &Connection) -> Result<Channel, Error> {
@@ -308,8 +324,9 @@ impl Answers {
         }
     }
 
-    fn open(&self) -> impl Iterator<Item = usize> {
-        (0..self.states.len()).filter(|&index| self.states[index] == State::Open)
+    /// Where the messages of `batch` go that are in `state`.
+    fn destinations(&self, batch: &[Outgoing], state: State) -> HashSet<Destination> {
+        batch.iter().zip(&self.states).filter(|(_, now)| **now == state).map(|(message, _)| Destination::of(message)).collect()
     }
 
     fn is_complete(&self) -> bool {

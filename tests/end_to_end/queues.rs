@@ -1,8 +1,11 @@
-//! Trouble with one recipient's queue: gone, or full.
+//! Trouble with one recipient's queue: gone, full, or hanging.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::rig::{Event, Message, Vendor, event, membership, until, until_some};
+use crate::rig::{Event, Message, Vendor, event, membership, shared_node, until, until_some};
 use crate::world::{FEW, LIMIT, Routing, World, about, cpr, enroll, ids, queue};
 
 /// Quick enough for a test.
@@ -156,6 +159,47 @@ fn a_full_queue_holds_up_nobody_else_and_loses_nothing() {
     in_order(&fund.messages(), &all, &citizens);
     in_order(&kommune.messages(), &all, &citizens);
     until(LIMIT, "the queue is open again", || world.recipient("akasse:067")["state"] == "open");
+}
+
+#[test]
+fn a_hanging_queue_costs_nobody_else_anything() {
+    let world = World::running("hanging", &impatient());
+    let citizens: Vec<String> = (0..40).map(cpr).collect();
+    let citizens: Vec<&str> = citizens.iter().map(String::as_str).collect();
+    world.tell(citizens.iter().flat_map(|cpr| enroll(cpr, "067", "86001", "101")).collect::<Vec<_>>().iter());
+    world.empty(&FEW);
+    let kommune = Vendor::consume(&world.uri, &queue("kommune:860"));
+    let vhost = world.uri.rsplit('/').next().unwrap();
+    let leader = |verb: &str| {
+        let done = shared_node().eval(&format!("sys:{verb}(whereis(binary_to_atom(<<\"{vhost}_wsb.akasse.067\">>)))"));
+        assert_eq!(done.trim(), "{ok, ok}");
+    };
+
+    // It hangs while much is under way, and while channels are made that have never reached it.
+    let mut events = news(&citizens, 5);
+    world.publish(&events);
+    leader("suspend");
+    for _ in 0..6 {
+        let more = news(&citizens, 5);
+        let began = Instant::now();
+        world.publish(&more);
+        events.extend(more);
+        kommune.wait_for(events.len(), LIMIT);
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(4), "the kommune waited for {took:?}");
+    }
+    assert_eq!(world.recipient("kommune:860")["state"], "open");
+    in_order(&kommune.messages(), &events, &citizens);
+
+    leader("resume");
+    let fund = Vendor::consume(&world.uri, &queue("akasse:067"));
+    world.idle();
+    // What had no answer may have arrived, and arrives again with the same id.
+    let distinct = |messages: &[Message]| messages.iter().map(|message| message.id.clone()).collect::<HashSet<_>>().len();
+    let mut messages = fund.wait_until(LIMIT, "everything has arrived", |messages| distinct(messages) == events.len());
+    let mut seen = HashSet::new();
+    messages.retain(|message| seen.insert(message.id.clone()));
+    in_order(&messages, &events, &citizens);
 }
 
 /// Moves somebody from 067 to 053.

@@ -61,7 +61,8 @@ fn certificates_to_rabbitmq() {
         with(&external.replace("127.0.0.1", "localhost"), &rules, &ca, ours),
         &["its certificate is for", "127.0.0.1", "not for localhost"],
     );
-    said(with(&external, &rules, &ca, Some((&strange_cert, &strange_key))), &["refuses our client certificate", "authority"]);
+    // Which of the reasons it is, RabbitMQ says in an alert that a reset of the connection may overtake.
+    said(with(&external, &rules, &ca, Some((&strange_cert, &strange_key))), &["refuses our client certificate"]);
     said(with(&external, &rules, &ca, Some((&old_cert, &old_key))), &["refuses our client certificate"]);
     said(with(&external, &rules, &ca, Some((&cert, &strange_key))), &["do not belong together"]);
     said(with(&external, &rules, &folder.path().join("gone.pem"), ours), &["cannot read", "gone.pem"]);

@@ -225,9 +225,10 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
 type WriterEnd = oneshot::Receiver<Result<(), anyhow::Error>>;
 
 async fn open(settings: &Settings, rules: Arc<Rules>) -> Result<(Store, Engine), RunError> {
-    let (options, horizons) = (settings.store.clone(), settings.horizons);
+    let (options, horizons, erasure) = (settings.store.clone(), settings.horizons, settings.erasure);
     let opened = tokio::task::spawn_blocking(move || -> Result<_, RunError> {
         let mut store = open_when_there_is_room(&options)?;
+        store::two_persons::note(&options.data_dir, erasure == Persons::Two).context("cannot note how many persons an erasure takes")?;
         let mut engine = Engine::new(rules, Limits::default());
         engine.remember_for(horizons);
         engine.recover(&mut store).context("cannot read what is stored")?;

@@ -35,6 +35,11 @@ impl Admin {
         })
     }
 
+    /// Returns whether a token is given, and a broker runs that knows it.
+    pub fn is_known_there(&self) -> bool {
+        self.token.is_some() && self.get("/who").is_ok()
+    }
+
     /// Gets an answer.
     pub fn get(&self, path: &str) -> Result<Value, Failure> {
         let request = self.agent.get(format!("{}{path}", self.base));

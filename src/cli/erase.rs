@@ -16,7 +16,7 @@ use crate::app::now;
 use crate::core::audit::Action;
 use crate::core::engine::{Engine, Limits, Output};
 use crate::ops::{self, EraseError};
-use crate::store::{Create, Store, StoreError};
+use crate::store::{Create, Store, StoreError, two_persons};
 use crate::writer::Commit;
 
 /// The most that is read in search of a number.
@@ -44,7 +44,7 @@ pub fn erase(common: &Common, arguments: &EraseArguments) -> Result<Exit, Failur
             let body = json!({ "personnummer": text.trim(), "dry_run": arguments.dry_run }).to_string();
             admin.post("/erasures", "application/json", body.as_bytes())?
         }
-        Opened::Here(_) if arguments.two_persons && !arguments.dry_run => {
+        Opened::Here(_) if !arguments.dry_run && (arguments.two_persons || two_persons::is_noted(&common.data_dir)) => {
             return Err(Failure::words(Exit::Refused, "it takes two persons: start the broker, which knows them by their tokens"));
         }
         Opened::Here(mut store) => here(common, &mut store, &number, arguments.dry_run)?,

@@ -18,7 +18,8 @@ use crate::core::holds::Why;
 use crate::core::ids::Recipient;
 use crate::core::time::Moment;
 
-/// Every recipient that the caller may see, with the state of its queue.
+/// Every recipient that the caller may see, with the state of its queue; without
+/// what operators have said about it where that is a vendor.
 pub async fn list(State(server): State<Shared>, principal: Principal) -> Result<Json<Value>, Problem> {
     let rules = server.rules.borrow().clone();
     let recipients: Vec<Recipient> = rules.recipients().map(|rule| rule.recipient).collect();
@@ -38,6 +39,7 @@ pub async fn list(State(server): State<Shared>, principal: Principal) -> Result<
             let view = views.get(&rule.recipient);
             let counts = view.map(|view| view.counts).unwrap_or_default();
             let pause = Paused::of(resting.get(&rule.recipient), view);
+            let why = pause.as_ref().filter(|pause| pause.by != "operator" || principal.scope().is_none()).map(|pause| pause.why);
             json!({
                 "recipient": rule.recipient.to_string(),
                 "name": &*rule.name,
@@ -47,7 +49,7 @@ pub async fn list(State(server): State<Shared>, principal: Principal) -> Result<
                 "paused_by": pause.as_ref().map(|pause| pause.by),
                 "paused_until": pause.as_ref().and_then(|pause| pause.until).map(|until| until.to_string()),
                 "paused_since": pause.as_ref().map(|pause| pause.since.to_string()),
-                "why": pause.as_ref().map(|pause| pause.why),
+                "why": why,
                 "pending": counts.pending,
                 "retrying": counts.retrying,
                 "dead": counts.dead,

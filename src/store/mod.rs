@@ -45,6 +45,7 @@ pub mod memory;
 mod orders;
 pub mod room;
 pub mod root;
+pub mod two_persons;
 pub mod watchdog;
 
 pub use backup::{BackupError, Copying, Manifest, ManifestError, Noted};

@@ -445,7 +445,7 @@ fn stage_name(stage: Stage) -> &'static str {
 fn pause_cause(cause: Failure) -> &'static str {
     match cause {
         Failure::Nacked => "the queue is full, or RabbitMQ refuses messages for it",
-        Failure::Returned => "the queue or its binding is missing",
+        Failure::Returned => "the queue or its binding is missing: wsb-broker topology --apply declares it again, as a restart does",
         Failure::Timeout => "RabbitMQ does not confirm in time",
         Failure::Connection => "the connection was lost",
         Failure::Refused => "RabbitMQ refuses access",

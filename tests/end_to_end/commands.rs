@@ -198,6 +198,19 @@ fn a_first_load_tells_nobody_and_may_be_repeated() {
     ends_with(&world.broker, 2, &["explain", "--event", &file, "--at", "once"], &["--at"]);
 }
 
+#[test]
+fn explains_from_elsewhere_with_a_token() {
+    let world = World::running("elsewhere", &Routing::few());
+    world.tell(&[membership(&cpr(0), "067", "2020-01-01", None)]);
+    let http = world.broker.url("").trim_start_matches("http://").to_owned();
+    let elsewhere = Broker::prepare(Options::new(&world.uri).routing(world.file("routing.toml")).env("WSB_HTTP", &http));
+    let file = world.write("event.json", event("Tilmelding").cpr(&cpr(0)).body());
+    ends_with(&elsewhere, 0, &["explain", "--event", &file], &["akasse:067", "rule"]);
+    ends_with(&elsewhere, 0, &["quarantine", "list"], &["empty"]);
+    let nowhere = Broker::prepare(Options::new(&world.uri).routing(world.file("routing.toml")));
+    ends_with(&nowhere, 4, &["explain", "--event", &file], &["there is no store", "--data-dir"]);
+}
+
 /// Runs a command with a wrong token.
 fn run_without_token(world: &World, arguments: &[&str]) -> (i32, String, String) {
     let http = world.broker.url("").trim_start_matches("http://").to_owned();

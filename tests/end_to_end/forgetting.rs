@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::rig::{Event, Message, event, external_id, jobcenter, membership, residence, until};
+use crate::rig::{Broker, Event, Message, Options, event, external_id, jobcenter, membership, residence, until};
 use crate::world::{LIMIT, Routing, World, cpr, enroll};
 
 /// Of whom an operator orders that they be erased, who is forgotten by itself, and
@@ -228,4 +228,28 @@ fn notices_are_closed_by_the_command() {
     let again = world.broker.cli(&[&command[..], &why].concat());
     assert!(!again.status.success(), "nothing is left to close: {again:?}");
     world.broker.cli_ok(&["audit", "verify"]);
+}
+
+#[test]
+fn an_erasure_that_takes_two_persons_takes_them_without_a_broker_too() {
+    let mut world = World::new("two-persons", &Routing::few());
+    let erase = |world: &World, more: &[&str]| world.broker.cli_fed(&[&["erase"], more].concat(), ORDERED);
+    let mut strict = Broker::prepare(
+        Options::new(&world.uri).routing(world.file("routing.toml")).data_dir(world.broker.data_dir()).env("WSB_ERASE_TWO_PERSONS", "true"),
+    );
+    strict.start_again();
+    world.publish(&[membership(ORDERED, "067", "2020-01-01", None)]);
+    until(LIMIT, "the membership is taken in", || strict.metrics().sum("wsb_events_consumed_total", &[]) as u32 == 1);
+    assert!(strict.terminate().success());
+
+    let refused = erase(&world, &[]);
+    assert_eq!(refused.status.code(), Some(4), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("two persons"), "{refused:?}");
+    assert_eq!(erase(&world, &["--dry-run"]).status.code(), Some(0));
+
+    // A broker that is told otherwise takes that back.
+    world.broker.start_again();
+    assert!(world.broker.terminate().success());
+    let erased = erase(&world, &[]);
+    assert_eq!(erased.status.code(), Some(0), "{erased:?}");
 }

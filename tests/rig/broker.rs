@@ -1,6 +1,7 @@
 //! The built broker as a child process, used as an operator would use it.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -240,6 +241,16 @@ impl Broker {
     /// "x.json"]`, with the same settings.
     pub fn cli(&self, arguments: &[&str]) -> Output {
         self.command().args(arguments).stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{}: {error}", self.program().display()))
+    }
+
+    /// As [`Broker::cli`], with a text on standard input.
+    pub fn cli_fed(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = self.command();
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.program().display()));
+        // A command that refuses may not read it.
+        let _ = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
+        child.wait_with_output().unwrap_or_else(|error| panic!("{}: {error}", self.program().display()))
     }
 
     /// As [`Broker::cli`], and returns stdout; fails the test unless it exits 0.

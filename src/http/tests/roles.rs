@@ -110,6 +110,17 @@ fn a_vendor_sees_its_own_part_of_everything() {
     let noted = get("/audit?order=newest&limit=1", OPERATOR).ok();
     assert_eq!([&noted["items"][0]["action"], &noted["items"][0]["why"]], [&json!("lane-released"), &json!("it is mended")], "{noted}");
 
+    // That its queue rests, and not what was said of it.
+    world.call("POST", "/api/v1/recipients/akasse:067/pause", Some(OPERATOR), Some(&json!({ "why": "their number 4711" }).to_string())).ok();
+    let paused = |token: &str| {
+        let items = get("/recipients", token).ok()["items"].as_array().cloned().unwrap_or_default();
+        let own = items.into_iter().find(|item| item["recipient"] == "akasse:067").unwrap_or_default();
+        [own["state"].clone(), own["paused_by"].clone(), own["why"].clone()]
+    };
+    assert_eq!(paused(VIEWER), [json!("paused"), json!("operator"), json!("their number 4711")]);
+    assert_eq!(paused(VENDOR), [json!("paused"), json!("operator"), Value::Null]);
+    world.call("POST", "/api/v1/recipients/akasse:067/resume", Some(OPERATOR), None).ok();
+
     let trace = get("/events/call%2F1%20%C3%A6/trace", VENDOR).ok();
     assert_eq!(trace["events"][0]["deliveries"].as_array().map(Vec::len), Some(1), "{trace}");
     assert!(!trace.to_string().contains("kommune:860") && !trace.to_string().contains(&case.hjoerring), "{trace}");

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use super::retention::{BUILT_IN, notes};
 use super::{parse_retention, parse_routing, render};
 use crate::core::event::{Details, Owner};
-use crate::core::schedule::{Pace, Schedule, Span, Start};
+use crate::core::retention::tested_rules;
+use crate::core::schedule::{Pace, Rule, Schedule, Span, Start};
 use crate::core::time::Day;
 
 /// The least that is valid: lines 1 to 7; snippets are put after it.
@@ -77,9 +78,8 @@ ydelseskort month-end 10-0-0 R:8.1 dagpenge og efterløn
 eoes-dagpenge end 10-0-0 R:8.1 dagpenge og efterløn
 feriedagpenge end 10-0-0 R:8.1 dagpenge og efterløn";
     assert_eq!(rules.join("\n"), expected);
-    let those = |what: fn(&crate::core::schedule::Rule) -> bool| -> Vec<String> {
-        schedule.rules().filter(|rule| what(rule)).map(|rule| rule.id.to_string()).collect()
-    };
+    let those =
+        |what: fn(&Rule) -> bool| -> Vec<String> { schedule.rules().filter(|rule| what(rule)).map(|rule| rule.id.to_string()).collect() };
     assert_eq!(those(|rule| !rule.overlapping.is_empty()), ["kontaktgruppe", "personkategori"]);
     assert_eq!(those(|rule| rule.latest_waits_for_group), ["plan"]);
     assert_eq!(those(|rule| rule.oldest_first), ["dagpengetaeller"]);
@@ -87,6 +87,14 @@ feriedagpenge end 10-0-0 R:8.1 dagpenge og efterløn";
     let overlapping: Vec<&str> = schedule.rule("kontaktgruppe").expect("a rule").overlapping.iter().map(|name| &**name).collect();
     assert_eq!(overlapping, ["Fravaer", "MinPlanVersion", "Tilmelding"]);
     assert_eq!(schedule.pace(), Pace::default());
+}
+
+#[test]
+fn the_shipped_rules_are_those_that_the_calculation_is_tested_with() {
+    let shipped = parse(BUILT_IN);
+    let decides = |rule: &Rule| Rule { area: "".into(), notice: None, source: "".into(), ..rule.clone() };
+    let shipped: Vec<Rule> = shipped.rules().map(decides).collect();
+    assert_eq!(shipped, tested_rules().iter().map(decides).collect::<Vec<_>>());
 }
 
 #[test]

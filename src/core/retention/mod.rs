@@ -18,4 +18,6 @@ mod unexpected;
 pub use birth::born;
 pub use clocks::{Clock, Clocks, Element, Handover, Order, Stamp, Tombstone};
 pub use due::{Blocker, DeletionTold, Item, Standing, View};
+#[cfg(test)]
+pub(crate) use rules_tests::rules as tested_rules;
 pub use unexpected::{Deleted, MOST_UNEXPECTED, Surprise, Unexpected};

@@ -106,13 +106,28 @@ fn runs_out(from: i32, months: i32) -> i32 {
     number_of(year, month, day)
 }
 
+/// The day in Copenhagen of an hour of UTC: summer time lasts from the last Sunday
+/// of March to that of October, from and until one o'clock UTC.
+fn day_of(hour: i32) -> i32 {
+    let (year, ..) = date_of(hour.div_euclid(24));
+    let begins = |month: i32| {
+        let mut day = number_of(year, month, 31);
+        // 1970-01-04 was a Sunday.
+        while (day - 3) % 7 != 0 {
+            day -= 1;
+        }
+        day * 24 + 1
+    };
+    let ahead = if begins(3) <= hour && hour < begins(10) { 2 } else { 1 };
+    (hour + ahead).div_euclid(24)
+}
+
 /// One thing that was registered.
 #[derive(Debug, Clone)]
 struct Registered1 {
     entity: &'static str,
     record: usize,
-    /// The instant, in hours; days begin two hours before midnight at least, so
-    /// that summer time and winter time are the same day.
+    /// The instant, in hours of UTC.
     hour: i32,
     what: What,
     start: Option<i32>,
@@ -177,7 +192,10 @@ impl Life {
         let year = years[dice.below(2)];
         let month = 1 + dice.below(12) as i32;
         let day = if dice.one_in(3) { days_in(year, month) } else { 1 + dice.below(28) as i32 };
-        let digits = format!("{day:02}{month:02}{:02}0{:03}", year % 100, dice.below(1000));
+        // By the seventh digit: who was born in the second half of the century may have a 4 or a 9.
+        let sevenths: &[i32] = if year % 100 >= 37 { &[0, 1, 2, 3, 4, 9] } else { &[0, 1, 2, 3] };
+        let seventh = sevenths[dice.below(sevenths.len())];
+        let digits = format!("{day:02}{month:02}{:02}{seventh}{:03}", year % 100, dice.below(1000));
         let areas = ["fravaer", "kontaktgruppe", "joblog", "plan"];
         let some = |dice: &mut Dice| areas.into_iter().filter(|_| dice.one_in(3)).collect();
         let mut life = Self {
@@ -201,7 +219,7 @@ impl Life {
 
     /// A record's registrations, in order of time.
     fn live(&mut self, entity: &'static str, record: usize, records: usize, dice: &mut Dice) {
-        let mut hour = dice.day() * 24 + dice.below(20) as i32;
+        let mut hour = dice.day() * 24 + dice.below(24) as i32;
         let times = if entity == "MinPlanVersion" { 1 } else { 1 + dice.below(3) };
         for _ in 0..times {
             let start = if dice.one_in(6) { None } else { Some(dice.day()) };
@@ -223,7 +241,7 @@ impl Life {
             let what = if dice.one_in(12) { What::Recalled } else { What::Told };
             let later_version = dice.one_in(2);
             self.told.push(Registered1 { entity, record, hour, what, start, end, details, later_version });
-            hour = (hour / 24 + 1 + dice.below(125) as i32) * 24 + dice.below(20) as i32;
+            hour = (hour / 24 + 1 + dice.below(125) as i32) * 24 + dice.below(24) as i32;
         }
         if dice.one_in(4) {
             let (start, end, details) = (None, None, Details::default());
@@ -243,12 +261,12 @@ impl Life {
     }
 
     fn first_day(&self, record: usize) -> i32 {
-        self.first_hour(record).div_euclid(24)
+        day_of(self.first_hour(record))
     }
 
     /// The days of a record's period.
     fn days(told: &Registered1) -> (i32, i32) {
-        let registered = told.hour.div_euclid(24);
+        let registered = day_of(told.hour);
         let end = told.end.unwrap_or(TO);
         let start = told.start.unwrap_or(registered.min(end));
         (start, end)
@@ -312,7 +330,7 @@ impl Life {
     fn own_rule(&self, told: &Registered1) -> Option<(&'static str, Option<i32>, i32)> {
         let details = &told.details;
         let day = |day: Option<Day>| day.map(Day::number);
-        let updated = day(details.updated).or(Some(told.hour.div_euclid(24)));
+        let updated = day(details.updated).or(Some(day_of(told.hour)));
         let first = Some(self.first_day(told.record));
         Some(match told.entity {
             "JoblogDokument" => ("joblog-dokument", updated, 48),
@@ -372,7 +390,7 @@ impl Life {
             if newest.what == What::Told {
                 return None;
             }
-            last = last.max(newest.hour.div_euclid(24));
+            last = last.max(day_of(newest.hour));
         }
         Some(last)
     }

@@ -50,7 +50,9 @@ fn rule(id: &str, entity: &str, from: Start, (years, months): (u16, u16), when: 
     }
 }
 
-pub(super) fn rules() -> Vec<Rule> {
+/// The rules that everything here is tested with; the shipped ones decide the same
+/// (`config::retention_tests`).
+pub(crate) fn rules() -> Vec<Rule> {
     let six = (6, 0);
     let ten = (10, 0);
     let overlapping: Vec<Arc<str>> = ["Fravaer", "MinPlanVersion", "Tilmelding"].map(Arc::from).to_vec();

@@ -111,7 +111,9 @@ fn a_vendor_sees_its_own_part_of_everything() {
     assert_eq!([&noted["items"][0]["action"], &noted["items"][0]["why"]], [&json!("lane-released"), &json!("it is mended")], "{noted}");
 
     // That its queue rests, and not what was said of it.
-    world.call("POST", "/api/v1/recipients/akasse:067/pause", Some(OPERATOR), Some(&json!({ "why": "their number 4711" }).to_string())).ok();
+    world
+        .call("POST", "/api/v1/recipients/akasse:067/pause", Some(OPERATOR), Some(&json!({ "why": "their number 4711" }).to_string()))
+        .ok();
     let paused = |token: &str| {
         let items = get("/recipients", token).ok()["items"].as_array().cloned().unwrap_or_default();
         let own = items.into_iter().find(|item| item["recipient"] == "akasse:067").unwrap_or_default();

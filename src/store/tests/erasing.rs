@@ -2,16 +2,18 @@
 //! marked values are planted, and every file is searched, raw and with every key
 //! that is left.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ring::hmac;
 
-use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Personnummer};
-use crate::core::records::{Change, Quarantined, Records};
+use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, ExternalId, Personnummer};
+use crate::core::records::{Change, Quarantined, Records, Unclaimed};
 use crate::core::time::Moment;
 
+use super::super::codec::Input;
 use super::super::erasing::HASHED_AT_ONCE;
 use super::super::master::MasterKey;
 use super::super::numbering::Stage;
@@ -46,9 +48,19 @@ fn plant(dir: &Path) -> (Store, CitizenId) {
         store.stage(Change::Admit(Arc::new(admission))).expect("staged");
         if let Some(recipient) = told {
             let key = DeliveryKey { recipient, seq: EventSeq(seq) };
-            store.stage(Change::PutDelivery(dice.delivery(key, about, event))).expect("staged");
+            store.stage(Change::PutDelivery(dice.delivery(key, about, Arc::clone(&event)))).expect("staged");
+            let unclaimed = Unclaimed { delivery: dice.delivery(key, about, event), at: Moment(1) };
+            store.stage(Change::PutUnclaimed(Box::new(unclaimed))).expect("staged");
         }
         if is_marked {
+            let planted = || ExternalId::parse(PLANTED).expect("an id");
+            let mut clocks = dice.clocks(citizen, 3);
+            clocks.records.iter_mut().for_each(|clock| clock.external_id = planted());
+            clocks.tombstones.iter_mut().for_each(|stone| stone.external_id = planted());
+            store.stage(Change::PutClocks(Arc::new(clocks))).expect("staged");
+            let mut unexpected = dice.unexpected(EventSeq(seq), citizen);
+            unexpected.record.iter_mut().for_each(|deleted| deleted.external_id = planted());
+            store.stage(Change::NoteUnexpected(Arc::new(unexpected))).expect("staged");
             let body = Arc::from(format!("{{\"Personnummer\":\"{NUMBER}\",\"x\":\"{PLANTED}\"}}").as_bytes());
             let id = store.next_quarantine_id();
             store
@@ -63,7 +75,7 @@ fn plant(dir: &Path) -> (Store, CitizenId) {
 /// Searches every file of the directory: for the marked values as they stand, for
 /// what leads to the number with the keys that are left, and for anything that
 /// was sealed and that one of the keys that are left unseals.
-pub(super) fn nothing_is_left(dir: &Path, master: &MasterKey, store: &Store, sealed: &[(Vec<u8>, Vec<u8>)], number_secrets: &[[u8; 32]]) {
+pub(super) fn nothing_is_left(dir: &Path, store: &Store, sealed: &[(Vec<u8>, Vec<u8>)], number_secrets: &[[u8; 32]]) {
     let keyring = &store.vault.keyring;
     let digest = keyring.number(&number(NUMBER));
     let mut marks: Vec<Vec<u8>> = vec![NUMBER.as_bytes().to_vec(), PLANTED.as_bytes().to_vec(), digest.to_vec()];
@@ -88,7 +100,6 @@ pub(super) fn nothing_is_left(dir: &Path, master: &MasterKey, store: &Store, sea
         }
         assert!(keyring.store.open(bound_to, sealed).is_err());
     }
-    let _ = master;
 }
 
 /// Everything that is sealed about the citizen, with what it is bound to.
@@ -106,6 +117,14 @@ pub(super) fn sealed_of(store: &Store, citizen: CitizenId) -> Vec<(Vec<u8>, Vec<
             }
             b'F' if slot_at(1) == Some(citizen.0) => found.push((key.to_vec(), value[5..].to_vec())),
             b't' if key[1] == b's' && slot_at(1) == Some(citizen.0) => found.push((key.to_vec(), value[13..].to_vec())),
+            b'w' if key[1..5] == citizen.0.to_be_bytes() => found.push((key.to_vec(), value[9..].to_vec())),
+            b'y' => {
+                let mut input = Input::versioned(&value, "an unexpected deletion").expect("a version");
+                let _ = (input.u64(), input.u8(), input.text::<String>(), input.text::<String>());
+                if input.u32() == Ok(citizen.0) {
+                    found.push((key.to_vec(), input.rest().to_vec()));
+                }
+            }
             b'W' | b'D' if slot_at(2) == Some(citizen.0) => found.push((key.to_vec(), value[6..].to_vec())),
             b'J' => {
                 let first = super::super::rows::first_u64(&key).expect("a seq");
@@ -118,7 +137,8 @@ pub(super) fn sealed_of(store: &Store, citizen: CitizenId) -> Vec<(Vec<u8>, Vec<
             _ => {}
         }
     }
-    assert!(found.len() > 10);
+    let kinds: BTreeSet<u8> = found.iter().map(|(key, _)| key[0]).collect();
+    assert!(kinds.len() > 2 && found.len() > 10, "{kinds:?}");
     found
 }
 
@@ -140,8 +160,7 @@ fn nothing_of_an_erased_citizen_can_be_read_with_any_key_that_is_left() {
     assert_eq!(store.vault.keyring.numbering.turnover().stage, Stage::Steady);
     let in_use = store.vault.keyring.numbering.turnover().current;
     assert_eq!(in_use, 1, "all other numbers are hashed with the other secret");
-    let master = MasterKey::load(&options(dir.path()).key_file).expect("the key");
-    nothing_is_left(dir.path(), &master, &store, &sealed, &before[..1]);
+    nothing_is_left(dir.path(), &store, &sealed, &before[..1]);
     for seq in (1..=30).filter(|seq| seq % 3 != 0) {
         assert!(store.find_citizen(&Dice::new(seq + 900).personnummer()).expect("readable").is_some(), "{seq}");
     }
@@ -292,8 +311,7 @@ fn an_erasure_that_is_killed_is_whole_or_nothing_and_can_be_finished() {
                 let _ = store.prune(Moment(0), 1).expect("tended");
                 store.commit(Durability::Flush).expect("committed");
             }
-            let master = MasterKey::load(&options(dir.path()).key_file).expect("the key");
-            nothing_is_left(dir.path(), &master, &store, &sealed, &before[..1]);
+            nothing_is_left(dir.path(), &store, &sealed, &before[..1]);
             break;
         }
         assert!(rounds < 200, "it gets there some time");
@@ -328,7 +346,6 @@ fn each_step_is_taken_again_by_the_next_opening() {
             let _ = store.prune(Moment(0), 1).expect("tended");
             store.commit(Durability::Flush).expect("committed");
         }
-        let master = MasterKey::load(&options(dir.path()).key_file).expect("the key");
-        nothing_is_left(dir.path(), &master, &store, &sealed, &before[..1]);
+        nothing_is_left(dir.path(), &store, &sealed, &before[..1]);
     }
 }

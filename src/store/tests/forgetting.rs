@@ -18,7 +18,6 @@ use crate::core::retry::Outcome;
 use crate::core::samples::{event, fund, moment, recipient};
 use crate::core::time::Moment;
 
-use super::super::master::MasterKey;
 use super::super::{Durability, Store};
 use super::erasing::{nothing_is_left, options, sealed_of, secrets};
 use super::samples::Dice;
@@ -170,8 +169,7 @@ fn whoever_has_lost_the_last_record_is_forgotten_once_all_holders_are_told() {
     life.now = moment("2026-03-16T14:00:00Z");
     assert_eq!(life.turns(Some(Outcome::Confirmed)), 1);
     assert_eq!(life.citizen(), None);
-    let master = MasterKey::load(&options(dir.path()).key_file).expect("the key");
-    nothing_is_left(dir.path(), &master, &life.store, &sealed, &before[..1]);
+    nothing_is_left(dir.path(), &life.store, &sealed, &before[..1]);
     let mut found = Vec::new();
     let _ = life.store.verify(|why| found.push(why.to_owned()), |_| {}).expect("readable");
     assert_eq!(found, [] as [&str; 0]);
@@ -354,6 +352,5 @@ fn forgetting_that_is_killed_goes_on_after_the_restart() {
     for _ in 0..20 {
         life.turn(None);
     }
-    let master = MasterKey::load(&options(dir.path()).key_file).expect("the key");
-    nothing_is_left(dir.path(), &master, &life.store, &sealed, &before[..1]);
+    nothing_is_left(dir.path(), &life.store, &sealed, &before[..1]);
 }

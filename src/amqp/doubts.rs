@@ -1,12 +1,12 @@
 //! Queues that may hang: what goes to one of them goes by itself.
 //!
 //! A channel whose process at RabbitMQ waits for a queue that does not answer
-//! handles nothing else, and confirms nothing of what it has handled before: a
-//! message to a quorum queue without a working leader holds its channel for a
-//! minute, and the next one for another (observed with 3.10). Which queue it is
-//! cannot be seen from the confirms. So all that a silent channel was asked to
-//! reach is doubted: one message at a time goes there, on a channel of its own,
-//! until RabbitMQ has answered one.
+//! handles nothing else, and confirms nothing of what it has handled before: the
+//! first message of a channel to a quorum queue without a working leader holds
+//! that channel for a minute (observed with 3.10). Hence batches go where their
+//! channel has been answered from before, or to one queue (`publisher`), and what
+//! is silent all the same is doubted: one message at a time goes there, on a
+//! channel of its own, until RabbitMQ has answered one.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -90,6 +90,9 @@ impl Default for Settings {
 /// While many citizens are to be forgotten: a slice of them this often, unless
 /// events are piling up.
 const FORGET_EVERY: Duration = Duration::from_millis(100);
+/// Where groups take long, on a slow disk or a busy machine, they wait for company
+/// as long as they took, and never longer than this after their beginning.
+const LONGEST_WAIT: Duration = Duration::from_millis(25);
 /// Events that filled a group, or were left over, count as piling up for so long.
 const CROWDED_FOR: Duration = Duration::from_millis(500);
 
@@ -126,7 +129,6 @@ pub fn run<C: Commit>(
         };
         let group = inbox.take(settings.group, wanted, calm, deadline);
         let began = Instant::now();
-        calm = began + settings.pace;
         // Until the end of the turn: any of it may be a store call that hangs.
         let _watched = watchdog.watch("a group of changes");
         let closed = group.closed;
@@ -193,6 +195,7 @@ pub fn run<C: Commit>(
         if !turn.out.orders.is_empty() {
             outlet.order(turn.out.orders);
         }
+        calm = began + settings.pace.max(2 * began.elapsed()).min(LONGEST_WAIT);
     }
 }
 

@@ -93,7 +93,7 @@ feriedagpenge end 10-0-0 R:8.1 dagpenge og efterløn";
 fn the_shipped_rules_are_those_that_the_calculation_is_tested_with() {
     let shipped = parse(BUILT_IN);
     let decides = |rule: &Rule| Rule { area: "".into(), notice: None, source: "".into(), ..rule.clone() };
-    let shipped: Vec<Rule> = shipped.rules().map(decides).collect();
+    let shipped: Vec<Rule> = shipped.rules().map(|rule| decides(rule)).collect();
     assert_eq!(shipped, tested_rules().iter().map(decides).collect::<Vec<_>>());
 }
 

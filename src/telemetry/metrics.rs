@@ -281,6 +281,10 @@ impl Metrics {
                 }
                 count(&self.erased, erasure_cause(*cause));
             }
+            Fact::CameBackForgotten(recipient) => warn!(
+                %recipient,
+                "rejected a WSB about a citizen who has been forgotten since: it cannot be sent again; if it was a deletion notice, its vendor has to be told in another way"
+            ),
             Fact::CannotErase => {
                 warn!(
                     "citizens whose last record is gone wait to be forgotten: the list of erased citizens cannot be written (--erased-list)"

@@ -125,6 +125,8 @@ pub enum Fact {
     Resumed(Recipient),
     /// A citizen was erased.
     Erased(Cause),
+    /// A recipient has rejected a WSB about a citizen who has been forgotten since.
+    CameBackForgotten(Recipient),
     /// Citizens whose last record has gone cannot be forgotten: it could not be
     /// noted for backups to know.
     CannotErase,

@@ -76,6 +76,7 @@ impl Engine {
         let key = key_of(wsb, records)?;
         // About somebody erased: kept neither as a delivery nor as a message.
         if key.is_none() && records.was_about_erased(wsb.id, Some(&wsb.event_id))? {
+            out.facts.push(Fact::CameBackForgotten(wsb.recipient));
             return Ok(TakenBack::Known);
         }
         if self.rules.recipient(wsb.recipient).is_none_or(|rule| *rule.queue != *wsb.queue) {

@@ -200,9 +200,20 @@ impl Clocks {
             }
         }
         if let Some(at) = at {
+            let gone = |external_id: &ExternalId| self.gone(external_id);
+            let late = details
+                .elements
+                .iter()
+                .flatten()
+                .map(|external_id| Element { external_id: external_id.clone(), deleted: gone(external_id) });
+            let late: Vec<Element> = late.collect();
             let clock = &mut self.records[at];
             clock.first_at = clock.first_at.min(first_at);
             if stamp <= clock.newest {
+                // Whoever told of it since has said nothing of its elements.
+                if clock.elements.is_empty() && clock.element_gone.is_none() {
+                    clock.elements = late;
+                }
                 return;
             }
         }
@@ -229,8 +240,14 @@ impl Clocks {
             let known = former.and_then(|clock| clock.elements.iter().find(|element| element.external_id == *external_id));
             known.and_then(|element| element.deleted).or_else(|| self.gone(external_id))
         };
-        let elements: Vec<Element> =
-            listed.unwrap_or_default().into_iter().map(|external_id| Element { deleted: was_deleted(&external_id), external_id }).collect();
+        // A registration that says nothing of elements changes nothing of them.
+        let elements: Vec<Element> = match (listed, former) {
+            (Some(listed), _) => {
+                listed.into_iter().map(|external_id| Element { deleted: was_deleted(&external_id), external_id }).collect()
+            }
+            (None, Some(former)) => former.elements.clone(),
+            (None, None) => Vec::new(),
+        };
         if let Some(former) = former {
             let left_out = former.elements.iter().filter(|element| !elements.iter().any(|kept| kept.external_id == element.external_id));
             element_gone = left_out.filter_map(|element| element.deleted).chain(element_gone).max();

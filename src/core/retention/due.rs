@@ -235,7 +235,13 @@ impl<'a> View<'a> {
         let rule = dates.rule;
         // The purpose of everything ends with a death: only the archive is waited for (N).
         if dates.is_dead(on) {
-            let waits = rule.handover && !self.clocks.was_handed_over(&rule.id);
+            // One that no rule covers, for want of what tells the rules of its type apart,
+            // may belong to either.
+            let areas = match &*rule.id {
+                DECEASED => self.schedule.rules_of(&clock.entity),
+                _ => std::slice::from_ref(rule),
+            };
+            let waits = areas.iter().chain([rule]).any(|area| area.handover && !self.clocks.was_handed_over(&area.id));
             return if waits { vec![Blocker::Rigsarkivet] } else { Vec::new() };
         }
         let mut blockers = Vec::new();

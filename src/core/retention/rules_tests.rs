@@ -438,6 +438,18 @@ fn min_plan_version() {
     check(&[version(&["a", "b"]), a, b, shorter, empty], "min-plan-version", "2026-03-19");
     never(&[version(&[])]);
     never(&[record("MinPlanVersion", "v", "2026-01-01..2026-06-30")]);
+    // An update that says nothing of elements leaves them as they were, and so does an
+    // older list that comes after it.
+    let silent = at("2026-03-17T09:00:00Z", record("MinPlanVersion", "v", "2026-01-01..2026-07-31"));
+    let first = deletion("Samtale", "a", "2026-03-17T08:00:00Z");
+    let mut life = Life::of(&[version(&["a", "b"]), first.clone(), silent.clone()]);
+    assert_eq!(life.due("2499-01-01"), [""; 0], "one is left");
+    life.take_in(&deletion("Aktivitet", "b", "2026-03-18T08:00:00Z"));
+    assert_eq!(life.due("2026-03-19"), ["min-plan-version v"]);
+    let mut life = Life::of(&[silent, first, version(&["a", "b"])]);
+    assert_eq!(life.due("2499-01-01"), [""; 0]);
+    life.take_in(&deletion("Aktivitet", "b", "2026-03-18T08:00:00Z"));
+    assert_eq!(life.due("2026-03-19"), ["min-plan-version v"]);
     // An element that is there again is waited for again.
     let life = Life::of(&[version(&["a"]), deletion("Samtale", "a", "2026-03-17T08:00:00Z"), {
         at("2026-03-18T08:00:00Z", record("Samtale", "a", ".."))
@@ -507,6 +519,13 @@ fn the_dead() {
     assert_eq!(life.due("2029-01-03"), everything);
     life.take_in(&event("h", 11, Change::Deleted, "..", Content::HandedOver { area: "fravaer".into() }));
     assert_eq!(life.due("2029-01-03")[1], "fravaer f <rigsarkivet", "it was not, after all");
+    // One that does not say which of its type's areas it belongs to waits for all of them.
+    let with_handover = rules().into_iter().map(|rule| Rule { handover: rule.id.starts_with("persongruppe"), ..rule }).collect();
+    life.schedule = Schedule::new(with_handover, ages(), Pace::default());
+    life.take_in(&handed_over("persongruppemarkering-kommunal", 12));
+    assert_eq!(life.due("2029-01-03")[3], "afdoed p <rigsarkivet");
+    life.take_in(&event("h2", 13, Change::Created, "..", Content::HandedOver { area: "persongruppemarkering-statslig".into() }));
+    assert_eq!(life.due("2029-01-03")[3], "afdoed p");
     // A recalled death.
     life.take_in(&event("death", 10, Change::Deleted, "..", Content::Death { on: None }));
     assert_eq!(life.due("2029-01-03"), [""; 0]);

@@ -53,6 +53,7 @@ impl Coverage {
             Fact::Erased(cause) => format!("erased {cause:?}"),
             Fact::NoticesUnfetched(reminder) => format!("reminded after {}", reminder.after),
             Fact::CannotErase => "cannot erase".to_owned(),
+            Fact::CameBackForgotten(_) => "came back forgotten".to_owned(),
             Fact::RestBegan(..) => "rest began".to_owned(),
             Fact::RestEnded(_) => "rest ended".to_owned(),
             Fact::DeletionOrdered(_) => "deletion ordered".to_owned(),

@@ -1090,6 +1090,7 @@ impl Model {
                 | Fact::Attempted(_)
                 | Fact::Erased(_)
                 | Fact::CannotErase
+                | Fact::CameBackForgotten(_)
                 | Fact::NoticesUnfetched(_)
                 | Fact::Replay(..)
                 | Fact::DeletionOrdered(_)

@@ -96,6 +96,9 @@ fn selected(answer: &Value, what: &str) -> String {
     for withdrawn in answer["by_recipient"]["would_withdraw"].as_array().into_iter().flatten() {
         rows.push(vec![cell(&withdrawn["recipient"]), cell(&withdrawn["count"]), format!("not sent, {}", cell(&withdrawn["reason"]))]);
     }
+    for (recipient, count) in answer["by_recipient"]["told_instead"].as_object().into_iter().flatten() {
+        rows.push(vec![recipient.clone(), count.to_string(), "told instead".to_owned()]);
+    }
     let mut summary = format!(
         "{} {what} deliveries match: {} would be sent now, {} not\n",
         cell(&answer["matched"]),

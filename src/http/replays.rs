@@ -18,7 +18,7 @@ use super::look::look;
 use super::problem::{Problem, store_failed};
 use crate::app::now;
 use crate::core::audit::{Action, Deed};
-use crate::core::engine::{Begun, Wish};
+use crate::core::engine::{Begun, Survey, Wish};
 use crate::core::ids::Recipient;
 use crate::core::replay::{Filter, MOST_CANARIES, MOST_IDS, MOST_SELECTED, Order, Refused, Replay, ReplayId, Source, Stage, Tally};
 use crate::core::time::Moment;
@@ -58,11 +58,12 @@ pub async fn start(
     let range = range(&order, server.replay_days, now())?;
     let why = reason_if_any(wanted.why.as_deref())?;
     if wanted.dry_run {
-        let (tally, already_claimed) = survey(&server, order, range).await?;
-        let about = format!("{} of {} deliveries", wanted.filter.words(), tally.values().sum::<u64>());
+        let found = survey(&server, order, range).await?;
+        let about = format!("{} of {} deliveries", wanted.filter.words(), found.tally.values().sum::<u64>());
+        let scope = principal.scope();
         let deed = Deed { why, ..principal.does(Action::ReplayStarted, &about) }.tried(true);
         server.writer.ask(move |access| audit(access, deed)).await?.map_err(|error| store_failed(&error))?;
-        return Ok(Json(ops::selected_json(None, &tally, already_claimed)));
+        return Ok(Json(ops::surveyed_json(&found, scope)));
     }
     let words = wanted.filter.words();
     let begun = server
@@ -179,27 +180,22 @@ async fn page(server: &Shared, mut candidates: Candidates) -> Result<(Candidates
     }
 }
 
-async fn survey(server: &Shared, order: Order, range: (Moment, Moment)) -> Result<(Tally, u64), Problem> {
+async fn survey(server: &Shared, order: Order, range: (Moment, Moment)) -> Result<Survey, Problem> {
     let mut candidates = candidates(server, &order, range).await?;
     let order = Arc::new(order);
-    let mut tally = Tally::new();
-    let mut already_claimed = 0;
+    let mut survey = Survey::default();
     loop {
         let (rest, found) = page(server, candidates).await?;
-        let Some(found) = found else { return Ok((tally, already_claimed)) };
+        let Some(found) = found else { return Ok(survey) };
         candidates = rest;
-        already_claimed += found.under_way;
-        let mut so_far = std::mem::take(&mut tally);
         let order = Arc::clone(&order);
-        let (so_far, claimed) = server
+        let mut so_far = std::mem::take(&mut survey);
+        so_far.already_claimed += found.under_way;
+        survey = server
             .writer
-            .ask(move |access| {
-                let claimed = access.engine.survey(&order, &found.rows, access.records, access.now, &mut so_far);
-                (so_far, claimed)
-            })
-            .await?;
-        tally = so_far;
-        already_claimed += claimed.map_err(|error| store_failed(&error))?;
+            .ask(move |access| access.engine.survey(&order, &found.rows, access.records, access.now, &mut so_far).map(|()| so_far))
+            .await?
+            .map_err(|error| store_failed(&error))?;
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::core::engine::Survey;
 use crate::core::ids::{DeliveryKey, EventSeq, Recipient, WsbId};
 use crate::core::outbox::{Delivery, End, State};
 use crate::core::policy::Rules;
@@ -209,6 +210,18 @@ pub fn selected_json(id: Option<ReplayId>, tally: &Tally, already_claimed: u64) 
                 .collect::<Vec<_>>(),
         },
     })
+}
+
+/// Describes what an order would come to, as the API does; a vendor is not shown who
+/// else would be told instead.
+#[must_use]
+pub fn surveyed_json(found: &Survey, scope: Option<Recipient>) -> Value {
+    let mut value = selected_json(None, &found.tally, found.already_claimed);
+    if scope.is_none() {
+        let instead = found.told_instead.iter().map(|(recipient, count)| (recipient.to_string(), json!(count)));
+        value["by_recipient"]["told_instead"] = Value::Object(instead.collect());
+    }
+    value
 }
 
 /// What has become of the first ones that a replay sent.

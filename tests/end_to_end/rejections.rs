@@ -54,6 +54,31 @@ fn what_a_vendor_rejects_is_dead() {
     assert_eq!(world.count("wsb_dead", &[("recipient", "akasse:067")]), 2);
 }
 
+/// Nobody is told of a record that is gone (R 5.1), whichever came first: the
+/// deletion or the rejection.
+#[test]
+fn what_a_vendor_rejects_after_its_record_was_deleted_is_sent_to_nobody() {
+    let world = World::running("rejected-late", &Routing::few());
+    world.tell(&enroll(&cpr(1), "067", "86001", "101"));
+    world.empty(&FEW);
+    let told = event("Samtale").cpr(&cpr(1));
+    world.tell([&told]);
+    world.tell([&told.clone().again().deleted().at("2026-03-18T08:00:00+01:00")]);
+    let id = told.event_id().to_owned();
+    let judge = Arc::new(move |message: &crate::rig::Message| if message.correlation_id == id { Verdict::Reject } else { Verdict::Ack });
+    let fund = Vendor::with(&world.uri, [queue("akasse:067").as_str()], &VendorOptions { prefetch: 1, judge });
+    let of_fund = || world.traced(&told).into_iter().find(|delivery| delivery["recipient"] == "akasse:067").unwrap();
+    until(LIMIT, "what came back is dealt with", || of_fund()["state"] != "delivered");
+    drop(fund);
+    assert_eq!(world.count("wsb_dead", &[]), 0);
+    let of_fund = of_fund();
+    assert_eq!((&of_fund["state"], &of_fund["reason"]), (&"withdrawn".into(), &"record-deleted".into()), "{of_fund}");
+    world.tell(&[crate::rig::membership(&cpr(1), "053", "2025-01-01", None).at("2026-03-17T10:00:00+01:00")]);
+    let out = world.broker.cli_ok(&["replays", "start", "--wait"]);
+    assert!(out.contains("0 of 0"), "{out}");
+    assert!(world.take("akasse:053").iter().all(|message| message.kind != "Samtale"));
+}
+
 #[test]
 fn a_rejection_by_the_fund_that_came_in_by_a_transfer_is_recognized() {
     let world = World::running("rejected-transfer", &Routing::few().retry(20, 200, 3600));

@@ -286,9 +286,8 @@ impl Model {
         let tracked = self.deliveries.get_mut(&key).expect("it arrived");
         // It may not have been told after all.
         self.attempted.push((tracked.lane.0, tracked.event.external_id.clone(), key.recipient));
-        let was_under_way = tracked.under_way.take().is_some();
-        let ended = was_under_way && tracked.stand == Stand::Withdrawn(Withdrawal::RecordDeleted);
-        demand!(tracked.stand == Stand::Dead || ended, "{key:?} came back and is {:?}", tracked.stand);
+        tracked.under_way = None;
+        demand!(matches!(tracked.stand, Stand::Dead | Stand::Withdrawn(_)), "{key:?} came back and is {:?}", tracked.stand);
         Ok(())
     }
 
@@ -975,11 +974,12 @@ impl Model {
         demand!(tracked.replayed_at.is_none_or(|at| at <= by.replay.at), "{key:?} was sent again already");
         if source == Source::Delivered {
             demand!(delivery.delivered_before.is_some(), "{key:?} forgot that it had been delivered");
-            let gone = self.past.known.iter().any(|known| {
+        }
+        let gone =
+            self.past.known.iter().any(|known| {
                 known.seq > key.seq && concerns(&known.event, &tracked.event) && self.past.is_same(known.node, tracked.lane.0)
             });
-            demand!(!gone, "{key:?} is sent again though its record is gone");
-        }
+        demand!(!gone, "{key:?} is sent again though its record is gone");
         Ok(by.replay.id)
     }
 

@@ -31,7 +31,7 @@ pub use explain::{Explanation, explain};
 pub use hold::{LaneOrder, LaneView, Parked, RestCause, Resting, Resumed};
 pub use notices::Trial;
 pub use operator::Discarded;
-pub use replays::{Advanced, Begun, Replayed, Wish};
+pub use replays::{Advanced, Begun, Replayed, Survey, Wish};
 pub use returned::{CameBack, Doubt, TakenBack};
 pub use waiting::Wait;
 

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::dispatch::{Verdict, trace};
+use super::dispatch::{Loss, Verdict, trace};
 use super::{Engine, Fact, Output, Stage as Prevented, uncount};
 use crate::core::ids::{DeliveryKey, Recipient};
 use crate::core::outbox::{Delivery, End, State, Withdrawal};
@@ -16,6 +16,7 @@ use crate::core::records::{Archive, Change, Records};
 use crate::core::replay::{
     Chunk, Claims, Cutter, Order, Pace, REMEMBERED, REMEMBERED_SECONDS, Refused, Replay, ReplayId, Source, Stage, Tally,
 };
+use crate::core::routing::By;
 use crate::core::time::Moment;
 use crate::core::trace::Step;
 
@@ -63,8 +64,21 @@ pub enum Replayed {
     Revived,
     /// Nobody is entitled to it there any more.
     Withdrawn,
+    /// Somebody else is entitled to it instead, and is told.
+    HandedOver,
     /// It is not as it was when it was selected: somebody else was faster.
     Changed,
+}
+
+/// What an order would come to if it were given now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// How many there are, by recipient and by why they would not be sent.
+    pub tally: Tally,
+    /// How many others would be told instead of them.
+    pub told_instead: BTreeMap<Recipient, u64>,
+    /// How many are left to other replays.
+    pub already_claimed: u64,
 }
 
 /// What an operator wants of a replay.
@@ -138,8 +152,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Says what rows would come to if an order for them were given now; returns
-    /// how many would be left to other replays.
+    /// Says what rows would come to if an order for them were given now.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -149,37 +162,37 @@ impl Engine {
         rows: &[Delivery],
         records: &mut R,
         now: Moment,
-        tally: &mut Tally,
-    ) -> Result<u64, R::Error> {
+        found: &mut Survey,
+    ) -> Result<(), R::Error> {
         let others = self.not_over(order, now);
-        let mut already_claimed = 0;
         for row in rows {
             if self.is_anothers(row, order.source, &others, records)? {
-                already_claimed += 1;
+                found.already_claimed += 1;
                 continue;
             }
-            let why = self.prospect(row, order.source, records, now)?;
-            *tally.entry((row.key.recipient, why)).or_default() += 1;
+            let (why, instead) = self.prospect(row, records, now)?;
+            *found.tally.entry((row.key.recipient, why)).or_default() += 1;
+            for recipient in instead {
+                *found.told_instead.entry(recipient).or_default() += 1;
+            }
         }
-        Ok(already_claimed)
+        Ok(())
     }
 
-    /// Says why a delivery would not be sent if it were replayed now; nothing
-    /// if it would be.
+    /// Says why a delivery would not be sent if it were replayed now, nothing if it
+    /// would be; and who would be told instead.
     fn prospect<R: Archive>(
         &self,
         delivery: &Delivery,
-        source: Source,
         records: &mut R,
         now: Moment,
-    ) -> Result<Option<Withdrawal>, R::Error> {
-        // What is dead is withdrawn as soon as its record goes.
-        if source == Source::Delivered && is_record_gone(delivery, records)? {
-            return Ok(Some(Withdrawal::RecordDeleted));
+    ) -> Result<(Option<Withdrawal>, Vec<Recipient>), R::Error> {
+        if is_record_gone(delivery, records)? {
+            return Ok((Some(Withdrawal::RecordDeleted), Vec::new()));
         }
         Ok(match self.judge(delivery, records, now)? {
-            Verdict::Send { .. } => None,
-            Verdict::Withdraw { why, .. } => Some(why),
+            Verdict::Send { .. } => (None, Vec::new()),
+            Verdict::Withdraw { why, instead, .. } => (Some(why), self.told_instead(delivery, &instead, records)?),
         })
     }
 
@@ -253,7 +266,7 @@ impl Engine {
                 replay.already_claimed += 1;
                 continue;
             }
-            let why = self.prospect(row, replay.order.source, records, now)?;
+            let (why, _) = self.prospect(row, records, now)?;
             *replay.tally.entry((row.key.recipient, why)).or_default() += 1;
             if self.replays.claims.claim(row.key, id)
                 && let Some(chunk) = self.replays.cutters.entry(id).or_default().push(row.key, &mut replay.lots)
@@ -415,6 +428,8 @@ impl Engine {
         let allowed = paced.map_or(u64::MAX, |pace| if pace.due() <= now { pace.allowance(now) } else { 0 });
         let before = replay.progress;
         let mut turns = 0;
+        // What is sent to others instead is sent all the same.
+        let mut handed_over = 0;
         let is_only_one = replay.lots.iter().filter(|lot| lot.next().is_some()).count() == 1;
         let of_one = if is_only_one { OF_THE_ONLY_ONE } else { OF_ONE };
         for offset in 0..replay.lots.len() {
@@ -422,8 +437,8 @@ impl Engine {
             let recipient = replay.lots[at].recipient;
             let mut of_this = 0;
             while let Some((chunk, place)) = replay.lots[at].next() {
-                let may = allowed.min(replay.canaries_left().map_or(u64::MAX, |left| left + replay.progress.sent - before.sent));
-                let sent = replay.progress.sent - before.sent;
+                let sent = replay.progress.sent - before.sent + handed_over;
+                let may = allowed.min(replay.canaries_left().map_or(u64::MAX, |left| left + sent));
                 if turns == most || of_this == of_one || sent >= may || self.lanes.queue_mut(recipient).replay_room() == 0 {
                     break;
                 }
@@ -450,6 +465,13 @@ impl Engine {
                         }
                     }
                     Replayed::Withdrawn => replay.progress.withdrawn += 1,
+                    Replayed::HandedOver => {
+                        replay.progress.withdrawn += 1;
+                        handed_over += 1;
+                        if replay.canaries_left().is_some() {
+                            replay.canaries.push(key);
+                        }
+                    }
                     Replayed::Changed => replay.progress.skipped += 1,
                 }
                 if self.replays.claims.owner(key) == Some(id) {
@@ -462,7 +484,7 @@ impl Engine {
             }
         }
         if let Some(pace) = self.replays.paces.get_mut(&id) {
-            pace.spend(replay.progress.sent - before.sent);
+            pace.spend(replay.progress.sent - before.sent + handed_over);
         }
         if turns > 0 {
             replay.stage = replay.going_on(now);
@@ -536,11 +558,18 @@ impl Engine {
         };
         let step = Step::Replayed { died, attempts: dead.attempts, failures: dead.failures.clone() };
         let revived = dead.replayed(now);
+        if is_record_gone(&revived, records)? {
+            let (dead, why) = (Delivery { state, ..revived }, Withdrawal::RecordDeleted);
+            trace(&dead, Step::ReplayedInVain { why, died }, now, records)?;
+            self.withdraw_for(&dead, why, Loss::default(), By::default(), records, now, out)?;
+            return Ok(Replayed::Withdrawn);
+        }
         if let Verdict::Withdraw { why, lost, instead } = self.judge(&revived, records, now)? {
             let dead = Delivery { state, ..revived };
+            let told = self.told_instead(&dead, &instead, records)?;
             trace(&dead, Step::ReplayedInVain { why, died }, now, records)?;
             self.withdraw_for(&dead, why, lost, instead, records, now, out)?;
-            return Ok(Replayed::Withdrawn);
+            return Ok(if told.is_empty() { Replayed::Withdrawn } else { Replayed::HandedOver });
         }
         uncount(self.lanes.queue_mut(key.recipient).counts_mut(), &state);
         trace(&revived, step, now, records)?;
@@ -590,7 +619,9 @@ impl Engine {
 }
 
 /// Returns whether a record has been recalled or deleted since it was told of.
-fn is_record_gone<R: Archive>(delivery: &Delivery, records: &mut R) -> Result<bool, R::Error> {
+/// Returns whether the record that a delivery is about has been deleted or recalled
+/// since (R 5.1).
+pub(super) fn is_record_gone<R: Archive>(delivery: &Delivery, records: &mut R) -> Result<bool, R::Error> {
     let deletions = records.deletions_of(delivery.citizen, &delivery.event.external_id)?;
     Ok(deletions.iter().any(|deletion| deletion.seq > delivery.key.seq && deletion.event.takes_back(&delivery.event)))
 }

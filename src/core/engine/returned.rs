@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
-use super::dispatch::trace;
+use super::dispatch::{Loss, trace};
+use super::replays::is_record_gone;
 use super::{Engine, Fact, Output};
 use crate::core::ids::{DeliveryKey, Recipient, WsbId};
-use crate::core::outbox::{Because, Death, Delivery, State};
+use crate::core::outbox::{Because, Death, Delivery, End, State, Withdrawal};
 use crate::core::records::{Archive, Change};
-use crate::core::routing::name_told;
+use crate::core::routing::{By, name_told};
 use crate::core::time::Moment;
 use crate::core::trace::{Step, Traced};
 
@@ -116,6 +117,10 @@ impl Engine {
         }
         let Some(admission) = records.admission(key.seq)? else { return Ok(TakenBack::Unknown) };
         let ended = records.ended(key)?;
+        if ended.as_ref().is_some_and(|ended| matches!(ended.end, End::Withdrawn(_))) {
+            // The confirm of an attempt had not come, and it was withdrawn since.
+            return Ok(TakenBack::Known);
+        }
         let chosen = admission.deliveries.iter().find(|(recipient, _)| *recipient == key.recipient);
         // Decided again since, or first chosen only when another had lost the citizen.
         let decided_later = records.steps(key.seq)?.into_iter().rev().filter(|traced| traced.recipient == key.recipient).find_map(later);
@@ -140,7 +145,11 @@ impl Engine {
         queue.counts_mut().dead += 1;
         out.facts.push(Fact::Died(Arc::clone(name_told(&delivery.event, &self.rules)), key.recipient, why));
         came_back(&delivery, why, ended.map(|ended| ended.at), records, now)?;
-        records.stage(Change::PutDelivery(delivery))?;
+        records.stage(Change::PutDelivery(delivery.clone()))?;
+        if is_record_gone(&delivery, records)? {
+            // As if it had been dead when its record went.
+            self.withdraw_for(&delivery, Withdrawal::RecordDeleted, Loss::default(), By::default(), records, now, out)?;
+        }
         Ok(TakenBack::Known)
     }
 }

@@ -130,17 +130,7 @@ impl Engine {
             self.lanes.await_outcome(DeliveryKey { recipient: from, seq });
         }
         for (recipient, because) in to {
-            let key = DeliveryKey { recipient, seq: delivery.key.seq };
-            let settled = self.lanes.loaded(key).is_some()
-                || match records.fate(key)? {
-                    None | Some(Fate::Ended(End::Withdrawn(Withdrawal::MembershipEnded | Withdrawal::RecipientClosed))) => false,
-                    Some(Fate::Unfinished | Fate::Ended(End::Delivered)) => true,
-                    // Taken back for good: what it tells of is gone, or somebody decided so.
-                    Some(Fate::Ended(End::Withdrawn(
-                        Withdrawal::RecordDeleted | Withdrawal::SupersededByErasure | Withdrawal::Operator,
-                    ))) => true,
-                };
-            if !settled {
+            if !self.is_settled(DeliveryKey { recipient, seq: delivery.key.seq }, records)? {
                 let step = Step::TookOver { from, because: because.clone() };
                 let instead = delivery.instead(recipient, because, now);
                 trace(&instead, step, now, records)?;
@@ -148,6 +138,32 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Returns who would be told instead of a delivery that is withdrawn.
+    pub(super) fn told_instead<R: Records>(&self, delivery: &Delivery, instead: &By, records: &mut R) -> Result<Vec<Recipient>, R::Error> {
+        let mut told = Vec::new();
+        if delivery.delivered_before.is_none() {
+            for (recipient, _) in &instead.chosen {
+                if !self.is_settled(DeliveryKey { recipient: *recipient, seq: delivery.key.seq }, records)? {
+                    told.push(*recipient);
+                }
+            }
+        }
+        Ok(told)
+    }
+
+    /// Returns whether nothing is to be told instead under this key.
+    fn is_settled<R: Records>(&self, key: DeliveryKey, records: &mut R) -> Result<bool, R::Error> {
+        if self.lanes.loaded(key).is_some() {
+            return Ok(true);
+        }
+        Ok(match records.fate(key)? {
+            None | Some(Fate::Ended(End::Withdrawn(Withdrawal::MembershipEnded | Withdrawal::RecipientClosed))) => false,
+            Some(Fate::Unfinished | Fate::Ended(End::Delivered)) => true,
+            // Taken back for good: what it tells of is gone, or somebody decided so.
+            Some(Fate::Ended(End::Withdrawn(Withdrawal::RecordDeleted | Withdrawal::SupersededByErasure | Withdrawal::Operator))) => true,
+        })
     }
 }
 

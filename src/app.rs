@@ -81,6 +81,8 @@ const FILE_POLL: Duration = Duration::from_secs(1);
 /// How often it is looked whether deletion notices have been fetched; only of
 /// queues with some in them.
 const NOTICES_POLL: Duration = Duration::from_secs(10);
+/// How long RabbitMQ may take to let go at a shutdown, after everything is on disk.
+const PARTING: Duration = Duration::from_secs(3);
 /// How often opening is tried on a full disk.
 const FULL_DISK_POLL: Duration = Duration::from_secs(5);
 
@@ -214,7 +216,10 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     }
     writer.close();
     let stored = if matches!(outcome, Err(RunError::Other(_))) { Ok(()) } else { finish(ended, settings.shutdown).await };
-    link.close().await;
+    // What RabbitMQ does not answer to comes again, and is known then.
+    if tokio::time::timeout(PARTING, link.close()).await.is_err() {
+        info!("RabbitMQ does not answer: gone without saying goodbye");
+    }
     drop(http_stop);
     let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
     outcome.and(stored)?;

@@ -196,7 +196,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let master = MasterKey::create(&dir.path().join("key")).expect("a key");
         let root = RootKey::create(dir.path(), &master).expect("a root key");
-        let numbering = Numbering::open(&dir.path().join("numbers")).expect("a key file");
+        let numbering = Numbering::open(&dir.path().join("numbers"), false).expect("a key file");
         let keyring = Keyring::open(&dir.path().join("slots"), &root, numbering).expect("a key file");
         (dir, keyring)
     }
@@ -229,7 +229,7 @@ mod tests {
         std::io::Write::write_all(&mut &file, &[7; 1000]).expect("written");
         let master = MasterKey::load(&dir.path().join("key")).expect("the key");
         let root = RootKey::open(dir.path(), &master).expect("the root key");
-        let numbering = || Numbering::open(&dir.path().join("numbers")).expect("a key file");
+        let numbering = || Numbering::open(&dir.path().join("numbers"), false).expect("a key file");
         let again = Keyring::open(&path, &root, numbering()).expect("a key file");
         assert_eq!(again.slots(), BLOCK);
         again.provide(BLOCK).expect("slots");

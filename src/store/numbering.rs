@@ -93,9 +93,12 @@ struct State {
 
 impl Numbering {
     /// Opens or creates the file.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub fn open(path: &Path, are_needed: bool) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         if file.metadata()?.len() < 96 {
+            if are_needed {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "it is cut short"));
+            }
             // Cut short by a crash: nothing was ever made with these.
             let mut bytes = [0; 96];
             bytes[..32].copy_from_slice(HEADER);
@@ -180,7 +183,7 @@ mod tests {
     fn a_renewed_secret_leads_elsewhere() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("keys");
-        let numbering = Numbering::open(&path).expect("a file");
+        let numbering = Numbering::open(&path, false).expect("a file");
         let digest = [7; 16];
         let before = [0, 1].map(|which| numbering.place_by(which, &digest));
         assert_ne!(before[0][1..], before[1][1..]);
@@ -188,7 +191,7 @@ mod tests {
         numbering.set_turnover(Turnover { current: 1, stage: Stage::UnderWay, is_wanted: false });
         assert_eq!(numbering.places(&digest), [before[1], before[0]]);
         numbering.renew(0).expect("renewed");
-        for numbering in [&numbering, &Numbering::open(&path).expect("the file")] {
+        for numbering in [&numbering, &Numbering::open(&path, false).expect("the file")] {
             assert_ne!(numbering.place_by(0, &digest), before[0]);
             assert_eq!(numbering.place_by(1, &digest), before[1]);
         }

@@ -9,6 +9,8 @@ use std::sync::Once;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::core::records::Records;
+
 use super::disk::{Given, Store};
 use super::erased::ErasedList;
 use super::erasing;
@@ -236,7 +238,30 @@ impl Store {
             return Err(OpenError::CutShort { path, extent: extent_path });
         }
         store.finish_erasures().map_err(damaged)?;
+        if !store.finds_its_citizens().map_err(damaged)? {
+            let cause = "its citizens are not found by their numbers with it; restore a backup".to_owned();
+            return Err(OpenError::Damaged { path: options.data_dir.join(NUMBER_KEYS), cause });
+        }
         Ok(store)
+    }
+}
+
+impl Store {
+    /// Returns whether the first and the last citizen are found by their numbers: with
+    /// other secrets than those that rows were made with nobody would be, and everybody
+    /// would be taken for somebody new.
+    fn finds_its_citizens(&mut self) -> Result<bool, StoreError> {
+        let mut rows = self.vault.tree.scan_prefix(b"C").keys();
+        let ends: Vec<sled::IVec> = [rows.next(), rows.next_back()].into_iter().flatten().collect::<Result<_, _>>()?;
+        for key in ends {
+            let Some(id) = rows::first_citizen(&key) else { return Ok(false) };
+            if let Some(citizen) = self.under_number(id)?
+                && self.find_citizen(&citizen.personnummer)? != Some(id)
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -293,7 +318,7 @@ fn open_keys(options: &Options, root: &RootKey, are_needed: bool) -> Result<Keyr
     if let Some(missing) = [&citizens, &numbers].into_iter().find(|path| are_needed && !path.exists()) {
         return Err(OpenError::CitizenKeysMissing(missing.clone()));
     }
-    let numbering = Numbering::open(&numbers).map_err(|source| no_keys(&numbers, source))?;
+    let numbering = Numbering::open(&numbers, are_needed).map_err(|source| no_keys(&numbers, source))?;
     Keyring::open(&citizens, root, numbering).map_err(|source| no_keys(&citizens, source))
 }
 

@@ -80,6 +80,26 @@ fn the_key_is_wrong_missing_or_exposed() {
     closed.check(&["inside.key", "inside the data directory"]);
 }
 
+/// With other secrets nobody would be found by their number, and everybody be taken
+/// for somebody new.
+#[test]
+fn the_number_keys_are_damaged() {
+    let closed = Closed::new(20);
+    let file = closed.path("number-keys");
+    let whole = fs::read(&file).expect("the secrets");
+    for length in [0, 48] {
+        fs::write(&file, &whole[..length]).expect("written");
+        closed.check(&["number-keys", "cannot be used", "backup"]);
+        assert_eq!(fs::read(&file).expect("the file").len(), length, "nothing was changed");
+    }
+    let mut flipped = whole.clone();
+    flipped[40] ^= 1;
+    fs::write(&file, &flipped).expect("written");
+    closed.check(&["number-keys", "not found by their numbers", "backup"]);
+    fs::write(&file, &whole).expect("written");
+    Store::open(&closed.options).expect("whole again");
+}
+
 #[test]
 fn it_was_written_by_a_newer_broker() {
     let closed = Closed::new(1);

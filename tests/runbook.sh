@@ -15,7 +15,7 @@ trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/bin" "$work/etc/credentials"
 ln -s "$broker" "$work/bin/wsb-broker"
 cp routing.toml "$work/etc/"
-echo token >"$work/etc/admin-token"
+echo token >"$work/etc/credentials/admin-token"
 
 # In code blocks, and between backticks; `wsb-broker run` would not end.
 for document in README.md docs/runbook.md docs/routing.md docs/vendor-guide.md; do
@@ -30,7 +30,7 @@ while read -r command; do
     (
         cd "$work"
         PATH=$work/bin:$PATH WSB_HTTP=127.0.0.1:1 WSB_AMQP_URI=amqp://127.0.0.1:1/x WSB_DATA_DIR=$work/none/data \
-            WSB_KEY_FILE=$work/none.key WSB_ROUTING=$work/etc/routing.toml WSB_ADMIN_TOKEN_FILE=$work/etc/admin-token \
+            WSB_KEY_FILE=$work/none.key WSB_ROUTING=$work/etc/routing.toml WSB_ADMIN_TOKEN_FILE=$work/etc/credentials/admin-token \
             timeout 20 sh -c "$here"
     ) >"$work/out" 2>"$work/err" </dev/null || true
     # A command may be mentioned by its name alone.

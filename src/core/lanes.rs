@@ -803,10 +803,11 @@ impl Queue {
         seq > self.loaded_to
     }
 
-    /// Returns since when the oldest loaded delivery has been waiting.
+    /// Returns since when the one has been waiting that waits longest of those loaded:
+    /// not always that of the oldest event, which may have been taken over since.
     #[must_use]
     pub fn oldest(&self) -> Option<Moment> {
-        self.window.values().next().map(|loaded| loaded.delivery.first_at)
+        self.window.values().map(|loaded| loaded.delivery.first_at).min()
     }
 
     /// Returns how many unfinished deliveries are kept in the journal only.
@@ -1215,6 +1216,16 @@ mod tests {
             let steps: Vec<Step> = steps.collect();
             check(&event, steps.into_iter());
         }
+    }
+
+    #[test]
+    fn what_took_over_an_old_event_has_not_waited_since_then() {
+        let event = Arc::new(event("e", 1, Change::Created, "..", Content::Other));
+        let mut queue = Queue::new(4);
+        assert_eq!(queue.oldest(), None);
+        queue.load(Delivery { first_at: Moment(5), ..delivery(7, 1, &event) }, Kept::InRow);
+        queue.load(Delivery { first_at: Moment(9), ..delivery(2, 2, &event) }, Kept::InRow);
+        assert_eq!(queue.oldest(), Some(Moment(5)));
     }
 
     #[test]

@@ -299,7 +299,7 @@ fn next_batch(backlog: &mut VecDeque<Outgoing>, settings: &PublishSettings, carr
     let only = if is_known(&first) { None } else { Some(&first) };
     let size = settings.batch.max(1);
     let mut batch = Vec::with_capacity(size.min(backlog.len()));
-    let mut rest = VecDeque::new();
+    let mut passed_over = Vec::new();
     while batch.len() < size
         && let Some(message) = backlog.pop_front()
     {
@@ -308,16 +308,18 @@ fn next_batch(backlog: &mut VecDeque<Outgoing>, settings: &PublishSettings, carr
             Some(only) => *only == destination,
             None => first.is_same_exchange(&destination) && is_known(&destination),
         };
-        match fits {
-            true => batch.push(message),
-            false => rest.push_back(message),
+        if fits {
+            batch.push(message);
+            continue;
         }
-        if !fits && settings.in_order {
+        passed_over.push(message);
+        if settings.in_order {
             break;
         }
     }
-    rest.append(backlog);
-    *backlog = rest;
+    for message in passed_over.into_iter().rev() {
+        backlog.push_front(message);
+    }
     batch
 }
 

@@ -122,7 +122,7 @@ pub(super) async fn run(
     if !complete && goes_on(&given_up) {
         sweep(&mut waiting, &mut answers).await;
         // Without room the deadline comes first.
-        let _ = early.try_send(Early::Silent(answers.destinations(&batch, State::Open)));
+        let _ = early.try_send(Early::Silent(answers.open().map(|index| Destination::of(&batch[index])).collect()));
         complete = wait(&mut waiting, &mut answers, deadline, &mut given_up).await;
     }
     if !complete {
@@ -130,7 +130,8 @@ pub(super) async fn run(
         complete = answers.is_complete();
     }
     drop(waiting);
-    let reached = answers.destinations(&batch, State::Acked);
+    // A batch goes where its channel has been before, or to a single destination.
+    let reached = batch.first().filter(|_| answers.states.contains(&State::Acked)).map(Destination::of);
     let outcomes = answers.report(if *given_up.borrow() { Outcome::ConnectionLost } else { Outcome::TimedOut });
     // Late answers must not meet another batch.
     let carrier = if complete {
@@ -324,9 +325,8 @@ impl Answers {
         }
     }
 
-    /// Where the messages of `batch` go that are in `state`.
-    fn destinations(&self, batch: &[Outgoing], state: State) -> HashSet<Destination> {
-        batch.iter().zip(&self.states).filter(|(_, now)| **now == state).map(|(message, _)| Destination::of(message)).collect()
+    fn open(&self) -> impl Iterator<Item = usize> {
+        (0..self.states.len()).filter(|&index| self.states[index] == State::Open)
     }
 
     fn is_complete(&self) -> bool {

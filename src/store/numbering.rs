@@ -92,7 +92,8 @@ struct State {
 }
 
 impl Numbering {
-    /// Opens or creates the file.
+    /// Opens or creates the file; one that rows were made with is refused if it is cut
+    /// short.
     pub fn open(path: &Path, are_needed: bool) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         if file.metadata()?.len() < 96 {

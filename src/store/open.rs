@@ -244,9 +244,7 @@ impl Store {
         }
         Ok(store)
     }
-}
 
-impl Store {
     /// Returns whether the first and the last citizen are found by their numbers: with
     /// other secrets than those that rows were made with nobody would be, and everybody
     /// would be taken for somebody new.

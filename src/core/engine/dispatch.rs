@@ -157,11 +157,12 @@ impl Engine {
         out: &mut Output,
     ) -> Result<(), R::Error> {
         match self.judge(delivery, records, now)? {
-            Verdict::Send { besides, .. } => self.hand_over(delivery, besides, records, now),
-            Verdict::Withdraw { why, lost, instead } => self.withdraw_for(delivery, why, lost, instead, records, now, out),
+            Verdict::Send { besides, .. } => self.hand_over(delivery, besides, records, now).map(drop),
+            Verdict::Withdraw { why, lost, instead } => self.withdraw_for(delivery, why, lost, instead, records, now, out).map(drop),
         }
     }
 
+    /// Carries out a verdict to withdraw; returns how many are told instead.
     #[expect(clippy::too_many_arguments, reason = "the verdict taken apart, and the four that every step has")]
     pub(super) fn withdraw_for<R: Records>(
         &mut self,
@@ -172,7 +173,7 @@ impl Engine {
         records: &mut R,
         now: Moment,
         out: &mut Output,
-    ) -> Result<(), R::Error> {
+    ) -> Result<usize, R::Error> {
         if lost.citizen {
             out.facts.push(Fact::WrongRecipientPrevented(if delivery.replays > 0 { Stage::Replay } else { Stage::Attempt }));
         }

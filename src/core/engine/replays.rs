@@ -179,6 +179,14 @@ impl Engine {
         Ok(())
     }
 
+    /// Evaluates the audience rule as for any attempt, of a record that is not gone.
+    fn judge_again<R: Archive>(&self, delivery: &Delivery, records: &mut R, now: Moment) -> Result<Verdict, R::Error> {
+        if is_record_gone(delivery, records)? {
+            return Ok(Verdict::Withdraw { why: Withdrawal::RecordDeleted, lost: Loss::default(), instead: By::default() });
+        }
+        self.judge(delivery, records, now)
+    }
+
     /// Says why a delivery would not be sent if it were replayed now, nothing if it
     /// would be; and who would be told instead.
     fn prospect<R: Archive>(
@@ -187,10 +195,7 @@ impl Engine {
         records: &mut R,
         now: Moment,
     ) -> Result<(Option<Withdrawal>, Vec<Recipient>), R::Error> {
-        if is_record_gone(delivery, records)? {
-            return Ok((Some(Withdrawal::RecordDeleted), Vec::new()));
-        }
-        Ok(match self.judge(delivery, records, now)? {
+        Ok(match self.judge_again(delivery, records, now)? {
             Verdict::Send { .. } => (None, Vec::new()),
             Verdict::Withdraw { why, instead, .. } => (Some(why), self.told_instead(delivery, &instead, records)?),
         })
@@ -426,10 +431,8 @@ impl Engine {
         let Some(mut replay) = self.replays.all.get(&id).map(|replay| Replay::clone(replay)) else { return Ok(0) };
         let paced = replay.order.rate_per_second.map(|rate| self.replays.paces.entry(id).or_insert_with(|| Pace::new(rate, now)));
         let allowed = paced.map_or(u64::MAX, |pace| if pace.due() <= now { pace.allowance(now) } else { 0 });
-        let before = replay.progress;
-        let mut turns = 0;
         // What is sent to others instead is sent all the same.
-        let mut handed_over = 0;
+        let (mut turns, mut sent) = (0, 0);
         let is_only_one = replay.lots.iter().filter(|lot| lot.next().is_some()).count() == 1;
         let of_one = if is_only_one { OF_THE_ONLY_ONE } else { OF_ONE };
         for offset in 0..replay.lots.len() {
@@ -437,7 +440,6 @@ impl Engine {
             let recipient = replay.lots[at].recipient;
             let mut of_this = 0;
             while let Some((chunk, place)) = replay.lots[at].next() {
-                let sent = replay.progress.sent - before.sent + handed_over;
                 let may = allowed.min(replay.canaries_left().map_or(u64::MAX, |left| left + sent));
                 if turns == most || of_this == of_one || sent >= may || self.lanes.queue_mut(recipient).replay_room() == 0 {
                     break;
@@ -458,21 +460,15 @@ impl Engine {
                     Some(_) | None => Replayed::Changed,
                 };
                 match replayed {
-                    Replayed::Revived => {
-                        replay.progress.sent += 1;
-                        if replay.canaries_left().is_some() {
-                            replay.canaries.push(key);
-                        }
-                    }
-                    Replayed::Withdrawn => replay.progress.withdrawn += 1,
-                    Replayed::HandedOver => {
-                        replay.progress.withdrawn += 1;
-                        handed_over += 1;
-                        if replay.canaries_left().is_some() {
-                            replay.canaries.push(key);
-                        }
-                    }
+                    Replayed::Revived => replay.progress.sent += 1,
+                    Replayed::Withdrawn | Replayed::HandedOver => replay.progress.withdrawn += 1,
                     Replayed::Changed => replay.progress.skipped += 1,
+                }
+                if matches!(replayed, Replayed::Revived | Replayed::HandedOver) {
+                    sent += 1;
+                    if replay.canaries_left().is_some() {
+                        replay.canaries.push(key);
+                    }
                 }
                 if self.replays.claims.owner(key) == Some(id) {
                     self.replays.claims.release(key);
@@ -484,7 +480,7 @@ impl Engine {
             }
         }
         if let Some(pace) = self.replays.paces.get_mut(&id) {
-            pace.spend(replay.progress.sent - before.sent + handed_over);
+            pace.spend(sent);
         }
         if turns > 0 {
             replay.stage = replay.going_on(now);
@@ -558,18 +554,11 @@ impl Engine {
         };
         let step = Step::Replayed { died, attempts: dead.attempts, failures: dead.failures.clone() };
         let revived = dead.replayed(now);
-        if is_record_gone(&revived, records)? {
-            let (dead, why) = (Delivery { state, ..revived }, Withdrawal::RecordDeleted);
-            trace(&dead, Step::ReplayedInVain { why, died }, now, records)?;
-            self.withdraw_for(&dead, why, Loss::default(), By::default(), records, now, out)?;
-            return Ok(Replayed::Withdrawn);
-        }
-        if let Verdict::Withdraw { why, lost, instead } = self.judge(&revived, records, now)? {
+        if let Verdict::Withdraw { why, lost, instead } = self.judge_again(&revived, records, now)? {
             let dead = Delivery { state, ..revived };
-            let told = self.told_instead(&dead, &instead, records)?;
             trace(&dead, Step::ReplayedInVain { why, died }, now, records)?;
-            self.withdraw_for(&dead, why, lost, instead, records, now, out)?;
-            return Ok(if told.is_empty() { Replayed::Withdrawn } else { Replayed::HandedOver });
+            let told = self.withdraw_for(&dead, why, lost, instead, records, now, out)?;
+            return Ok(if told == 0 { Replayed::Withdrawn } else { Replayed::HandedOver });
         }
         uncount(self.lanes.queue_mut(key.recipient).counts_mut(), &state);
         trace(&revived, step, now, records)?;
@@ -597,12 +586,7 @@ impl Engine {
         // Forgotten by now, or with its citizen.
         let Some(admission) = records.admission(key.seq)? else { return Ok(Replayed::Withdrawn) };
         let Some(mut revived) = Delivery::delivered_again(&admission, key.recipient, &ended, now) else { return Ok(Replayed::Changed) };
-        if is_record_gone(&revived, records)? {
-            let step = Step::ReplayedInVain { why: Withdrawal::RecordDeleted, died: None };
-            trace(&revived, step, now, records)?;
-            return Ok(Replayed::Withdrawn);
-        }
-        match self.judge(&revived, records, now)? {
+        match self.judge_again(&revived, records, now)? {
             Verdict::Send { permit, .. } => revived.because = permit.because,
             Verdict::Withdraw { why, lost, .. } => {
                 if lost.citizen {
@@ -618,7 +602,6 @@ impl Engine {
     }
 }
 
-/// Returns whether a record has been recalled or deleted since it was told of.
 /// Returns whether the record that a delivery is about has been deleted or recalled
 /// since (R 5.1).
 pub(super) fn is_record_gone<R: Archive>(delivery: &Delivery, records: &mut R) -> Result<bool, R::Error> {

@@ -108,36 +108,39 @@ impl Engine {
         } else {
             put_unclaimed(delivery, nobody.into_iter().collect(), unclaimed.at, records)?;
         }
-        self.hand_over(delivery, chosen, records, now)
+        self.hand_over(delivery, chosen, records, now)?;
+        Ok(())
     }
 
     /// Has others told by the same rule, in a delivery's place or beside it: each
     /// unless it has been already, and none of what had been delivered once, which
-    /// was told to whoever was entitled then.
+    /// was told to whoever was entitled then. Returns how many are told.
     pub(super) fn hand_over<R: Records>(
         &mut self,
         delivery: &Delivery,
         to: Vec<(Recipient, Because)>,
         records: &mut R,
         now: Moment,
-    ) -> Result<(), R::Error> {
+    ) -> Result<usize, R::Error> {
         if delivery.delivered_before.is_some() {
-            return Ok(());
+            return Ok(0);
         }
         let from = delivery.key.recipient;
         let ahead = self.lanes.queue(from).and_then(|queue| queue.under_way_in(&queue.lane_of(delivery)));
         if let Some(seq) = ahead.filter(|seq| !to.is_empty() && *seq < delivery.key.seq) {
             self.lanes.await_outcome(DeliveryKey { recipient: from, seq });
         }
+        let mut told = 0;
         for (recipient, because) in to {
             if !self.is_settled(DeliveryKey { recipient, seq: delivery.key.seq }, records)? {
                 let step = Step::TookOver { from, because: because.clone() };
                 let instead = delivery.instead(recipient, because, now);
                 trace(&instead, step, now, records)?;
                 self.add(instead, false, records)?;
+                told += 1;
             }
         }
-        Ok(())
+        Ok(told)
     }
 
     /// Returns who would be told instead of a delivery that is withdrawn.

@@ -200,19 +200,12 @@ impl Clocks {
             }
         }
         if let Some(at) = at {
-            let gone = |external_id: &ExternalId| self.gone(external_id);
-            let late = details
-                .elements
-                .iter()
-                .flatten()
-                .map(|external_id| Element { external_id: external_id.clone(), deleted: gone(external_id) });
-            let late: Vec<Element> = late.collect();
             let clock = &mut self.records[at];
             clock.first_at = clock.first_at.min(first_at);
             if stamp <= clock.newest {
                 // Whoever told of it since has said nothing of its elements.
                 if clock.elements.is_empty() && clock.element_gone.is_none() {
-                    clock.elements = late;
+                    self.records[at].elements = self.elements(details.elements.unwrap_or_default(), None);
                 }
                 return;
             }
@@ -236,15 +229,9 @@ impl Clocks {
         let listed = details.elements.take();
         let former = at.map(|at| &self.records[at]);
         let mut element_gone = former.and_then(|clock| clock.element_gone);
-        let was_deleted = |external_id: &ExternalId| {
-            let known = former.and_then(|clock| clock.elements.iter().find(|element| element.external_id == *external_id));
-            known.and_then(|element| element.deleted).or_else(|| self.gone(external_id))
-        };
         // A registration that says nothing of elements changes nothing of them.
-        let elements: Vec<Element> = match (listed, former) {
-            (Some(listed), _) => {
-                listed.into_iter().map(|external_id| Element { deleted: was_deleted(&external_id), external_id }).collect()
-            }
+        let elements = match (listed, former) {
+            (Some(listed), _) => self.elements(listed, former),
             (None, Some(former)) => former.elements.clone(),
             (None, None) => Vec::new(),
         };
@@ -418,6 +405,15 @@ impl Clocks {
 
     fn buried(&self, entity: &str, external_id: &ExternalId) -> Option<usize> {
         self.tombstones.iter().position(|tombstone| tombstone.external_id == *external_id && &*tombstone.entity == entity)
+    }
+
+    /// Returns the elements that a registration lists, with what is known of each.
+    fn elements(&self, listed: Vec<ExternalId>, former: Option<&Clock>) -> Vec<Element> {
+        let was_deleted = |external_id: &ExternalId| {
+            let known = former.and_then(|clock| clock.elements.iter().find(|element| element.external_id == *external_id));
+            known.and_then(|element| element.deleted).or_else(|| self.gone(external_id))
+        };
+        listed.into_iter().map(|external_id| Element { deleted: was_deleted(&external_id), external_id }).collect()
     }
 
     /// Returns the day on which a record was deleted that may have been of any type.

@@ -237,11 +237,8 @@ impl<'a> View<'a> {
         if dates.is_dead(on) {
             // One that no rule covers, for want of what tells the rules of its type apart,
             // may belong to either.
-            let areas = match &*rule.id {
-                DECEASED => self.schedule.rules_of(&clock.entity),
-                _ => std::slice::from_ref(rule),
-            };
-            let waits = areas.iter().chain([rule]).any(|area| area.handover && !self.clocks.was_handed_over(&area.id));
+            let others = if &*rule.id == DECEASED { self.schedule.rules_of(&clock.entity) } else { &[] };
+            let waits = others.iter().chain([rule]).any(|area| area.handover && !self.clocks.was_handed_over(&area.id));
             return if waits { vec![Blocker::Rigsarkivet] } else { Vec::new() };
         }
         let mut blockers = Vec::new();

@@ -217,6 +217,12 @@ impl Death {
             Self::Overflow => "overflow",
         }
     }
+
+    /// Returns whether it had been in the recipient's queue.
+    #[must_use]
+    pub fn had_arrived(self) -> bool {
+        !matches!(self, Self::GaveUp(_) | Self::NeverAttempted)
+    }
 }
 
 /// One failed attempt.

@@ -16,7 +16,6 @@ use super::access::Principal;
 use super::problem::{Problem, store_failed};
 use crate::amqp::{LinkState, Side, Waiting};
 use crate::app::now;
-use crate::core::ids::Recipient;
 use crate::core::time::Moment;
 use crate::store::room::Missing;
 use crate::telemetry::Gauges;
@@ -106,7 +105,7 @@ pub async fn metrics(State(server): State<Shared>) -> Result<Response, Problem> 
         }
         Err(_) => return Err(Problem::new(503, "the writer does not answer")),
     };
-    let recipients: Vec<Recipient> = server.rules.borrow().recipients().map(|recipient| recipient.recipient).collect();
+    let rules = Arc::clone(&server.rules.borrow());
     let connected = server.health.link.borrow().is_up();
     let now = now();
     let ready = server.health.missing(now).is_empty();
@@ -114,7 +113,7 @@ pub async fn metrics(State(server): State<Shared>) -> Result<Response, Problem> 
         server.health.waiting.borrow().iter().map(|waiting| (waiting.queue.clone(), waiting.messages)).collect();
     let gauges = Gauges {
         queues: &queues,
-        recipients: &recipients,
+        rules: &rules,
         connected,
         ready,
         waiting: &waiting,

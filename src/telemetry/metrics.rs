@@ -16,6 +16,7 @@ use crate::core::erasure::Cause;
 use crate::core::ids::Recipient;
 use crate::core::notices::Unfetched;
 use crate::core::outbox::Failure;
+use crate::core::policy::Rules;
 use crate::core::retention::Surprise;
 use crate::core::retry::{self, Outcome};
 use crate::core::routing::Suppression;
@@ -35,8 +36,8 @@ pub struct Refused(#[source] prometheus::Error);
 pub struct Gauges<'a> {
     /// Every queue.
     pub queues: &'a [QueueView],
-    /// The recipients that have series at all; those of others go.
-    pub recipients: &'a [Recipient],
+    /// Whose recipients and types have series, at zero until something is counted.
+    pub rules: &'a Rules,
     /// Whether both connections to RabbitMQ are up.
     pub connected: bool,
     /// Whether everything works, as readiness asks.
@@ -80,7 +81,7 @@ pub struct Metrics {
     paused: IntGaugeVec,
     resting: IntGaugeVec,
     event_to_delivery: Histogram,
-    rested: IntCounter,
+    late: IntCounterVec,
     commit_seconds: Histogram,
     commit_batch: Histogram,
     notices: IntCounterVec,
@@ -162,11 +163,6 @@ impl Metrics {
         let waiting =
             IntGaugeVec::new(Opts::new("intake_waiting", "Messages that lie ready in a queue that the broker consumes."), &["queue"])?;
         registry.register(Box::new(waiting.clone()))?;
-        let rested = IntCounter::new(
-            "deliveries_rested_total",
-            "Deliveries that took more than 60 seconds only because they were held: a pause by order, a maintenance window, a parked lane.",
-        )?;
-        registry.register(Box::new(rested.clone()))?;
         let build = IntGaugeVec::new(Opts::new("build_info", "1, labeled with the version."), &["version"])?;
         registry.register(Box::new(build.clone()))?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
@@ -184,7 +180,11 @@ impl Metrics {
             blocked: gauges("lanes_blocked", "Lanes that wait behind a delivery that is being retried, or are parked.")?,
             paused: gauges("queue_paused", "1 while the queue is paused, for whatever reason.")?,
             resting: gauges("queue_maintenance", "1 while the queue is paused by order, or for a maintenance window: no cause for alarm.")?,
-            rested,
+            late: counters(
+                "deliveries_late_total",
+                "Deliveries that took more than 60 seconds while nothing held them on purpose, or were given up.",
+                &["recipient"],
+            )?,
             event_to_delivery: histogram(
                 "event_to_delivery_seconds",
                 "From an event's intake to the confirmed delivery.",
@@ -250,8 +250,8 @@ impl Metrics {
             Fact::Delivered(entity, recipient, took, free) => {
                 let (took, free) = (*took as f64 / 1e6, *free as f64 / 1e6);
                 self.event_to_delivery.observe(took);
-                if took > OBJECTIVE_SECONDS && free <= OBJECTIVE_SECONDS {
-                    self.rested.inc();
+                if took.min(free) > OBJECTIVE_SECONDS {
+                    self.late(*recipient);
                 }
                 self.ended(cache, entity, *recipient, "delivered");
             }
@@ -266,6 +266,10 @@ impl Metrics {
             }
             Fact::Died(entity, recipient, why) => {
                 warn!(%entity, %recipient, reason = why.name(), "delivery given up; it waits for an operator");
+                // What a vendor rejects had reached it.
+                if !why.had_arrived() {
+                    self.late(*recipient);
+                }
                 self.ended(cache, entity, *recipient, "dead");
             }
             Fact::Paused(recipient, pause) if pause.failures == 1 => {
@@ -304,6 +308,10 @@ impl Metrics {
             }
             Fact::Replay(replay, stage) => info!(%replay, stage = stage.name(), "replay has come to another stage"),
         }
+    }
+
+    fn late(&self, recipient: Recipient) {
+        self.late.with_label_values(&[recipient.to_string()]).inc();
     }
 
     fn ended(&self, cache: &mut Cache, entity: &Arc<str>, recipient: Recipient, outcome: &'static str) {
@@ -368,7 +376,20 @@ impl Metrics {
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
+    /// Lets the series that an alert watches exist before their first count: the
+    /// increase of one that begins at one would miss it, and the alert with it.
+    fn begin_at_zero(&self, rules: &Rules) {
+        self.consumed.with_label_values(&[NO_ENTITY, consumption(Consumption::Quarantined)]);
+        for entity in rules.message_types().map(|of| &*of.name) {
+            self.suppressed.with_label_values(&[entity, Suppression::ContradictoryMembership.name()]);
+            for kind in ["akasse", "kommune"] {
+                self.deliveries.with_label_values(&[entity, kind, "dead"]);
+            }
+        }
+    }
+
     fn set(&self, gauges: &Gauges<'_>) {
+        self.begin_at_zero(gauges.rules);
         self.connected.set(if gauges.connected { 1.0 } else { 0.0 });
         self.ready.set(i64::from(gauges.ready));
         // What is not known now has no series, instead of an old number.
@@ -381,7 +402,7 @@ impl Metrics {
         let views: HashMap<Recipient, &QueueView> = gauges.queues.iter().map(|view| (view.recipient, view)).collect();
         // A recipient that has left routing.toml keeps its series while
         // something of its waits.
-        let mut shown: BTreeSet<Recipient> = gauges.recipients.iter().copied().collect();
+        let mut shown: BTreeSet<Recipient> = gauges.rules.recipients().map(|rule| rule.recipient).collect();
         shown.extend(gauges.unfetched.iter().map(|of| of.recipient));
         shown.extend(gauges.queues.iter().filter(|view| view.oldest.is_some() || view.counts.dead > 0).map(|view| view.recipient));
         for recipient in &shown {
@@ -397,6 +418,7 @@ impl Metrics {
                 .with_label_values(&label)
                 .set(view.and_then(|view| view.oldest).map_or(0.0, |oldest| gauges.now.seconds_since(oldest)));
             self.blocked.with_label_values(&label).set(view.map_or(0, |view| number(view.lanes_blocked as u64)));
+            self.late.with_label_values(&label);
             let rests = view.is_some_and(|view| view.resting.is_some());
             self.paused.with_label_values(&label).set(i64::from(rests || view.is_some_and(|view| view.pause.is_some())));
             self.resting.with_label_values(&label).set(i64::from(rests));
@@ -411,6 +433,7 @@ impl Metrics {
                 let _ = vec.remove_label_values(&[label.as_str()]);
             }
             let _ = self.oldest.remove_label_values(&[label.as_str()]);
+            let _ = self.late.remove_label_values(&[label.as_str()]);
         }
         cache.shown = shown;
     }
@@ -462,16 +485,21 @@ fn pause_cause(cause: Failure) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::outbox::Death;
 
     /// What was held on purpose is no reason to wake anybody.
     #[test]
-    fn what_is_late_only_for_a_rest_is_counted() {
+    fn what_is_late_only_for_a_rest_is_not_late() {
         let metrics = Metrics::new().expect("metrics");
         let to = Recipient::parse("akasse:067").expect("a recipient");
         let delivered = |took: i64, free: i64| Fact::Delivered("Plan".into(), to, took * 1_000_000, free * 1_000_000);
         // In time; late all by itself; late only for a rest; and late after a rest.
         metrics.record(&[delivered(60, 60), delivered(61, 61), delivered(3600, 60), delivered(3600, 61)]);
-        assert_eq!(metrics.rested.get(), 1);
+        let late = metrics.late.with_label_values(&["akasse:067"]);
+        assert_eq!(late.get(), 2);
         assert_eq!(metrics.event_to_delivery.get_sample_count(), 4);
+        // What is given up never arrived; what is rejected did.
+        metrics.record(&[Fact::Died("Plan".into(), to, Death::NeverAttempted), Fact::Died("Plan".into(), to, Death::RejectedByRecipient)]);
+        assert_eq!(late.get(), 3);
     }
 }

@@ -172,12 +172,9 @@ fn overview() -> Dashboard {
                             ("wsb:delivery_late_ratio:rate6h", "last 6 hours"),
                             ("wsb:delivery_late_ratio:rate3d", "last 3 days"),
                             ("vector(0.001)", "objective"),
-                            (
-                                "sum(rate(wsb_deliveries_rested_total[6h])) / sum(rate(wsb_event_to_delivery_seconds_count[6h]))",
-                                "held on purpose, last 6 hours",
-                            ),
+                            ("wsb:delivery_late_unpaused_ratio:rate1h", "last hour, queues that are not paused"),
                         ],
-                        "Share of deliveries that took more than 60 seconds, or were given up. What was held on purpose counts from its end, and beside it.",
+                        "Share of deliveries that took more than 60 seconds, or were given up. What was held on purpose counts from its end.",
                     ),
                 ],
             },
@@ -304,7 +301,10 @@ fn recipient() -> Dashboard {
                     lines(
                         "Dead",
                         "short",
-                        &[("wsb_dead{recipient=\"$recipient\"}", "dead")],
+                        &[
+                            ("wsb_dead{recipient=\"$recipient\"}", "dead"),
+                            ("increase(wsb_deliveries_late_total{recipient=\"$recipient\"}[1h])", "late within the last hour"),
+                        ],
                         "Falls when an operator replays or discards.",
                     )
                     .wide(),

@@ -272,9 +272,12 @@ fn a_scrape_is_small_and_does_not_grow_with_traffic() {
     println!("a scrape: {} bytes, {} series, {fastest:?}", after.len(), after.lines().filter(|line| !line.starts_with('#')).count());
     assert!(after.len() < 200 * 1024, "{} bytes", after.len());
     assert!(fastest < Duration::from_millis(20), "{fastest:?}");
-    // A few series appear with the first event of a type, none with the fiftieth.
+    // A few series appear with the first event of a type, none with the fiftieth;
+    // those that alerts watch are there, at zero, before the first of it.
     let grown = after.lines().count() - before.lines().count();
     assert!(grown < 40, "{grown} series more after 150 events");
+    let zero = r#"wsb_deliveries_suppressed_total{entity="Tilmelding",reason="contradictory_membership"} 0"#;
+    assert!(before.lines().any(|line| line == zero), "{before}");
     for line in after.lines() {
         assert!(!line.contains("evt-") && !line.contains("020299"), "a label names an event or a citizen: {line}");
     }

@@ -1,15 +1,15 @@
 //! HTTP over TLS: a listener that hands over connections once their handshake is
 //! done, so that a slow or silent one keeps nobody waiting.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{info, warn};
@@ -18,8 +18,8 @@ use crate::tls::Identity;
 
 /// A handshake that takes longer is given up.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Handshakes under way; more connections wait in the kernel.
-const HANDSHAKES: usize = 64;
+/// Handshakes under way; for more of them the oldest is given up.
+const HANDSHAKES: usize = 256;
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -55,9 +55,11 @@ impl Drop for TlsListener {
 }
 
 async fn accept(listener: TcpListener, acceptor: TlsAcceptor, accepted: mpsc::Sender<Accepted>) {
-    let places = Arc::new(tokio::sync::Semaphore::new(HANDSHAKES));
+    // Each on its own; the ones before it, the oldest first.
+    let mut handshakes: VecDeque<AbortHandle> = VecDeque::new();
+    let mut tasks = JoinSet::new();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        while tasks.try_join_next().is_some() {}
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(_) => {
@@ -66,14 +68,22 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, accepted: mpsc::Se
                 continue;
             }
         };
+        if handshakes.len() >= HANDSHAKES {
+            handshakes.retain(|handshake| !handshake.is_finished());
+        }
+        // Whoever says something is done long before it is the oldest.
+        if handshakes.len() >= HANDSHAKES
+            && let Some(oldest) = handshakes.pop_front()
+        {
+            oldest.abort();
+        }
         let (acceptor, accepted) = (acceptor.clone(), accepted.clone());
-        tokio::spawn(async move {
+        handshakes.push_back(tasks.spawn(async move {
             // A handshake that fails is the caller's trouble, who is told by it.
             if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
                 let _ = accepted.send((stream, from)).await;
             }
-            drop(place);
-        });
+        }));
     }
 }
 

@@ -154,7 +154,7 @@ impl Store {
         let path = dir.join(CHANGES);
         let out = Ok(Recording::create(&path).map_err(|source| BackupError::Io { path: path.clone(), source })?);
         self.noting = Some(Noting { out, path });
-        let (data_dir, erased) = (self.data_dir.clone(), self.erased.path().to_owned());
+        let (data_dir, erased) = (self.files.dir.clone(), self.erased.path().to_owned());
         Ok(Copying { vault: Arc::clone(&self.vault), data_dir, erased, dir: dir.to_owned(), files: Vec::new() })
     }
 

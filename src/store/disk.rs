@@ -2,7 +2,6 @@
 //! so all of them belong on a thread of their own.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::core::audit::Extent;
@@ -20,6 +19,7 @@ use super::erased::ErasedList;
 use super::error::StoreError;
 use super::group::{Group, IsEmpty};
 use super::orders::Orders;
+use super::owner::HandOver;
 use super::reader::Reader;
 use super::rows;
 use super::runs::{Cover, Runs};
@@ -84,7 +84,8 @@ pub struct Store {
     pub(super) erased: ErasedList,
     /// How many citizens opening has erased again.
     pub(super) erased_again: u64,
-    pub(super) data_dir: PathBuf,
+    /// Last: after everything else is closed.
+    pub(super) files: HandOver,
 }
 
 /// A slot whose key is to go.

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::owner;
+
 /// The first word of the file, followed by 64 hexadecimal digits.
 const HEADER: &str = "wsb-key-1 ";
 
@@ -63,9 +65,7 @@ impl MasterKey {
         let file = File::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         let mode = metadata.permissions().mode() & 0o777;
-        // Whose process this is can be told only where it can look at itself.
-        let is_roots = fs::metadata("/proc/self").map_or(true, |own| own.uid() == 0);
-        let is_handed_over = metadata.uid() == 0 && !is_roots;
+        let is_handed_over = metadata.uid() == 0 && !owner::is_root();
         if is_exposed(mode, is_handed_over) {
             return Err(KeyError::Exposed { path: path.to_owned(), mode });
         }

@@ -43,6 +43,7 @@ pub mod durability;
 pub mod master;
 pub mod memory;
 mod orders;
+mod owner;
 pub mod room;
 pub mod root;
 pub mod two_persons;

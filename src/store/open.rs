@@ -1,7 +1,6 @@
 //! Opening the store, and saying exactly what to do when it will not open.
 
 use std::cell::Cell;
-use std::fs;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
@@ -18,6 +17,7 @@ use super::error::StoreError;
 use super::keyring::{self, Keyring};
 use super::master::{KeyError, MasterKey};
 use super::numbering::{Numbering, Turnover};
+use super::owner::{self, HandOver};
 use super::recover::{self, Tuning};
 use super::root::{ROOT_KEY, RootKey, RootKeyError};
 use super::rows;
@@ -195,7 +195,8 @@ impl Store {
         if !exists && options.create == Create::Never {
             return Err(OpenError::Absent(options.data_dir.clone()));
         }
-        fs::create_dir_all(&options.data_dir).map_err(|source| at_fault(&options.data_dir, source))?;
+        owner::make(&options.data_dir).map_err(|source| at_fault(&options.data_dir, source))?;
+        let files = HandOver { dir: options.data_dir.clone(), beside: options.erased_list.clone() };
         MasterKey::check_place(&options.key_file, &options.data_dir)?;
         let master = match MasterKey::load(&options.key_file) {
             Err(KeyError::Missing(_)) if !exists && options.create == Create::IfMissing => MasterKey::create(&options.key_file)?,
@@ -231,7 +232,7 @@ impl Store {
         if !erased.path().exists() && erasing::erased_to(&vault).map_err(damaged)? > 0 {
             return Err(OpenError::ErasedListMissing(options.erased_list.clone()));
         }
-        let outside = (erased, options.data_dir.clone());
+        let outside = (erased, files);
         let mut store = recover::recover(db, vault, given, witness, outside, tuning).map_err(damaged)?;
         let found = (store.last_seq, store.last_finishes);
         if said.is_some_and(|said| found.0 < said.0 || found.1 < said.1) {

@@ -2,7 +2,6 @@
 //! and to the tail of the journal, never to all that is stored.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::core::ids::{DeliveryKey, EventSeq, Recipient};
@@ -16,6 +15,7 @@ use super::error::StoreError;
 use super::group::Group;
 use super::journal;
 use super::orders::Orders;
+use super::owner::HandOver;
 use super::rows;
 use super::runs::{Cover, Removal, Runs};
 use super::seal::Sealer;
@@ -34,7 +34,7 @@ pub(super) fn recover(
     vault: Vault,
     given: Given,
     witness: Witness,
-    (erased, data_dir): (ErasedList, PathBuf),
+    (erased, files): (ErasedList, HandOver),
     tuning: Tuning,
 ) -> Result<Store, StoreError> {
     let tree = &vault.tree;
@@ -72,7 +72,7 @@ pub(super) fn recover(
         keys_are_held: false,
         erased,
         erased_again: 0,
-        data_dir,
+        files,
         vault,
     };
     store.replay_journal()?;

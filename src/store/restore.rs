@@ -15,6 +15,7 @@ use super::erased::{self, Entry, ErasedList};
 use super::keyring;
 use super::master::{KeyError, MasterKey};
 use super::open::{KEY_FILES, OpenError, Options, STORE, open_sled};
+use super::owner::{self, HandOver};
 use super::root::{RootKey, RootKeyError};
 use super::rows;
 
@@ -121,7 +122,8 @@ pub fn restore(from: &Path, options: &Options, newer: Option<&Path>, mut progres
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished)?;
     }
-    DirBuilder::new().recursive(true).create(data_dir)?;
+    owner::make(data_dir)?;
+    let _handed_over = HandOver { dir: data_dir.clone(), beside: options.erased_list.clone() };
     DirBuilder::new().mode(0o700).create(&unfinished)?;
     let erasures = gather_erasures(from, &manifest, &root, options, newer)?;
     let given = write_rows(from, &unfinished, options, &mut progress)?;

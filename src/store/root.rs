@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::master::{MasterKey, derive};
+use super::owner;
 use super::seal::{SealKey, Sealer};
 
 /// The name of the file inside the data directory.
@@ -94,6 +95,7 @@ impl RootKey {
         let beside = dir.join(format!("{ROOT_KEY}.new"));
         let write = || {
             let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+            owner::give(&file, dir)?;
             file.write_all(&bytes)?;
             file.sync_all()?;
             fs::rename(&beside, &path)?;

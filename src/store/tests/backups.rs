@@ -329,3 +329,50 @@ fn verifying_finds_what_is_broken() {
         assert_eq!(verified(disk.store()), [] as [&str; 0]);
     }
 }
+
+/// Root works on the store of a broker that runs as somebody else. Only root can
+/// try it.
+#[test]
+fn what_root_writes_belongs_to_the_owner_of_the_data_directory() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    if !super::super::owner::is_root() {
+        return;
+    }
+    const SOMEBODY: u32 = 64_123;
+    let home = tempfile::tempdir().expect("a directory");
+    chown(home.path(), Some(SOMEBODY), Some(SOMEBODY)).expect("given");
+    let mut strangers = Vec::new();
+    let mut look = |when: &str| {
+        let mut dirs = vec![home.path().to_owned()];
+        while let Some(dir) = dirs.pop() {
+            for entry in std::fs::read_dir(dir).expect("listed").map(|entry| entry.expect("an entry").path()) {
+                // The master key stays with whoever made it.
+                let is_key = entry.extension().is_some_and(|end| end == "key");
+                let metadata = std::fs::metadata(&entry).expect("there");
+                if !is_key && (metadata.uid(), metadata.gid()) != (SOMEBODY, SOMEBODY) {
+                    strangers.push(format!("{} {when}", entry.display()));
+                }
+                if metadata.is_dir() {
+                    dirs.push(entry);
+                }
+            }
+        }
+    };
+    let options = |name: &str| Options { key_file: home.path().join("master.key"), ..Options::new(home.path().join(name)) };
+    let options_of = options("data");
+    let mut store = Store::open(&options_of).expect("a store");
+    let backup = tempfile::tempdir().expect("a directory");
+    let to = backup.path().join("copy");
+    store.back_up(&to, Moment(1), |_| {}).expect("a backup");
+    drop(store);
+    look("after a command that opens the store");
+    let master = super::super::MasterKey::load(&options_of.key_file).expect("the key");
+    super::super::admit_key(&options_of.data_dir, &master, &master).expect("admitted");
+    look("after a key was exchanged");
+    let restored = options("restored");
+    restore(&to, &restored, None, |_| {}).expect("restored");
+    look("after a backup was restored");
+    drop(Store::open(&restored).expect("a store"));
+    look("after what was restored was opened");
+    assert!(strangers.is_empty(), "root's: {strangers:#?}");
+}

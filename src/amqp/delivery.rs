@@ -153,6 +153,11 @@ impl Acks {
         }
     }
 
+    /// Returns through which tag deliveries are settled.
+    pub(super) fn settled(&self, intake: Intake, epoch: u64) -> u64 {
+        self.lock().as_ref().filter(|open| open.epoch == epoch).map_or(0, |open| open.lanes[intake as usize].settled)
+    }
+
     pub(super) fn open(&self, epoch: u64, channels: [Channel; 3]) {
         *self.lock() = Some(Open { epoch, lanes: channels.map(|channel| Lane { channel, settled: 0 }) });
     }

@@ -2,15 +2,21 @@
 //! stops the queue: the channel to it is bounded, and RabbitMQ hands out no
 //! more than the prefetch.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, Stream, StreamExt};
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Connection, Consumer, Error, Event};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tracing::warn;
 
 use super::delivery::{Acks, Delivery, Intake};
 use super::link::{Phase, end_of, renewed, stopped, while_alive};
+use super::target::Socket;
 use super::trouble::{Trouble, reason_of};
 
 /// What is consumed, and how much of it at once.
@@ -30,6 +36,12 @@ pub struct IntakeSettings {
     pub returned_prefetch: u16,
     /// The most deliveries that one vector brings.
     pub batch: usize,
+    /// Bytes of one queue's messages that are held until they are acknowledged. For
+    /// messages so large that there would be more, fewer are taken at once; a
+    /// single one is taken whatever its size.
+    pub held_bytes: usize,
+    /// After this long, as many as ever are tried again.
+    pub fewer_for: Duration,
 }
 
 impl Default for IntakeSettings {
@@ -42,6 +54,8 @@ impl Default for IntakeSettings {
             events_prefetch: 2000,
             returned_prefetch: 100,
             batch: 500,
+            held_bytes: 32 << 20,
+            fewer_for: Duration::from_secs(60),
         }
     }
 }
@@ -57,6 +71,37 @@ impl IntakeSettings {
             Intake::Events => (&self.events_queue, self.events_prefetch),
             Intake::Returned => (&self.returned_queue, self.returned_prefetch),
         }
+    }
+}
+
+/// How much is taken at once: as the settings say, or less for a while.
+pub(super) struct Taken {
+    settings: IntakeSettings,
+    now: IntakeSettings,
+    until: Option<Instant>,
+}
+
+impl Taken {
+    pub(super) fn of(settings: IntakeSettings) -> Self {
+        Self { now: settings.clone(), settings, until: None }
+    }
+
+    /// Takes no more than so many messages of a queue at once, for a while.
+    pub(super) fn fewer(&mut self, intake: Intake, most: u16) {
+        match intake {
+            Intake::Tilknytning => self.now.tilknytning_prefetch = most,
+            Intake::Events => self.now.events_prefetch = most,
+            Intake::Returned => self.now.returned_prefetch = most,
+        }
+        self.until = Some(Instant::now() + self.settings.fewer_for);
+    }
+
+    /// Returns what to consume with now.
+    pub(super) fn now(&mut self) -> &IntakeSettings {
+        if self.until.is_some_and(|until| until <= Instant::now()) {
+            (self.now, self.until) = (self.settings.clone(), None);
+        }
+        &self.now
     }
 }
 
@@ -98,11 +143,18 @@ pub(super) struct Subscribed {
     consumers: Vec<Consumer>,
     /// Tells the connection from those before it.
     epoch: u64,
+    socket: Socket,
 }
 
 /// Starts consuming all three queues.
-pub(super) async fn subscribe(connection: &Connection, settings: &IntakeSettings, user: &str, epoch: u64) -> Result<Subscribed, Trouble> {
-    let mut subscribed = Subscribed { subscriptions: Vec::new(), consumers: Vec::new(), epoch };
+pub(super) async fn subscribe(
+    connection: &Connection,
+    socket: &Socket,
+    settings: &IntakeSettings,
+    user: &str,
+    epoch: u64,
+) -> Result<Subscribed, Trouble> {
+    let mut subscribed = Subscribed { subscriptions: Vec::new(), consumers: Vec::new(), epoch, socket: socket.clone() };
     for intake in Intake::ALL {
         let (queue, prefetch) = settings.queue(intake);
         let (channel, consumer) = consume(connection, queue, prefetch).await.map_err(|error| refusal(&error, queue, user))?;
@@ -140,21 +192,25 @@ pub(super) enum Ended {
     Closed,
     /// Certificates have been exchanged; the connection still stands.
     Renewed,
+    /// Messages of this queue are so large that no more than so many may be taken at
+    /// once; the connection has been cut off.
+    Heavy(Intake, u16),
     /// The connection or one of the consumers is gone.
     Lost(Trouble),
 }
 
-/// Hands deliveries over until the link closes or something is lost.
+/// Hands deliveries over until the link closes, something is lost, or
+/// more may be taken again.
 pub(super) async fn serve(
     connection: &Connection,
     subscribed: Subscribed,
-    settings: &IntakeSettings,
+    taken: &Taken,
     senders: &mut Option<Senders>,
     acks: &Acks,
     phase: &mut watch::Receiver<Phase>,
     renewals: &mut watch::Receiver<u64>,
 ) -> Ended {
-    let Subscribed { subscriptions, consumers, epoch } = subscribed;
+    let Subscribed { subscriptions, consumers, epoch, socket } = subscribed;
     let Ok(channels) = <[Channel; 3]>::try_from(subscriptions.iter().map(|one| one.channel.clone()).collect::<Vec<_>>()) else {
         return Ended::Lost(Trouble::Lost { reason: "not all queues are consumed".into() });
     };
@@ -163,7 +219,8 @@ pub(super) async fn serve(
     if let Some(senders) = senders.as_ref() {
         for (subscription, consumer) in subscriptions.iter().zip(consumers) {
             let sender = senders[subscription.intake as usize].clone();
-            pumps.push(pump(consumer, subscription, epoch, settings.batch.max(1), sender, phase.clone()));
+            let held = Held { acks, intake: subscription.intake, epoch, most: taken.now.held_bytes, sizes: VecDeque::new(), bytes: 0 };
+            pumps.push(pump(consumer, subscription, taken.now.batch.max(1), held, sender, phase.clone()));
         }
     }
     // Consumers live until their channels are closed. lapin cancels one that is
@@ -172,8 +229,15 @@ pub(super) async fn serve(
     // 3.10: 47 times in 150); one whose channel is closed gives them back in
     // the order in which they were.
     let mut resting = Vec::new();
-    let ended = hand_over(connection, &mut pumps, &mut resting, senders, phase, renewals).await;
+    let ended = tokio::select! {
+        ended = hand_over(connection, &mut pumps, &mut resting, senders, phase, renewals) => ended,
+        () = tokio::time::sleep_until(taken.until.unwrap_or_else(Instant::now)), if taken.until.is_some() => Ended::Renewed,
+    };
     acks.close();
+    if matches!(ended, Ended::Heavy(..)) {
+        // Closed in words, it would first bring all that RabbitMQ has sent.
+        socket.cut();
+    }
     // What is not acknowledged goes back to its queue with this.
     let close = async {
         for subscription in &subscriptions {
@@ -190,6 +254,8 @@ pub(super) async fn serve(
 enum Pumped {
     /// Intake stops; the consumer is to be kept until its channel is closed.
     Stopped(Consumer),
+    /// Too much is held; the consumer is to be kept likewise.
+    Heavy(Consumer, Intake, u16),
     /// The consumer is gone.
     Ended(Trouble),
 }
@@ -218,6 +284,10 @@ async fn hand_over(
             biased;
             Some(pumped) = pumps.next() => match pumped {
                 Pumped::Stopped(consumer) => resting.push(consumer),
+                Pumped::Heavy(consumer, intake, most) => {
+                    resting.push(consumer);
+                    return Ended::Heavy(intake, most);
+                }
                 // Stopping, there is nothing left to lose.
                 Pumped::Ended(_) if wanted != Phase::Running => {}
                 Pumped::Ended(trouble) => return Ended::Lost(trouble),
@@ -237,53 +307,86 @@ async fn hand_over(
     }
 }
 
+/// What has arrived from one queue and is not acknowledged.
+struct Held<'a> {
+    acks: &'a Acks,
+    intake: Intake,
+    epoch: u64,
+    most: usize,
+    /// Tag and bytes of each, in order; some may be acknowledged since.
+    sizes: VecDeque<(u64, usize)>,
+    bytes: usize,
+}
+
+impl Held<'_> {
+    /// Notes one that has arrived. Returns how many may be taken at once from now on,
+    /// if all of them together are too much.
+    fn add(&mut self, delivery: &Delivery) -> Option<u16> {
+        self.sizes.push_back((delivery.tag, delivery.body.len()));
+        self.bytes += delivery.body.len();
+        if self.bytes <= self.most {
+            return None;
+        }
+        let settled = self.acks.settled(self.intake, self.epoch);
+        while self.sizes.front().is_some_and(|(tag, _)| *tag <= settled) {
+            self.bytes -= self.sizes.pop_front().map_or(0, |(_, bytes)| bytes);
+        }
+        if self.bytes <= self.most || self.sizes.len() < 2 {
+            return None;
+        }
+        let largest = self.sizes.iter().map(|(_, bytes)| *bytes).max().unwrap_or_default().max(1);
+        let most = u16::try_from(self.most / largest / 2).unwrap_or(u16::MAX).max(1);
+        warn!(queue = ?self.intake, largest, at_once = most, "messages are so large that fewer of them are taken at once");
+        Some(most)
+    }
+}
+
 /// Moves deliveries from one consumer to its reader, as many at a time as are
-/// there. Returns when intake stops or the consumer ends.
+/// there. Returns when intake stops, when too much is held, or when the consumer ends.
 async fn pump(
     mut consumer: Consumer,
     subscription: &Subscription,
-    epoch: u64,
     batch: usize,
+    mut held: Held<'_>,
     sender: mpsc::Sender<Vec<Delivery>>,
     mut phase: watch::Receiver<Phase>,
 ) -> Pumped {
-    let intake = subscription.intake;
-    let mut ended = None;
+    let (intake, epoch) = (held.intake, held.epoch);
+    // Taken from lapin also while nobody reads, so that their bytes are known; the
+    // prefetch bounds how many they are.
+    let mut waiting = VecDeque::new();
     loop {
-        // Room first: while nobody reads, deliveries stay with lapin, where the
-        // prefetch bounds them. Dropped halfway, the second arm has taken
-        // nothing from the consumer.
-        let next = tokio::select! {
+        // No arm loses anything when another one is taken.
+        let mut next = tokio::select! {
             biased;
             () = stopped(&mut phase) => return Pumped::Stopped(consumer),
-            next = async {
-                match sender.reserve().await {
-                    Ok(room) => (room, consumer.next().await),
-                    Err(_) => std::future::pending().await,
-                }
-            } => next,
+            Ok(room) = sender.reserve(), if !waiting.is_empty() => {
+                let most = waiting.len().min(batch);
+                room.send(waiting.drain(..most).collect());
+                continue;
+            }
+            next = consumer.next() => next,
         };
-        let (room, mut next) = next;
-        let mut deliveries = Vec::new();
         loop {
             match next {
-                Some(Ok(delivery)) => deliveries.push(Delivery::of(intake, epoch, delivery)),
-                Some(Err(error)) => ended = Some(Some(error)),
-                None => ended = Some(None),
+                Some(Ok(delivery)) => {
+                    let delivery = Delivery::of(intake, epoch, delivery);
+                    let fewer = held.add(&delivery);
+                    waiting.push_back(delivery);
+                    if let Some(most) = fewer {
+                        return Pumped::Heavy(consumer, intake, most);
+                    }
+                }
+                Some(Err(error)) => return Pumped::Ended(why_ended(Some(error), subscription)),
+                None => return Pumped::Ended(why_ended(None, subscription)),
             }
-            if ended.is_some() || deliveries.len() >= batch {
+            if waiting.len() >= batch {
                 break;
             }
             match consumer.next().now_or_never() {
                 Some(ready) => next = ready,
                 None => break,
             }
-        }
-        if !deliveries.is_empty() {
-            room.send(deliveries);
-        }
-        if let Some(reason) = ended {
-            return Pumped::Ended(why_ended(reason, subscription));
         }
     }
 }

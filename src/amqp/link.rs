@@ -18,12 +18,12 @@ use super::declare::{DeclareError, declare, declare_leniently};
 use super::delivery::Acks;
 use super::depth::{self, Question, Waiting};
 use super::doubts::Doubts;
-use super::intake::{self, Deliveries, IntakeSettings, Senders};
+use super::intake::{self, Deliveries, IntakeSettings, Senders, Taken};
 use super::message::{Outcome, Outgoing};
 use super::outlets;
 use super::publisher::{self, PublishSettings, refuse};
 use super::reconnect::{Pace, Reconnect};
-use super::target::Target;
+use super::target::{Socket, Target};
 use super::topology::Topology;
 use super::trouble::Trouble;
 
@@ -296,8 +296,8 @@ async fn apply(target: &Target, topology: &Topology) -> Result<Applied, DeclareE
 impl Shared {
     /// Connects and declares everything. Once the broker runs, a recipient's queue
     /// that has come to differ holds up that recipient only.
-    async fn connect(&self, name: &str, pace: &Pace) -> Result<Connection, Trouble> {
-        let connection = self.target.connect(name).await?;
+    async fn connect(&self, name: &str, pace: &Pace, socket: &Socket) -> Result<Connection, Trouble> {
+        let connection = self.target.connect_with(name, socket).await?;
         let topology = self.topology.lock().await;
         if !pace.has_been_up() {
             while_alive(&connection, declare(&connection, &topology)).await??;
@@ -320,6 +320,8 @@ impl Shared {
 
 /// How long to wait for the depth of a queue.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long RabbitMQ is given to notice a connection that was cut off.
+const GIVEN_BACK: Duration = Duration::from_millis(500);
 /// How often certificates and keys are looked at.
 const FILE_LOOK: Duration = Duration::from_secs(1);
 
@@ -399,12 +401,15 @@ async fn keep_consuming(shared: Arc<Shared>, settings: IntakeSettings, senders: 
     let mut senders = Some(senders);
     let mut closing = phase.clone();
     let mut renewals = shared.renewals.subscribe();
+    let queues = settings.queues().map(str::to_owned);
+    let mut taken = Taken::of(settings);
     while *phase.borrow() == Phase::Running {
         renewals.borrow_and_update();
         let epoch = shared.epochs.fetch_add(1, Ordering::Relaxed) + 1;
+        let socket = Socket::default();
         let connect = async {
-            let connection = shared.connect("wsb-broker consuming", &pace).await?;
-            let subscribing = intake::subscribe(&connection, &settings, shared.target.user(), epoch);
+            let connection = shared.connect("wsb-broker consuming", &pace, &socket).await?;
+            let subscribing = intake::subscribe(&connection, &socket, taken.now(), shared.target.user(), epoch);
             let subscribed = while_alive(&connection, subscribing).await??;
             Ok((connection, subscribed))
         };
@@ -417,10 +422,10 @@ async fn keep_consuming(shared: Arc<Shared>, settings: IntakeSettings, senders: 
             Ok((connection, subscribed)) => {
                 pace.up();
                 shared.set_consuming(Side::Up);
-                let queues = settings.queues();
+                let queues = queues.each_ref().map(String::as_str);
                 // The others never come; dropped halfway they lose nothing.
                 let ended = tokio::select! {
-                    ended = intake::serve(&connection, subscribed, &settings, &mut senders, &acks, &mut phase, &mut renewals) => ended,
+                    ended = intake::serve(&connection, subscribed, &taken, &mut senders, &acks, &mut phase, &mut renewals) => ended,
                     never = depth::watch(&connection, &queues, &shared.waiting) => match never {},
                     never = depth::answer(&connection, &shared.questions) => match never {},
                 };
@@ -431,8 +436,16 @@ async fn keep_consuming(shared: Arc<Shared>, settings: IntakeSettings, senders: 
                         break;
                     }
                     intake::Ended::Renewed => {
-                        part(&connection, "new certificates").await;
+                        part(&connection, "taking on anew").await;
                         continue;
+                    }
+                    intake::Ended::Heavy(intake, most) => {
+                        taken.fewer(intake, most);
+                        // Until RabbitMQ has taken back what it had sent, in its order.
+                        tokio::select! {
+                            () = tokio::time::sleep(GIVEN_BACK) => continue,
+                            () = stopped(&mut closing) => break,
+                        }
                     }
                     intake::Ended::Lost(trouble) => trouble,
                 }
@@ -469,7 +482,7 @@ async fn keep_publishing(
         // What is handed over meanwhile is answered at once; `refuse` returns
         // only when nobody can hand over any more.
         let connect = async {
-            let connection = shared.connect("wsb-broker publishing", &pace).await?;
+            let connection = shared.connect("wsb-broker publishing", &pace, &Socket::default()).await?;
             let published = shared.topology.lock().await.published.clone();
             while_alive(&connection, outlets::check(&connection, &published)).await??;
             Ok((connection, published))

@@ -2,9 +2,12 @@
 //! here and never comes out.
 
 use std::fmt;
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use lapin::tcp::{AMQPUriTcpExt, RustlsConnector};
+use lapin::tcp::{AMQPUriTcpExt, AsyncTcpStream, RustlsConnector};
 use lapin::uri::{AMQPScheme, AMQPUri, SASLMechanism};
 use lapin::{Connection, ConnectionProperties};
 
@@ -15,6 +18,26 @@ use crate::tls::{ClientFiles, Problem, problem_of};
 const HEARTBEAT_SECONDS: u16 = 20;
 /// A handshake that takes longer than this counts as unreachable.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(15);
+
+/// The socket under a connection: the way to end one at once, without reading what
+/// RabbitMQ has already sent.
+#[derive(Clone, Default)]
+pub(super) struct Socket(Arc<Mutex<Option<TcpStream>>>);
+
+impl Socket {
+    fn keep(&self, socket: BorrowedFd<'_>) -> std::io::Result<()> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(TcpStream::from(socket.try_clone_to_owned()?));
+        Ok(())
+    }
+
+    /// Ends the connection, as if the network had.
+    pub(super) fn cut(&self) {
+        if let Some(socket) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // One that is closed already is what is wanted.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
 
 /// A RabbitMQ address with credentials. `Display` and `Debug` leave the
 /// password out.
@@ -75,11 +98,16 @@ impl Target {
 
     /// Opens a connection that shows as `name` in RabbitMQ's own tools.
     pub(super) async fn connect(&self, name: &str) -> Result<Connection, Trouble> {
+        self.connect_with(name, &Socket::default()).await
+    }
+
+    /// Opens a connection likewise, and leaves a way to cut it off.
+    pub(super) async fn connect_with(&self, name: &str, socket: &Socket) -> Result<Connection, Trouble> {
         let properties = ConnectionProperties::default()
             .with_connection_name(name.into())
             .with_client_property("product".into(), "wsb-broker".into())
             .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into());
-        let attempt = self.open(properties);
+        let attempt = self.open(properties, socket.clone());
         match tokio::time::timeout(CONNECT_DEADLINE, attempt).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(trouble)) => Err(trouble),
@@ -89,21 +117,27 @@ impl Target {
         }
     }
 
-    async fn open(&self, properties: ConnectionProperties) -> Result<Connection, Trouble> {
+    async fn open(&self, properties: ConnectionProperties, socket: Socket) -> Result<Connection, Trouble> {
         let failed = |error: lapin::Error| Trouble::on_connect(self, &error);
-        if self.uri.scheme == AMQPScheme::AMQP {
-            return Connection::connect_uri(self.uri.clone(), properties).await.map_err(failed);
-        }
-        let config = self.tls.config().map_err(|problem| Trouble::BadTlsFiles { problem })?;
-        // lapin's own way would trust the system's authorities beside ours, and
+        // lapin's own way to TLS would trust the system's authorities beside ours, and
         // fail where there are none.
-        let connector = RustlsConnector::from(config);
-        let connect = async move |uri: AMQPUri, runtime| {
-            let plain = AMQPUri { scheme: AMQPScheme::AMQP, ..uri };
-            let stream = AMQPUriTcpExt::connect_async(&plain, &runtime).await?;
-            Ok(stream.into_rustls(&connector, &plain.authority.host).await?)
+        let connector = match self.uri.scheme {
+            AMQPScheme::AMQP => None,
+            AMQPScheme::AMQPS => Some(RustlsConnector::from(self.tls.config().map_err(|problem| Trouble::BadTlsFiles { problem })?)),
         };
         let runtime = lapin::runtime::default_runtime().map_err(failed)?;
+        let own = runtime.clone();
+        let connect = async move |uri: AMQPUri, _| {
+            let plain = AMQPUri { scheme: AMQPScheme::AMQP, ..uri };
+            let stream = AMQPUriTcpExt::connect_async(&plain, &own).await?;
+            if let AsyncTcpStream::Plain(stream) = &stream {
+                socket.keep(stream.get_ref().as_fd())?;
+            }
+            match &connector {
+                Some(connector) => Ok(stream.into_rustls(connector, &plain.authority.host).await?),
+                None => Ok(stream),
+            }
+        };
         let error = match Connection::connector(self.uri.clone(), runtime, connect, properties).await {
             Ok(connection) => return Ok(connection),
             Err(error) => error,

@@ -13,6 +13,7 @@ use super::problem::{Problem, store_failed};
 use crate::core::audit::{Action, Deed};
 use crate::core::engine::Consumption;
 use crate::ops::{self, QuarantineError};
+use crate::store::StoreError;
 
 /// What can be asked of a list.
 #[derive(Debug, Deserialize)]
@@ -29,9 +30,14 @@ pub async fn list(State(server): State<Shared>, Query(page): Query<Page>) -> Res
         Some(cursor) => cursor.parse().map_err(|_| Problem::new(400, "this cursor is not one of ours"))?,
     };
     let limit = page.limit.unwrap_or(100).clamp(1, ops::PAGE);
-    let found = server.writer.ask(move |access| ops::page(access.records, after, limit)).await?;
-    let found = found.map_err(|error| store_failed(&error))?;
-    let next = (found.len() == limit).then(|| found.last().map(|message| message.id.to_string())).flatten();
+    let found = server.writer.ask(move |access| {
+        let found = ops::page(access.records, after, limit)?;
+        // A page ends before its limit where messages are large.
+        let last = found.last().map_or(after, |message| message.id);
+        let has_more = !ops::page(access.records, last, 1)?.is_empty();
+        Ok::<_, StoreError>((found, has_more.then(|| last.to_string())))
+    });
+    let (found, next) = found.await?.map_err(|error| store_failed(&error))?;
     Ok(Json(json!({ "items": found.iter().map(ops::quarantined_json).collect::<Vec<_>>(), "next_cursor": next })))
 }
 

@@ -141,20 +141,22 @@ impl Reader {
     }
 
     /// Returns the messages in quarantine whose number is above `after`, in
-    /// order, at most `limit`.
+    /// order, at most `limit`, and fewer when they are large: none only at the end.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn quarantine(&self, after: u64, limit: usize) -> Result<Vec<Quarantined>, StoreError> {
         let from = rows::quarantined(after.saturating_add(1));
-        let mut page = Vec::new();
+        let (mut page, mut bytes) = (Vec::new(), 0);
         for row in self.0.tree.range(from.as_ref()..&b"R"[..]) {
-            if page.len() == limit {
+            if page.len() == limit || bytes >= PAGE_BYTES {
                 break;
             }
             let (key, value) = row?;
             let id = rows::first_u64(&key).ok_or(Undecodable { what: "the key of a message in quarantine" })?;
-            page.extend(self.0.unseal_quarantined(id, &key, &value)?.map(|(_, quarantined)| quarantined));
+            let quarantined = self.0.unseal_quarantined(id, &key, &value)?.map(|(_, quarantined)| quarantined);
+            bytes += quarantined.as_ref().map_or(0, |quarantined: &Quarantined| quarantined.body.len());
+            page.extend(quarantined);
         }
         Ok(page)
     }
@@ -282,6 +284,8 @@ impl Lookout for Reader {
     }
 }
 
+/// Bytes of messages in quarantine that are unsealed for one page.
+const PAGE_BYTES: usize = 8 << 20;
 /// How far a clock may have been set back or forth, in seconds.
 const CLOCK_STEPS: i64 = 600;
 

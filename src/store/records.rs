@@ -552,7 +552,11 @@ impl Store {
         let seal_key = self.vault.key(slot)?.seal;
         let sealed = self.sealer.seal(&seal_key, key.as_ref(), &mut value, |out| codec::encode_quarantined(&quarantined, out));
         sealed.map_err(|_| unsealable(key.as_ref()))?;
-        self.group.put(key, value);
+        let mut pieces = value.chunks(rows::PIECE);
+        self.group.put(key, pieces.next().unwrap_or_default().to_vec());
+        for (at, piece) in (1..).zip(pieces) {
+            self.group.put(rows::quarantined_piece(quarantined.id, at), piece.to_vec());
+        }
         if let Some(personnummer) = &quarantined.personnummer {
             let place = self.vault.keyring.numbering.place(&self.vault.keyring.number(personnummer));
             self.group.put(rows::quarantined_about(&place, quarantined.id), Vec::new());
@@ -579,6 +583,10 @@ impl Store {
             self.condemn(condemned(slot));
         }
         self.group.remove(rows::quarantined(id));
+        // One more than there can be, for what is sealed beside the body.
+        for piece in 1..=(quarantined.body.len() + rows::PIECE) / rows::PIECE {
+            self.group.remove(rows::quarantined_piece(id, piece as u32));
+        }
         if let Some(personnummer) = &quarantined.personnummer {
             for place in self.vault.keyring.numbering.places(&self.vault.keyring.number(personnummer)) {
                 self.group.remove(rows::quarantined_about(&place, id));

@@ -1,6 +1,7 @@
 //! Reading what is committed: rows found and unsealed. Shared by the writer and
 //! by whoever reads beside it.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::core::citizen::Citizen;
@@ -317,7 +318,14 @@ impl Vault {
     }
 
     pub fn unseal_quarantined(&self, id: u64, key: &[u8], row: &[u8]) -> Result<Option<(u32, Quarantined)>, StoreError> {
-        let mut input = Input::versioned(row, "a message in quarantine")?;
+        // A row of just that length may be the first piece of more.
+        let mut whole = Cow::Borrowed(row);
+        if row.len() == rows::PIECE {
+            for piece in self.tree.scan_prefix(&rows::quarantined_piece(id, 0).as_ref()[..9]).values() {
+                whole.to_mut().extend_from_slice(&piece?);
+            }
+        }
+        let mut input = Input::versioned(&whole, "a message in quarantine")?;
         let slot = input.u32()?;
         let Some(bytes) = self.unseal(slot, key, input.rest())? else { return Ok(None) };
         Ok(Some((slot, codec::decode_quarantined(id, &bytes)?)))

@@ -254,6 +254,10 @@ impl Store {
                 }
                 demand(is_found, "is not found by its number: an erasure would miss it")
             }
+            Some(b'q') => {
+                let id = rows::first_u64(key).ok_or(Undecodable { what: "the key of a piece of a message in quarantine" })?;
+                demand(vault.tree.contains_key(rows::quarantined(id))?, "is a piece of no message")
+            }
             Some(b'K') => {
                 let id = rows::last_u64(key).ok_or(Undecodable { what: "the key of a message in quarantine" })?;
                 demand(vault.tree.contains_key(rows::quarantined(id))?, "leads to no message")

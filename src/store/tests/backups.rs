@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use crate::core::ids::{DeliveryKey, EventSeq, Personnummer};
 use crate::core::outbox::{Death, Delivery, State};
-use crate::core::records::{Change, Records};
+use crate::core::records::{Archive, Change, Quarantined, Records};
 use crate::core::time::Moment;
 
 use super::super::backup::ManifestError;
+use super::super::rows;
 use super::super::{Durability, Erasures, Options, RestoreError, Store, restore};
 use super::samples::Dice;
 use super::{OnDisk, Stored};
@@ -328,6 +329,42 @@ fn verifying_finds_what_is_broken() {
         tree.insert(&key, value).expect("put back");
         assert_eq!(verified(disk.store()), [] as [&str; 0]);
     }
+}
+
+#[test]
+fn a_long_message_in_quarantine_is_kept_in_pieces_and_leaves_none() {
+    let mut disk = OnDisk::new();
+    let mut dice = Dice::new(7);
+    let pieces = |disk: &mut OnDisk| disk.store().vault.tree.scan_prefix(b"q").count();
+    let lengths = [0, rows::PIECE - 200, rows::PIECE - 1, rows::PIECE, 3 * rows::PIECE, 1_000_000];
+    let mut kept = Vec::new();
+    for length in lengths {
+        let body: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+        let message = Quarantined { body: body.into(), ..dice.quarantined(disk.next_quarantine_id()) };
+        disk.stage(Change::Quarantine(message.clone())).expect("staged");
+        kept.push(message);
+    }
+    disk.commit_group(Durability::Flush);
+    assert!(pieces(&mut disk) >= 1_000_000 / rows::PIECE + 3, "{}", pieces(&mut disk));
+    let backup = tempfile::tempdir().expect("a directory");
+    let copy = backup.path().join("copy");
+    disk.store().back_up(&copy, Moment(1), |_| {}).expect("a backup");
+    disk.close();
+    disk.reopen();
+    assert_eq!(disk.store().quarantine_page(0, 100).expect("readable"), kept);
+    assert_eq!(verified(disk.store()), [] as [&str; 0]);
+    // Its number in a row, and then as it goes.
+    for message in &kept {
+        assert_eq!(disk.quarantined(message.id).expect("readable").as_ref(), Some(message));
+        disk.stage(Change::Release(message.id)).expect("staged");
+    }
+    disk.commit_group(Durability::Flush);
+    assert_eq!((pieces(&mut disk), disk.store().quarantine_page(0, 100).expect("readable").len()), (0, 0));
+
+    let home = tempfile::tempdir().expect("a directory");
+    let options = Options { key_file: disk.options().key_file.clone(), ..Options::new(home.path().join("data")) };
+    restore(&copy, &options, None, |_| {}).expect("restored");
+    assert_eq!(Store::open(&options).expect("a store").quarantine_page(0, 100).expect("readable"), kept);
 }
 
 /// Root works on the store of a broker that runs as somebody else. Only root can

@@ -188,7 +188,7 @@ async fn declare_queue(channel: &Channel, queue: &Queue) -> Result<(), DeclareEr
     }
 }
 
-async fn bind(channel: &Channel, binding: &Binding) -> Result<(), DeclareError> {
+pub(super) async fn bind(channel: &Channel, binding: &Binding) -> Result<(), DeclareError> {
     let [queue, exchange, key] = names_of(binding)?;
     let answer = channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), FieldTable::default()).await;
     answer.map_err(|error| refusal(Operation::Bind, ObjectKind::Queue, &binding.queue, &error))

@@ -18,6 +18,7 @@ use super::declare::{DeclareError, declare, declare_leniently};
 use super::delivery::Acks;
 use super::depth::{self, Question, Waiting};
 use super::doubts::Doubts;
+use super::inlets;
 use super::intake::{self, Deliveries, IntakeSettings, Senders, Taken};
 use super::message::{Outcome, Outgoing};
 use super::outlets;
@@ -423,11 +424,13 @@ async fn keep_consuming(shared: Arc<Shared>, settings: IntakeSettings, senders: 
                 pace.up();
                 shared.set_consuming(Side::Up);
                 let queues = queues.each_ref().map(String::as_str);
+                let bindings = shared.topology.lock().await.of_queues(&queues);
                 // The others never come; dropped halfway they lose nothing.
                 let ended = tokio::select! {
                     ended = intake::serve(&connection, subscribed, &taken, &mut senders, &acks, &mut phase, &mut renewals) => ended,
                     never = depth::watch(&connection, &queues, &shared.waiting) => match never {},
                     never = depth::answer(&connection, &shared.questions) => match never {},
+                    never = inlets::keep(&connection, &bindings, &socket) => match never {},
                 };
                 shared.waiting.send_replace(Vec::new());
                 match ended {

@@ -21,6 +21,7 @@ pub mod definitions;
 mod delivery;
 mod depth;
 mod doubts;
+mod inlets;
 mod intake;
 mod link;
 mod message;

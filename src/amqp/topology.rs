@@ -203,6 +203,11 @@ impl Topology {
         (is_reached && !self.published.bindings.contains(of_it)).then_some(of_it)
     }
 
+    /// Returns the bindings of some of the queues.
+    pub(super) fn of_queues(&self, queues: &[&str]) -> Vec<Binding> {
+        self.bindings.iter().filter(|binding| queues.contains(&binding.queue.as_str())).cloned().collect()
+    }
+
     fn exchange(&mut self, name: &str, kind: ExchangeKind) {
         self.exchanges.push(Exchange { name: name.to_owned(), kind });
     }

@@ -107,4 +107,16 @@ fn deleted_intake_queues_and_exchanges_come_back() {
     let events = [event("Tilmelding").cpr(&cpr(1))];
     world.tell(&events);
     assert_eq!(crate::world::about(&world.take("akasse:067")), ids(&events));
+
+    // What is published to an exchange without bindings is gone, and RabbitMQ says so to
+    // nobody who does not ask: both ways there mend themselves.
+    let (key, body) = event("Tilmelding").cpr(&cpr(1)).message();
+    let arrives = || world.amqp.try_publish("dfdg.events", &key, body.clone()).is_ok();
+    world.amqp.unbind("wsb.intake.events", "dfdg.events", "kontaktforloeb.#");
+    assert!(!arrives());
+    until(LIMIT, "the binding is made again", arrives);
+    world.amqp.delete_exchange("dfdg.events");
+    until(LIMIT, "the exchange is declared again", arrives);
+    world.broker.wait_log("no exchange 'dfdg.events'", LIMIT);
+    readiness(&world, 200, &[]);
 }

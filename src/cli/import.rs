@@ -52,7 +52,9 @@ pub fn import(common: &Common, arguments: &ImportArguments) -> Result<Exit, Fail
     };
     let mut done = 0;
     for batch in all.chunks(ops::IMPORT_BATCH) {
-        let imported = take(batch)?;
+        let imported = take(batch).inspect_err(|_| {
+            eprintln!("what comes before stays imported; mend this, and import the file again: what was taken in is recognized");
+        })?;
         total.taken_in += imported.taken_in;
         total.repeats += imported.repeats;
         done += batch.len() as u64;

@@ -24,7 +24,9 @@ pub enum StoreError {
     #[error("the list of erased slots cannot be read or written")]
     Erased(#[source] io::Error),
     /// A value cannot be sealed or unsealed.
-    #[error("{what} cannot be sealed or unsealed: the row or its citizen's key is damaged")]
+    #[error(
+        "{what} cannot be sealed or unsealed: the row or its citizen's key is damaged; `wsb-broker verify` says what else is, and a backup has it whole"
+    )]
     Unsealable {
         /// Which.
         what: String,

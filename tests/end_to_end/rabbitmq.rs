@@ -1,6 +1,7 @@
 //! RabbitMQ goes away, comes back, hangs, and runs out of memory.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use crate::load;
 use crate::rig::{Amqp, Event, Node, Proxy, Vendor, event, shared_node, until};
@@ -94,6 +95,31 @@ fn a_bad_network_loses_nothing() {
         proxy.resume();
         readiness(world, 200, &[]);
     });
+}
+
+/// RabbitMQ neither answers nor ends the connection: what is asked of a process that
+/// is to go is bounded all the same, and loses nothing.
+#[test]
+fn a_shutdown_does_not_wait_for_a_silent_rabbitmq() {
+    let direct = shared_node().vhost("shutdown-silent");
+    let proxy = Proxy::start(shared_node().port());
+    let through = proxy.uri(&direct);
+    let mut world = World::at(&through, &Routing::few(), |options| options.env("WSB_SHUTDOWN_SECONDS", "2"));
+    world.broker.start_again();
+    let amqp = Amqp::connect(&direct);
+    let known = enroll(&cpr(1), "067", "86001", "101");
+    amqp.publish_all("dfdg.events", known.iter().map(Event::message).collect::<Vec<_>>());
+    until(LIMIT, "they are taken in", || world.consumed() == 3);
+    proxy.stall();
+    let asked = Instant::now();
+    assert!(world.broker.terminate().success());
+    // Two seconds for what is under way, three for the goodbye, and some to write.
+    assert!(asked.elapsed() < Duration::from_secs(9), "{:?}", asked.elapsed());
+    proxy.resume();
+    world.broker.start_again();
+    let events = [event("Tilmelding").cpr(&cpr(1))];
+    amqp.publish_all("dfdg.events", events.iter().map(Event::message).collect::<Vec<_>>());
+    until(LIMIT, "it goes on where it was", || amqp.depth(&queue("akasse:067")).unwrap_or(0) > 0);
 }
 
 #[test]

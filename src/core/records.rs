@@ -538,19 +538,6 @@ pub trait Archive: Records {
     /// When the store cannot be read.
     fn quarantine_page(&mut self, after: u64, limit: usize) -> Result<Vec<Quarantined>, Self::Error>;
 
-    /// Returns deliveries that have a row and come after `after`, in order of
-    /// recipient and intake, at most `limit`; `dead` ones, or the others.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    fn row_page(
-        &mut self,
-        dead: bool,
-        recipient: Option<Recipient>,
-        after: Option<DeliveryKey>,
-        limit: usize,
-    ) -> Result<Vec<Delivery>, Self::Error>;
-
     /// Returns entries of the audit log that come after the place `after` in that
     /// order, at most `limit`.
     ///
@@ -583,7 +570,8 @@ pub trait Archive: Records {
     /// When the store cannot be read.
     fn events_by_id(&mut self, id: &str) -> Result<Vec<EventSeq>, Self::Error>;
 
-    /// Returns the delivery that a WSB id stands for.
+    /// Returns the delivery that a WSB id stands for, as long as the journal has its
+    /// event.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -641,7 +629,8 @@ pub trait Lookout {
     /// When the store cannot be read.
     fn newest(&self) -> Result<EventSeq, Self::Error>;
 
-    /// As [`Archive::row_page`].
+    /// Returns deliveries that have a row and come after `after`, in order of
+    /// recipient and intake, at most `limit`; `dead` ones, or the others.
     ///
     /// # Errors
     /// When the store cannot be read.

@@ -13,9 +13,10 @@ use super::look::look;
 use super::problem::{Problem, store_failed};
 use crate::core::audit::Action;
 use crate::core::ids::{Recipient, WsbId};
+use crate::core::records::Archive;
 use crate::core::replay::{Filter, StateFilter};
 use crate::core::time::Moment;
-use crate::ops::{self, DiscardError, Told};
+use crate::ops::{self, DiscardError, Sought, Told};
 
 /// What can be asked of a list.
 #[derive(Debug, Default, Deserialize)]
@@ -127,9 +128,25 @@ pub async fn list(State(server): State<Shared>, principal: Principal, Query(aske
 pub async fn show(State(server): State<Shared>, principal: Principal, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
     let id = understood("id", WsbId::parse(&id))?;
     let told = Told { only: principal.scope() };
-    let shown = server.writer.ask(move |access| ops::delivery(access.engine, access.records, id, told, access.now)).await?;
+    let shown = match sought(&server, id, told).await?.key {
+        Some(key) => server.writer.ask(move |access| ops::delivery(access.engine, access.records, key, told, access.now)).await?,
+        None => Ok(None),
+    };
     let shown = shown.map_err(|error| store_failed(&error))?;
     shown.map(Json).ok_or_else(|| Problem::new(404, "no delivery has that id"))
+}
+
+/// Returns the delivery of an id, as far as it may be told of: the writer looks
+/// into its index, and nobody waits while rows are searched for one that is older
+/// than that. What may not be told is searched for like what does not exist.
+pub(super) async fn sought(server: &Shared, id: WsbId, told: Told) -> Result<Sought, Problem> {
+    let indexed = server.writer.ask(move |access| access.records.delivery_by_id(id)).await?;
+    let indexed = indexed.map_err(|error| store_failed(&error))?.filter(|key| told.of(key.recipient));
+    let key = match indexed {
+        Some(key) => Some(key),
+        None => look(server, move |reader| ops::seek_delivery(reader, id, told)).await?.map_err(|error| store_failed(&error))?,
+    };
+    Ok(Sought { id, key })
 }
 
 /// What can be asked of the groups.
@@ -163,8 +180,9 @@ pub async fn discard(
 ) -> Result<Json<Value>, Problem> {
     let id = understood("id", WsbId::parse(&id))?;
     let deed = principal.does(Action::DeliveryDiscarded, &id.to_string()).because(reason(&body.why)?);
+    let sought = sought(&server, id, Told::ALL).await?;
     let discarded =
-        server.writer.ask(move |access| ops::discard_delivery(access.engine, access.records, id, deed, access.now, access.out)).await?;
+        server.writer.ask(move |access| ops::discard_delivery(access.engine, access.records, sought, deed, access.now, access.out)).await?;
     match discarded {
         Ok(()) => {
             // The reason is a person's words and may name somebody: it is not logged.

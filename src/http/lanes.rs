@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::access::Principal;
 use super::audit::audit;
+use super::deliveries::sought;
 use super::extract::{Body, OptionalBody, Path, Query, understood};
 use super::problem::{Problem, store_failed};
 use super::recipients::why;
@@ -18,7 +19,7 @@ use crate::core::ids::{Recipient, WsbId};
 use crate::core::outbox::State as Stand;
 use crate::core::policy::Rules;
 use crate::core::routing::name_told;
-use crate::ops::{self, LaneError};
+use crate::ops::{self, LaneError, Told};
 use crate::store::{Store, StoreError};
 use crate::writer::Access;
 
@@ -102,12 +103,13 @@ pub async fn park(
     let why = why(&body.why)?;
     let dry_run = body.dry_run;
     let deed = principal.does(Action::LaneParked, &id.to_string()).because(why.as_str()).tried(dry_run);
+    let sought = sought(&server, id, Told::ALL).await?;
     let order = server
         .writer
         .ask(move |access| {
             let order = match dry_run {
-                true => ops::would_park(access.engine, access.records, id),
-                false => ops::park_lane(access.engine, access.records, id, why, access.now),
+                true => ops::would_park(access.engine, access.records, sought),
+                false => ops::park_lane(access.engine, access.records, sought, why, access.now),
             };
             noted(access, order, deed)
         })
@@ -128,12 +130,13 @@ pub async fn release(
     if let Some(text) = body.why.as_deref() {
         deed = deed.because(why(text)?.as_str());
     }
+    let sought = sought(&server, id, Told::ALL).await?;
     let order = server
         .writer
         .ask(move |access| {
             let order = match dry_run {
-                true => ops::would_release(access.engine, access.records, id),
-                false => ops::release_lane(access.engine, access.records, id, access.now),
+                true => ops::would_release(access.engine, access.records, sought),
+                false => ops::release_lane(access.engine, access.records, sought, access.now),
             };
             noted(access, order, deed)
         })

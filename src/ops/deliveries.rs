@@ -4,10 +4,10 @@
 use serde_json::{Value, json};
 
 use super::audit::note_about;
-use super::trace::key_of;
+use super::trace::Sought;
 use crate::core::audit::Deed;
 use crate::core::engine::{Discarded, Engine, Output};
-use crate::core::ids::{DeliveryKey, WsbId};
+use crate::core::ids::DeliveryKey;
 use crate::core::outbox::{Because, Delivery, End, State};
 use crate::core::policy::Rules;
 use crate::core::records::{Admission, Archive, Ended};
@@ -35,12 +35,12 @@ pub enum DiscardError<E: std::error::Error + 'static> {
 pub fn discard_delivery<R: Archive>(
     engine: &mut Engine,
     records: &mut R,
-    id: WsbId,
+    sought: Sought,
     deed: Deed,
     now: Moment,
     out: &mut Output,
 ) -> Result<(), DiscardError<R::Error>> {
-    let key = key_of(records, id).map_err(DiscardError::Store)?.ok_or(DiscardError::Unknown)?;
+    let Sought { id, key: Some(key) } = sought else { return Err(DiscardError::Unknown) };
     match engine.discard(key, records, now, out).map_err(DiscardError::Store)? {
         Discarded::Withdrawn => note_about(records, now, deed, key, id).map_err(DiscardError::Store),
         Discarded::TooLate => Err(DiscardError::TooLate),

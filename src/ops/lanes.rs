@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::trace::key_of;
+use super::trace::Sought;
 use crate::core::causes::Tally;
 use crate::core::engine::{Engine, LaneOrder};
 use crate::core::holds::Why;
-use crate::core::ids::{Recipient, WsbId};
+use crate::core::ids::Recipient;
 use crate::core::outbox::Death;
 use crate::core::policy::Rules;
 use crate::core::records::Archive;
@@ -33,11 +33,11 @@ pub enum LaneError<E: std::error::Error + 'static> {
 pub fn park_lane<R: Archive>(
     engine: &mut Engine,
     records: &mut R,
-    id: WsbId,
+    sought: Sought,
     why: Why,
     now: Moment,
 ) -> Result<LaneOrder, LaneError<R::Error>> {
-    let key = key_of(records, id).map_err(LaneError::Store)?.ok_or(LaneError::Unknown)?;
+    let key = sought.key.ok_or(LaneError::Unknown)?;
     engine.park(key, why, records, now).map_err(LaneError::Store)
 }
 
@@ -45,8 +45,8 @@ pub fn park_lane<R: Archive>(
 ///
 /// # Errors
 /// When there is no such delivery, or the store fails.
-pub fn would_park<R: Archive>(engine: &Engine, records: &mut R, id: WsbId) -> Result<LaneOrder, LaneError<R::Error>> {
-    let key = key_of(records, id).map_err(LaneError::Store)?.ok_or(LaneError::Unknown)?;
+pub fn would_park<R: Archive>(engine: &Engine, records: &mut R, sought: Sought) -> Result<LaneOrder, LaneError<R::Error>> {
+    let key = sought.key.ok_or(LaneError::Unknown)?;
     engine.would_park(key, records).map_err(LaneError::Store)
 }
 
@@ -54,11 +54,11 @@ pub fn would_park<R: Archive>(engine: &Engine, records: &mut R, id: WsbId) -> Re
 ///
 /// # Errors
 /// When there is no such delivery, or the store fails.
-pub fn would_release<R: Archive>(engine: &Engine, records: &mut R, id: WsbId) -> Result<LaneOrder, LaneError<R::Error>> {
-    if engine.is_parked_by(id) {
+pub fn would_release<R: Archive>(engine: &Engine, records: &mut R, sought: Sought) -> Result<LaneOrder, LaneError<R::Error>> {
+    if engine.is_parked_by(sought.id) {
         return Ok(LaneOrder::Done);
     }
-    Ok(match would_park(engine, records, id)? {
+    Ok(match would_park(engine, records, sought)? {
         // Parked already: it would be released.
         LaneOrder::AlreadySo => LaneOrder::Done,
         LaneOrder::Done | LaneOrder::TooMany => LaneOrder::AlreadySo,
@@ -71,11 +71,16 @@ pub fn would_release<R: Archive>(engine: &Engine, records: &mut R, id: WsbId) ->
 ///
 /// # Errors
 /// When there is no such delivery, or the store fails.
-pub fn release_lane<R: Archive>(engine: &mut Engine, records: &mut R, id: WsbId, now: Moment) -> Result<LaneOrder, LaneError<R::Error>> {
-    if engine.release_named(id, records, now).map_err(LaneError::Store)? == LaneOrder::Done {
+pub fn release_lane<R: Archive>(
+    engine: &mut Engine,
+    records: &mut R,
+    sought: Sought,
+    now: Moment,
+) -> Result<LaneOrder, LaneError<R::Error>> {
+    if engine.release_named(sought.id, records, now).map_err(LaneError::Store)? == LaneOrder::Done {
         return Ok(LaneOrder::Done);
     }
-    let key = key_of(records, id).map_err(LaneError::Store)?.ok_or(LaneError::Unknown)?;
+    let key = sought.key.ok_or(LaneError::Unknown)?;
     engine.release(key, records, now).map_err(LaneError::Store)
 }
 

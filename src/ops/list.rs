@@ -223,12 +223,13 @@ mod tests {
 
     use super::*;
     use crate::core::event::{Change, Content};
-    use crate::core::ids::CitizenId;
+    use crate::core::ids::{CitizenId, WsbId};
     use crate::core::outbox::{Death, Delivery, End, State};
     use crate::core::policy::{Audience, Audiences, Domain, RetryPolicy};
     use crate::core::records::Ended;
     use crate::core::samples::{day, event, recipient};
     use crate::core::trace::Traced;
+    use crate::ops::{Told, seek_delivery};
 
     /// As many waiting, dead and delivered ones as there are events; counts what
     /// is read.
@@ -275,10 +276,13 @@ mod tests {
         fn row_page(
             &self,
             dead: bool,
-            _: Option<Recipient>,
+            recipient: Option<Recipient>,
             after: Option<DeliveryKey>,
             limit: usize,
         ) -> Result<Vec<Delivery>, Infallible> {
+            if recipient.is_some_and(|of| of != self.delivery(1, State::Pending).key.recipient) {
+                return Ok(Vec::new());
+            }
             let state = if dead { State::Dead { at: Moment(0), why: Death::Expired } } else { State::Pending };
             let first = after.map_or(1, |after| after.seq.0 + 1);
             let rows: Vec<_> = (first..=self.events).take(limit).map(|seq| self.delivery(seq, state.clone())).collect();
@@ -312,6 +316,23 @@ mod tests {
         fn delivered(&self, _: Recipient, _: Moment, _: Moment, _: usize) -> Result<Vec<EventSeq>, Infallible> {
             Ok(Vec::new())
         }
+    }
+
+    #[test]
+    fn a_search_for_an_id_ends_soon_and_looks_where_one_may() {
+        let sought = |events: u64, id, only| {
+            let full = Full { events, read: Cell::new(0) };
+            let key = seek_delivery(&full, id, Told { only }).expect("never fails");
+            (key, full.read.get())
+        };
+        let of = |seq| Full { events: 0, read: Cell::new(0) }.delivery(seq, State::Pending);
+        assert_eq!(sought(3_000, of(1_234).id(), None).0, Some(of(1_234).key));
+        let nobody = WsbId::from_bytes([7; 16]);
+        let reads = [20_000, 1_000_000].map(|events| sought(events, nobody, None));
+        assert_eq!(reads[0], reads[1]);
+        assert!(reads[1].0.is_none() && reads[1].1 <= 10_000, "{reads:?}");
+        let other = Recipient::parse("kommune:001").expect("a recipient");
+        assert_eq!(sought(3_000, of(1_234).id(), Some(other)), (None, 0), "another's are not looked at");
     }
 
     #[test]

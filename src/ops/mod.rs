@@ -24,7 +24,7 @@ pub use list::{Cursor, deliveries};
 pub use quarantine::{QuarantineError, Retried, discard, page, quarantined_json, retry, would_discard, would_retry};
 pub use replay::{Canaries, Candidates, Named, Page, PageError, TooMany, canaries, keys_of, replay_json, selected_json, surveyed_json};
 pub use retention::{Calendar, DUE_CITIZENS, Due, DueCursor, DuePage, Month, due_json, due_page, unexpected_json, unfetched_json};
-pub use trace::{Told, delivery, trace};
+pub use trace::{Sought, Told, delivery, seek_delivery, trace};
 
 /// The most that one page may hold.
 pub const PAGE: usize = 500;

@@ -10,7 +10,7 @@ use crate::core::engine::{Engine, RestCause, Resting, Wait};
 use crate::core::holds::Why;
 use crate::core::ids::{DeliveryKey, EventSeq, Recipient, WsbId};
 use crate::core::outbox::{Attempt, Because, Death, Delivery, End, State};
-use crate::core::records::{Admission, Archive, Ended};
+use crate::core::records::{Admission, Archive, Ended, Lookout};
 use crate::core::time::Moment;
 use crate::core::trace::{Step, Traced};
 
@@ -25,25 +25,39 @@ impl Told {
     /// Everything.
     pub const ALL: Self = Self { only: None };
 
-    fn of(self, recipient: Recipient) -> bool {
+    /// Returns whether what concerns the recipient may be told.
+    #[must_use]
+    pub fn of(self, recipient: Recipient) -> bool {
         self.only.is_none_or(|only| only == recipient)
     }
 }
 
-/// How many rows a search for an id that nothing leads to looks at.
+/// A delivery that somebody has named by its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sought {
+    /// The id.
+    pub id: WsbId,
+    /// The delivery, if there is one.
+    pub key: Option<DeliveryKey>,
+}
+
+/// How many rows a search for an id that nothing leads to looks at, of those that
+/// are dead and of those that wait.
 const LOOKED_AT: usize = 5_000;
 
-/// Returns the delivery that an id stands for. What leads to one that took over
-/// from another may be staged and not committed yet: it is looked for where
-/// unfinished ones are kept, as far as one call may look.
-pub(super) fn key_of<R: Archive>(records: &mut R, id: WsbId) -> Result<Option<DeliveryKey>, R::Error> {
-    if let Some(key) = records.delivery_by_id(id)? {
-        return Ok(Some(key));
-    }
+/// Looks for the delivery of an id among those that have a row, as far as one call
+/// may look. An id leads to its delivery as long as the journal has its event
+/// ([`Archive::delivery_by_id`]); this is for what has waited, mostly dead, for
+/// longer than that. Opens every row: beside the writer, where whoever asks for
+/// ids that nobody has delays no traffic.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn seek_delivery<L: Lookout>(look: &L, id: WsbId, told: Told) -> Result<Option<DeliveryKey>, L::Error> {
     for dead in [true, false] {
         let mut after = None;
         for _ in 0..LOOKED_AT / super::PAGE {
-            let rows = records.row_page(dead, None, after, super::PAGE)?;
+            let rows = look.row_page(dead, told.only, after, super::PAGE)?;
             if let Some(found) = rows.iter().find(|row| row.id() == id) {
                 return Ok(Some(found.key));
             }
@@ -57,13 +71,20 @@ pub(super) fn key_of<R: Archive>(records: &mut R, id: WsbId) -> Result<Option<De
 }
 
 /// Returns one delivery with all that happened to it and the decision behind it;
-/// `None` if there never was one of that id, nothing of it is left, or nothing of
-/// it may be told.
+/// `None` if nothing of it is left, or nothing of it may be told.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn delivery<R: Archive>(engine: &Engine, records: &mut R, id: WsbId, told: Told, now: Moment) -> Result<Option<Value>, R::Error> {
-    let Some(key) = key_of(records, id)?.filter(|key| told.of(key.recipient)) else { return Ok(None) };
+pub fn delivery<R: Archive>(
+    engine: &Engine,
+    records: &mut R,
+    key: DeliveryKey,
+    told: Told,
+    now: Moment,
+) -> Result<Option<Value>, R::Error> {
+    if !told.of(key.recipient) {
+        return Ok(None);
+    }
     let admission = records.admission(key.seq)?;
     let steps = records.steps(key.seq)?;
     describe(&Asked { engine, told, now }, records, key, admission.as_deref(), &steps)

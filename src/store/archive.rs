@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use crate::core::audit::{Entry, Extent, Order};
-use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
-use crate::core::outbox::Delivery;
-use crate::core::records::{Admission, Archive, Ended, KeptBeside, Lookout, Quarantined};
+use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, ExternalId, Personnummer, WsbId};
+use crate::core::records::{Admission, Archive, Ended, KeptBeside, Quarantined};
 use crate::core::retention::Unexpected;
 use crate::core::trace::Traced;
 
@@ -16,16 +15,6 @@ use super::vault::Taken;
 impl Archive for Store {
     fn quarantine_page(&mut self, after: u64, limit: usize) -> Result<Vec<Quarantined>, StoreError> {
         self.reader().quarantine(after, limit)
-    }
-
-    fn row_page(
-        &mut self,
-        dead: bool,
-        recipient: Option<Recipient>,
-        after: Option<DeliveryKey>,
-        limit: usize,
-    ) -> Result<Vec<Delivery>, StoreError> {
-        self.reader().row_page(dead, recipient, after, limit)
     }
 
     fn audit_page(&mut self, order: Order, after: Option<u64>, limit: usize) -> Result<Vec<Entry>, StoreError> {

@@ -203,15 +203,6 @@ impl Archive for Watched {
     fn quarantine_page(&mut self, after: u64, limit: usize) -> Result<Vec<Quarantined>, Infallible> {
         Ok(self.inner.quarantine().filter(|message| message.id > after).take(limit).cloned().collect())
     }
-    fn row_page(
-        &mut self,
-        dead: bool,
-        recipient: Option<Recipient>,
-        after: Option<DeliveryKey>,
-        limit: usize,
-    ) -> Result<Vec<Delivery>, Infallible> {
-        Ok(rows(&self.inner, dead, recipient, after).take(limit).cloned().collect())
-    }
     fn steps(&mut self, seq: EventSeq) -> Result<Vec<Traced>, Infallible> {
         Ok(self.inner.steps(seq))
     }

@@ -32,7 +32,7 @@ use crate::core::engine::{Engine, Fact, Limits, Manner, Outgoing, OutgoingOrder}
 use crate::core::ids::Recipient;
 use crate::core::outbox::Failure;
 use crate::core::policy::Rules;
-use crate::core::records::Quarantined;
+use crate::core::records::{Change, Quarantined, Records};
 use crate::core::retry::Outcome;
 use crate::core::time::Moment;
 use crate::store::room::Missing;
@@ -275,6 +275,21 @@ impl World {
             access.engine.quarantine(message, access.records, access.out).expect("quarantined");
         });
         self.runtime.block_on(told).expect("the writer runs");
+    }
+
+    /// Has the journal forget every event, as if the horizon of traces had passed.
+    pub fn forget_events(&self) {
+        // One more, since the newest row stays; what is unfinished has rows by then.
+        self.tell(&[event("newest", "Frist", JOBCENTRE, "2026-03-18T08:00:00Z", &json!({}))]);
+        self.until("/events/newest/trace", |trace| trace["events"][0]["taken_in_at"].is_string());
+        for _ in 0..2 {
+            let told = self.writer.ask(|access| {
+                let newest = access.records.last_seq();
+                access.records.stage(Change::SetLowWater(newest)).expect("staged");
+                access.records.prune(access.now, 1_000).expect("pruned")
+            });
+            let _ = self.runtime.block_on(told).expect("the writer runs");
+        }
     }
 
     /// Waits until the answer to a path is as wanted.

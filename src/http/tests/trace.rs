@@ -78,6 +78,35 @@ fn a_transfer_is_told_whole_after_it_has_ended() {
     world.call("GET", &format!("/api/v1/deliveries/{id}"), Some(OTHER_VENDOR), None).problem(404);
 }
 
+/// The journal forgets an event before its dead delivery: the id still leads to it,
+/// for whoever may see it, and an id that nobody has leads nowhere.
+#[test]
+fn what_is_dead_is_found_by_its_id_when_its_event_is_forgotten() {
+    let world = World::new(|outgoing| match (&*outgoing.queue, &*outgoing.event.entity) {
+        ("wsb.akasse.067", "Indkaldelse") => Outcome::Failed { failure: Failure::Unsendable, code: 0 },
+        _ => Outcome::Confirmed,
+    });
+    world.tell(&known());
+    world.tell(&[indkaldelse("one")]);
+    let trace = world.until("/events/one/trace", |trace| to(trace, "akasse:067")["state"] == "dead");
+    let id = to(&trace, "akasse:067")["id"].as_str().expect("an id").to_owned();
+    world.forget_events();
+    world.get("/events/one/trace").problem(404);
+
+    let path = format!("/api/v1/deliveries/{id}");
+    assert_eq!(world.get(&format!("/deliveries/{id}")).ok()["state"], "dead");
+    assert_eq!(world.call("GET", &path, Some(VENDOR), None).ok()["state"], "dead");
+    world.call("GET", &path, Some(OTHER_VENDOR), None).problem(404);
+    let nobodys = "00000000-0000-4000-8000-000000000000";
+    world.get(&format!("/deliveries/{nobodys}")).problem(404);
+    let why = json!({ "why": "a test" });
+    for call in ["deliveries/ID/discard", "lanes/ID/park", "lanes/ID/release"] {
+        world.post(&format!("/{}", call.replace("ID", nobodys)), &why).problem(404);
+    }
+    world.post(&format!("/lanes/{id}/park"), &why).problem(409);
+    world.post(&format!("/deliveries/{id}/discard"), &why).ok();
+}
+
 /// Whoever an event was not sent to is answered as if there were no such event.
 #[test]
 fn a_vendor_that_was_left_out_cannot_tell_the_event_from_an_unknown_one() {

@@ -29,6 +29,7 @@ pub use retention::parse_retention;
 pub use routing::parse_routing;
 pub use secret::Secret;
 pub use tokens::{
-    ADMIN, Role, Token, TokenHash, Tokens, TokensError, TokensWatch, check_token_name, load_tokens, new_token, parse_tokens, token_lines,
+    ADMIN, Role, Token, TokenHash, Tokens, TokensError, TokensWatch, check_token_name, is_like_ours, load_tokens, new_token, parse_tokens,
+    token_lines,
 };
 pub use watch::RulesWatch;

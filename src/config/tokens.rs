@@ -186,6 +186,14 @@ pub fn new_token() -> io::Result<Secret<String>> {
     Ok(Secret::new(bytes.iter().fold(PREFIX.to_owned(), |text, byte| format!("{text}{byte:02x}"))))
 }
 
+/// Returns whether a text looks like a token of ours. One that does and was made up
+/// is right by chance once in 2^256 times, however often somebody tries.
+#[must_use]
+pub fn is_like_ours(text: &str) -> bool {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    text.strip_prefix(PREFIX).is_some_and(|digits| digits.len() == 64 && digits.bytes().all(is_digit))
+}
+
 /// Returns the lines that a file needs for a token.
 #[must_use]
 pub fn token_lines(name: &str, role: Role, hash: &TokenHash) -> String {
@@ -446,6 +454,10 @@ mod tests {
     #[test]
     fn a_made_token_is_long_and_never_the_same() {
         let (one, other) = (new_token().expect("a token"), new_token().expect("a token"));
+        assert!(is_like_ours(one.reveal()));
+        for made_up in ["", "secret", "wsb_", &one.reveal().to_uppercase(), &one.reveal()[..67], &format!("{}0", one.reveal())] {
+            assert!(!is_like_ours(made_up), "{made_up}");
+        }
         assert_ne!(one.reveal(), other.reveal());
         assert!(one.reveal().starts_with("wsb_") && one.reveal().len() == 68);
         let hash = TokenHash::of(one.reveal());

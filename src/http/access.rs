@@ -14,9 +14,10 @@ use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::guesses::Sent;
 use super::problem::Problem;
 use super::{Server, Shared};
-use crate::config::{Role, TokenHash};
+use crate::config::Role;
 use crate::core::ids::Recipient;
 
 /// Who has called.
@@ -160,9 +161,9 @@ impl Server {
         if tokens.is_empty() {
             return Err(Refused::Closed);
         }
-        let hash = TokenHash::of(sent.ok_or(Refused::NoToken)?);
-        let known = || tokens.find(&hash);
-        match self.guesses.admit(from, hash, std::time::Instant::now(), || known().is_some()) {
+        let sent = Sent::of(sent.ok_or(Refused::NoToken)?);
+        let known = || tokens.find(sent.hash());
+        match self.guesses.admit(from, sent, std::time::Instant::now(), || known().is_some()) {
             Ok(true) => {}
             Ok(false) => return Err(Refused::UnknownToken),
             Err(seconds) => return Err(Refused::TooMany { seconds }),

@@ -1,16 +1,23 @@
 //! How many unknown tokens an address may send. Bounded in memory, whoever asks.
 //!
-//! An address that has sent too many has to wait, and what it sends meanwhile is
-//! not looked at: otherwise a limit would not slow down anybody who guesses. The
-//! one exception is the token that the address was last admitted with, so that
-//! whoever shares an address with a guesser is not locked out.
+//! An address that has sent too many has to wait, and wrong tokens are answered
+//! with that alone. A right one that we made is let in meanwhile, whoever else
+//! guesses behind the same address: it is one of 2^256, so that to be told at once
+//! of a right one helps nobody who tries, at any rate; looking costs a comparison
+//! with each known hash, in the same time whatever was sent, and what was sent has
+//! been hashed already.
+//!
+//! What does not look like ours can only be a `WSB_ADMIN_TOKEN` that somebody made
+//! up, and may be found by trying. Of those only the one that the address was last
+//! admitted with is let in meanwhile; any other is not looked at, or the limit
+//! would slow down nobody.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::config::TokenHash;
+use crate::config::{TokenHash, is_like_ours};
 
 /// How many unknown tokens an address may send at once.
 const AT_ONCE: f64 = 20.0;
@@ -31,7 +38,7 @@ struct Address {
     left: f64,
     /// When that was.
     at: Instant,
-    /// What it was last admitted with, and when.
+    /// Which made-up token it was last admitted with, and when.
     admitted: Option<(TokenHash, Instant)>,
 }
 
@@ -45,25 +52,49 @@ impl Address {
     }
 }
 
+/// What an address has sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Sent {
+    hash: TokenHash,
+    /// Whether it might be found by trying.
+    is_guessable: bool,
+}
+
+impl Sent {
+    /// Returns what is looked at of a token.
+    #[must_use]
+    pub fn of(token: &str) -> Self {
+        Self { hash: TokenHash::of(token), is_guessable: !is_like_ours(token) }
+    }
+
+    /// Returns its hash.
+    #[must_use]
+    pub fn hash(&self) -> &TokenHash {
+        &self.hash
+    }
+}
+
 impl Guesses {
-    /// Returns whether `is_known` says yes, which it is asked only if the address
-    /// may still guess; otherwise for how many seconds it may not.
+    /// Returns whether `is_known` says yes. While the address may not guess it is
+    /// asked only of what cannot be guessed, and a no is the seconds to wait.
     ///
     /// # Errors
     /// The seconds to wait.
-    pub fn admit(&self, from: IpAddr, hash: TokenHash, now: Instant, is_known: impl FnOnce() -> bool) -> Result<bool, u64> {
+    pub fn admit(&self, from: IpAddr, sent: Sent, now: Instant, is_known: impl FnOnce() -> bool) -> Result<bool, u64> {
         let mut addresses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let from = network(from);
         let mut address = addresses.get(&from).copied().unwrap_or(Address { left: AT_ONCE, at: now, admitted: None });
         let left = address.left(now);
-        if left < 1.0 && !address.is_admitted_with(&hash, now) {
+        let must_wait = left < 1.0;
+        let is_looked_at = !must_wait || !sent.is_guessable || address.is_admitted_with(&sent.hash, now);
+        let known = is_looked_at && is_known();
+        if must_wait && !known {
             return Err(((1.0 - left) / PER_SECOND).ceil().max(1.0) as u64);
         }
-        let known = is_known();
-        address.left = if known { left } else { (left - 1.0).max(0.0) };
+        address.left = if known { left } else { left - 1.0 };
         address.at = now;
-        if known {
-            address.admitted = Some((hash, now));
+        if known && sent.is_guessable {
+            address.admitted = Some((sent.hash, now));
         }
         if addresses.len() >= ADDRESSES && !addresses.contains_key(&from) {
             make_room(&mut addresses);
@@ -94,6 +125,7 @@ fn network(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::new_token;
 
     fn address(text: &str) -> IpAddr {
         text.parse().expect("an address")
@@ -105,7 +137,7 @@ mod tests {
         let start = Instant::now();
         let at = |seconds: f64| start + Duration::from_secs_f64(seconds);
         let try_at =
-            |seconds: f64, from: &str, token: &str| guesses.admit(address(from), TokenHash::of(token), at(seconds), || token == "right");
+            |seconds: f64, from: &str, token: &str| guesses.admit(address(from), Sent::of(token), at(seconds), || token == "right");
         assert_eq!(try_at(0.0, "10.0.0.1", "right"), Ok(true));
         for guess in 0..20 {
             assert_eq!(try_at(0.0, "10.0.0.1", &format!("wrong {guess}")), Ok(false));
@@ -124,6 +156,26 @@ mod tests {
         assert_eq!(try_at(3700.0, "10.0.0.3", "right"), Ok(true));
     }
 
+    /// Behind one address of a proxy somebody guesses, and many work.
+    #[test]
+    fn a_token_that_cannot_be_guessed_is_always_let_in() {
+        let guesses = Guesses::default();
+        let now = Instant::now();
+        let made: Vec<String> = (0..3).map(|_| new_token().expect("randomness").reveal().clone()).collect();
+        let is_right = |token: &str| token == "made up" || made.iter().any(|one| one == token);
+        let try_ = |token: &str| guesses.admit(address("10.0.0.1"), Sent::of(token), now, || is_right(token));
+        assert_eq!(try_("made up"), Ok(true));
+        for guess in 0..20 {
+            assert_eq!(try_(&format!("wrong {guess}")), Ok(false));
+        }
+        for token in &made {
+            assert_eq!(try_(token), Ok(true), "it has never been seen from there");
+            assert_eq!(try_(&format!("wsb_{}", "0".repeat(64))), Err(1), "a wrong one that looks alike");
+        }
+        assert_eq!(try_("made up"), Ok(true), "others were admitted since");
+        assert_eq!(try_("wrong"), Err(1));
+    }
+
     #[test]
     fn one_network_is_one_address_and_memory_is_bounded() {
         assert_eq!(network(address("2001:db8:1:2:3:4:5:6")), network(address("2001:db8:1:2:ffff::1")));
@@ -132,8 +184,7 @@ mod tests {
         let guesses = Guesses::default();
         let now = Instant::now();
         for number in 0..3000_u32 {
-            let _ =
-                guesses.admit(IpAddr::from(number.to_be_bytes()), TokenHash::of("x"), now + Duration::from_millis(number.into()), || false);
+            let _ = guesses.admit(IpAddr::from(number.to_be_bytes()), Sent::of("x"), now + Duration::from_millis(number.into()), || false);
         }
         let addresses = guesses.0.lock().expect("unpoisoned");
         assert_eq!(addresses.len(), ADDRESSES);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{OPERATOR, VENDOR, VIEWER, World, confirmed};
-use crate::config::Tokens;
+use crate::config::{Role, TokenHash, Tokens, new_token, parse_tokens, token_lines};
 
 #[test]
 fn nothing_but_health_is_answered_without_a_token() {
@@ -54,5 +54,19 @@ fn whoever_guesses_has_to_wait() {
     let wait: u64 = last.headers.get("retry-after").and_then(|seconds| seconds.parse().ok()).expect("how long to wait");
     assert!((1..=2).contains(&wait), "{wait}");
     last.problem(429);
+
+    // Whoever shares the address with the guesser works on, with a token of ours.
+    let made: Vec<_> = ["anna", "bent"].map(|name| (name, new_token().expect("randomness"))).into();
+    let lines = made.iter().map(|(name, token)| token_lines(name, Role::Viewer, &TokenHash::of(token.reveal())));
+    world.tokens.send_replace(Arc::new(parse_tokens(&lines.collect::<String>()).expect("tokens of the test")));
+    for _ in 0..2 {
+        for (name, token) in &made {
+            assert_eq!(try_(token.reveal()).ok()["name"], *name);
+            for _ in 0..3 {
+                try_("guess");
+            }
+            try_("guess").problem(429);
+        }
+    }
     assert!(world.metric("wsb_http_refused_total{why=\"too_many\"}") >= 10.0);
 }

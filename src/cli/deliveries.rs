@@ -33,17 +33,15 @@ pub fn deliveries(common: &Common, arguments: &DeliveriesArguments) -> Result<Ex
             }
             Ok(Exit::Ok)
         }
-        DeliveriesCommand::Discard { id, why: _, dry_run: true } => {
-            let one = admin.get(&format!("/deliveries/{}", escaped(id)))?;
-            let would = matches!(one["state"].as_str(), Some("pending" | "retrying" | "dead"));
-            print!("{}", described(&one));
-            println!("{} (--dry-run)", if would { "would be withdrawn" } else { "has ended, and would stay as it is" });
-            Ok(if would { Exit::Ok } else { Exit::No })
-        }
-        DeliveriesCommand::Discard { id, why, dry_run: false } => {
-            let body = json!({ "why": why }).to_string();
-            admin.post(&format!("/deliveries/{}/discard", escaped(id)), "application/json", body.as_bytes())?;
-            println!("{id}: withdrawn");
+        DeliveriesCommand::Discard { id, why, dry_run } => {
+            let path = format!("/deliveries/{}", escaped(id));
+            if *dry_run {
+                print!("{}", described(&admin.get(&path)?));
+            }
+            // Also when it is only tried: the broker notes it.
+            let body = json!({ "why": why, "dry_run": dry_run }).to_string();
+            admin.post(&format!("{path}/discard"), "application/json", body.as_bytes())?;
+            println!("{id}: {}", if *dry_run { "would be withdrawn (--dry-run)" } else { "withdrawn" });
             Ok(Exit::Ok)
         }
     }

@@ -61,6 +61,8 @@ fn here(common: &Common, store: &mut Store, number: &crate::core::ids::Personnum
         let trace = store.reader().events_about(erasure.citizens()).map_err(|error| Failure::new(Exit::Refused, error))?;
         let mut answer = erasure.to_json(Some(trace));
         answer["state"] = json!("dry-run");
+        let noted = ops::note(store, now(), local_deed(Action::CitizenErased, "order").tried(true));
+        noted.and_then(|()| Commit::commit(store, true)).map_err(|error| Failure::new(Exit::Refused, error))?;
         return Ok(answer);
     }
     store.prepare_erasure().map_err(|error| Failure::new(Exit::Refused, error).in_file(store.erased_list()))?;

@@ -26,31 +26,16 @@ pub fn replays(common: &Common, arguments: &ReplaysArguments) -> Result<Exit, Fa
             Ok(Exit::Ok)
         }
         ReplaysCommand::Stop { id, why, dry_run, format } => {
-            let would = |replay: &Value| matches!(text(&replay["state"]), "running" | "waiting-for-go");
-            move_it(
-                &admin,
-                id,
-                Move { word: "stop", would: &would, post: None, why: why.as_deref(), dry_run: *dry_run, wait: false },
-                *format,
-            )
+            let wanted = Move { word: "stop", post: None, why: why.as_deref(), dry_run: *dry_run, wait: false };
+            move_it(&admin, id, wanted, *format)
         }
         ReplaysCommand::Resume { id, why, dry_run, wait, format } => {
-            let would = |replay: &Value| text(&replay["state"]) == "stopped";
-            move_it(
-                &admin,
-                id,
-                Move { word: "resume", would: &would, post: Some("resume"), why: why.as_deref(), dry_run: *dry_run, wait: *wait },
-                *format,
-            )
+            let wanted = Move { word: "resume", post: Some("resume"), why: why.as_deref(), dry_run: *dry_run, wait: *wait };
+            move_it(&admin, id, wanted, *format)
         }
         ReplaysCommand::Go { id, why, dry_run, wait, format } => {
-            let would = |replay: &Value| text(&replay["state"]) == "waiting-for-go";
-            move_it(
-                &admin,
-                id,
-                Move { word: "go", would: &would, post: Some("go"), why: why.as_deref(), dry_run: *dry_run, wait: *wait },
-                *format,
-            )
+            let wanted = Move { word: "go", post: Some("go"), why: why.as_deref(), dry_run: *dry_run, wait: *wait };
+            move_it(&admin, id, wanted, *format)
         }
     }
 }
@@ -186,8 +171,6 @@ fn described(replay: &Value) -> String {
 /// Something that is asked of a replay.
 struct Move<'a> {
     word: &'a str,
-    /// Whether a replay as it stands would do it.
-    would: &'a dyn Fn(&Value) -> bool,
     /// The call below the replay's own; `None` deletes.
     post: Option<&'a str>,
     why: Option<&'a str>,
@@ -196,25 +179,16 @@ struct Move<'a> {
 }
 
 fn move_it(admin: &Admin, id: &str, wanted: Move<'_>, format: Format) -> Result<Exit, Failure> {
-    if wanted.dry_run {
-        let replay = get(admin, id)?;
-        let would = (wanted.would)(&replay);
-        match format {
-            Format::Json => println!("{}", json!({ "id": replay["id"], "state": replay["state"], "would": would })),
-            Format::Table => {
-                let left = replay["matched"].as_u64().unwrap_or(0).saturating_sub(replay["done"].as_u64().unwrap_or(0));
-                let does = if would { "would" } else { "would not" };
-                println!("replay {id} is {}, with {left} to go: it {does} {} (--dry-run)", cell(&replay["state"]), wanted.word);
-            }
-        }
-        return Ok(if would { Exit::Ok } else { Exit::No });
-    }
     let path = format!("/replays/{}", escaped(id));
-    let body = json!({ "why": wanted.why }).to_string();
-    let mut replay = match wanted.post {
-        Some(call) => admin.post(&format!("{path}/{call}"), "application/json", body.as_bytes())?,
-        None => admin.delete(&path, body.as_bytes())?,
+    let body = json!({ "why": wanted.why, "dry_run": wanted.dry_run }).to_string();
+    let answer = match wanted.post {
+        Some(call) => admin.post(&format!("{path}/{call}"), "application/json", body.as_bytes()),
+        None => admin.delete(&path, body.as_bytes()),
     };
+    if wanted.dry_run {
+        return tried(admin, id, wanted.word, answer, format);
+    }
+    let mut replay = answer?;
     if wanted.wait {
         replay = follow(admin, id)?;
         say(&replay, format);
@@ -222,6 +196,25 @@ fn move_it(admin: &Admin, id: &str, wanted: Move<'_>, format: Format) -> Result<
     }
     say(&replay, format);
     Ok(Exit::Ok)
+}
+
+/// Says what would become of a replay, by what the broker has answered to a try.
+fn tried(admin: &Admin, id: &str, word: &str, answer: Result<Value, Failure>, format: Format) -> Result<Exit, Failure> {
+    let (replay, would) = match answer {
+        Ok(replay) => (replay, true),
+        // Refused as it stands; or there is none, and this says so.
+        Err(failure) if failure.exit() == Exit::No => (get(admin, id)?, false),
+        Err(failure) => return Err(failure),
+    };
+    match format {
+        Format::Json => println!("{}", json!({ "id": replay["id"], "state": replay["state"], "would": would })),
+        Format::Table => {
+            let left = replay["matched"].as_u64().unwrap_or(0).saturating_sub(replay["done"].as_u64().unwrap_or(0));
+            let does = if would { "would" } else { "would not" };
+            println!("replay {id} is {}, with {left} to go: it {does} {word} (--dry-run)", cell(&replay["state"]));
+        }
+    }
+    Ok(if would { Exit::Ok } else { Exit::No })
 }
 
 /// Waits until a replay does not go on by itself any more.

@@ -48,11 +48,13 @@ pub fn reason(text: &str) -> Result<&str, Problem> {
     })
 }
 
-/// The body of an order that may say why it is given; none is needed.
+/// The body of an order that may say why it is given, and may only be tried; none
+/// is needed.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct MayBeWhy {
+pub struct MayBeTried {
     pub(super) why: Option<String>,
+    pub(super) dry_run: bool,
 }
 
 /// Checks the words for why something is done that need not be explained: an empty

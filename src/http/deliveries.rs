@@ -46,24 +46,6 @@ impl Asked {
         })
     }
 
-    /// Returns what is asked for in words, for the audit log.
-    pub fn words(&self) -> String {
-        let given = [
-            ("id", &self.id),
-            ("state", &self.state),
-            ("recipient", &self.recipient),
-            ("entity", &self.entity),
-            ("reason", &self.reason),
-            ("since", &self.since),
-            ("until", &self.until),
-        ];
-        let mut words: Vec<String> = given.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?))).collect();
-        if !self.ids.is_empty() {
-            words.push(format!("{} ids", self.ids.len()));
-        }
-        if words.is_empty() { "everything".to_owned() } else { words.join(" ") }
-    }
-
     /// Returns what is asked for, checked.
     fn filter(&self) -> Result<Filter, Problem> {
         let refused = |name: &str, expected: &str| Problem::new(400, format!("{name}: not understood")).detail(expected.to_owned());
@@ -169,6 +151,8 @@ pub async fn groups(State(server): State<Shared>, Query(asked): Query<AskedGroup
 #[serde(deny_unknown_fields)]
 pub struct Discard {
     why: String,
+    #[serde(default)]
+    dry_run: bool,
 }
 
 /// `POST /api/v1/deliveries/{id}/discard`
@@ -179,15 +163,17 @@ pub async fn discard(
     Body(body): Body<Discard>,
 ) -> Result<Json<Value>, Problem> {
     let id = understood("id", WsbId::parse(&id))?;
-    let deed = principal.does(Action::DeliveryDiscarded, &id.to_string()).because(reason(&body.why)?);
+    let deed = principal.does(Action::DeliveryDiscarded, &id.to_string()).because(reason(&body.why)?).tried(body.dry_run);
     let sought = sought(&server, id, Told::ALL).await?;
     let discarded =
         server.writer.ask(move |access| ops::discard_delivery(access.engine, access.records, sought, deed, access.now, access.out)).await?;
     match discarded {
         Ok(()) => {
-            // The reason is a person's words and may name somebody: it is not logged.
-            tracing::info!(%id, "delivery discarded by an operator");
-            Ok(Json(json!({ "id": id.to_string(), "state": "withdrawn", "reason": "operator" })))
+            if !body.dry_run {
+                // The reason is a person's words and may name somebody: it is not logged.
+                tracing::info!(%id, "delivery discarded by an operator");
+            }
+            Ok(Json(json!({ "id": id.to_string(), "state": "withdrawn", "reason": "operator", "dry_run": body.dry_run })))
         }
         Err(error @ DiscardError::Unknown) => Err(Problem::new(404, error.to_string())),
         Err(error @ DiscardError::TooLate) => Err(Problem::new(409, error.to_string())),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::access::Principal;
-use super::audit::{MayBeWhy, audit, reason_if_any};
+use super::audit::{MayBeTried, audit, reason_if_any};
 use super::deliveries::Asked;
 use super::extract::{Body, OptionalBody, Path, Query};
 use super::look::look;
@@ -57,15 +57,15 @@ pub async fn start(
     let order = order(filter, &wanted, &principal, request_name(&headers)?)?;
     let range = range(&order, server.replay_days, now())?;
     let why = reason_if_any(wanted.why.as_deref())?;
+    let words = ops::order_words(&order);
     if wanted.dry_run {
         let found = survey(&server, order, range).await?;
-        let about = format!("{} of {} deliveries", wanted.filter.words(), found.tally.values().sum::<u64>());
+        let about = format!("{words} deliveries={}", found.tally.values().sum::<u64>());
         let scope = principal.scope();
         let deed = Deed { why, ..principal.does(Action::ReplayStarted, &about) }.tried(true);
         server.writer.ask(move |access| audit(access, deed)).await?.map_err(|error| store_failed(&error))?;
         return Ok(Json(ops::surveyed_json(&found, scope)));
     }
-    let words = wanted.filter.words();
     let begun = server
         .writer
         .ask(move |access| {
@@ -301,7 +301,7 @@ pub async fn stop(
     State(server): State<Shared>,
     principal: Principal,
     Path(id): Path<u64>,
-    OptionalBody(body): OptionalBody<MayBeWhy>,
+    OptionalBody(body): OptionalBody<MayBeTried>,
 ) -> Result<Json<Value>, Problem> {
     wish(&server, &principal, id, Wish::Stop, body).await
 }
@@ -311,7 +311,7 @@ pub async fn resume(
     State(server): State<Shared>,
     principal: Principal,
     Path(id): Path<u64>,
-    OptionalBody(body): OptionalBody<MayBeWhy>,
+    OptionalBody(body): OptionalBody<MayBeTried>,
 ) -> Result<Json<Value>, Problem> {
     wish(&server, &principal, id, Wish::Resume, body).await
 }
@@ -321,25 +321,29 @@ pub async fn go(
     State(server): State<Shared>,
     principal: Principal,
     Path(id): Path<u64>,
-    OptionalBody(body): OptionalBody<MayBeWhy>,
+    OptionalBody(body): OptionalBody<MayBeTried>,
 ) -> Result<Json<Value>, Problem> {
     wish(&server, &principal, id, Wish::Go, body).await
 }
 
-async fn wish(server: &Shared, principal: &Principal, id: u64, wish: Wish, body: MayBeWhy) -> Result<Json<Value>, Problem> {
-    let (id, scope) = (ReplayId(id), principal.scope());
+async fn wish(server: &Shared, principal: &Principal, id: u64, wish: Wish, body: MayBeTried) -> Result<Json<Value>, Problem> {
+    let (id, scope, dry_run) = (ReplayId(id), principal.scope(), body.dry_run);
     let action = match wish {
         Wish::Stop => Action::ReplayStopped,
         Wish::Resume => Action::ReplayResumed,
         Wish::Go => Action::ReplayReleased,
     };
-    let deed = Deed { why: reason_if_any(body.why.as_deref())?, ..principal.does(action, &id.to_string()) };
+    let deed = Deed { why: reason_if_any(body.why.as_deref())?, ..principal.does(action, &id.to_string()) }.tried(dry_run);
     let done = server
         .writer
         .ask(move |access| {
             // Nobody moves what they may not see.
             access.engine.replay(id).filter(|replay| is_shown(replay, scope))?;
-            match access.engine.wish(id, wish, access.records, access.now, access.out) {
+            let wished = match dry_run {
+                true => Ok(access.engine.would_wish(id, wish, access.now)),
+                false => access.engine.wish(id, wish, access.records, access.now, access.out),
+            };
+            match wished {
                 Ok(Some(Ok(replay))) => {
                     Some(Ok(audit(access, deed).and_then(|()| Ok((Arc::clone(&replay), ops::canaries(access.records, &replay)?)))))
                 }

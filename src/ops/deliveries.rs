@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::audit::note_about;
+use super::audit::{note, note_about};
 use super::trace::Sought;
 use crate::core::audit::Deed;
 use crate::core::engine::{Discarded, Engine, Output};
@@ -28,7 +28,8 @@ pub enum DiscardError<E: std::error::Error + 'static> {
     Store(#[source] E),
 }
 
-/// Gives a delivery up for good, and notes who does. The caller commits.
+/// Gives a delivery up for good, and notes who does; where the deed is a dry run
+/// it notes only that. The caller commits.
 ///
 /// # Errors
 /// When there is no such delivery, it is too late, or the store fails.
@@ -41,7 +42,13 @@ pub fn discard_delivery<R: Archive>(
     out: &mut Output,
 ) -> Result<(), DiscardError<R::Error>> {
     let Sought { id, key: Some(key) } = sought else { return Err(DiscardError::Unknown) };
-    match engine.discard(key, records, now, out).map_err(DiscardError::Store)? {
+    let discarded = match deed.dry_run {
+        true => engine.would_discard(key, records),
+        false => engine.discard(key, records, now, out),
+    };
+    match discarded.map_err(DiscardError::Store)? {
+        // Nothing has happened to it.
+        Discarded::Withdrawn if deed.dry_run => note(records, now, deed).map_err(DiscardError::Store),
         Discarded::Withdrawn => note_about(records, now, deed, key, id).map_err(DiscardError::Store),
         Discarded::TooLate => Err(DiscardError::TooLate),
     }

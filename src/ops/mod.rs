@@ -22,7 +22,9 @@ pub use import::{ImportError, Imported, import};
 pub use lanes::{LaneError, delivery_groups, park_lane, release_lane, would_park, would_release};
 pub use list::{Cursor, deliveries};
 pub use quarantine::{QuarantineError, Retried, discard, page, quarantined_json, retry, would_discard, would_retry};
-pub use replay::{Canaries, Candidates, Named, Page, PageError, TooMany, canaries, keys_of, replay_json, selected_json, surveyed_json};
+pub use replay::{
+    Canaries, Candidates, Named, Page, PageError, TooMany, canaries, keys_of, order_words, replay_json, selected_json, surveyed_json,
+};
 pub use retention::{Calendar, DUE_CITIZENS, Due, DueCursor, DuePage, Month, due_json, due_page, unexpected_json, unfetched_json};
 pub use trace::{Sought, Told, delivery, seek_delivery, trace};
 

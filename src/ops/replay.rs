@@ -10,7 +10,7 @@ use crate::core::ids::{DeliveryKey, EventSeq, Recipient, WsbId};
 use crate::core::outbox::{Delivery, End, State};
 use crate::core::policy::Rules;
 use crate::core::records::{Archive, Fate, Lookout};
-use crate::core::replay::{Filter, MOST_SELECTED, Replay, ReplayId, Source, Tally, would_send};
+use crate::core::replay::{Filter, MOST_SELECTED, Order, Replay, ReplayId, Source, Tally, would_send};
 use crate::core::time::Moment;
 
 /// What a filter selects, looked up beside the writer, page by page. The filter
@@ -187,6 +187,36 @@ pub fn keys_of<R: Archive>(records: &mut R, ids: &[WsbId]) -> Result<Named, R::E
     named.keys.sort_unstable();
     named.keys.dedup();
     Ok(named)
+}
+
+/// How many ids of an order are named in the audit log, of which an entry is short.
+const NAMED_IDS: usize = 3;
+
+/// Returns what is asked for in words, for the audit log: how it is sent, which
+/// filter, and of ids how many and the first ones.
+#[must_use]
+pub fn order_words(order: &Order) -> String {
+    let filter = &order.filter;
+    let given = [
+        ("rate", order.rate_per_second.map(|rate| rate.to_string())),
+        ("canary", order.canary.map(|canary| canary.to_string())),
+        ("state", filter.state.map(|state| state.name().to_owned())),
+        ("recipient", filter.recipient.map(|recipient| recipient.to_string())),
+        ("entity", filter.entity.as_deref().map(str::to_owned)),
+        ("reason", filter.reason.as_deref().map(str::to_owned)),
+        ("since", filter.since.map(|at| at.to_string())),
+        ("until", filter.until.map(|at| at.to_string())),
+        ("ids", (!filter.ids.is_empty()).then(|| filter.ids.len().to_string())),
+    ];
+    let mut words: Vec<String> = given.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?))).collect();
+    words.extend(filter.ids.iter().take(NAMED_IDS).map(ToString::to_string));
+    if filter.ids.len() > NAMED_IDS {
+        words.push("…".to_owned());
+    }
+    if *filter == Filter::default() {
+        words.push("everything".to_owned());
+    }
+    words.join(" ")
 }
 
 /// Describes what a selection comes to, as the API does.

@@ -95,6 +95,13 @@ fn a_replay_survives_kill_9() {
         .collect();
     drop(rejected);
 
+    let listed = world.broker.cli_ok(&["deliveries", "list", "--state", "dead", "--limit", "1", "--format", "json"]);
+    let one = text(&serde_json::from_str::<Value>(&listed).unwrap()[0]["id"]);
+    let dry = world.broker.cli_ok(&["deliveries", "discard", &one, "--why", "to see", "--dry-run"]);
+    assert!(dry.contains("would be withdrawn"), "{dry}");
+    assert_eq!(tried(&world), ["delivery-discarded"]);
+    assert_eq!(dead(&world, "akasse:067"), events.len());
+
     let answer = start(&world, &json!({ "filter": { "recipient": "akasse:067" }, "canary": 10, "rate_per_second": 100 }));
     assert_eq!(answer["would_send"], 300);
     let id = text(&answer["id"]);
@@ -104,8 +111,14 @@ fn a_replay_survives_kill_9() {
     world.broker.start_again();
     assert_eq!(show(&world, &id)["state"], "waiting-for-go", "and nobody has let it go");
     assert_eq!(world.depth("akasse:067"), Some(10));
-    let dry = world.broker.cli_ok(&["replays", "go", &id, "--dry-run"]);
-    assert!(dry.contains("would go"), "{dry}");
+    for (call, action) in [("go", "replay-released"), ("stop", "replay-stopped")] {
+        let dry = world.broker.cli_ok(&["replays", call, &id, "--why", "to see", "--dry-run"]);
+        assert!(dry.contains(&format!("would {call}")), "{dry}");
+        assert_eq!(tried(&world), [action], "a try stands in the log");
+    }
+    let dry = world.broker.cli(&["replays", "resume", &id, "--dry-run"]);
+    assert_eq!(dry.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&dry.stdout).contains("would not resume"), "{dry:?}");
     world.broker.cli_ok(&["replays", "go", &id]);
     until(LIMIT, "some of them are sent", || show(&world, &id)["sent"].as_u64() > Some(60));
     world.broker.kill9();
@@ -131,6 +144,13 @@ fn a_replay_survives_kill_9() {
     let done = show(&world, &id);
     assert_eq!((&done["state"], &done["sent"]), (&json!("done"), &json!(300)));
     assert_eq!(dead(&world, "akasse:067"), 0);
+}
+
+/// Returns what was tried last, by the audit log.
+fn tried(world: &World) -> Vec<String> {
+    let log = world.broker.cli_ok(&["audit", "export", "--format", "json"]);
+    let last = log.lines().last().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    last.iter().filter(|entry| entry["dry_run"] == true && entry["why"] == "to see").map(|entry| text(&entry["action"])).collect()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use super::{Engine, Output};
 use crate::core::ids::DeliveryKey;
-use crate::core::outbox::Withdrawal;
+use crate::core::outbox::{Delivery, Withdrawal};
 use crate::core::records::Records;
 use crate::core::time::Moment;
 
@@ -23,13 +23,24 @@ impl Engine {
     /// # Errors
     /// When the store cannot be read or the changes not staged.
     pub fn discard<R: Records>(&mut self, key: DeliveryKey, records: &mut R, now: Moment, out: &mut Output) -> Result<Discarded, R::Error> {
-        let delivery = match self.lanes.loaded(key) {
-            Some(loaded) if loaded.is_in_flight() => return Ok(Discarded::TooLate),
-            Some(loaded) => Some(loaded.delivery.clone()),
-            None => records.delivery(key)?,
-        };
-        let Some(delivery) = delivery else { return Ok(Discarded::TooLate) };
+        let Some(delivery) = self.discardable(key, records)? else { return Ok(Discarded::TooLate) };
         self.withdraw(&delivery, Withdrawal::Operator, now, records, out)?;
         Ok(Discarded::Withdrawn)
+    }
+
+    /// Says what [`Self::discard`] would do, and does nothing.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn would_discard<R: Records>(&self, key: DeliveryKey, records: &mut R) -> Result<Discarded, R::Error> {
+        Ok(self.discardable(key, records)?.map_or(Discarded::TooLate, |_| Discarded::Withdrawn))
+    }
+
+    fn discardable<R: Records>(&self, key: DeliveryKey, records: &mut R) -> Result<Option<Delivery>, R::Error> {
+        match self.lanes.loaded(key) {
+            Some(loaded) if loaded.is_in_flight() => Ok(None),
+            Some(loaded) => Ok(Some(loaded.delivery.clone())),
+            None => records.delivery(key),
+        }
     }
 }

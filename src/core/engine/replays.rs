@@ -340,12 +340,7 @@ impl Engine {
     ) -> Result<Option<Result<Arc<Replay>, Refused>>, R::Error> {
         let Some(replay) = self.replays.all.get(&id).map(|replay| Replay::clone(replay)) else { return Ok(None) };
         let before = replay.stage;
-        let moved = match wish {
-            Wish::Stop => replay.stopped(now),
-            Wish::Resume => replay.resumed(now),
-            Wish::Go => replay.let_go(now),
-        };
-        let replay = match moved {
+        let replay = match wished(replay, wish, now) {
             Ok(replay) => replay,
             Err(refused) => return Ok(Some(Err(refused))),
         };
@@ -355,6 +350,14 @@ impl Engine {
             self.claim_again(&replay, records)?;
         }
         self.put_replay(replay, records, out).map(|replay| Some(Ok(replay)))
+    }
+
+    /// Says whether [`Self::wish`] would do it, and does nothing: the replay as it
+    /// is, or why not; `None` when there is no such one.
+    #[must_use]
+    pub fn would_wish(&self, id: ReplayId, wish: Wish, now: Moment) -> Option<Result<Arc<Replay>, Refused>> {
+        let replay = self.replays.all.get(&id)?;
+        Some(wished(Replay::clone(replay), wish, now).map(|_| Arc::clone(replay)))
     }
 
     /// Stores a replay as it is now, and gives back what it does not hold any more.
@@ -607,6 +610,15 @@ impl Engine {
 pub(super) fn is_record_gone<R: Archive>(delivery: &Delivery, records: &mut R) -> Result<bool, R::Error> {
     let deletions = records.deletions_of(delivery.citizen, &delivery.event.external_id)?;
     Ok(deletions.iter().any(|deletion| deletion.seq > delivery.key.seq && deletion.event.takes_back(&delivery.event)))
+}
+
+/// Returns a replay as somebody wants it.
+fn wished(replay: Replay, wish: Wish, now: Moment) -> Result<Replay, Refused> {
+    match wish {
+        Wish::Stop => replay.stopped(now),
+        Wish::Resume => replay.resumed(now),
+        Wish::Go => replay.let_go(now),
+    }
 }
 
 fn selected(replay: ReplayId, chunk: Chunk) -> Change {

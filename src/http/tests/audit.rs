@@ -2,6 +2,10 @@
 
 use serde_json::{Value, json};
 
+use crate::app::now;
+use crate::core::outbox::Failure;
+use crate::core::retry::Outcome;
+
 use super::{OPERATOR, VENDOR, VIEWER, World, indkaldelse, known, lederne_is_gone};
 
 #[test]
@@ -59,6 +63,67 @@ fn whatever_is_done_is_noted_with_who_and_why() {
     assert_eq!(world.get("/audit?since=2100-01-01T00:00:00Z").ok()["items"], json!([]));
     world.get("/audit?order=sideways").problem(400);
     world.get("/audit?cursor=x").problem(400);
+}
+
+/// Of an order by ids the log names the first ones, and how it was to be sent.
+#[test]
+fn a_replay_is_noted_with_its_ids_rate_and_canary() {
+    let world = World::new(lederne_is_gone);
+    let about = || world.get("/audit?order=newest&limit=1").ok()["items"][0]["about"].as_str().expect("about").to_owned();
+    let ids: Vec<String> = (1..=5).map(|at| format!("00000000-0000-4000-8000-00000000000{at}")).collect();
+    let order = |ids: &[String], dry_run: bool| json!({ "filter": { "ids": ids, "state": "dead" }, "rate_per_second": 5, "canary": 10, "dry_run": dry_run });
+    let started = world.post("/replays", &order(&ids, false)).ok();
+    let first = ids[..3].join(" ");
+    assert_eq!(about(), format!("{}: rate=5 canary=10 state=dead ids=5 {first} …", started["id"].as_str().expect("an id")));
+    world.post("/replays", &order(&ids[..2], true)).ok();
+    assert_eq!(about(), format!("rate=5 canary=10 state=dead ids=2 {} {} deliveries=0", ids[0], ids[1]));
+    world.post("/replays", &json!({ "filter": {}, "dry_run": true })).ok();
+    assert_eq!(about(), "everything deliveries=0");
+    let long = json!({ "ids": ids, "state": "delivered", "recipient": "akasse:067", "since": now().to_string(), "until": now().to_string(),
+        "entity": "E".repeat(64) });
+    world.post("/replays", &json!({ "filter": long, "dry_run": true, "rate_per_second": 4_000_000, "canary": 1_000 })).ok();
+    assert!(about().ends_with("… deliveries=0"), "nothing is cut off: {}", about());
+}
+
+/// Who tried what, and why, is noted whatever was tried.
+#[test]
+fn what_is_tried_on_deliveries_and_replays_is_noted_and_changes_nothing() {
+    let world = World::new(|outgoing| match &*outgoing.event.entity {
+        "Indkaldelse" => Outcome::Failed { failure: Failure::Unsendable, code: 0 },
+        _ => Outcome::Confirmed,
+    });
+    world.tell(&known());
+    world.tell(&[indkaldelse("one")]);
+    let dead = world.until("/deliveries?state=dead", |page| page["items"].as_array().is_some_and(|items| items.len() == 2));
+    let id = dead["items"][0]["id"].as_str().expect("an id").to_owned();
+    let dry = json!({ "why": "to see", "dry_run": true });
+    let noted = || {
+        let entry = world.get("/audit?order=newest&limit=1").ok()["items"][0].clone();
+        assert_eq!((&entry["why"], &entry["dry_run"]), (&json!("to see"), &json!(true)), "{entry}");
+        entry["action"].as_str().expect("an action").to_owned()
+    };
+    let tried = world.post(&format!("/deliveries/{id}/discard"), &dry).ok();
+    assert_eq!(tried, json!({ "id": id, "state": "withdrawn", "reason": "operator", "dry_run": true }));
+    assert_eq!(noted(), "delivery-discarded");
+    let shown = world.get(&format!("/deliveries/{id}")).ok();
+    assert!(shown["state"] == "dead" && !shown["timeline"].to_string().contains("acted"), "{shown}");
+
+    let started = world.post("/replays", &json!({ "filter": { "state": "dead" }, "canary": 1, "rate_per_second": 1 })).ok();
+    let path = format!("/api/v1/replays/{}", started["id"].as_str().expect("an id"));
+    let waiting = world.until(&path["/api/v1".len()..], |replay| replay["state"] == "waiting-for-go");
+    for (method, call, action) in [("POST", "/go", "replay-released"), ("DELETE", "", "replay-stopped")] {
+        let tried = world.call(method, &format!("{path}{call}"), Some(OPERATOR), Some(&dry.to_string())).ok();
+        assert_eq!(tried["state"], waiting["state"], "{method} {call}");
+        assert_eq!(noted(), action);
+    }
+    let resume = format!("{path}/resume");
+    world.call("POST", &resume, Some(OPERATOR), Some(&dry.to_string())).problem(409);
+    world.call("DELETE", &path, Some(OPERATOR), None).ok();
+    assert_eq!(world.call("POST", &resume, Some(OPERATOR), Some(&dry.to_string())).ok()["state"], "stopped");
+    assert_eq!(noted(), "replay-resumed");
+    assert_eq!(world.get(&path["/api/v1".len()..]).ok()["state"], "stopped");
+    world.post(&format!("/deliveries/{id}/discard"), &json!({ "why": "a test" })).ok();
+    world.post(&format!("/deliveries/{id}/discard"), &dry).problem(409);
 }
 
 /// What is tried is noted as that, and changes nothing.

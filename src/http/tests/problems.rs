@@ -57,10 +57,11 @@ fn every_refusal_is_a_problem() {
         ("/recipients/akasse:067/resume".to_owned(), r#"{"dryrun": true}"#),
         (format!("/lanes/{id}/park"), r#"{"why": "a test", "dryrun": true}"#),
         (format!("/lanes/{id}/release"), r#"{"dryrun": true}"#),
-        (format!("/deliveries/{id}/discard"), r#"{"why": "a test", "dry_run": true}"#),
+        (format!("/deliveries/{id}/discard"), r#"{"why": "a test", "dryrun": true}"#),
         ("/quarantine/1/discard".to_owned(), r#"{"why": "a test", "dryrun": true}"#),
         ("/quarantine/1/retry".to_owned(), r#"{"dryrun": true}"#),
         ("/erasures".to_owned(), r#"{"personnummer": "0101901234", "dryrun": true}"#),
+        ("/replays/1/go".to_owned(), r#"{"dryrun": true}"#),
         ("/backup".to_owned(), r#"{"to": "/tmp/x", "dry_run": true}"#),
         ("/replays".to_owned(), r#"{"filter": {}, "dryrun": true}"#),
     ] {

@@ -90,6 +90,8 @@ fn outcome(answer: &amqp::Outcome) -> Outcome {
         amqp::Outcome::TimedOut => failed(Failure::Timeout, 0),
         amqp::Outcome::ChannelClosed { code, .. } => failed(Failure::ChannelClosed, *code),
         amqp::Outcome::AccessRefused { .. } => failed(Failure::Refused, 403),
+        // It is this message's own fault, and no other one's of its queue.
+        amqp::Outcome::TooLarge { .. } => failed(Failure::Unsendable, 406),
         // A field that AMQP cannot carry is refused by `wire` at intake; should
         // one get this far it must not be lost, and an operator must see it.
         amqp::Outcome::Unsendable { .. } => failed(Failure::Unsendable, 0),

@@ -556,6 +556,37 @@ async fn a_stuck_queue_times_out_alone() {
     within("close", link.close()).await;
 }
 
+/// RabbitMQ closes the channel for a message that is larger than it takes: only that
+/// one is refused for good, and whatever else was under way may be sent again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_is_too_large_is_refused_alone() {
+    let node = Node::start();
+    node.eval("application:set_env(rabbit, max_message_size, 1000)");
+    let (link, mut endpoints) = started(settings(&node.uri(), topology(&[("wsb.akasse.001", 100_000)]))).await;
+    let mut messages: Vec<Outgoing> = (0..500).map(|token| message(token, "wsb.akasse.001")).collect();
+    for token in [7, 250, 251] {
+        messages[token].body = vec![b'x'; 1001];
+    }
+    messages[8].body = vec![b'x'; 1000];
+    let mut refused = Vec::new();
+    while !messages.is_empty() {
+        let outcomes = publish(&mut endpoints, messages.clone()).await;
+        messages.retain(|message| match &outcomes[&message.token] {
+            Outcome::Confirmed => false,
+            Outcome::ConnectionLost => true,
+            Outcome::TooLarge { text } => {
+                assert!(text.contains("1001"), "{text}");
+                refused.push(message.token);
+                false
+            }
+            other => panic!("{}: {other:?}", message.token),
+        });
+    }
+    refused.sort_unstable();
+    assert_eq!(refused, [7, 250, 251]);
+    within("close", link.close()).await;
+}
+
 /// The first message of a channel to a queue without a leader holds that channel
 /// at RabbitMQ for a minute, and whatever else came there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -50,7 +50,7 @@ pub struct WsbHeaders {
 }
 
 /// What became of a message. Only [`Outcome::Confirmed`] means delivered; only
-/// `Nacked`, `Returned`, `AccessRefused`, `Blocked` and `Unsendable` mean that
+/// `Nacked`, `Returned`, `AccessRefused`, `Blocked`, `TooLarge` and `Unsendable` mean that
 /// it certainly was not. The rest is not known: publish again with the same id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -83,6 +83,12 @@ pub enum Outcome {
     ConnectionLost,
     /// Not sent: RabbitMQ has blocked publishers (memory or disk alarm).
     Blocked,
+    /// RabbitMQ takes no message so large (`max_message_size`), and has closed the
+    /// channel for it or for another one. Trying again is of no use.
+    TooLarge {
+        /// RabbitMQ's words.
+        text: String,
+    },
     /// Not sent: a field does not fit into an AMQP message. Trying again is of
     /// no use.
     Unsendable {

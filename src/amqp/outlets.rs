@@ -119,6 +119,7 @@ pub(super) fn told_by(exchange: &str, outcomes: &[(u64, Outcome)], published: &O
         | Outcome::ChannelClosed { .. }
         | Outcome::ConnectionLost
         | Outcome::Blocked
+        | Outcome::TooLarge { .. }
         | Outcome::Unsendable { .. } => None,
     })
 }

@@ -240,12 +240,20 @@ async fn sweep(waiting: &mut Waiting<'_>, answers: &mut Answers) {
 
 /// The answers of a batch so far.
 struct Answers {
-    messages: Vec<(u64, String)>,
+    messages: Vec<Sent>,
     states: Vec<State>,
     /// By message id.
     returned: HashMap<String, (u16, String)>,
     /// Why the channel ended, as far as RabbitMQ has said it.
     failure: Option<Outcome>,
+}
+
+/// What is remembered of a message.
+struct Sent {
+    token: u64,
+    id: String,
+    /// Bytes of the body, which is what RabbitMQ measures.
+    size: usize,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -263,7 +271,10 @@ enum State {
 impl Answers {
     fn of(batch: &[Outgoing]) -> Self {
         Self {
-            messages: batch.iter().map(|message| (message.token, message.message_id.clone())).collect(),
+            messages: batch
+                .iter()
+                .map(|message| Sent { token: message.token, id: message.message_id.clone(), size: message.body.len() })
+                .collect(),
             states: vec![State::Open; batch.len()],
             returned: HashMap::new(),
             failure: None,
@@ -341,7 +352,7 @@ impl Answers {
     fn report_early(&mut self, decided: &[usize]) -> Vec<(u64, Outcome)> {
         let mut outcomes = Vec::with_capacity(decided.len());
         for &index in decided {
-            let (token, id) = &self.messages[index];
+            let Sent { token, id, .. } = &self.messages[index];
             let outcome = match (self.returned.get(id), self.states[index]) {
                 (Some((code, text)), _) => Outcome::Returned { code: *code, text: text.clone() },
                 (None, State::Acked) => Outcome::Confirmed,
@@ -359,18 +370,26 @@ impl Answers {
     /// `open`, unless RabbitMQ said why the channel ended.
     fn report(self, open: Outcome) -> Vec<(u64, Outcome)> {
         let whole = !self.states.iter().any(|state| matches!(state, State::Open | State::Failed));
-        let failed = self.failure.unwrap_or(Outcome::ConnectionLost);
-        let uncertain = if self.states.contains(&State::Failed) { failed.clone() } else { open.clone() };
+        let is_cut_off = self.states.contains(&State::Failed);
+        let failure = self.failure.unwrap_or(Outcome::ConnectionLost);
+        // The channel ends for one message; what else was on it has done nothing wrong.
+        let limit = most_bytes(&failure).filter(|limit| self.messages.iter().any(|sent| sent.size > *limit));
         let mut outcomes = Vec::with_capacity(self.messages.len());
-        for ((token, id), state) in self.messages.into_iter().zip(self.states) {
+        for (Sent { token, id, size }, state) in self.messages.into_iter().zip(self.states) {
+            let failed = match (limit, &failure) {
+                (None, failure) => failure.clone(),
+                (Some(limit), Outcome::ChannelClosed { text, .. }) if size > limit => Outcome::TooLarge { text: text.clone() },
+                (Some(_), _) => Outcome::ConnectionLost,
+            };
+            let uncertain = || if is_cut_off { failed.clone() } else { open.clone() };
             let outcome = match (self.returned.get(&id), state) {
                 (_, State::Reported) => continue,
                 (Some((code, text)), _) => Outcome::Returned { code: *code, text: text.clone() },
                 (None, State::Acked) => Outcome::Confirmed,
                 (None, State::AckedCarrying) if whole => Outcome::Confirmed,
-                (None, State::AckedCarrying) => uncertain.clone(),
+                (None, State::AckedCarrying) => uncertain(),
                 (None, State::Nacked) => Outcome::Nacked,
-                (None, State::Failed) => failed.clone(),
+                (None, State::Failed) => failed,
                 (None, State::Open) => open.clone(),
                 (None, State::Unsendable(field)) => Outcome::Unsendable { field },
             };
@@ -378,6 +397,18 @@ impl Answers {
         }
         outcomes
     }
+}
+
+/// Returns the most bytes that RabbitMQ takes in a message, if it has closed a
+/// channel since one had more: `PRECONDITION_FAILED - message size 70000 is larger
+/// than configured max size 65536`. Its words are the only place where it says so;
+/// should they change, it is any other channel that was closed.
+fn most_bytes(failure: &Outcome) -> Option<usize> {
+    let Outcome::ChannelClosed { code: 406, text } = failure else { return None };
+    let (_, size) = text.split_once("message size ")?;
+    let (_, limit) = size.split_once("max size ")?;
+    let digits = limit.split(|letter: char| !letter.is_ascii_digit()).next()?;
+    digits.parse().ok()
 }
 
 #[cfg(test)]
@@ -467,6 +498,26 @@ mod tests {
         let mut forbidden = answers(1);
         forbidden.record(0, refused(AMQPSoftError::ACCESSREFUSED, "ACCESS_REFUSED - no"));
         assert_eq!(forbidden.report(Outcome::TimedOut), [(0, Outcome::AccessRefused { text: "ACCESS_REFUSED - no".into() })]);
+
+        // A message that is too large ends the channel, and is alone to blame.
+        let text = "PRECONDITION_FAILED - message size 7 is larger than configured max size 5";
+        let mut large = answers(4);
+        for (index, size) in [(0, 1), (1, 7), (2, 5), (3, 6)] {
+            large.messages[index].size = size;
+        }
+        large.record(0, ack());
+        large.record(1, refused(AMQPSoftError::PRECONDITIONFAILED, text));
+        large.record(2, Err(ErrorKind::InvalidChannelState(lapin::ChannelState::Closing, "basic.publish").into()));
+        large.record(3, Err(ErrorKind::InvalidChannelState(lapin::ChannelState::Closing, "basic.publish").into()));
+        let too_large = Outcome::TooLarge { text: text.to_owned() };
+        let expected = [(0, Outcome::Confirmed), (1, too_large.clone()), (2, Outcome::ConnectionLost), (3, too_large)];
+        assert_eq!(large.report(Outcome::TimedOut), expected);
+        // By nothing that we have sent: then whatever it means concerns them all.
+        for text in [text, "PRECONDITION_FAILED - something else"] {
+            let mut other = answers(1);
+            other.record(0, refused(AMQPSoftError::PRECONDITIONFAILED, text));
+            assert_eq!(other.report(Outcome::TimedOut), [(0, Outcome::ChannelClosed { code: 406, text: text.to_owned() })]);
+        }
 
         let mut lost = answers(1);
         lost.record(0, Err(ErrorKind::MissingHeartbeatError.into()));

@@ -144,7 +144,7 @@ pub const TABLE: [Class; 8] = [
     },
     Class {
         failure: Failure::Unsendable,
-        said: "nothing: a field is longer than AMQP can carry, and nothing was sent",
+        said: "nothing: a field is longer than AMQP can carry, and nothing was sent; or the channel closed with 406 PRECONDITION_FAILED: the message is larger than `max_message_size`",
         arrived: Arrival::No,
         then: Consequence::Dead,
         counted_as: "connection",

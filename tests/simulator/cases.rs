@@ -375,6 +375,42 @@ fn whoever_is_told_instead_is_told_at_once() {
     }
 }
 
+/// Whatever hangs, and however much waits for it: who works is sent to.
+#[test]
+fn queues_that_hang_leave_places_for_others() {
+    let mut broker = Broker::with(Limits { in_flight: 64, ..Limits::default() });
+    let told = |broker: &mut Broker, fund: &str, people: std::ops::Range<u32>| {
+        let mut events = Vec::new();
+        for of in people {
+            events.push(broker.member(of, &format!("m{of}"), fund, "2026-01-01"));
+            events.push(broker.joblog(of, &format!("j{of}")));
+        }
+        broker.take_in(events);
+        broker.dispatch_all()
+    };
+    let hanging = told(&mut broker, "007", 100..200);
+    assert_eq!(hanging.len(), 32, "as many as are free");
+    let working = told(&mut broker, "067", 200..240);
+    assert_eq!(working.len(), 16);
+    let mut arrived = 0;
+    let mut under_way = working;
+    while !under_way.is_empty() {
+        for attempt in under_way {
+            assert_eq!(attempt.key.recipient, recipient("akasse:067"), "the other one has had its share");
+            broker.settle(attempt.key, Outcome::Confirmed);
+            arrived += 1;
+        }
+        under_way = broker.dispatch_all();
+    }
+    assert_eq!(arrived, 40);
+    // What has timed out gives its places back, and is probed alone.
+    for attempt in hanging {
+        broker.settle(attempt.key, TIMEOUT);
+    }
+    broker.now = broker.now.plus_seconds(1);
+    assert_eq!(broker.dispatch_all().len(), 1);
+}
+
 #[test]
 fn a_restart_keeps_the_time_of_the_next_attempt() {
     let (mut broker, key) = Broker::with_joblog_under_way(Limits::default());

@@ -90,7 +90,7 @@ impl Engine {
                 self.clear(recipient, records, now, out)?;
                 continue;
             }
-            while self.in_flight < self.limits.in_flight {
+            while self.has_place(recipient) {
                 let Some(seq) = self.lanes.queue_mut(recipient).next(now) else { break };
                 self.attempt(DeliveryKey { recipient, seq }, records, now, out)?;
             }

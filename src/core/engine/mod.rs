@@ -320,6 +320,15 @@ impl Engine {
         self.in_flight
     }
 
+    /// Returns whether one more delivery of a queue may be under way: a queue has at
+    /// most as many there as places are free. So queues that do not answer, however
+    /// many, never take all: five take five sixths until they have timed out, and
+    /// whichever works shares the rest.
+    fn has_place(&self, recipient: Recipient) -> bool {
+        let under_way = self.lanes.queue(recipient).map_or(0, |queue| queue.under_way() as usize);
+        under_way < self.limits.in_flight.saturating_sub(self.in_flight)
+    }
+
     /// Returns the next instant at which [`Engine::dispatch`] or
     /// [`Engine::tend`] may have something to do of its own accord.
     #[must_use]
@@ -328,8 +337,12 @@ impl Engine {
             return Some(Moment(i64::MIN));
         }
         // What is to be withdrawn needs no connection.
-        let can_send = self.connected && self.in_flight < self.limits.in_flight;
-        self.lanes.queues().filter(|(_, queue)| can_send || queue.is_closed()).filter_map(|(_, queue)| queue.next_wake()).min()
+        let can_send = |recipient| self.connected && self.has_place(recipient);
+        self.lanes
+            .queues()
+            .filter(|(recipient, queue)| queue.is_closed() || can_send(*recipient))
+            .filter_map(|(_, queue)| queue.next_wake())
+            .min()
     }
 
     /// Returns every queue as operators and metrics see it at `now`.

@@ -2,14 +2,14 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "in a test, a panic with a good message is how it fails")]
 
-mod node;
+mod rig;
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use node::{Node, shared_node};
+use rig::{Node, shared_node};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use wsb_broker::amqp::*;
@@ -544,8 +544,7 @@ async fn a_stuck_queue_times_out_alone() {
     assert!(outcomes.values().all(|outcome| *outcome == Outcome::Confirmed));
     // A suspended leader takes nothing in and answers nothing.
     assert_eq!(link.depth("wsb.akasse.002").await, Some(2000));
-    let stuck = "sys:suspend(whereis(binary_to_atom(<<\"%2F_wsb.akasse.002\">>)))";
-    assert_eq!(node.eval(stuck).trim(), "{ok, ok}");
+    node.suspend_queue(&uri, "wsb.akasse.002");
     // RabbitMQ says that nothing lies in it, which is not so.
     assert_eq!(link.depth("wsb.akasse.002").await, None);
     let mut messages: Vec<Outgoing> = (0..2000).map(|token| message(token, "wsb.akasse.001")).collect();
@@ -599,10 +598,6 @@ async fn a_queue_that_hangs_holds_up_nobody_else() {
     let round = |number: u64| -> Vec<Outgoing> {
         (number * 600..(number + 1) * 600).map(|token| message(token, &names[(token % 6) as usize])).collect()
     };
-    let hang = |verb: &str| {
-        let done = node.eval(&format!("sys:{verb}(whereis(binary_to_atom(<<\"%2F_wsb.akasse.002\">>)))"));
-        assert_eq!(done.trim(), "{ok, ok}");
-    };
 
     // Once where every channel has reached it before, once where none has.
     for has_worked in [true, false] {
@@ -611,7 +606,7 @@ async fn a_queue_that_hangs_holds_up_nobody_else() {
             let outcomes = publish(&mut endpoints, (0..8).flat_map(round).collect()).await;
             assert!(outcomes.values().all(|outcome| *outcome == Outcome::Confirmed));
         }
-        hang("suspend");
+        node.suspend_queue(&uri, &names[2]);
         let mut waiting: HashMap<u64, Outgoing> = HashMap::new();
         for number in 10..14 {
             let messages = round(number);
@@ -634,7 +629,7 @@ async fn a_queue_that_hangs_holds_up_nobody_else() {
         }
 
         // It goes on, and what waited for it arrives like everything else.
-        hang("resume");
+        node.resume_queue(&uri, &names[2]);
         let mut confirmed = 0;
         while confirmed < 100 {
             endpoints.publish.send(waiting.values().take(100).cloned().collect()).await.unwrap();

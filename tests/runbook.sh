@@ -4,12 +4,7 @@
 # RabbitMQ and no store at the places that they are told.
 set -eu
 cd "$(dirname "$0")/.."
-broker=$(ls -t "$PWD"/target/release/wsb-broker "$PWD"/target/debug/wsb-broker 2>/dev/null | head -n 1)
-if [ -z "$broker" ]; then
-    echo "SKIPPED: no built broker: cargo build"
-    [ "${WSB_REQUIRE_TOOLS:-0}" != 1 ]
-    exit
-fi
+. tests/built.sh
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/bin" "$work/etc/credentials"

@@ -6,12 +6,7 @@
 # The former version is WSB_FORMER_BINARY, or the same program under another path.
 set -eu
 cd "$(dirname "$0")/.."
-broker=$(ls -t "$PWD"/target/release/wsb-broker "$PWD"/target/debug/wsb-broker 2>/dev/null | head -n 1)
-if [ -z "$broker" ]; then
-    echo "SKIPPED: no built broker: cargo build"
-    [ "${WSB_REQUIRE_TOOLS:-0}" != 1 ]
-    exit
-fi
+. tests/built.sh
 former=${WSB_FORMER_BINARY:-$broker}
 work=$(mktemp -d)
 pid=

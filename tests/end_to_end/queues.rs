@@ -169,16 +169,11 @@ fn a_hanging_queue_costs_nobody_else_anything() {
     world.tell(citizens.iter().flat_map(|cpr| enroll(cpr, "067", "86001", "101")).collect::<Vec<_>>().iter());
     world.empty(&FEW);
     let kommune = Vendor::consume(&world.uri, &queue("kommune:860"));
-    let vhost = world.uri.rsplit('/').next().unwrap();
-    let leader = |verb: &str| {
-        let done = shared_node().eval(&format!("sys:{verb}(whereis(binary_to_atom(<<\"{vhost}_wsb.akasse.067\">>)))"));
-        assert_eq!(done.trim(), "{ok, ok}");
-    };
 
     // It hangs while much is under way, and while channels are made that have never reached it.
     let mut events = news(&citizens, 5);
     world.publish(&events);
-    leader("suspend");
+    shared_node().suspend_queue(&world.uri, &queue("akasse:067"));
     for _ in 0..6 {
         let more = news(&citizens, 5);
         let began = Instant::now();
@@ -191,7 +186,7 @@ fn a_hanging_queue_costs_nobody_else_anything() {
     assert_eq!(world.recipient("kommune:860")["state"], "open");
     in_order(&kommune.messages(), &events, &citizens);
 
-    leader("resume");
+    shared_node().resume_queue(&world.uri, &queue("akasse:067"));
     let fund = Vendor::consume(&world.uri, &queue("akasse:067"));
     world.idle();
     // What had no answer may have arrived, and arrives again with the same id.

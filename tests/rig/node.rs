@@ -223,6 +223,24 @@ impl Node {
         self.private("eval").eval(expression)
     }
 
+    /// Has the process of a quorum queue stop, in the vhost of a URI: it takes nothing
+    /// in and answers nothing, like one that has lost its majority.
+    pub fn suspend_queue(&self, uri: &str, queue: &str) {
+        self.tell_queue("suspend", uri, queue);
+    }
+
+    /// Has it go on.
+    pub fn resume_queue(&self, uri: &str, queue: &str) {
+        self.tell_queue("resume", uri, queue);
+    }
+
+    fn tell_queue(&self, order: &str, uri: &str, queue: &str) {
+        // Names of processes have the vhost as RabbitMQ escapes it.
+        let vhost = uri.rsplit('/').next().unwrap_or_default().replace("%2f", "%2F");
+        let done = self.eval(&format!("sys:{order}(whereis(binary_to_atom(<<\"{vhost}_{queue}\">>)))"));
+        assert_eq!(done.trim(), "{ok, ok}", "sys:{order} of {queue}");
+    }
+
     /// Returns the process id of the server, for measuring.
     pub fn pid(&self) -> Option<u32> {
         self.private("pid").lock().server.as_ref().map(Child::id)

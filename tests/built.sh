@@ -1,0 +1,9 @@
+# Sourced by the scripts beside it, from the repository's folder: $broker is the
+# program that was built last. Without one the script is skipped, or fails where
+# WSB_REQUIRE_TOOLS=1 asks for everything.
+broker=$(ls -t "$PWD"/target/release/wsb-broker "$PWD"/target/debug/wsb-broker 2>/dev/null | head -n 1)
+if [ -z "$broker" ]; then
+    echo "SKIPPED: no built broker: cargo build"
+    [ "${WSB_REQUIRE_TOOLS:-0}" != 1 ]
+    exit
+fi

@@ -344,6 +344,13 @@ impl ExternalId {
         }
         Cow::Borrowed(&self.0)
     }
+
+    /// Returns whether there is one such record in all of DFDG: the zero GUID stands
+    /// for none, and comes with many citizens.
+    #[must_use]
+    pub fn names_one_record(&self) -> bool {
+        self.0.bytes().any(|byte| !matches!(byte, b'0' | b'-'))
+    }
 }
 
 /// Whether the text is a uuid with hyphens.

@@ -112,7 +112,8 @@ pub enum Change {
         other: CitizenId,
     },
     /// What is kept of a person's records is now this; each part of it is stored
-    /// with the citizen under whose number it came.
+    /// with the citizen under whose number it came, and [`Records::clock_owner`] goes
+    /// by it.
     PutClocks(Arc<Clocks>),
     /// Nothing is kept of the person's records any more.
     DropClocks(CitizenId),
@@ -168,6 +169,19 @@ pub enum Change {
         end: End,
         /// After how many attempts.
         attempts: u32,
+        /// When.
+        at: Moment,
+    },
+    /// A record is another citizen's: whoever was sent something about it is to be told
+    /// with that one when it is deleted. Entries of the ledger move, under whichever
+    /// number of the first person each is.
+    MoveHolders {
+        /// The record.
+        record: ExternalId,
+        /// Whose it was.
+        from: CitizenId,
+        /// Under whose number it is.
+        to: CitizenId,
         /// When.
         at: Moment,
     },
@@ -255,6 +269,13 @@ pub trait Records {
     /// # Errors
     /// When the store cannot be read.
     fn record_owner(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<CitizenId>, Self::Error>;
+
+    /// Returns under whose number a record is kept that has a clock, or had one and is
+    /// gone ([`Clocks::kept`]); of several, where it is there.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn clock_owner(&mut self, entity: &str, record: &ExternalId) -> Result<Option<CitizenId>, Self::Error>;
 
     /// Gives a number that nobody has to a new citizen, and stages both.
     ///

@@ -278,7 +278,8 @@ impl Schedule {
             })
             .collect();
         // FNV-1a: it is compared with itself only, and stable for ever.
-        format!("{deciding:?} {:?}", self.pension_ages)
+        // The number changes when what is stored of records does, so that all of it is gone through once.
+        format!("2 {deciding:?} {:?}", self.pension_ages)
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
     }

@@ -81,6 +81,7 @@ impl Store {
 
     pub(super) fn put_clocks(&mut self, slot: u32, now: Option<Arc<Clocks>>) -> Result<(), StoreError> {
         let known = self.clocks_of(slot)?;
+        self.own_clocks(slot, known.as_deref(), now.as_deref())?;
         count(&mut self.order_counts, known.as_deref(), now.as_deref());
         self.group.orders_changed |= known.as_ref().is_some_and(|known| known.ordered_on().next().is_some())
             || now.as_ref().is_some_and(|now| now.ordered_on().next().is_some());
@@ -154,6 +155,7 @@ impl Vault {
                         handovers: rest.handovers,
                         emptied: rest.emptied,
                         has_due: rest.has_due,
+                        owned: rest.owned,
                         next: if next == NEVER { None } else { Day::from_number(next) },
                     });
                 }
@@ -235,7 +237,7 @@ pub(super) fn put(vault: &Vault, sealer: &mut Sealer, batch: &mut Batch, slot: u
                     || (was == is
                         && before.tombstones == now.tombstones
                         && before.handovers == now.handovers
-                        && (before.emptied, before.has_due) == (now.emptied, now.has_due)))
+                        && (before.emptied, before.has_due, before.owned) == (now.emptied, now.has_due, now.owned)))
         });
         if same {
             continue;
@@ -248,8 +250,8 @@ pub(super) fn put(vault: &Vault, sealer: &mut Sealer, batch: &mut Batch, slot: u
         let sealed = sealer.seal(&seal_key, key.as_ref(), &mut value, |out| {
             if page == 0 {
                 let mut rest = Vec::new();
-                let Clocks { emptied, has_due, .. } = **now;
-                let kept = Rest { tombstones: now.tombstones.clone(), handovers: now.handovers.clone(), emptied, has_due };
+                let Clocks { emptied, has_due, owned, .. } = **now;
+                let kept = Rest { tombstones: now.tombstones.clone(), handovers: now.handovers.clone(), emptied, has_due, owned };
                 codec::encode_rest(&kept, &mut rest);
                 out.bytes(&rest);
             }

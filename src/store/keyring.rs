@@ -147,6 +147,16 @@ impl Keyring {
         first(hmac::sign(&self.record_key, &text).as_ref())
     }
 
+    /// As [`Keyring::record`], for a record that has a clock.
+    pub fn kept_record(&self, entity: &str, record: &ExternalId) -> [u8; 16] {
+        // After the kinds of `RecordKind::number`.
+        let mut text = vec![7];
+        text.extend_from_slice(entity.as_bytes());
+        text.push(0);
+        text.extend_from_slice(record.identity().as_bytes());
+        first(hmac::sign(&self.record_key, &text).as_ref())
+    }
+
     fn fill(&self, bytes: &mut [u8]) -> io::Result<()> {
         self.random.fill(bytes).map_err(|_| io::Error::other("no randomness from the system"))
     }

@@ -354,6 +354,13 @@ impl Contents {
                     self.ledger.insert((citizen, event.external_id.clone(), key.recipient));
                 }
             }
+            Change::MoveHolders { record, from, to, at: _ } => {
+                let ids = self.persons.all_of(from);
+                let is_moved = |(of, about, _): &(CitizenId, ExternalId, Recipient)| ids.contains(of) && *about == record;
+                let moved: Vec<_> = self.ledger.iter().filter(|entry| is_moved(entry)).cloned().collect();
+                self.ledger.retain(|entry| !is_moved(entry));
+                self.ledger.extend(moved.into_iter().map(|(_, about, holder)| (to, about, holder)));
+            }
             Change::PutReplay(replay) => {
                 self.replays.insert(replay.id, replay);
             }
@@ -486,6 +493,15 @@ impl Records for MemoryStore {
 
     fn record_owner(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<CitizenId>, Infallible> {
         Ok(self.working.owners.get(&(kind, record.clone())).copied())
+    }
+
+    fn clock_owner(&mut self, entity: &str, record: &ExternalId) -> Result<Option<CitizenId>, Infallible> {
+        let is_it = |(of, id, _): &(&Arc<str>, &ExternalId, bool)| ***of == *entity && *id == record;
+        let owned = self.working.clocks.values().filter(|clocks| clocks.owned);
+        let found = owned.filter_map(|clocks| Some((clocks.kept().find(is_it)?.2, clocks)));
+        // Kept by the newest where it is there with none.
+        let best = found.max_by_key(|(is_there, clocks)| (*is_there, clocks.newest_of(entity, record)));
+        Ok(best.filter(|_| record.names_one_record()).map(|(_, clocks)| clocks.citizen))
     }
 
     fn enroll(&mut self, personnummer: &Personnummer) -> Result<CitizenId, Infallible> {

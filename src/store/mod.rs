@@ -22,6 +22,7 @@ mod journal;
 mod keyring;
 mod numbering;
 mod open;
+mod owners;
 mod prune;
 mod reader;
 mod records;

@@ -65,11 +65,12 @@ impl Records for Store {
 
     fn record_owner(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<CitizenId>, StoreError> {
         let hash = self.vault.keyring.record(kind, record);
-        let slot = match self.group.owners.get(&hash) {
-            Some(slot) => Some(*slot),
-            None => self.vault.owner(&hash)?,
-        };
-        Ok(slot.map(CitizenId))
+        Ok(self.owner(&hash)?.map(CitizenId))
+    }
+
+    fn clock_owner(&mut self, entity: &str, record: &ExternalId) -> Result<Option<CitizenId>, StoreError> {
+        let hash = self.vault.keyring.kept_record(entity, record);
+        Ok(self.owner(&hash)?.map(CitizenId))
     }
 
     fn enroll(&mut self, personnummer: &Personnummer) -> Result<CitizenId, StoreError> {
@@ -272,8 +273,7 @@ impl Records for Store {
             Change::PutCitizen(citizen) => self.put_citizen(citizen),
             Change::OwnRecord { kind, record, citizen } => {
                 let hash = self.vault.keyring.record(kind, &record);
-                self.group.put(rows::owner(&hash), citizen.0.to_be_bytes().to_vec());
-                self.group.owners.insert(hash, citizen.0);
+                self.put_owner(hash, citizen.0);
                 Ok(())
             }
             Change::Join { one, other } => {
@@ -319,6 +319,7 @@ impl Records for Store {
                 let ended = Ended { end, attempts, at, failures: Vec::new(), replays: 0, delivered_before: None };
                 self.finish(key, citizen, &event, had_row, ended)
             }
+            Change::MoveHolders { record, from, to, at } => self.move_holders(&record, from, to, at),
             Change::Trace { key, citizen, id, at, step } => self.put_step(key, citizen, id, at, &step),
             Change::Audit { at, deed } => self.put_audit(at, deed),
             Change::Erase(citizen) => self.stage_erasure(citizen),

@@ -152,10 +152,15 @@ impl Store {
             }
             Some(b'I') => {
                 let slot = Input::new(value, "the owner of a record").u32()?;
-                let known = vault.held(slot)?.and_then(|held| held.citizen).is_some_and(|citizen| {
-                    citizen.owned_records().any(|(kind, record)| rows::owner(&vault.keyring.record(kind, record)).as_ref() == key)
-                });
-                demand(known, "the citizen has no such record: an erasure would miss it")
+                let is_it = |hash: [u8; 16]| rows::owner(&hash).as_ref() == key;
+                let known = vault
+                    .held(slot)?
+                    .and_then(|held| held.citizen)
+                    .is_some_and(|citizen| citizen.owned_records().any(|(kind, record)| is_it(vault.keyring.record(kind, record))));
+                let clocks = if known { None } else { vault.clocks(slot)? };
+                let kept =
+                    clocks.is_some_and(|clocks| clocks.kept().any(|(entity, record, _)| is_it(vault.keyring.kept_record(entity, record))));
+                demand(known || kept, "the citizen has no such record: an erasure would miss it")
             }
             Some(b'C') => {
                 let slot = slot()?;
@@ -222,6 +227,12 @@ impl Store {
                 let Some(clocks) = vault.clocks(slot)? else { return demand(false, "its key is gone, and it is kept") };
                 let is_indexed = clocks.next.is_none_or(|day| vault.tree.contains_key(rows::look(day, slot)).unwrap_or(false));
                 demand(is_indexed, "has no row of the day on which to look: what is due would not be found")?;
+                for (entity, record, _) in
+                    clocks.kept().filter(|(_, record, is_there)| clocks.owned && *is_there && record.names_one_record())
+                {
+                    let owner = vault.owner(&vault.keyring.kept_record(entity, record))?;
+                    demand(owner == Some(slot), "has a record that is not found by itself: a correction would miss it")?;
+                }
                 let is_listed = clocks.has_due == vault.tree.contains_key(rows::has_due(slot))?;
                 demand(is_listed, "and the row of what is due contradict one another")
             }

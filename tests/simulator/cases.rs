@@ -122,6 +122,11 @@ impl Broker {
         self.event("Joblog", of, record, Aendring::Updated, Content::Other)
     }
 
+    /// Of a type that a deletion rule covers.
+    fn kept_joblog(&mut self, of: u32, record: &str) -> Event {
+        Event { details: Some(Box::default()), ..self.joblog(of, record) }
+    }
+
     fn joblog_deleted(&mut self, of: u32, record: &str) -> Event {
         self.event("Joblog", of, record, Aendring::Deleted, Content::Other)
     }
@@ -1038,6 +1043,109 @@ fn a_membership_corrected_to_another_citizen_leaves_the_first_one() {
         broker.take_in(after);
         assert!(broker.dispatch_all().is_empty());
     }
+}
+
+/// What there is of a retained record after its registrations came in some order.
+fn kept_of(broker: &mut Broker, of: u32) -> Vec<(String, Moment)> {
+    let Some(id) = broker.store.find_citizen(&person(of)).expect("never fails") else { return Vec::new() };
+    let clocks = broker.store.clocks(id).expect("never fails");
+    clocks.iter().flat_map(|clocks| &clocks.records).map(|clock| (clock.external_id.as_str().to_owned(), clock.first_at)).collect()
+}
+
+/// A retained record that was registered under the wrong number and is corrected to
+/// the right one: its clock runs for the second citizen, from the day on which it
+/// was first registered, in whatever order the registrations come.
+#[test]
+fn a_retained_record_corrected_to_another_citizen_runs_out_for_that_one() {
+    for order in orders(3) {
+        let mut broker = Broker::new();
+        let members = vec![broker.member(1, "m1", "007", "2025-01-01"), broker.member(2, "m2", "067", "2025-01-01")];
+        broker.take_in(members);
+        let registered = [broker.kept_joblog(1, "j"), broker.kept_joblog(1, "j"), broker.kept_joblog(2, "J")];
+        let registered = registered.map(|event| Event { external_id: ExternalId::parse("j").expect("an id"), ..event });
+        let first_at = registered[0].registered.at;
+        broker.take_in(order.iter().map(|at| registered[*at].clone()).collect());
+        assert_eq!(kept_of(&mut broker, 1), [], "{order:?}");
+        assert_eq!(kept_of(&mut broker, 2), [("j".to_owned(), first_at)], "{order:?}");
+        // Neither what waited when the correction came, nor what came after it.
+        let told: Vec<Recipient> = broker.dispatch_all().iter().map(|attempt| attempt.key.recipient).collect();
+        assert_eq!(told, [recipient("akasse:067")], "{order:?}");
+        // And back again, should that be registered later still.
+        let back = broker.kept_joblog(1, "j");
+        broker.take_in(vec![back]);
+        assert_eq!(kept_of(&mut broker, 1), [("j".to_owned(), first_at)], "{order:?}");
+        assert_eq!(kept_of(&mut broker, 2), [], "{order:?}");
+    }
+}
+
+/// Whoever was sent something about the record while it was said to be the first
+/// citizen's is told of its deletion, without a number, and nothing is sent again.
+#[test]
+fn whoever_was_told_under_the_wrong_number_is_told_of_the_deletion() {
+    for under_way in [false, true] {
+        let mut broker = Broker::new();
+        let events = vec![
+            broker.member(1, "m1", "007", "2025-01-01"),
+            broker.member(2, "m2", "067", "2025-01-01"),
+            broker.kept_joblog(1, "j"),
+            broker.kept_joblog(1, "j"),
+        ];
+        broker.take_in(events);
+        let first = broker.dispatch_all()[0].key;
+        if !under_way {
+            broker.settle(first, Outcome::Confirmed);
+        }
+        let right = broker.kept_joblog(2, "j");
+        broker.take_in(vec![right]);
+        if under_way {
+            broker.settle(first, TIMEOUT);
+            // Beyond the pause that follows.
+            broker.now = broker.now.plus_seconds(3600);
+        }
+        let second = broker.dispatch_all();
+        assert_eq!(second.iter().map(|attempt| attempt.key.recipient).collect::<Vec<_>>(), [recipient("akasse:067")]);
+        second.iter().for_each(|attempt| broker.settle(attempt.key, Outcome::Confirmed));
+        assert_eq!(broker.fate(key("akasse:007", 4)), RECORD_DELETED);
+        if !under_way {
+            let replay = broker.send_again(None);
+            broker.advance();
+            assert!(broker.dispatch_all().is_empty(), "{replay:?}");
+        }
+        let deletion = broker.erased_in_dfdg(2, "j");
+        broker.take_in(vec![deletion]);
+        let mut told: Vec<_> = broker.dispatch_all().iter().map(|attempt| (attempt.key.recipient, attempt.identification)).collect();
+        told.sort_unstable_by_key(|(recipient, _)| *recipient);
+        assert_eq!(told, [(recipient("akasse:007"), None), (recipient("akasse:067"), Some(person(2)))], "under way: {under_way}");
+    }
+}
+
+/// DFDG has deleted a record under the number that it had been corrected from, or that
+/// its correction has not reached yet: it is gone for both.
+#[test]
+fn a_deletion_under_another_number_ends_the_record() {
+    for deleted_under in [1, 2] {
+        let mut broker = Broker::new();
+        let events =
+            vec![broker.member(1, "m1", "007", "2025-01-01"), broker.member(2, "m2", "067", "2025-01-01"), broker.kept_joblog(1, "j")];
+        broker.take_in(events);
+        let late = broker.kept_joblog(2, "j");
+        broker.confirm_all();
+        let deletion = broker.erased_in_dfdg(deleted_under, "j");
+        broker.take_in(vec![deletion, late]);
+        assert_eq!([kept_of(&mut broker, 1), kept_of(&mut broker, 2)], [[], []], "under {deleted_under}");
+        let told: Vec<Recipient> = broker.dispatch_all().iter().map(|attempt| attempt.key.recipient).collect();
+        assert_eq!(told, [recipient("akasse:007")], "under {deleted_under}");
+    }
+}
+
+/// The zero GUID stands for no record: what carries it is each citizen's own.
+#[test]
+fn the_zero_guid_is_nobodys_record() {
+    let mut broker = Broker::new();
+    const NONE: &str = "00000000-0000-0000-0000-000000000000";
+    let events = vec![broker.kept_joblog(1, NONE), broker.kept_joblog(2, NONE)];
+    broker.take_in(events);
+    assert_eq!([kept_of(&mut broker, 1).len(), kept_of(&mut broker, 2).len()], [1, 1]);
 }
 
 /// The same under an old and a new number of one person is no correction: once

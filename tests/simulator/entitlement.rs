@@ -64,6 +64,26 @@ struct Latest<T> {
 /// One registration of a record: the event, its days, and what it says.
 type Registration<'a, T> = (&'a Event, Period, Option<T>);
 
+/// What orders the registrations of a record and its end: of one instant the end is
+/// the last.
+pub type Stamp = (Moment, u8, EventMark);
+
+/// Who has a record that a deletion rule covers.
+pub struct Keeper {
+    pub node: usize,
+    pub stamp: Stamp,
+    /// Whether it has not been deleted or recalled.
+    pub is_there: bool,
+    /// The place of the event that says so.
+    place: usize,
+}
+
+/// The place of an event among those about its record.
+pub fn stamp(event: &Event) -> Stamp {
+    let change = if matches!(event.content, Content::Deletion { .. }) { Change::Deleted } else { event.change };
+    (event.registered.at, change.number(), event.mark)
+}
+
 /// Whether the record that an event is about has been deleted since.
 #[derive(Debug, Clone, Copy)]
 pub struct Lateness {
@@ -113,6 +133,17 @@ fn is_owned(content: &Content) -> bool {
 /// Whether such a record holds no more once DFDG has deleted it.
 fn is_ended_by_deletion(content: &Content) -> bool {
     matches!(content, Content::ContactGroup { .. } | Content::Plan { .. })
+}
+
+/// Whether two events are about one record: registrations of it, or its deletion.
+fn is_about(one: &Event, other: &Event) -> bool {
+    fn entity(event: &Event) -> &str {
+        match &event.content {
+            Content::Deletion { entity, .. } => entity,
+            _ => &event.entity,
+        }
+    }
+    one.external_id == other.external_id && entity(one) == entity(other)
 }
 
 /// Both days count; without an end it goes on.
@@ -228,8 +259,8 @@ impl Past {
     /// recalled since it was registered, as far as anybody can tell: what is forgotten
     /// in time, and who is one person when, may decide otherwise.
     pub fn is_late(&self, event: &Event, is_kept: impl Fn(&str) -> bool) -> Lateness {
-        let stamp = |event: &Event, change: Change| (event.registered.at, change.number(), event.mark);
-        let own = stamp(event, event.change);
+        let stamp_as = |event: &Event, change: Change| (event.registered.at, change.number(), event.mark);
+        let own = stamp_as(event, event.change);
         let node = self.numbers.get(&event.personnummer).copied();
         let is_deletion = |known: &Known| matches!(known.event.content, Content::Deletion { .. });
         let ends = |known: &&Known| match &known.event.content {
@@ -239,13 +270,13 @@ impl Past {
         let of_record = |known: &&Known| !known.forgotten && known.event.external_id == event.external_id;
         let mut lateness = Lateness { certain: false, likely: false, possible: false };
         for known in self.known.iter().filter(of_record).filter(ends) {
-            let is_later = stamp(&known.event, Change::Deleted) > own;
+            let is_later = stamp_as(&known.event, Change::Deleted) > own;
             let before = self.known[..known.place].iter().filter(of_record).filter(|other| other.event.entity == event.entity);
-            let newest = before.map(|other| stamp(&other.event, other.event.change)).max().filter(|_| is_deletion(known));
+            let newest = before.map(|other| stamp_as(&other.event, other.event.change)).max().filter(|_| is_deletion(known));
             let may_be_later = is_later || newest > Some(own);
             let is_there_again = self.known[known.place..].iter().filter(of_record).any(|other| {
                 let registers = other.event.entity == event.entity && other.event.change != Change::Deleted;
-                registers && stamp(&other.event, other.event.change) > stamp(&known.event, Change::Deleted)
+                registers && stamp_as(&other.event, other.event.change) > stamp_as(&known.event, Change::Deleted)
             });
             let is_later = is_later && !is_there_again;
             let is_theirs = node.is_some_and(|node| self.is_same(known.node, node));
@@ -253,7 +284,54 @@ impl Past {
             lateness.likely |= is_later && is_theirs;
             lateness.possible |= may_be_later;
         }
+        if event.details.is_some() || is_kept(&event.entity) && !matches!(event.content, Content::Deletion { .. }) {
+            let keeper = self.keeper_of_the_record(event, is_kept).filter(|keeper| keeper.stamp > own);
+            let anothers = keeper.filter(|keeper| node.is_none_or(|node| !self.is_same(keeper.node, node)));
+            lateness.certain |= anothers.as_ref().is_some_and(|keeper| keeper.is_there);
+            lateness.likely |= anothers.is_some();
+            // Somebody may have been forgotten since, or what was deleted.
+            let is_newer = |known: &&Known| Some(known.node) != node && is_about(&known.event, event) && stamp(&known.event) > own;
+            lateness.possible |= self.known.iter().any(|known| is_newer(&known));
+        }
         lateness
+    }
+
+    /// Who has the record that an event registers or ends, by everything taken in: the
+    /// newest registration counts, and a deletion ends it whoever it is said to be of.
+    pub fn keeper_of_the_record(&self, event: &Event, is_kept: impl Fn(&str) -> bool) -> Option<Keeper> {
+        let is_deletion = |event: &Event| matches!(event.content, Content::Deletion { .. });
+        // Of others a deletion is all that is known.
+        if !is_deletion(event) && !is_kept(&event.entity) {
+            return None;
+        }
+        let mut keeper: Option<Keeper> = None;
+        let is_forgotten = |keeper: &Keeper, then: usize| self.known[keeper.place].forgotten_at.is_some_and(|at| at <= then);
+        for known in self.known.iter().filter(|known| is_about(&known.event, event)) {
+            keeper = keeper.filter(|keeper| !is_forgotten(keeper, known.place));
+            let own = stamp(&known.event);
+            let is_deletion = is_deletion(&known.event);
+            if !is_deletion && !is_kept(&known.event.entity) {
+                continue;
+            }
+            let is_older = keeper.as_ref().is_some_and(|keeper| keeper.is_there && own < keeper.stamp);
+            if known.late || is_older && !is_deletion {
+                continue;
+            }
+            let stamp = if is_deletion { keeper.map_or(own, |keeper| own.max(keeper.stamp)) } else { own };
+            let is_there = !is_deletion && known.event.change != Change::Deleted;
+            keeper = Some(Keeper { node: known.node, stamp, is_there, place: known.place });
+        }
+        keeper.filter(|keeper| !is_forgotten(keeper, self.known.len()))
+    }
+
+    /// Whether a record of theirs was registered under somebody else's number since.
+    pub fn any_has_moved_on(&self, person: usize) -> bool {
+        let theirs = || self.events_of(person);
+        let is_newer = |other: &Known, known: &Known| {
+            let is_deletion = matches!(other.event.content, Content::Deletion { .. });
+            is_about(&other.event, &known.event) && (is_deletion || stamp(&other.event) > stamp(&known.event))
+        };
+        theirs().any(|known| self.known.iter().any(|other| other.node != known.node && is_newer(other, known)))
     }
 
     /// What DFDG has deleted of a record holds no more: of what was known by then

@@ -19,7 +19,7 @@ use wsb_broker::core::retry::Outcome;
 use wsb_broker::core::routing::Suppression;
 use wsb_broker::core::time::{Day, Moment};
 
-use crate::entitlement::{Entitled, Past, told_as};
+use crate::entitlement::{Entitled, Keeper, Past, stamp, told_as};
 
 /// What is wrong.
 pub type Verdict = Result<(), String>;
@@ -268,6 +268,17 @@ fn concerns(deletion: &Event, event: &Event) -> bool {
     }
 }
 
+/// Whether an event, which came under another number, says that the record of another
+/// one is somebody else's, or gone.
+fn corrects(newer: &Event, event: &Event) -> bool {
+    let of_record = newer.external_id == event.external_id && newer.personnummer != event.personnummer;
+    of_record
+        && match &newer.content {
+            Content::Deletion { entity, .. } => **entity == *event.entity,
+            _ => newer.entity == event.entity && stamp(newer) > stamp(event),
+        }
+}
+
 impl Model {
     pub fn expect_first_load(&mut self, mark: EventMark) {
         self.first_loads.insert(mark);
@@ -340,7 +351,7 @@ impl Model {
     pub fn may_be_forgotten(&self, person: usize, is_kept: impl Fn(&str) -> bool, day: Day) -> Verdict {
         let still_there = self.past.record_still_there(person, is_kept);
         demand!(still_there.is_none(), "is forgotten, and DFDG still has {still_there:?}");
-        demand!(self.past.any_was_deleted(person), "is forgotten, and no record was ever deleted");
+        demand!(self.past.any_was_deleted(person) || self.past.any_has_moved_on(person), "is forgotten, and no record was ever deleted");
         demand!(!self.past.is_somebodys(person, day), "is forgotten, and somebody has or is to have them");
         for (key, tracked) in self.deliveries.iter().filter(|(_, tracked)| self.past.is_same(tracked.lane.0, person)) {
             let is_over = !matches!(tracked.stand, Stand::Waiting | Stand::Dead) && tracked.under_way.is_none();
@@ -549,6 +560,7 @@ impl Model {
                 }
                 Change::PutCitizen(_)
                 | Change::OwnRecord { .. }
+                | Change::MoveHolders { .. }
                 | Change::PutClocks(_)
                 | Change::DropClocks(_)
                 | Change::SetIndexed(_)
@@ -603,14 +615,19 @@ impl Model {
         demand!(admission.at == now, "{} was taken in at {now}, not {}", event.id, admission.at);
         self.last_seq = admission.seq.0;
         let first_load = self.first_loads.contains(&event.mark);
-        let lateness = self.past.is_late(event, |entity| !rules.schedule().rules_of(entity).is_empty());
+        let is_kept = |entity: &str| !rules.schedule().rules_of(entity).is_empty();
+        let lateness = self.past.is_late(event, is_kept);
         // Seen where anybody might have been told.
         let shows = !first_load && told_as(event, rules).is_some_and(|kind| !kind.audiences.is_empty());
         let said = admission.left_out.iter().any(|left_out| left_out.why == Suppression::RecordDeleted);
         demand!(!said || lateness.possible, "{} is said to be about a record that is gone", event.id);
         demand!(!lateness.certain || !shows || said, "{} is about a record that is gone", event.id);
         let late = if shows { said } else { lateness.likely };
+        let keeper = self.past.keeper_of_the_record(event, is_kept).filter(|_| !late);
         self.past.take_in(Arc::clone(event), admission.seq, first_load, late);
+        if let Some(keeper) = keeper {
+            self.moves(event, &keeper, admission.seq);
+        }
         let number = self.past.by_mark(&event.mark).expect("taken in above").node;
         let citizen = *self.citizens.entry(number).or_insert(admission.citizen);
         demand!(citizen == admission.citizen, "{} is about {citizen:?}, not {:?}", event.id, admission.citizen);
@@ -654,6 +671,45 @@ impl Model {
         Ok(())
     }
 
+    /// What was known of a record goes to whoever it turns out to be about: whoever
+    /// holds something of it holds it of that one, and nothing waits about it.
+    fn moves(&mut self, event: &Event, keeper: &Keeper, seq: EventSeq) {
+        let to = self.past.by_mark(&event.mark).expect("taken in before").node;
+        if self.past.is_same(to, keeper.node) {
+            return;
+        }
+        let (past, record) = (&self.past, &event.external_id);
+        let is_about = |of: usize, external_id: &ExternalId| external_id == record && past.is_same(of, keeper.node);
+        let arrived: Vec<Recipient> =
+            self.arrived.extract_if(.., |(of, external_id, _)| is_about(*of, external_id)).map(|(.., recipient)| recipient).collect();
+        let attempted: Vec<Recipient> =
+            self.attempted.iter().filter(|(of, external_id, _)| is_about(*of, external_id)).map(|(.., recipient)| *recipient).collect();
+        let sent = self.deliveries.iter().filter(|(key, tracked)| {
+            let may_be_sent = key.seq.0 <= self.recovered_to || tracked.is_under_way() || tracked.attempts > 0 || tracked.replays > 0;
+            may_be_sent && is_about(tracked.lane.0, &tracked.event.external_id)
+        });
+        let sent: Vec<Recipient> = sent.map(|(key, _)| key.recipient).collect();
+        for recipient in arrived.iter().chain(&attempted).chain(&sent) {
+            self.attempted.push((to, record.clone(), *recipient));
+        }
+        for recipient in arrived {
+            self.attempted.push((keeper.node, record.clone(), recipient));
+            // That it had been deleted is forgotten in time, and with that whose it was.
+            if keeper.is_there {
+                self.arrived.push((to, record.clone(), recipient));
+            }
+        }
+        if !keeper.is_there {
+            return;
+        }
+        for (key, tracked) in &self.deliveries {
+            let is_told = tracked.stand == Stand::Waiting && self.past.is_same(tracked.lane.0, keeper.node);
+            if is_told && corrects(event, &tracked.event) {
+                self.condemned.insert(*key, seq);
+            }
+        }
+    }
+
     /// `told` says that its outcome has been accounted for by an earlier row.
     fn put(&mut self, delivery: &Delivery, told: bool, group: &Group<'_>, rules: &Rules) -> Verdict {
         let key = delivery.key;
@@ -679,7 +735,7 @@ impl Model {
         }
         let mut tracked = match known {
             Some(tracked) if matches!(tracked.stand, Stand::Dead | Stand::Delivered) && delivery.replays == tracked.replays + 1 => {
-                let by = self.sent_again(key, &tracked, delivery)?;
+                let by = self.sent_again(key, &tracked, delivery, rules)?;
                 // Whoever was told of a deletion as a holder may be told again.
                 if tracked.stand == Stand::Delivered && tracked.by.first() == Some(&Audience::Holders) {
                     self.attempted.push((tracked.lane.0, tracked.event.external_id.clone(), key.recipient));
@@ -916,7 +972,8 @@ impl Model {
                     Change::Admit(admission) => Some(&admission.event),
                     _ => None,
                 });
-                demand!(by.chain(staged).any(|deletion| concerns(deletion, &tracked.event)), "{key:?} is about a record that is there");
+                let takes_away = |newer: &Arc<Event>| concerns(newer, &tracked.event) || corrects(newer, &tracked.event);
+                demand!(by.chain(staged).any(takes_away), "{key:?} is about a record that is there");
                 Ok(())
             }
             Withdrawal::Operator => {
@@ -966,9 +1023,11 @@ impl Model {
 
     /// A delivery is sent again by one replay, which has it in its selection and
     /// has come to it, and nobody else has sent it since that was frozen.
-    fn sent_again(&self, key: DeliveryKey, tracked: &Tracked, delivery: &Delivery) -> Result<ReplayId, String> {
+    fn sent_again(&self, key: DeliveryKey, tracked: &Tracked, delivery: &Delivery, rules: &Rules) -> Result<ReplayId, String> {
         let by: Vec<&Kept> = self.book.replays.values().filter(|kept| kept.coming.contains(&key)).collect();
-        let [by] = by[..] else { return Err(format!("{key:?} is sent again by {} replays", by.len())) };
+        // One that was stopped and goes on may come to it in the same group, and leaves it to
+        // the one that has selected it since.
+        let Some(by) = by.into_iter().max_by_key(|kept| kept.began) else { return Err(format!("{key:?} is sent again by no replay")) };
         let source = if tracked.stand == Stand::Dead { Source::Dead } else { Source::Delivered };
         demand!(by.replay.order.source == source, "{key:?} was {:?}, and is sent again by {:?}", tracked.stand, by.replay);
         demand!(tracked.replayed_at.is_none_or(|at| at <= by.replay.at), "{key:?} was sent again already");
@@ -980,6 +1039,13 @@ impl Model {
                 known.seq > key.seq && concerns(&known.event, &tracked.event) && self.past.is_same(known.node, tracked.lane.0)
             });
         demand!(!gone, "{key:?} is sent again though its record is gone");
+        let is_kept = |entity: &str| !rules.schedule().rules_of(entity).is_empty();
+        let keeper = self.past.keeper_of_the_record(&tracked.event, is_kept).filter(|keeper| keeper.is_there);
+        // Whoever has something of it is still to be told that it was deleted.
+        let is_notice = matches!(tracked.event.content, Content::Deletion { .. });
+        let keeper = keeper.filter(|_| !is_notice);
+        let moved = keeper.is_some_and(|keeper| !self.past.is_same(keeper.node, tracked.lane.0) && keeper.stamp > stamp(&tracked.event));
+        demand!(!moved, "{key:?} is sent again though its record is somebody else's");
         Ok(by.replay.id)
     }
 
@@ -1216,7 +1282,8 @@ impl Model {
             let Some(tracked) = self.deliveries.get(key) else { continue };
             let left = tracked.stand.may_begin_anew() && !is_over(rules.retry(), *at, now);
             let is_gone = self.past.known.iter().any(|known| {
-                concerns(&known.event, &tracked.event) && self.past.is_same(known.node, tracked.lane.0) && known.seq > key.seq
+                let is_theirs = concerns(&known.event, &tracked.event) && self.past.is_same(known.node, tracked.lane.0);
+                (is_theirs || corrects(&known.event, &tracked.event)) && known.seq > key.seq
             });
             let is_taken = self.deliveries.iter().any(|(other, by)| {
                 let by_it = by.by.contains(audience) || by.stored_by.contains(audience);

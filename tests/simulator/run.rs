@@ -1229,6 +1229,7 @@ fn weight(change: &Change) -> u64 {
         Change::DropReplay(replay) => 13 << 32 | replay.0,
         Change::Trace { key, step, .. } => 15 << 32 | key.seq.0 << 16 | u64::from(step.number()),
         Change::Audit { deed, .. } => 14 << 32 | deed.action as u64,
+        Change::MoveHolders { from, to, .. } => 20 << 32 | u64::from(from.0) << 16 | u64::from(to.0),
         Change::PutClocks(clocks) => 15 << 32 | u64::from(clocks.citizen.0) << 8 | clocks.records.len() as u64,
         Change::DropClocks(citizen) => 16 << 32 | u64::from(citizen.0),
         Change::SetIndexed(fingerprint) => *fingerprint,

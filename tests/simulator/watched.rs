@@ -67,6 +67,10 @@ impl Records for Watched {
         self.reads += 1;
         self.inner.record_owner(kind, record)
     }
+    fn clock_owner(&mut self, entity: &str, record: &ExternalId) -> Result<Option<CitizenId>, Infallible> {
+        self.reads += 1;
+        self.inner.clock_owner(entity, record)
+    }
     fn enroll(&mut self, personnummer: &Personnummer) -> Result<CitizenId, Infallible> {
         self.inner.enroll(personnummer)
     }

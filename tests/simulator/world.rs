@@ -413,7 +413,13 @@ impl World {
     fn about(&mut self, entity: &'static str, person: usize, dice: &mut Dice, now: Moment) -> Event {
         let known: Vec<ExternalId> =
             self.records.iter().filter(|r| r.entity == entity && r.person == person).map(|r| r.external_id.clone()).collect();
-        let external_id = if known.is_empty() || dice.chance(35) {
+        // Registered under the wrong number so far, or now. What decides who gets what goes
+        // from one number of a person to another often enough.
+        let others: Vec<ExternalId> =
+            self.records.iter().filter(|r| r.entity == entity && r.person != person).map(|r| r.external_id.clone()).collect();
+        let external_id = if !others.is_empty() && matches!(entity, "Joblog" | "Fravaer" | "Aktivitet") && dice.chance(8) {
+            others[others.len() - 1 - dice.below(others.len().min(3))].clone()
+        } else if known.is_empty() || dice.chance(35) {
             self.new_record(entity, person)
         } else {
             known[known.len() - 1 - dice.below(known.len().min(3))].clone()

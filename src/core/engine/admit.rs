@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::dispatch::trace;
+use super::moved::bearing;
 use super::{Consumption, Engine, Fact, Output, Stage};
 use crate::core::citizen::{Citizen, Folded, RecordKind, Registration};
 use crate::core::event::{Change as Aendring, Content, Event};
@@ -46,9 +47,10 @@ impl Engine {
         // Not kept with the event: the journal would grow by it.
         let details = event.details.take();
         let event = Arc::new(completed(event, records)?);
-        let is_too_late = is_too_late(&event, records)?;
+        let bearing = bearing(&event, details.as_deref(), records)?;
+        let is_too_late = bearing.is_too_late();
         let Folding { under, citizen, folded, others } = self.fold(&event, is_too_late, records, now)?;
-        self.keep_time(&event, details, &citizen, under, folded, records, now, out)?;
+        self.keep_time(&event, details, bearing, &citizen, under, folded, records, now, out)?;
         let seq = EventSeq(self.last_seq.0 + 1);
         self.last_seq = seq;
 
@@ -336,14 +338,6 @@ fn completed<R: Records>(mut event: Event, records: &mut R) -> Result<Event, R::
     let before = before.filter(|known| (known.registered_at, known.mark) < (event.registered.at, event.mark));
     *former = before.and_then(Registration::claim).map(|claim| claim.value).filter(|before| before != group);
     Ok(event)
-}
-
-/// Returns whether an event is about a record that has been deleted or recalled
-/// since it was registered, as far as that is still known.
-fn is_too_late<R: Records>(event: &Event, records: &mut R) -> Result<bool, R::Error> {
-    let Some(id) = records.find_citizen(&event.personnummer)? else { return Ok(false) };
-    let Some(citizen) = records.citizen(id)? else { return Ok(false) };
-    Ok(records.clocks(citizen.id)?.is_some_and(|clocks| clocks.is_too_late(event)))
 }
 
 /// Returns whoever was told of others of the type of a deleted record: they may have

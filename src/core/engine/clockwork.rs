@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::moved::Bearing;
 use super::{Engine, Fact, Output};
 use crate::core::citizen::{Citizen, Folded};
 use crate::core::event::{Content, Details, Event};
@@ -207,6 +208,7 @@ impl Engine {
         &mut self,
         event: &Event,
         details: Option<Box<Details>>,
+        bearing: Bearing,
         citizen: &Citizen,
         under: CitizenId,
         folded: Folded,
@@ -214,6 +216,17 @@ impl Engine {
         now: Moment,
         out: &mut Output,
     ) -> Result<(), R::Error> {
+        let details = match (bearing, details) {
+            (Bearing::MovedOnTo(owner), Some(details)) => {
+                self.note_older(owner, event, *details, records, now)?;
+                None
+            }
+            (Bearing::MovedOnTo(_) | Bearing::News | Bearing::MovesFrom(_) | Bearing::RecordGone, details) => details,
+        };
+        let given = match bearing {
+            Bearing::MovesFrom(owner) => self.take_from(owner, event, under, records, now, out)?,
+            Bearing::News | Bearing::RecordGone | Bearing::MovedOnTo(_) => None,
+        };
         let tells = details.is_some() || matches!(event.content, Content::Deletion { .. } | Content::HandedOver { .. });
         if !tells && folded == Folded::Unchanged {
             return Ok(());
@@ -223,6 +236,8 @@ impl Engine {
             return Ok(());
         }
         let mut clocks = known.as_deref().cloned().unwrap_or_else(|| Clocks::new(citizen.id));
+        let first_at = given.as_ref().map(|given| given.first_at);
+        given.into_iter().for_each(|given| clocks.take_over(given, under));
         match (&event.content, details) {
             (Content::Deletion { area, entity, .. }, _) => {
                 let view = View { clocks: &clocks, citizen, schedule: self.rules.schedule() };
@@ -239,6 +254,10 @@ impl Engine {
             (_, Some(details)) => clocks.record(event, under, *details, now),
             // The citizen has changed, and with that perhaps what is due.
             (_, None) => {}
+        }
+        if let Some(first_at) = first_at {
+            let entity = if let Content::Deletion { entity, .. } = &event.content { entity } else { &*event.entity };
+            clocks.was_registered(entity, &event.external_id, first_at);
         }
         self.put_clocks(clocks, known.as_deref(), citizen, records, now)?;
         // Perhaps there is something to do at once; whether to leave is found out anew.
@@ -299,7 +318,7 @@ impl Engine {
     }
 
     /// Stages what is kept of a citizen's records, if it has changed.
-    fn put_clocks<R: Records>(
+    pub(super) fn put_clocks<R: Records>(
         &mut self,
         mut clocks: Clocks,
         known: Option<&Clocks>,

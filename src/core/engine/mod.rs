@@ -14,6 +14,7 @@ mod dispatch;
 mod erase;
 mod explain;
 mod hold;
+mod moved;
 mod notices;
 mod operator;
 mod replays;

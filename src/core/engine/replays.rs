@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::dispatch::{Loss, Verdict, trace};
+use super::moved::has_moved_on;
 use super::{Engine, Fact, Output, Stage as Prevented, uncount};
 use crate::core::ids::{DeliveryKey, Recipient};
 use crate::core::outbox::{Delivery, End, State, Withdrawal};
@@ -606,8 +607,11 @@ impl Engine {
 }
 
 /// Returns whether the record that a delivery is about has been deleted or recalled
-/// since (R 5.1).
+/// since (R 5.1), or turned out to be somebody else's.
 pub(super) fn is_record_gone<R: Archive>(delivery: &Delivery, records: &mut R) -> Result<bool, R::Error> {
+    if has_moved_on(delivery, records)? {
+        return Ok(true);
+    }
     let deletions = records.deletions_of(delivery.citizen, &delivery.event.external_id)?;
     Ok(deletions.iter().any(|deletion| deletion.seq > delivery.key.seq && deletion.event.takes_back(&delivery.event)))
 }

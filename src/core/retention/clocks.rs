@@ -31,8 +31,12 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    fn of(event: &Event) -> Self {
-        Self { at: event.registered.at, change: event.change.number(), mark: event.mark }
+    /// Returns the place of an event among the registrations of its record; that of
+    /// a `GdprSletning` among those of the record that it tells of.
+    #[must_use]
+    pub fn of(event: &Event) -> Self {
+        let change = if matches!(event.content, Content::Deletion { .. }) { Change::Deleted } else { event.change };
+        Self { at: event.registered.at, change: change.number(), mark: event.mark }
     }
 }
 
@@ -135,6 +139,9 @@ pub struct Clocks {
     /// Whether something was due when this was last settled: it waits for
     /// something else, or for its order, or for the answer to that.
     pub has_due: bool,
+    /// Whether the store tells of each record, gone ones included, whose it is:
+    /// not yet in what was stored before it did.
+    pub owned: bool,
     /// The next day on which there may be something to do.
     pub next: Option<Day>,
 }
@@ -143,7 +150,16 @@ impl Clocks {
     /// Returns the clocks of a citizen who has none.
     #[must_use]
     pub fn new(citizen: CitizenId) -> Self {
-        Self { citizen, records: Vec::new(), tombstones: Vec::new(), handovers: Vec::new(), emptied: false, has_due: false, next: None }
+        Self {
+            citizen,
+            records: Vec::new(),
+            tombstones: Vec::new(),
+            handovers: Vec::new(),
+            emptied: false,
+            has_due: false,
+            owned: true,
+            next: None,
+        }
     }
 
     /// Returns whether DFDG still has a record of the citizen, as far as is known.
@@ -265,7 +281,7 @@ impl Clocks {
     /// Takes in that DFDG has deleted a record: the end of its clock, whenever
     /// the clock's newest registration was.
     pub fn delete(&mut self, event: &Event, under: CitizenId, entity: &str, now: Moment) {
-        let mut stamp = Stamp { change: Change::Deleted.number(), ..Stamp::of(event) };
+        let mut stamp = Stamp::of(event);
         let first_at = stamp.at;
         if let Some(at) = self.place(entity, &event.external_id) {
             stamp = stamp.max(self.records[at].newest);
@@ -309,6 +325,7 @@ impl Clocks {
             // Not later than either: whoever looks there computes it anew.
             one.next = one.next.into_iter().chain(other.next).min();
             one.has_due |= other.has_due;
+            one.owned &= other.owned;
         }
         Some(Arc::new(one))
     }
@@ -327,6 +344,7 @@ impl Clocks {
                 handovers: self.handovers.iter().filter(|handover| is_theirs(handover.under)).cloned().collect(),
                 emptied: stands_for && self.emptied,
                 has_due: stands_for && self.has_due,
+                owned: self.owned,
                 next: self.next.filter(|_| stands_for),
             }
         };
@@ -365,13 +383,15 @@ impl Clocks {
                 None => self.handovers.push(theirs.clone()),
             }
         }
-        // Deleted under one number, registered under the other.
+        // Deleted under one number, registered under the other: by what took it from the
+        // one, where the two are the same.
         let tombstones = std::mem::take(&mut self.tombstones);
         for tombstone in tombstones {
             match self.place(&tombstone.entity, &tombstone.external_id) {
-                Some(at) if self.records[at].newest > tombstone.newest => {
+                Some(at) if self.records[at].newest >= tombstone.newest => {
                     let clock = &mut self.records[at];
                     clock.first_at = clock.first_at.min(tombstone.first_at);
+                    self.mark_elements(&tombstone.external_id, None);
                 }
                 Some(at) => {
                     self.records.swap_remove(at);
@@ -399,11 +419,11 @@ impl Clocks {
         self.tombstones.iter().map(Tombstone::expires).min()
     }
 
-    fn place(&self, entity: &str, external_id: &ExternalId) -> Option<usize> {
+    pub(super) fn place(&self, entity: &str, external_id: &ExternalId) -> Option<usize> {
         self.records.iter().position(|clock| clock.external_id == *external_id && &*clock.entity == entity)
     }
 
-    fn buried(&self, entity: &str, external_id: &ExternalId) -> Option<usize> {
+    pub(super) fn buried(&self, entity: &str, external_id: &ExternalId) -> Option<usize> {
         self.tombstones.iter().position(|tombstone| tombstone.external_id == *external_id && &*tombstone.entity == entity)
     }
 
@@ -422,7 +442,7 @@ impl Clocks {
     }
 
     #[expect(clippy::too_many_arguments, reason = "a tombstone's parts")]
-    fn bury(
+    pub(super) fn bury(
         &mut self,
         under: CitizenId,
         entity: &Arc<str>,
@@ -454,7 +474,7 @@ impl Clocks {
 
     /// Notes in every Min plan-version that lists the record that it is gone, or
     /// there again.
-    fn mark_elements(&mut self, external_id: &ExternalId, deleted: Option<Day>) {
+    pub(super) fn mark_elements(&mut self, external_id: &ExternalId, deleted: Option<Day>) {
         let elements = self.records.iter_mut().flat_map(|clock| clock.elements.iter_mut());
         elements.filter(|element| element.external_id == *external_id).for_each(|element| element.deleted = deleted);
     }

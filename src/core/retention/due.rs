@@ -107,7 +107,8 @@ impl Dates<'_> {
 impl Clocks {
     /// Brings up to date what depends on the day: orders of records that are not
     /// due any more, due since another day, or blocked, are forgotten, and tombstones that may go; and
-    /// whether anything is due, and when to look again, is computed anew. To be called after every change.
+    /// whether anything is due, and when to look again, is computed anew. To be called after every change,
+    /// before it is stored, by which the store comes to tell whose each record is.
     pub fn settle(&mut self, citizen: &Citizen, schedule: &Schedule, today: Day) {
         self.expire(today);
         if self.records.iter().any(|clock| clock.order.is_some()) {
@@ -123,7 +124,7 @@ impl Clocks {
         let view = View { clocks: self, citizen, schedule };
         let due = view.due(today);
         let next = view.next_after(&due, today);
-        (self.has_due, self.next) = (!due.is_empty(), next);
+        (self.has_due, self.next, self.owned) = (!due.is_empty(), next, true);
     }
 }
 

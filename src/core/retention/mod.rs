@@ -9,6 +9,7 @@
 mod birth;
 mod clocks;
 mod due;
+mod moved;
 #[cfg(test)]
 mod oracle_tests;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod unexpected;
 pub use birth::born;
 pub use clocks::{Clock, Clocks, Element, Handover, Order, Stamp, Tombstone};
 pub use due::{Blocker, DeletionTold, Item, Standing, View};
+pub use moved::GivenUp;
 #[cfg(test)]
 pub(crate) use rules_tests::rules as tested_rules;
 pub use unexpected::{Deleted, MOST_UNEXPECTED, Surprise, Unexpected};

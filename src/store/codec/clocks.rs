@@ -66,6 +66,7 @@ pub(in crate::store) struct Rest {
     pub handovers: Vec<Handover>,
     pub emptied: bool,
     pub has_due: bool,
+    pub owned: bool,
 }
 
 /// Appends a page of clocks.
@@ -102,7 +103,7 @@ pub(in crate::store) fn encode_rest(rest: &Rest, out: &mut Vec<u8>) {
         put_stamp(out, handover.newest);
         out.u8(u8::from(handover.holds));
     }
-    let flags = u8::from(rest.emptied) | u8::from(rest.has_due) << 1;
+    let flags = u8::from(rest.emptied) | u8::from(rest.has_due) << 1 | u8::from(rest.owned) << 2;
     if flags > 0 {
         out.u8(flags);
     }
@@ -122,11 +123,11 @@ pub(in crate::store) fn decode_rest(under: CitizenId, bytes: &[u8]) -> Read<Rest
         .map(|_| Ok(Handover { under, area: input.text()?, newest: stamp(input)?, holds: input.flag()? }))
         .collect::<Read<_>>()?;
     let flags = if input.is_empty() { 0 } else { input.u8()? };
-    if flags > 3 {
+    if flags > 7 {
         return input.fail();
     }
     input.end()?;
-    Ok(Rest { tombstones, handovers, emptied: flags & 1 != 0, has_due: flags & 2 != 0 })
+    Ok(Rest { tombstones, handovers, emptied: flags & 1 != 0, has_due: flags & 2 != 0, owned: flags & 4 != 0 })
 }
 
 fn put_clock(out: &mut Vec<u8>, clock: &Clock) {

@@ -44,6 +44,8 @@ over_both!(
     the_end_of_a_record_is_found,
     the_audit_log_is_whole,
     a_record_is_somebodys_until_that_one_is_erased,
+    a_record_with_a_clock_goes_from_one_to_another,
+    clocks_from_before_records_had_owners_get_them,
     unexpected_deletions_are_listed_until_the_horizon_and_never_more_than_so_many,
     notices_that_lie_are_counted_by_recipient_and_day,
     whoever_is_in_quarantine_is_found,
@@ -414,6 +416,79 @@ fn a_record_is_somebodys_until_that_one_is_erased<S: Stored>(store: S) {
     case.stage(Change::OwnRecord { kind: KIND, record: records[1].clone(), citizen: case.citizen });
     assert_eq!(case.store.record_owner(KIND, &records[1]).expect("readable"), Some(case.citizen));
     case.store.commit_group(Durability::Flush);
+}
+
+/// Whose a retained record is follows the clocks, in whichever order the two change,
+/// and the ledger goes with it; nothing is left once the citizen is erased.
+fn a_record_with_a_clock_goes_from_one_to_another<S: Stored>(store: S) {
+    let mut case = Case::new(store);
+    let (one, number) = (case.citizen, case.dice.personnummer());
+    let other = case.store.enroll(&number).expect("enrolled");
+    let admission = case.admit(&[fund(), kommune()]);
+    case.finish(&admission, fund(), false, End::Delivered);
+    case.finish(&admission, kommune(), false, End::Delivered);
+    let record = admission.event.external_id.clone();
+    let mut clocks = [case.dice.clocks(one, 200), case.dice.clocks(other, 70)];
+    // The dice give some ids more than once.
+    for clocks in &mut clocks {
+        clocks.records.retain(|clock| clock.external_id != record);
+        clocks.tombstones.clear();
+    }
+    clocks[0].records[7].external_id = record.clone();
+    let entity = Arc::clone(&clocks[0].records[7].entity);
+    case.stage(Change::PutClocks(Arc::new(clocks[0].clone())));
+    case.stage(Change::PutClocks(Arc::new(clocks[1].clone())));
+    for from_first in [true, false, true] {
+        let (from, to) = if clocks[0].of_record(&entity, &record).is_some() { (0, 1) } else { (1, 0) };
+        let owners = [clocks[0].citizen, clocks[1].citizen];
+        for _ in 0..2 {
+            assert_eq!(case.store.clock_owner(&entity, &record).expect("readable"), Some(owners[from]));
+            assert_eq!(case.store.clock_owner("Ydelseskort", &record).expect("readable"), None, "of another type");
+            let held = [from, to].map(|at| case.store.holders(owners[at], &record).expect("readable").len());
+            assert_eq!(held, [2, 0]);
+            case.store.commit_group(Durability::Flush);
+            case.store.reopen();
+        }
+        let at = clocks[from].records.iter().position(|clock| clock.external_id == record).expect("there");
+        let clock = clocks[from].records.swap_remove(at);
+        clocks[to].records.push(crate::core::retention::Clock { under: owners[to], order: None, ..clock });
+        for at in if from_first { [from, to] } else { [to, from] } {
+            case.stage(Change::PutClocks(Arc::new(clocks[at].clone())));
+        }
+        case.stage(Change::MoveHolders { record: record.clone(), from: owners[from], to: owners[to], at: Moment(10) });
+    }
+    case.store.commit_group(Durability::Flush);
+    case.store.reopen();
+    assert_eq!(case.store.clock_owner(&entity, &record).expect("readable"), Some(other));
+    // Whatever had it before is gone already.
+    case.stage(Change::Erase(one));
+    case.store.commit_group(Durability::Flush);
+    assert_eq!(case.store.clock_owner(&entity, &record).expect("readable"), Some(other));
+    assert_eq!(case.store.holders(other, &record).expect("readable").len(), 2);
+    case.stage(Change::Erase(other));
+    case.store.commit_group(Durability::Flush);
+    case.store.reopen();
+    assert_eq!(case.store.clock_owner(&entity, &record).expect("readable"), None);
+}
+
+/// A store that was written before: its clocks get their rows when they are next
+/// stored, as all are once after the program has changed.
+fn clocks_from_before_records_had_owners_get_them<S: Stored>(store: S) {
+    let mut case = Case::new(store);
+    let clocks = case.dice.clocks(case.citizen, 3);
+    let (entity, record) = (Arc::clone(&clocks.records[1].entity), clocks.records[1].external_id.clone());
+    case.stage(Change::PutClocks(Arc::new(Clocks { owned: false, ..clocks.clone() })));
+    case.store.commit_group(Durability::Flush);
+    case.store.reopen();
+    assert_eq!(case.store.clock_owner(&entity, &record).expect("readable"), None);
+    assert!(!case.store.clocks(case.citizen).expect("readable").expect("some").owned);
+    case.stage(Change::PutClocks(Arc::new(clocks)));
+    case.store.commit_group(Durability::Flush);
+    case.store.reopen();
+    assert_eq!(case.store.clock_owner(&entity, &record).expect("readable"), Some(case.citizen));
+    case.stage(Change::DropClocks(case.citizen));
+    case.store.commit_group(Durability::Flush);
+    assert_eq!(case.store.clock_owner(&entity, &record).expect("readable"), None);
 }
 
 /// A repeat within the horizon is one, outside of it not; and the journal stops

@@ -181,13 +181,15 @@ fn retention_clocks() {
             out
         };
         check(&format!("clocks-{at:02}"), &sample.records, encode, |bytes| codec::decode_clocks(CITIZEN, bytes));
-        let rest = codec::Rest { tombstones: sample.tombstones, handovers: sample.handovers, emptied: false, has_due: false };
+        let rest = codec::Rest { tombstones: sample.tombstones, handovers: sample.handovers, emptied: false, has_due: false, owned: false };
         if !rest.tombstones.is_empty() && !rest.handovers.is_empty() {
             check(&format!("clocks-rest-{at:02}"), &rest, written(codec::encode_rest), |bytes| codec::decode_rest(CITIZEN, bytes));
             let rest = codec::Rest { emptied: true, ..rest };
             check("clocks-rest-emptied", &rest, written(codec::encode_rest), |bytes| codec::decode_rest(CITIZEN, bytes));
             let rest = codec::Rest { emptied: false, has_due: true, ..rest };
             check("clocks-rest-due", &rest, written(codec::encode_rest), |bytes| codec::decode_rest(CITIZEN, bytes));
+            let rest = codec::Rest { has_due: false, owned: true, ..rest };
+            check("clocks-rest-owned", &rest, written(codec::encode_rest), |bytes| codec::decode_rest(CITIZEN, bytes));
         }
     }
 }

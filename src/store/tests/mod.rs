@@ -145,6 +145,10 @@ impl Records for OnDisk {
         self.store().record_owner(kind, record)
     }
 
+    fn clock_owner(&mut self, entity: &str, record: &ExternalId) -> Result<Option<CitizenId>, Self::Error> {
+        self.store().clock_owner(entity, record)
+    }
+
     fn enroll(&mut self, personnummer: &Personnummer) -> Result<CitizenId, Self::Error> {
         self.store().enroll(personnummer)
     }

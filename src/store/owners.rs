@@ -1,0 +1,97 @@
+//! Whose each record is: a row for each of those that decide who gets what, and for
+//! each that has a clock, found by a keyed hash of the record. The latter follow the
+//! clocks: whatever changes these changes them. And the ledger of who was sent
+//! something, as far as it follows the record from one citizen to another.
+
+use std::collections::HashSet;
+
+use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, ExternalId, Recipient};
+use crate::core::outbox::{End, Withdrawal};
+use crate::core::retention::Clocks;
+use crate::core::time::Moment;
+
+use super::codec::{FinishRecord, LedgerChange};
+use super::disk::{Store, ledger_key, ledger_prefix};
+use super::error::StoreError;
+use super::rows;
+
+impl Store {
+    /// Returns whose a record is, as the group sees it.
+    pub(super) fn owner(&self, hash: &[u8; 16]) -> Result<Option<u32>, StoreError> {
+        match self.group.owners.get(hash) {
+            Some(slot) => Ok(*slot),
+            None => self.vault.owner(hash),
+        }
+    }
+
+    pub(super) fn put_owner(&mut self, hash: [u8; 16], slot: u32) {
+        self.group.put(rows::owner(&hash), slot.to_be_bytes().to_vec());
+        self.group.owners.insert(hash, Some(slot));
+    }
+
+    /// Has the rows of a slot's records follow its clocks. A record that is there is
+    /// the slot's; one that is gone is only where it is not somebody else's.
+    pub(super) fn own_clocks(&mut self, slot: u32, known: Option<&Clocks>, now: Option<&Clocks>) -> Result<(), StoreError> {
+        if now.is_some_and(|now| !now.owned) {
+            return Ok(());
+        }
+        // Most of them stand where they stood.
+        let is_known = known.is_none_or(|known| known.owned);
+        let (before, after) = (of(known), of(now));
+        let same = before.iter().zip(&after).take_while(|(before, after)| is_known && before == after).count();
+        let before: HashSet<Kept<'_>> = before[same..].iter().copied().filter(|_| is_known).collect();
+        let after: HashSet<Kept<'_>> = after[same..].iter().copied().collect();
+        for kept @ (entity, record, is_there) in after.difference(&before).copied().filter(|kept| kept.1.names_one_record()) {
+            let was_there = !is_there && before.contains(&(entity, record, true));
+            let hash = self.vault.keyring.kept_record(kept.0, kept.1);
+            if is_there || (!was_there && self.owner(&hash)?.is_none()) {
+                self.put_owner(hash, slot);
+            }
+        }
+        for (entity, record, is_there) in before.difference(&after).copied() {
+            if after.contains(&(entity, record, !is_there)) {
+                continue;
+            }
+            let hash = self.vault.keyring.kept_record(entity, record);
+            if self.owner(&hash)? == Some(slot) {
+                self.group.remove(rows::owner(&hash));
+                self.group.owners.insert(hash, None);
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the entries of the ledger about a record, each noted among the finishes,
+    /// from which the ledger is rebuilt.
+    pub(super) fn move_holders(&mut self, record: &ExternalId, from: CitizenId, to: CitizenId, at: Moment) -> Result<(), StoreError> {
+        let text = record.identity();
+        let new = self.vault.key(to.0)?.records.of(text.as_bytes());
+        for slot in self.vault.slots_of(from) {
+            let old = self.vault.key(slot)?.records.of(text.as_bytes());
+            for entry in self.ledger.find(&self.vault.tree, &ledger_prefix(CitizenId(slot), old))? {
+                let Some(recipient) = Recipient::from_number(u16::from_be_bytes([entry[12], entry[13]])) else { continue };
+                self.ledger.remove(ledger_key(CitizenId(slot), old, recipient));
+                self.ledger.insert(ledger_key(to, new, recipient));
+                for ledger in [LedgerChange::Gone(vec![(CitizenId(slot), old)]), LedgerChange::Holds(to, new)] {
+                    self.group.finish(&FinishRecord {
+                        // No delivery: there is no such place.
+                        key: DeliveryKey { recipient, seq: EventSeq(0) },
+                        end: End::Withdrawn(Withdrawal::RecordDeleted),
+                        attempts: 0,
+                        at,
+                        had_row: false,
+                        ledger,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A record by its type and id, and whether it is there.
+type Kept<'a> = (&'a str, &'a ExternalId, bool);
+
+fn of(clocks: Option<&Clocks>) -> Vec<Kept<'_>> {
+    clocks.into_iter().flat_map(|clocks| clocks.kept().map(|(entity, record, is_there)| (&**entity, record, is_there))).collect()
+}

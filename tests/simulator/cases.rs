@@ -1138,6 +1138,32 @@ fn a_deletion_under_another_number_ends_the_record() {
     }
 }
 
+/// What comes late about somebody who has been erased, and is no reason to know anybody,
+/// leaves nobody behind.
+#[test]
+fn what_comes_late_about_the_erased_leaves_nobody_behind() {
+    let handed_over =
+        |broker: &mut Broker| broker.event("RigsarkivAflevering", 1, "r", Aendring::Created, Content::HandedOver { area: "joblog".into() });
+    let recalled = |broker: &mut Broker| Event { change: Aendring::Deleted, ..broker.kept_joblog(1, "j") };
+    let deleted = |broker: &mut Broker| broker.erased_in_dfdg(1, "j");
+    // Registered under another number since.
+    let older = |broker: &mut Broker| broker.kept_joblog(1, "k");
+    let late: [&dyn Fn(&mut Broker) -> Event; 4] = [&handed_over, &recalled, &deleted, &older];
+    for (at, late) in late.into_iter().enumerate() {
+        let mut broker = Broker::new();
+        let event = late(&mut broker);
+        let events = vec![broker.kept_joblog(2, "k"), event];
+        broker.take_in(events);
+        assert!(broker.store.find_citizen(&person(1)).expect("never fails").is_some(), "{at}");
+        let mut out = Output::default();
+        broker.engine.clockwork(&mut broker.store, broker.now, &mut out).expect("never fails");
+        broker.store.commit(Durability::Flush);
+        broker.tend();
+        assert_eq!(broker.store.find_citizen(&person(1)).expect("never fails"), None, "{at}");
+        assert!(broker.store.find_citizen(&person(2)).expect("never fails").is_some(), "{at}");
+    }
+}
+
 /// The zero GUID stands for no record: what carries it is each citizen's own.
 #[test]
 fn the_zero_guid_is_nobodys_record() {

@@ -442,9 +442,10 @@ impl Past {
             .map(|known| known.event.id.to_string())
     }
 
-    /// Whether DFDG ever said that it has deleted, or recalled, something.
+    /// Whether DFDG ever said that it has deleted, recalled or handed over something.
     pub fn any_was_deleted(&self, person: usize) -> bool {
-        self.events_of(person).any(|known| known.event.change == Change::Deleted || matches!(known.event.content, Content::Deletion { .. }))
+        let is_end = |event: &Event| matches!(event.content, Content::Deletion { .. } | Content::HandedOver { .. });
+        self.events_of(person).any(|known| known.event.change == Change::Deleted || is_end(&known.event))
     }
 
     /// Whether anybody has the person on that day, or is to have them: a fund, a

@@ -219,6 +219,11 @@ impl Engine {
         let details = match (bearing, details) {
             (Bearing::MovedOnTo(owner), Some(details)) => {
                 self.note_older(owner, event, *details, records, now)?;
+                if records.clocks(citizen.id)?.is_none() {
+                    // Perhaps all that is ever heard of them, and it is not theirs.
+                    let clocks = Clocks { emptied: true, ..Clocks::new(citizen.id) };
+                    self.put_clocks(clocks, None, citizen, records, now)?;
+                }
                 None
             }
             (Bearing::MovedOnTo(_) | Bearing::News | Bearing::MovesFrom(_) | Bearing::RecordGone, details) => details,

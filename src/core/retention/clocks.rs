@@ -287,8 +287,6 @@ impl Clocks {
             stamp = stamp.max(self.records[at].newest);
         }
         self.bury(under, &entity.into(), &event.external_id, first_at, stamp, Day::in_copenhagen(event.registered.at), now);
-        // Of a record that the broker never heard of, too: DFDG had it.
-        self.emptied = self.records.is_empty();
     }
 
     /// Takes in that an area was handed over to Rigsarkivet, or was not after all.
@@ -303,6 +301,9 @@ impl Clocks {
             None if has_room => self.handovers.push(handover),
             None => {}
         }
+        // What was handed over has been there; of somebody of whom no record is known that
+        // is no reason to know them, and nothing else may ever come.
+        self.emptied |= self.records.is_empty();
     }
 
     /// Returns whether an area was handed over.
@@ -456,8 +457,9 @@ impl Clocks {
         if let Some(at) = self.place(entity, external_id) {
             // Another record takes its place: two pages change in the store, not all.
             first_at = first_at.min(self.records.swap_remove(at).first_at);
-            self.emptied = self.records.is_empty();
         }
+        // Of a record that the broker never heard of, too: DFDG had it.
+        self.emptied = self.records.is_empty();
         let tombstone =
             Tombstone { under, entity: Arc::clone(entity), external_id: external_id.clone(), first_at, newest, deleted, noted: now };
         match self.buried(entity, external_id) {

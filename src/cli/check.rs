@@ -17,14 +17,17 @@ pub fn check(common: &Common) -> Result<Exit, Failure> {
     }
     let path = sources.retention_path();
     let name = if path.exists() { path.display().to_string() } else { "the built-in retention.toml".to_owned() };
-    if let Some(schedule) = &retention {
-        println!("{name}: ok, {} rules", schedule.rules().count());
-    }
-    let (Some(rules), Some(_)) = (routing, retention) else { return Ok(Exit::No) };
-    for note in retention_notes(&sources, &rules).map_err(|error| Failure::new(Exit::Usage, error))? {
+    // Whether it fits can only be said beside a valid `routing.toml`.
+    let notes = match (&routing, &retention) {
+        (Some(rules), Some(_)) => accepted(retention_notes(&sources, rules))?,
+        (Some(_) | None, _) => Some(Vec::new()),
+    };
+    let (Some(schedule), Some(notes)) = (retention, notes) else { return Ok(Exit::No) };
+    println!("{name}: ok, {} rules", schedule.rules().count());
+    for note in notes {
         println!("note: {name}:{}:{}: {}", note.line, note.column, note.message);
     }
-    Ok(Exit::Ok)
+    Ok(if routing.is_some() { Exit::Ok } else { Exit::No })
 }
 
 /// Shows the mistakes of a file; `None` where there are any.

@@ -147,11 +147,17 @@ fn read_retention(path: &Path, is_needed: bool) -> io::Result<Vec<u8>> {
 /// place; nothing of a file that has mistakes.
 ///
 /// # Errors
-/// When the file is unreadable, or is missing though asked for.
+/// When the file is unreadable, is missing though asked for, or names a type that
+/// `routing.toml` does not declare; the built-in one may, beside a shorter `routing.toml`.
 pub fn retention_notes(sources: &Sources, rules: &Rules) -> Result<Vec<Mistake>, LoadError> {
     let path = sources.retention_path();
-    let (_, text) = text_of(File::Retention, &path, read_retention(&path, sources.needs_retention()))?;
-    Ok(retention::notes(&text, rules))
+    let (path, text) = text_of(File::Retention, &path, read_retention(&path, sources.needs_retention()))?;
+    let retention::Misfits { mut undeclared, notes } = retention::misfits(&text, rules);
+    if !undeclared.is_empty() && path.exists() {
+        return Err(LoadError::Invalid { path, text, mistakes: undeclared });
+    }
+    undeclared.extend(notes);
+    Ok(undeclared)
 }
 
 /// Reads both files.

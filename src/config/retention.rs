@@ -227,6 +227,7 @@ fn read_start(reader: &mut Reader<'_>, section: &Section<'_>, id: Option<&str>) 
 }
 
 const ENTITY_HINT: &str = "write EntitetNavn as it stands in the events: 1 to 64 letters a-z, A-Z, digits or _";
+const DECLARE_HINT: &str = "correct the name, or declare the type in routing.toml: without `audiences` nobody is told";
 
 fn is_entity(name: &str) -> bool {
     !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
@@ -435,12 +436,20 @@ fn way<'d>(waits: &BTreeMap<&'d str, BTreeSet<&'d str>>, from: &'d str, to: &str
     None
 }
 
-/// Says where a valid text does not fit `routing.toml`, each with its place. Not
-/// mistakes: a type that is not declared is quarantined, and an area without a
-/// notice is told to nobody; either may be meant.
-pub(super) fn notes(text: &str, rules: &Rules) -> Vec<Mistake> {
-    let mut reader = Reader::new(FILE, text);
-    let Some(document) = reader.parse() else { return Vec::new() };
+/// Where a valid text does not fit `routing.toml`.
+#[derive(Debug, Default)]
+pub(super) struct Misfits {
+    /// What is named and not declared there: a new type is declared, without audiences
+    /// if nobody is told, or its events are quarantined and the rule never applies.
+    pub undeclared: Vec<Mistake>,
+    /// What the two say differently, which may be meant.
+    pub notes: Vec<Mistake>,
+}
+
+/// Says where a valid text does not fit `routing.toml`, each with its place.
+pub(super) fn misfits(text: &str, rules: &Rules) -> Misfits {
+    let (mut reader, mut undeclared) = (Reader::new(FILE, text), Reader::new(FILE, text));
+    let Some(document) = reader.parse() else { return Misfits::default() };
     let root = Section::new(document.as_table(), FILE, 0..0);
     for element in read_lists(&mut reader, &root).iter().flat_map(Entry::elements) {
         let Some(table) = element.table else { continue };
@@ -449,14 +458,16 @@ pub(super) fn notes(text: &str, rules: &Rules) -> Vec<Mistake> {
         let covered = section.get("entities").map(|entry| names(&mut reader, &entry)).unwrap_or_default();
         for (entity, span) in covered.iter().filter(|(entity, _)| rules.message_type(entity).is_none()) {
             let message = format!("rule {id} covers {entity}, which routing.toml does not declare: its period never begins");
-            reader.report(span, message, None);
+            undeclared.report(span, message, Some(DECLARE_HINT.to_owned()));
         }
         let (said, span) = section.text(&mut reader, "notice").map_or((None, section.span.clone()), |(name, span)| (Some(name), span));
         let told_as = rules.notice(id).map(|notice| &*notice.name);
         let message = match (said, told_as) {
             (said, told_as) if said == told_as => continue,
-            (Some(said), None) if rules.message_type(said).is_none() => {
-                format!("rule {id} says that {said} follows, which routing.toml does not declare: nobody is told")
+            (Some(said), _) if rules.message_type(said).is_none() => {
+                let message = format!("rule {id} says that {said} follows, which routing.toml does not declare: nobody is told");
+                undeclared.report(&span, message, Some(DECLARE_HINT.to_owned()));
+                continue;
             }
             (Some(said), None) => format!("rule {id} says that {said} follows, and routing.toml that no notice does"),
             (Some(said), Some(told_as)) => format!("rule {id} says that {said} follows, and routing.toml that {told_as} does"),
@@ -466,7 +477,7 @@ pub(super) fn notes(text: &str, rules: &Rules) -> Vec<Mistake> {
         };
         reader.report(&span, message, None);
     }
-    reader.into_mistakes()
+    Misfits { undeclared: undeclared.into_mistakes(), notes: reader.into_mistakes() }
 }
 
 /// Reports two rules that would cover the same record.

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::retention::{BUILT_IN, notes};
-use super::{parse_retention, parse_routing, render};
+use super::retention::{BUILT_IN, misfits};
+use super::{Mistake, parse_retention, parse_routing, render};
 use crate::core::event::{Details, Owner};
 use crate::core::retention::tested_rules;
 use crate::core::schedule::{Pace, Rule, Schedule, Span, Start};
@@ -112,14 +112,21 @@ fn the_shipped_files_fit_together() {
 }
 
 #[test]
-fn what_does_not_fit_routing_is_noted_at_its_place() {
+fn what_does_not_fit_routing_is_told_at_its_place() {
     let rules = parse_routing(include_str!("../../routing.toml")).expect("the shipped routing.toml is valid");
+    let placed =
+        |told: &[Mistake]| -> Vec<String> { told.iter().map(|told| format!("{}:{} {}", told.line, told.column, told.message)).collect() };
     let check = |text: &str, expected: &[&str]| {
-        let noted: Vec<String> = notes(text, &rules).iter().map(|note| format!("{}:{} {}", note.line, note.column, note.message)).collect();
-        assert_eq!(noted, expected, "of the text\n{text}");
+        let misfits = misfits(text, &rules);
+        assert_eq!(placed(&misfits.notes), expected, "of the text\n{text}");
+        assert_eq!(placed(&misfits.undeclared), [""; 0], "of the text\n{text}");
+    };
+    let refused = |text: &str, expected: &[&str]| {
+        let misfits = misfits(text, &rules);
+        assert_eq!(placed(&misfits.undeclared), expected, "of the text\n{text}");
     };
     check(BUILT_IN, &[]);
-    check(RULE, &["4:13 rule a covers X, which routing.toml does not declare: its period never begins"]);
+    refused(RULE, &["4:13 rule a covers X, which routing.toml does not declare: its period never begins"]);
     let joblog = RULE.replace("\"a\"", "\"joblog\"").replace("\"X\"", "\"Joblog\"");
     check(&format!("{joblog}notice = \"GdprSletJoblog\"\n"), &[]);
     check(&joblog, &["1:1 rule joblog says that no notice follows, and routing.toml that GdprSletJoblog does"]);
@@ -127,7 +134,7 @@ fn what_does_not_fit_routing_is_noted_at_its_place() {
         &format!("{joblog}notice = \"GdprSletCv\"\n"),
         &["8:10 rule joblog says that GdprSletCv follows, and routing.toml that GdprSletJoblog does"],
     );
-    check(
+    refused(
         &format!("{}notice = \"GdprSletIngenting\"\n", joblog.replace("\"joblog\"", "\"ingenting\"")),
         &["8:10 rule ingenting says that GdprSletIngenting follows, which routing.toml does not declare: nobody is told"],
     );

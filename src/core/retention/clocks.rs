@@ -287,6 +287,8 @@ impl Clocks {
             stamp = stamp.max(self.records[at].newest);
         }
         self.bury(under, &entity.into(), &event.external_id, first_at, stamp, Day::in_copenhagen(event.registered.at), now);
+        // Of a record that the broker never heard of, too: DFDG had it.
+        self.emptied = self.records.is_empty();
     }
 
     /// Takes in that an area was handed over to Rigsarkivet, or was not after all.
@@ -457,9 +459,8 @@ impl Clocks {
         if let Some(at) = self.place(entity, external_id) {
             // Another record takes its place: two pages change in the store, not all.
             first_at = first_at.min(self.records.swap_remove(at).first_at);
+            self.emptied = self.records.is_empty();
         }
-        // Of a record that the broker never heard of, too: DFDG had it.
-        self.emptied = self.records.is_empty();
         let tombstone =
             Tombstone { under, entity: Arc::clone(entity), external_id: external_id.clone(), first_at, newest, deleted, noted: now };
         match self.buried(entity, external_id) {

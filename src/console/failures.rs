@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::form::{encode, with_query};
 use super::page::{Frame, page};
-use super::show::{clock, csrf, delivery_state, id_link, maybe_time, next_time, pager, recipient_link, time, waits};
+use super::show::{clock, csrf, delivery_state, id_link, maybe_time, must_say_why, next_time, pager, recipient_link, time, waits};
 use super::view::{Delivery, Group, Items};
 
 /// What somebody looks for, as it stands in the address.
@@ -273,10 +273,7 @@ pub fn delivery(frame: &Frame<'_>, one: &Delivery) -> String {
         @if frame.may_act() && matches!(one.state.as_str(), "dead" | "retrying" | "pending") {
             form.stacked method="post" action={ "/console/deliveries/" (encode(&one.id)) "/discard" } {
                 (csrf(frame))
-                div.wide { label for="why" { (texts.why) }
-                    input #why name="why" required maxlength="200" aria-describedby="why-hint" autocomplete="off";
-                    p.hint #why-hint { (texts.why_hint) }
-                }
+                (must_say_why(frame))
                 div.act {
                     button.danger type="submit" { (texts.discard) }
                     @if one.state != "dead" {

@@ -9,6 +9,9 @@ use crate::core::time::Moment;
 /// come no more often than every third of one.
 const FAR: f64 = 70.0;
 
+/// An hour, in seconds.
+const HOUR: f64 = 3_600.0;
+
 /// What has been counted since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counted {
@@ -18,12 +21,16 @@ pub struct Counted {
     pub delivered: u64,
     /// Recipients that had lost the citizen and were not told.
     pub prevented: u64,
+    /// Recipients that were not told since memberships contradict one another.
+    pub contradictory: u64,
 }
 
-/// The samples of the last minute, or a little more.
+/// The samples of the last minute, or a little more; and of what is seldom those of
+/// the last hour.
 #[derive(Debug, Default)]
 pub struct Flow {
     samples: VecDeque<(Moment, Counted)>,
+    contradictory: VecDeque<(Moment, u64)>,
 }
 
 /// What the first page says of it.
@@ -42,6 +49,16 @@ impl Flow {
     pub fn add(&mut self, now: Moment, counted: Counted) {
         self.samples.retain(|(at, _)| is_near(*at, now));
         self.samples.push_back((now, counted));
+        self.contradictory.retain(|(at, _)| now.seconds_since(*at) <= HOUR);
+        self.contradictory.push_back((now, counted.contradictory));
+    }
+
+    /// Says how many were not told in the last hour since memberships contradict one
+    /// another.
+    #[must_use]
+    pub fn contradictory_in_an_hour(&self, now: Moment, counted: Counted) -> u64 {
+        let then = self.contradictory.iter().find(|(at, _)| now.seconds_since(*at) <= HOUR);
+        counted.contradictory.saturating_sub(then.map_or(0, |(_, then)| *then))
     }
 
     /// Says how much goes through in a minute, by what has been counted until now.
@@ -68,9 +85,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_seldom_is_told_for_an_hour() {
+        let at = |minutes: i64| Moment(0).plus_seconds(60 * minutes);
+        let counted = |contradictory: u64| Counted { contradictory, ..Counted::default() };
+        let mut flow = Flow::default();
+        assert_eq!(flow.contradictory_in_an_hour(at(0), counted(2)), 2, "since the start");
+        for minutes in 0..200 {
+            flow.add(at(minutes), counted(if minutes < 100 { 0 } else { 3 }));
+            let told = flow.contradictory_in_an_hour(at(minutes), counted(if minutes < 100 { 0 } else { 3 }));
+            assert_eq!(told, if (100..160).contains(&minutes) { 3 } else { 0 }, "{minutes}");
+        }
+        assert_eq!(flow.contradictory_in_an_hour(at(200), counted(4)), 1);
+        assert_eq!(flow.contradictory.len(), 61);
+    }
+
+    #[test]
     fn a_rate_is_taken_over_the_last_minute() {
         let at = |seconds: i64| Moment(0).plus_seconds(seconds);
-        let counted = |n: u64| Counted { taken_in: n, delivered: 2 * n, prevented: 1 };
+        let counted = |n: u64| Counted { taken_in: n, delivered: 2 * n, prevented: 1, contradictory: 0 };
         let mut flow = Flow::default();
         let rates = |flow: &Flow, seconds: i64, n: u64| {
             let flowing = flow.per_minute(at(seconds), counted(n));

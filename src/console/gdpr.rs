@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::language::fill;
 use super::page::{Frame, page};
-use super::show::{csrf, id_link, number, recipient_link, time};
+use super::show::{csrf, id_link, must_say_why_of, number, recipient_link, time};
 use super::view::{Due, ErasureRequest, Unexpected, Unfetched};
 use crate::core::time::Day;
 
@@ -127,7 +127,7 @@ fn unfetched(frame: &Frame<'_>, unfetched: &[Unfetched]) -> Markup {
 /// another way.
 fn close(frame: &Frame<'_>, pile: &Unfetched) -> Markup {
     let texts = frame.texts();
-    let id = format!("why-{}", pile.recipient.replace(':', "-"));
+    let id = format!("notices-{}", pile.recipient.replace(':', "-"));
     html! {
         details.confirm {
             summary { (texts.gdpr_close) "…" }
@@ -138,9 +138,7 @@ fn close(frame: &Frame<'_>, pile: &Unfetched) -> Markup {
                     input id={ (id) "-until" } type="date" name="until" required
                         value=(Day::in_copenhagen(frame.now).to_string()) min=(pile.since);
                 }
-                div { label for=(id) { (texts.why) }
-                    input id=(id) name="why" required maxlength="200" autocomplete="off" title=(texts.why_hint);
-                }
+                div { (must_say_why_of(frame, &id)) }
                 button.danger type="submit" aria-label={ (texts.gdpr_close) ": " (frame.name_of(&pile.recipient)) } { (texts.gdpr_close) }
             }
         }
@@ -174,7 +172,7 @@ fn erasures(frame: &Frame<'_>, requests: &[ErasureRequest]) -> Markup {
                                             summary { (texts.erasure_confirm) "…" }
                                             form.inline method="post" action={ "/console/gdpr/erasures/" (request.id) "/confirm" } {
                                                 (csrf(frame))
-                                                button.danger type="submit" aria-label={ (texts.erasure_confirm) ": " (request.id) } {
+                                                button.danger type="submit" aria-label={ (texts.erasure_for_good) ": " (request.id) } {
                                                     (texts.erasure_for_good)
                                                 }
                                             }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::form::encode;
 use super::page::{Frame, page};
-use super::show::{csrf, id_link, maybe_time, next_time, number, recipient_link};
+use super::show::{csrf, id_link, maybe_time, must_say_why_of, next_time, number, recipient_link};
 use super::view::{Items, Lane};
 
 /// Returns the page.
@@ -102,8 +102,7 @@ fn release(frame: &Frame<'_>, lane: &Lane) -> Markup {
                 summary { (texts.lane_release) "…" }
                 form.inline method="post" action={ "/console/lanes/" (encode(id)) "/release" } {
                     (csrf(frame))
-                    label for={ "why-" (id) } { (texts.why) }
-                    input id={ "why-" (id) } name="why" required maxlength="200" autocomplete="off" title=(texts.why_hint);
+                    (must_say_why_of(frame, id))
                     button.primary type="submit" aria-label={ (texts.lane_release) ": " (id) } { (texts.lane_release) }
                 }
             }

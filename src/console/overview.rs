@@ -7,13 +7,15 @@ use super::language::fill;
 use super::page::{Frame, page};
 use super::problems::{Gravity, Problem};
 use super::recipients::{Row, most_troubled, table};
+use super::show::{clock, time};
 
 /// How many recipients stand on the first page.
 const SHOWN: usize = 12;
 
-/// Returns the page; `flowing` for those who see everything.
+/// Returns the page; `flowing` for those who see everything, and `backup` for those
+/// who make them: when the latest was made, if any was.
 #[must_use]
-pub fn overview(frame: &Frame<'_>, problems: &[Problem], flowing: Option<Flowing>, rows: Vec<Row>) -> String {
+pub fn overview(frame: &Frame<'_>, problems: &[Problem], flowing: Option<Flowing>, backup: Option<Option<&str>>, rows: Vec<Row>) -> String {
     let texts = frame.texts();
     let all = rows.len();
     let waiting: u64 = rows.iter().map(|row| row.recipient.waiting()).sum();
@@ -48,10 +50,20 @@ pub fn overview(frame: &Frame<'_>, problems: &[Problem], flowing: Option<Flowing
                     p.after { a href="/console/recipients" { (fill(texts.recipients_all, &[&frame.language.number(all as u64)])) } }
                 }
             }
+            @match backup {
+                Some(Some(at)) => { p.asof { (latest_backup(frame, at)) } }
+                Some(None) => { p.asof { (texts.backup_none) } }
+                None => {}
+            }
             p.asof { (fill(texts.as_of, &[frame.now.on_the_clock().get(11..).unwrap_or_default()])) " · " (texts.live) }
         }
     };
     page(frame, texts.nav_overview, &content)
+}
+
+fn latest_backup(frame: &Frame<'_>, at: &str) -> Markup {
+    let (before, after) = frame.texts().backup_latest.split_once("{}").unwrap_or_default();
+    html! { (before) (clock(at)) " (" (time(frame, at)) ")" (after) }
 }
 
 fn list(frame: &Frame<'_>, problems: &[Problem]) -> Markup {

@@ -346,6 +346,13 @@ pub fn login(frame: &Frame<'_>, wrong: Option<&str>) -> String {
     page(frame, texts.login_title, &content)
 }
 
+/// Words of the broker's: in the language of the page where that has them, and else
+/// said to be English.
+fn said(frame: &Frame<'_>, words: &str) -> Markup {
+    let meaning = frame.texts().words.iter().find(|(known, _)| *known == words);
+    html! { @match meaning { Some((_, meaning)) => { (meaning) } None => { span lang="en" { (words) } } } }
+}
+
 /// The page of something that did not work.
 #[must_use]
 pub fn refused(frame: &Frame<'_>, refusal: &Refusal) -> String {
@@ -361,7 +368,7 @@ pub fn refused(frame: &Frame<'_>, refusal: &Refusal) -> String {
         div.notice.bad role="alert" {
             p { (what) }
             @if !refusal.title.is_empty() {
-                p.muted { (texts.error_said) " " span lang="en" { (refusal.title) @if let Some(detail) = &refusal.detail { " – " (detail) } } }
+                p.muted { (texts.error_said) " " (said(frame, &refusal.title)) @if let Some(detail) = &refusal.detail { " – " (said(frame, detail)) } }
             }
         }
         p { a href="/console" { (texts.back) } }

@@ -53,7 +53,16 @@ pub struct Situation<'a> {
     pub backup_failed: Option<String>,
     /// The replays.
     pub replays: &'a [Replay],
+    /// How much waits at RabbitMQ to be taken in, by queue.
+    pub intake: Vec<(String, u64)>,
+    /// How many were told nothing in the last hour, since memberships contradict one
+    /// another.
+    pub contradictory: u64,
 }
+
+/// From how many events on it is told that they wait to be taken in: that of the
+/// alert for what decides about everything else, less than a minute's worth.
+const INTAKE_LAG: u64 = 1_000;
 
 /// Returns what is wrong.
 #[must_use]
@@ -89,6 +98,12 @@ pub fn problems(situation: &Situation<'_>, language: Language) -> Vec<Problem> {
         let what = language.count(texts.problem_overdue, situation.overdue);
         add(Gravity::Bad, what, String::new(), Some(("/console/gdpr", texts.act_gdpr)));
     }
+    let lagging: Vec<&(String, u64)> = situation.intake.iter().filter(|(_, events)| *events > INTAKE_LAG).collect();
+    if !lagging.is_empty() {
+        let what = language.count(texts.problem_intake, lagging.iter().map(|(_, events)| events).sum());
+        let queues: Vec<&str> = lagging.iter().map(|(queue, _)| queue.as_str()).collect();
+        add(Gravity::Bad, what, queues.join(", "), None);
+    }
     if situation.routing_refused {
         add(Gravity::Bad, texts.problem_routing.to_owned(), texts.problem_routing_detail.to_owned(), None);
     }
@@ -103,6 +118,10 @@ pub fn problems(situation: &Situation<'_>, language: Language) -> Vec<Problem> {
     if !late.is_empty() {
         let what = language.count(texts.problem_old, late.len() as u64);
         add(Gravity::Warn, what, names(&late), Some(("/console/recipients?state=troubled", texts.act_recipients)));
+    }
+    if situation.contradictory > 0 {
+        let what = language.count(texts.problem_contradictory, situation.contradictory);
+        add(Gravity::Warn, what, texts.problem_contradictory_detail.to_owned(), None);
     }
     let (quarantined, more) = situation.quarantine;
     if quarantined > 0 {
@@ -186,6 +205,8 @@ mod tests {
             erasures: 1,
             backup_failed: Some("no room".to_owned()),
             replays: &[replay],
+            intake: vec![("wsb.intake.events".to_owned(), 1_200), ("wsb.intake.tilknytning".to_owned(), 1_000)],
+            contradictory: 3,
         };
         check(
             &situation,
@@ -194,10 +215,12 @@ mod tests {
                 "Bad: 1 queue does not work and is paused [a]",
                 "Bad: 2 deliveries were given up in the last hour [d]",
                 "Bad: 1 deletion order has not been answered in time []",
+                "Bad: 1,200 events wait to be taken in [wsb.intake.events]",
                 "Bad: The latest routing.toml was refused; the old rules are in force [The log says why, with line and column.]",
                 "Bad: The latest backup failed [no room]",
                 "Warn: 7 deliveries that were given up wait for a decision [d]",
                 "Warn: 1 recipient has waited for over a minute [e]",
+                "Warn: 3 recipients were told nothing in the last hour, as memberships contradict one another [DFDG has to correct one of the memberships; the course of each event says which.]",
                 "Warn: More than 500 messages are in quarantine []",
                 "Warn: 1 recipient has let deletion notices lie since yesterday or longer [d]",
                 "Warn: 1 erasure waits for a second person []",

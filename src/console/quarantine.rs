@@ -5,7 +5,7 @@ use maud::html;
 use super::form::with_query;
 use super::language::fill;
 use super::page::{Frame, page};
-use super::show::{csrf, may_say_why, pager, time};
+use super::show::{csrf, may_say_why, must_say_why_of, pager, time};
 use super::view::{Items, Quarantined};
 
 /// Returns the page.
@@ -45,8 +45,7 @@ pub fn quarantine(frame: &Frame<'_>, list: &Items<Quarantined>, paged: bool) -> 
                                             summary { (texts.quarantine_discard) "…" }
                                             form.inline method="post" action={ "/console/quarantine/" (one.id) "/discard" } {
                                                 (csrf(frame))
-                                                label for={ "why-" (one.id) } { (texts.why) }
-                                                input id={ "why-" (one.id) } name="why" required maxlength="200" autocomplete="off" title=(texts.why_hint);
+                                                (must_say_why_of(frame, &one.id.to_string()))
                                                 button.danger type="submit" aria-label={ (texts.quarantine_discard) ": " (one.id) } { (texts.quarantine_discard) }
                                             }
                                         }

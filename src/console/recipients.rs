@@ -3,9 +3,10 @@
 use maud::{Markup, html};
 
 use super::form::{encode, with_query};
+use super::language::fill;
 use super::page::{Frame, page};
 use super::samples::MINUTES;
-use super::show::{clock, csrf, may_say_why, maybe_time, number, queue_state, time};
+use super::show::{clock, csrf, may_say_why, maybe_time, must_say_why, number, queue_state, time};
 use super::spark::sparkline;
 use super::view::{Delivery, Items, Recipient, Window};
 
@@ -122,7 +123,7 @@ fn line(frame: &Frame<'_>, row: &Row) -> Markup {
 
 /// Returns the page of one recipient.
 #[must_use]
-pub fn one(frame: &Frame<'_>, row: &Row, waiting: &Items<Delivery>, dead: &Items<Delivery>) -> String {
+pub fn one(frame: &Frame<'_>, row: &Row, retrying: &Items<Delivery>, dead: &Items<Delivery>) -> String {
     let texts = frame.texts();
     let recipient = &row.recipient;
     let path = |state: &str| with_query("/console/failures", &[("recipient", &recipient.recipient), ("state", state)]);
@@ -146,8 +147,12 @@ pub fn one(frame: &Frame<'_>, row: &Row, waiting: &Items<Delivery>, dead: &Items
             @if dead.next_cursor.is_some() { p.after { a href=(path("dead")) { (texts.details) ": " (texts.dead_list) } } }
         }
         section {
-            (super::failures::short_table(frame, texts.waiting_list, &waiting.items))
-            @if waiting.next_cursor.is_some() { p.after { a href=(path("retrying")) { (texts.details) ": " (texts.waiting_list) } } }
+            (super::failures::short_table(frame, texts.waiting_list, &retrying.items))
+            // Not listed: they are on their way, and another page finds them.
+            @if recipient.pending > 0 {
+                p.after { a href=(path("pending")) { (fill(texts.waiting_first, &[&frame.language.number(recipient.pending)])) } }
+            }
+            @if retrying.next_cursor.is_some() { p.after { a href=(path("retrying")) { (texts.details) ": " (texts.waiting_list) } } }
         }
     };
     page(frame, &recipient.name, &content)
@@ -161,7 +166,7 @@ fn act(frame: &Frame<'_>, recipient: &Recipient) -> Markup {
                 form.inline method="post" action={ "/console/recipients/" (encode(&recipient.recipient)) "/resume" } {
                     (csrf(frame))
                     (may_say_why(frame))
-                    button.primary type="submit" { (if recipient.is_failing() { texts.resume_probe } else { texts.resume_now }) }
+                    button.primary type="submit" { (resume_word(frame, recipient)) }
                     @if let Some(since) = recipient.paused_since.as_deref() { span.muted { (texts.col_since) ": " (time(frame, since)) } }
                 }
             }
@@ -170,6 +175,11 @@ fn act(frame: &Frame<'_>, recipient: &Recipient) -> Markup {
             }
         }
     }
+}
+
+/// What the button is called that ends a pause, or has a queue tried that does not work.
+fn resume_word(frame: &Frame<'_>, recipient: &Recipient) -> &'static str {
+    if recipient.is_failing() { frame.texts().resume_probe } else { frame.texts().resume_now }
 }
 
 /// Returns the page of pauses: who is paused now, and how to begin and end one.
@@ -212,9 +222,7 @@ pub fn pauses(frame: &Frame<'_>, recipients: &[Recipient], windows: &[Window], c
                                         form.inline method="post" action={ "/console/recipients/" (encode(&one.recipient)) "/resume" } {
                                             (csrf(frame))
                                             (may_say_why(frame))
-                                            button type="submit" aria-label={ (texts.resume_now) ": " (one.name) } {
-                                                (if one.is_failing() { texts.resume_probe } else { texts.resume_now })
-                                            }
+                                            button type="submit" aria-label={ (resume_word(frame, one)) ": " (one.name) } { (resume_word(frame, one)) }
                                         }
                                     }
                                 }
@@ -284,10 +292,7 @@ fn begin(frame: &Frame<'_>, recipients: &[Recipient], chosen: &str) -> Markup {
                         option value="" { (texts.maintenance_forever) }
                     }
                 }
-                div.wide { label for="why" { (texts.why) }
-                    input #why name="why" required maxlength="200" aria-describedby="why-hint" autocomplete="off";
-                    p.hint #why-hint { (texts.why_hint) }
-                }
+                (must_say_why(frame))
                 button.primary type="submit" { (texts.pause_now) }
             }
         }

@@ -138,6 +138,26 @@ pub fn csrf(frame: &Frame<'_>) -> Markup {
     html! { input type="hidden" name="csrf" value=(frame.csrf); }
 }
 
+/// The field of a form that has to say why, in a row of its own, with what a reason is.
+pub fn must_say_why(frame: &Frame<'_>) -> Markup {
+    let texts = frame.texts();
+    html! {
+        div.wide { label for="why" { (texts.why) }
+            input #why name="why" required maxlength="200" aria-describedby="why-hint" autocomplete="off";
+            p.hint #why-hint { (texts.why_hint) }
+        }
+    }
+}
+
+/// The same for one of many forms of a page: `id` tells it apart.
+pub fn must_say_why_of(frame: &Frame<'_>, id: &str) -> Markup {
+    let texts = frame.texts();
+    html! {
+        label for={ "why-" (id) } { (texts.why) }
+        input id={ "why-" (id) } name="why" required maxlength="200" autocomplete="off" title=(texts.why_hint);
+    }
+}
+
 /// The field of a form that may say why; it need not be filled in.
 pub fn may_say_why(frame: &Frame<'_>) -> Markup {
     let texts = frame.texts();

@@ -511,6 +511,8 @@ pub struct Backup {
     pub state: String,
     /// Why it failed.
     pub why: Option<String>,
+    /// When the latest one that did not was made, since the start.
+    pub latest_at: Option<String>,
 }
 
 /// An erasure that waits for a second person.

@@ -15,11 +15,19 @@ use super::extract::Body;
 use super::problem::{Problem, store_failed};
 use crate::app::now;
 use crate::core::audit::Action;
+use crate::core::time::Moment;
 use crate::store::{BackupError, Manifest};
 
 /// How the latest backup is.
 #[derive(Debug, Default)]
-pub struct Backups(Mutex<Stage>);
+pub struct Backups(Mutex<Latest>);
+
+#[derive(Debug, Default)]
+struct Latest {
+    stage: Stage,
+    /// Of when the latest is that was completed, whatever came after it.
+    completed: Option<Moment>,
+}
 
 #[derive(Debug, Default)]
 enum Stage {
@@ -41,11 +49,16 @@ enum Stage {
 
 impl Backups {
     fn set(&self, stage: Stage) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = stage;
+        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Stage::Done { manifest, .. } = &stage {
+            latest.completed = Some(manifest.at);
+        }
+        latest.stage = stage;
     }
 
     fn describe(&self) -> Value {
-        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        let latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut described = match &latest.stage {
             Stage::None => json!({ "state": "none" }),
             Stage::Running { to, rows } => json!({ "state": "running", "to": to, "rows": rows }),
             Stage::Done { to, manifest } => {
@@ -61,7 +74,9 @@ impl Backups {
                 })
             }
             Stage::Failed { to, why } => json!({ "state": "failed", "to": to, "why": why }),
-        }
+        };
+        described["latest_at"] = latest.completed.map(|at| at.to_string()).into();
+        described
     }
 }
 

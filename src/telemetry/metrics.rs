@@ -63,6 +63,8 @@ pub struct Through {
     pub delivered: u64,
     /// Recipients that had lost the citizen and were not told.
     pub prevented: u64,
+    /// Recipients that were not told since memberships contradict one another.
+    pub contradictory: u64,
 }
 
 /// All metrics.
@@ -352,6 +354,12 @@ impl Metrics {
             taken_in: cache.consumed.values().map(IntCounter::get).sum(),
             delivered: delivered.map(|(_, counter)| counter.get()).sum(),
             prevented: self.prevented.values().map(IntCounter::get).sum(),
+            contradictory: cache
+                .suppressed
+                .iter()
+                .filter(|((_, why), _)| *why == Suppression::ContradictoryMembership)
+                .map(|(_, counter)| counter.get())
+                .sum(),
         }
     }
 

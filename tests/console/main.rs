@@ -184,6 +184,7 @@ fn operators_and_vendors_find_their_way() {
     }
     draws_the_course_of_an_event(&stage, &browser, &event);
     speaks_both_languages(&stage, &browser);
+    fits_a_narrow_screen_and_is_called_what_it_says(&stage, &browser, &event);
     nothing_is_objected_to(&browser);
     replays_after_a_trial(&stage, &browser);
     can_be_used_by_keyboard(&stage, &browser);
@@ -238,17 +239,71 @@ fn draws_the_course_of_an_event(stage: &Stage, browser: &Chromium, event: &str) 
     assert!(browser.text().contains("Given up: rejected by the recipient"), "{}", browser.text());
 }
 
-fn speaks_both_languages(stage: &Stage, browser: &Chromium) {
+fn choose_language(stage: &Stage, browser: &Chromium, language: &str, words: &str) {
     browser.go(&stage.url("/console"));
     browser.click(".look summary");
-    browser.click("input[name=language][value=da]");
+    browser.click(&format!("input[name=language][value={language}]"));
     browser.click(".look button");
-    browser.until_text("Galt lige nu");
-    assert_eq!(browser.run("return document.documentElement.lang"), "da");
-    browser.click(".look summary");
-    browser.click("input[name=language][value=en]");
-    browser.click(".look button");
-    browser.until_text("Wrong right now");
+    browser.until_text(words);
+    assert_eq!(browser.run("return document.documentElement.lang"), language);
+}
+
+fn speaks_both_languages(stage: &Stage, browser: &Chromium) {
+    choose_language(stage, browser, "da", "Galt lige nu");
+    choose_language(stage, browser, "en", "Wrong right now");
+}
+
+/// Nothing but tables and drawings is scrolled sideways on a screen of 320 pixels
+/// (WCAG 1.4.10), and whoever says what stands on a button presses it (2.5.3).
+fn fits_a_narrow_screen_and_is_called_what_it_says(stage: &Stage, browser: &Chromium, event: &str) {
+    let (_, dead) = stage.broker.api_get("/api/v1/deliveries?state=dead&limit=1");
+    let (_, replays) =
+        stage.broker.api_post("/api/v1/replays", &serde_json::json!({ "filter": { "ids": [dead["items"][0]["id"]], "entity": "None" } }));
+    let id = |value: &Value| value.as_str().expect("an id").to_owned();
+    let mut pages: Vec<String> = [
+        "",
+        "/recipients",
+        "/recipients/akasse:053",
+        "/pauses",
+        "/lanes",
+        "/failures",
+        "/replays",
+        "/quarantine",
+        "/gdpr",
+        "/audit",
+        "/login",
+    ]
+    .map(|page| format!("/console{page}"))
+    .into();
+    pages.extend([
+        "/console/failures?state=retrying&recipient=akasse:053".to_owned(),
+        format!("/console/deliveries/{}", id(&dead["items"][0]["id"])),
+        format!("/console/events/{event}"),
+        format!("/console/replays/{}", id(&replays["id"])),
+    ]);
+    browser.resize(320, 640, false);
+    for (language, words) in [("da", "Galt lige nu"), ("en", "Wrong right now")] {
+        choose_language(stage, browser, language, words);
+        for page in &pages {
+            browser.go(&stage.url(page));
+            let wide = browser.run(
+                "const scrolled = (one) => one && (getComputedStyle(one).overflowX !== 'visible' || scrolled(one.parentElement));
+                 if (document.documentElement.scrollWidth <= 320) return [];
+                 return [...document.querySelectorAll('body *')]
+                     .filter((one) => one.getBoundingClientRect().right > 320 && !scrolled(one.parentElement))
+                     .map((one) => one.outerHTML.slice(0, 200)).concat(document.documentElement.scrollWidth);",
+            );
+            assert_eq!(wide, serde_json::json!([]), "{page} in {language} is wider than the screen");
+            let misnamed = browser.run(
+                "const plain = (text) => text.replace(/\\s+/g, ' ').trim().toLowerCase();
+                 return [...document.querySelectorAll('button[aria-label], a[aria-label], summary[aria-label]')]
+                     .filter((one) => !plain(one.getAttribute('aria-label')).includes(plain(one.textContent)))
+                     .map((one) => one.outerHTML);",
+            );
+            assert_eq!(misnamed, serde_json::json!([]), "{page} in {language}");
+        }
+    }
+    browser.resize(1280, 900, false);
 }
 
 fn nothing_is_objected_to(browser: &Chromium) {

@@ -69,6 +69,7 @@ texts! {
     gdpr_close_until erasures_title erasures_intro erasure_own erasure_confirm erasure_for_good done_parked
     done_let_go done_closed done_erased
     problem_unfetched problem_erasures problem_parked problem_backup act_lanes act_erasures when_tried
+    problem_intake problem_contradictory problem_contradictory_detail backup_latest backup_none waiting_first
 }
 
 impl Texts {

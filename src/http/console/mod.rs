@@ -130,7 +130,12 @@ impl Console {
     /// What has been counted since the start.
     fn counted(&self) -> flow::Counted {
         let through = self.server.metrics.gone_through();
-        flow::Counted { taken_in: through.taken_in, delivered: through.delivered, prevented: through.prevented }
+        flow::Counted {
+            taken_in: through.taken_in,
+            delivered: through.delivered,
+            prevented: through.prevented,
+            contradictory: through.contradictory,
+        }
     }
 
     /// Makes a page for somebody who is logged in.

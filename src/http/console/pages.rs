@@ -53,6 +53,8 @@ pub async fn overview(State(console): Shown, visitor: Visitor) -> Page {
         replays: &replays.items,
         ..Situation::default()
     };
+    // Of operators only; `Some(None)` where there was none.
+    let mut latest_backup: Option<Option<String>> = None;
     if visitor.who.sees_all() {
         let quarantine: Items<Quarantined> = console.maybe(&visitor, &format!("/quarantine?limit={COUNTED}")).await.unwrap_or_default();
         situation.quarantine = (quarantine.items.len() as u64, quarantine.next_cursor.is_some());
@@ -66,7 +68,10 @@ pub async fn overview(State(console): Shown, visitor: Visitor) -> Page {
         let erasures: Items<ErasureRequest> = console.maybe(&visitor, "/erasures").await.unwrap_or_default();
         situation.erasures = erasures.items.len() as u64;
         let backup: Option<Backup> = console.maybe(&visitor, "/backup").await;
+        latest_backup = backup.as_ref().map(|backup| backup.latest_at.clone());
         situation.backup_failed = backup.filter(|backup| backup.state == "failed").map(|backup| backup.why.unwrap_or_default());
+        situation.intake = console.server.health.waiting.borrow().iter().map(|of| (of.queue.to_string(), u64::from(of.messages))).collect();
+        situation.contradictory = console.flow().contradictory_in_an_hour(now, console.counted());
         situation.routing_refused = console.server.metrics.routing_is_refused();
         let missing = console.server.health.missing(now).into_iter().filter_map(|one| serde_json::from_value::<Missing>(one).ok());
         situation.missing = missing.collect();
@@ -74,7 +79,9 @@ pub async fn overview(State(console): Shown, visitor: Visitor) -> Page {
     let flowing = visitor.who.sees_all().then(|| console.flow().per_minute(now, console.counted()));
     let problems = problems(&situation, visitor.look.language);
     let rows = recipients.items.iter().map(|one| console.row(one.clone(), now)).collect();
-    Ok(console.page(&visitor, Section::Overview, |frame| overview_page::overview(frame, &problems, flowing, rows)))
+    Ok(console.page(&visitor, Section::Overview, |frame| {
+        overview_page::overview(frame, &problems, flowing, latest_backup.as_ref().map(Option::as_deref), rows)
+    }))
 }
 
 /// Every recipient.
@@ -93,10 +100,10 @@ pub async fn recipient(State(console): Shown, Path(recipient): Path<String>, vis
         return Err(nothing(&console, &visitor));
     };
     let of = |state: &str| with_query("/deliveries", &[("state", state), ("recipient", &recipient), ("limit", "10")]);
-    let waiting: Items<Delivery> = console.get(&visitor, &of("retrying")).await?;
+    let retrying: Items<Delivery> = console.get(&visitor, &of("retrying")).await?;
     let dead: Items<Delivery> = console.get(&visitor, &of("dead")).await?;
     let row = console.row(found, now());
-    Ok(console.page(&visitor, Section::Recipients, |frame| recipient_pages::one(frame, &row, &waiting, &dead)))
+    Ok(console.page(&visitor, Section::Recipients, |frame| recipient_pages::one(frame, &row, &retrying, &dead)))
 }
 
 /// Pauses and maintenance windows.

@@ -363,6 +363,53 @@ fn a_search_finds_ids_and_no_people() {
     assert!(page.contains("Nothing is known"), "{page}");
 }
 
+/// What the broker refuses is said in the language of the page, or said to be English.
+#[test]
+fn refusals_are_said_in_danish() {
+    let world = case();
+    let mut browser = Browser::logged_in(&world, OPERATOR);
+    let waiting = world.get("/deliveries?state=retrying").ok();
+    let id = waiting["items"][0]["id"].as_str().expect("an id").to_owned();
+    browser.language = "da";
+    for (path, why, words) in [
+        (format!("/console/deliveries/{id}/discard"), "cpr 010190-1234", "en grund nævner ingen ved nummer"),
+        (format!("/console/deliveries/{id}/discard"), "", "der skal angives en grund"),
+        (format!("/console/lanes/{id}/park"), "", "skriv grunden på én linje"),
+    ] {
+        let refused = browser.post(&path, &[("why", why)]);
+        assert!(refused.status == 400 && refused.text.contains(words), "{path}: {}", refused.text);
+    }
+    let refused = browser.get("/console/failures?state=sideways");
+    assert!(refused.status == 400 && refused.text.contains("<span lang=\"en\">"), "{}", refused.text);
+}
+
+/// Whoever makes backups is shown when the latest was made.
+#[test]
+fn the_first_page_says_when_the_latest_backup_was_made() {
+    let world = case();
+    let mut browser = Browser::logged_in(&world, OPERATOR);
+    assert!(browser.get("/console").ok().contains("has taken no backup since it started"));
+    world.post("/backup", &json!({ "to": world.folder().join("backup") })).ok();
+    let done = world.until("/backup", |backup| backup["state"] == "done");
+    assert_eq!(done["latest_at"], done["at"]);
+    let page = browser.get("/console").ok();
+    let at = done["at"].as_str().expect("when");
+    assert!(page.contains("Latest backup: ") && page.contains(&format!("<time datetime=\"{at}\"")), "{page}");
+    let page = Browser::logged_in(&world, VENDOR).get("/console").ok();
+    assert!(!page.contains("backup"), "{page}");
+}
+
+/// The page of a recipient lists what is dead and what is retried, and says how much
+/// else waits.
+#[test]
+fn the_page_of_a_recipient_says_what_it_lists() {
+    let world = case();
+    world.tell(&[indkaldelse("two")]);
+    let page = Browser::logged_in(&world, OPERATOR).get("/console/recipients/akasse:067").ok();
+    assert!(page.contains("Being retried") && page.contains("Wait for their first attempt: 1"), "{page}");
+    assert!(page.contains("/console/failures?recipient=akasse:067&amp;state=pending"), "{page}");
+}
+
 #[test]
 fn the_look_is_a_choice() {
     let world = case();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::owner;
+use super::hand_over;
 
 /// The first word of the file, followed by 64 hexadecimal digits.
 const HEADER: &str = "wsb-key-1 ";
@@ -65,7 +65,7 @@ impl MasterKey {
         let file = File::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         let mode = metadata.permissions().mode() & 0o777;
-        let is_handed_over = metadata.uid() == 0 && !owner::is_root();
+        let is_handed_over = metadata.uid() == 0 && !hand_over::is_root();
         if is_exposed(mode, is_handed_over) {
             return Err(KeyError::Exposed { path: path.to_owned(), mode });
         }

@@ -41,10 +41,10 @@ mod verify;
 mod witness;
 
 pub mod durability;
+mod hand_over;
 pub mod master;
 pub mod memory;
 mod orders;
-mod owner;
 pub mod room;
 pub mod root;
 pub mod two_persons;

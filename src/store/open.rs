@@ -14,10 +14,10 @@ use super::disk::{Given, Store};
 use super::erased::ErasedList;
 use super::erasing;
 use super::error::StoreError;
+use super::hand_over::{self, HandOver};
 use super::keyring::{self, Keyring};
 use super::master::{KeyError, MasterKey};
 use super::numbering::{Numbering, Turnover};
-use super::owner::{self, HandOver};
 use super::recover::{self, Tuning};
 use super::root::{ROOT_KEY, RootKey, RootKeyError};
 use super::rows;
@@ -195,7 +195,7 @@ impl Store {
         if !exists && options.create == Create::Never {
             return Err(OpenError::Absent(options.data_dir.clone()));
         }
-        owner::make(&options.data_dir).map_err(|source| at_fault(&options.data_dir, source))?;
+        hand_over::make(&options.data_dir).map_err(|source| at_fault(&options.data_dir, source))?;
         let files = HandOver { dir: options.data_dir.clone(), beside: options.erased_list.clone() };
         MasterKey::check_place(&options.key_file, &options.data_dir)?;
         let master = match MasterKey::load(&options.key_file) {

@@ -12,10 +12,10 @@ use crate::core::time::Moment;
 use super::backup::{ERASED, MANIFEST, Manifest, ManifestError, each_row};
 use super::disk::Given;
 use super::erased::{self, Entry, ErasedList};
+use super::hand_over::{self, HandOver};
 use super::keyring;
 use super::master::{KeyError, MasterKey};
 use super::open::{KEY_FILES, OpenError, Options, STORE, open_sled};
-use super::owner::{self, HandOver};
 use super::root::{RootKey, RootKeyError};
 use super::rows;
 
@@ -122,7 +122,7 @@ pub fn restore(from: &Path, options: &Options, newer: Option<&Path>, mut progres
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished)?;
     }
-    owner::make(data_dir)?;
+    hand_over::make(data_dir)?;
     let _handed_over = HandOver { dir: data_dir.clone(), beside: options.erased_list.clone() };
     DirBuilder::new().mode(0o700).create(&unfinished)?;
     let erasures = gather_erasures(from, &manifest, &root, options, newer)?;

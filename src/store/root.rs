@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::hand_over;
 use super::master::{MasterKey, derive};
-use super::owner;
 use super::seal::{SealKey, Sealer};
 
 /// The name of the file inside the data directory.
@@ -95,7 +95,7 @@ impl RootKey {
         let beside = dir.join(format!("{ROOT_KEY}.new"));
         let write = || {
             let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-            owner::give(&file, dir)?;
+            hand_over::give(&file, dir)?;
             file.write_all(&bytes)?;
             file.sync_all()?;
             fs::rename(&beside, &path)?;

@@ -78,10 +78,8 @@ fn a_transfer_is_told_whole_after_it_has_ended() {
     world.call("GET", &format!("/api/v1/deliveries/{id}"), Some(OTHER_VENDOR), None).problem(404);
 }
 
-/// The journal forgets an event before its dead delivery: the id still leads to it,
-/// for whoever may see it, and an id that nobody has leads nowhere.
-#[test]
-fn what_is_dead_is_found_by_its_id_when_its_event_is_forgotten() {
+/// Returns a world in which Lederne's WSB of the event "one" is dead, and its id.
+fn one_is_dead() -> (World, String) {
     let world = World::new(|outgoing| match (&*outgoing.queue, &*outgoing.event.entity) {
         ("wsb.akasse.067", "Indkaldelse") => Outcome::Failed { failure: Failure::Unsendable, code: 0 },
         _ => Outcome::Confirmed,
@@ -90,6 +88,14 @@ fn what_is_dead_is_found_by_its_id_when_its_event_is_forgotten() {
     world.tell(&[indkaldelse("one")]);
     let trace = world.until("/events/one/trace", |trace| to(trace, "akasse:067")["state"] == "dead");
     let id = to(&trace, "akasse:067")["id"].as_str().expect("an id").to_owned();
+    (world, id)
+}
+
+/// The journal forgets an event before its dead delivery: the id still leads to it,
+/// for whoever may see it, and an id that nobody has leads nowhere.
+#[test]
+fn what_is_dead_is_found_by_its_id_when_its_event_is_forgotten() {
+    let (world, id) = one_is_dead();
     world.forget_events();
     world.get("/events/one/trace").problem(404);
 
@@ -268,14 +274,7 @@ fn what_waits_for_the_end_of_a_window_says_so() {
 
 #[test]
 fn a_replay_that_found_nobody_entitled_is_told() {
-    let world = World::new(|outgoing| match (&*outgoing.queue, &*outgoing.event.entity) {
-        ("wsb.akasse.067", "Indkaldelse") => Outcome::Failed { failure: Failure::Unsendable, code: 0 },
-        _ => Outcome::Confirmed,
-    });
-    world.tell(&known());
-    world.tell(&[indkaldelse("one")]);
-    let trace = world.until("/events/one/trace", |trace| to(trace, "akasse:067")["state"] == "dead");
-    let id = to(&trace, "akasse:067")["id"].clone();
+    let (world, id) = one_is_dead();
     world.tell(&[event("moved", "Akassemedlemskab", MEMBERSHIP, "2026-03-20T08:00:00Z", &json!({ "Akassekode": "053" }))]);
     let started = world.post("/replays", &json!({ "filter": { "id": id } })).ok();
     world.until(&format!("/replays/{}", started["id"].as_str().expect("an id")), |replay| replay["withdrawn"] == 1);

@@ -372,7 +372,7 @@ fn a_long_message_in_quarantine_is_kept_in_pieces_and_leaves_none() {
 #[test]
 fn what_root_writes_belongs_to_the_owner_of_the_data_directory() {
     use std::os::unix::fs::{MetadataExt, chown};
-    if !super::super::owner::is_root() {
+    if !super::super::hand_over::is_root() {
         return;
     }
     const SOMEBODY: u32 = 64_123;

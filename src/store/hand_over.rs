@@ -1,6 +1,7 @@
 //! Whose the files of a store are. Root may work on the store of a broker that
 //! runs as somebody else: whatever root writes there goes to whom the data
-//! directory belongs to, or that broker could not read it.
+//! directory belongs to, or that broker could not read it. So does a key or a file
+//! of tokens that root makes in a directory of somebody else.
 
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io;
@@ -24,6 +25,20 @@ pub(super) fn give(file: &File, dir: &Path) -> io::Result<()> {
         Some(owner) => fchown(file, Some(owner.uid()), Some(owner.gid())),
         None => Ok(()),
     }
+}
+
+/// Gives a new file to the owner of the directory that it lies in, so that the one
+/// whose directory it is can read it.
+///
+/// # Errors
+/// When the directory cannot be looked at, or the file not be given away.
+pub fn give_in_place(file: &File, path: &Path) -> io::Result<()> {
+    give(file, directory_of(path))
+}
+
+/// Returns the directory that a file lies in.
+pub(super) fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Makes a data directory where there is none; it belongs to whom the one above

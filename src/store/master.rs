@@ -76,7 +76,7 @@ impl MasterKey {
     }
 
     /// Makes a new key, in a file that only its owner may read, and returns when
-    /// it is on disk.
+    /// it is on disk. The owner is that of the directory when root makes it.
     ///
     /// # Errors
     /// Refuses to replace a file.
@@ -89,13 +89,11 @@ impl MasterKey {
         let mut key = [0; 32];
         SystemRandom::new().fill(&mut key).map_err(|_| failed(io::Error::other("no randomness from the system")))?;
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+        hand_over::give_in_place(&file, path).map_err(failed)?;
         let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
         file.write_all(format!("{HEADER}{digits}\n").as_bytes()).map_err(failed)?;
         file.sync_all().map_err(failed)?;
-        if let Some(parent) = path.parent() {
-            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-            File::open(parent).and_then(|directory| directory.sync_all()).map_err(failed)?;
-        }
+        File::open(hand_over::directory_of(path)).and_then(|directory| directory.sync_all()).map_err(failed)?;
         Ok(Self(key))
     }
 

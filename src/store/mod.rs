@@ -55,6 +55,7 @@ pub use codec::{Ended, Undecodable};
 pub use disk::{Store, StoreCounts};
 pub use durability::Durability;
 pub use error::StoreError;
+pub use hand_over::give_in_place;
 pub use master::{KeyError, MasterKey};
 pub use memory::MemoryStore;
 pub use open::{Create, OpenError, Options};

@@ -383,10 +383,8 @@ fn what_root_writes_belongs_to_the_owner_of_the_data_directory() {
         let mut dirs = vec![home.path().to_owned()];
         while let Some(dir) = dirs.pop() {
             for entry in std::fs::read_dir(dir).expect("listed").map(|entry| entry.expect("an entry").path()) {
-                // The master key stays with whoever made it.
-                let is_key = entry.extension().is_some_and(|end| end == "key");
                 let metadata = std::fs::metadata(&entry).expect("there");
-                if !is_key && (metadata.uid(), metadata.gid()) != (SOMEBODY, SOMEBODY) {
+                if (metadata.uid(), metadata.gid()) != (SOMEBODY, SOMEBODY) {
                     strangers.push(format!("{} {when}", entry.display()));
                 }
                 if metadata.is_dir() {

@@ -167,7 +167,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         metrics,
         rules: rules_rx,
         health,
-        backups: Backups::default(),
+        backups: Backups::after(store::latest_backup::noted(&settings.store.data_dir)),
         erasures: Erasures::new(settings.erasure),
         looking,
         replay_days: settings.replay_days,

@@ -52,6 +52,10 @@ stop() {
     pid=
     [ "$code" -eq 0 ] || fail "the broker stopped with exit code $code"
 }
+# When the latest backup was taken, as the running broker knows it.
+latest_backup() {
+    curl -sf -H 'Authorization: Bearer upgrade' "http://127.0.0.1:$port/api/v1/backup" | grep -o '"latest_at":"[^"]*"' || true
+}
 # Somebody who does not exist becomes a member of a fund.
 member() {
     printf '{"specversion":"1.0","id":"%s","source":"urn:dk:star:dfdg:tilknytning","type":"dk.star.dfdg.Akassemedlemskab.v1","time":"2026-03-16T08:00:00+01:00","datacontenttype":"application/json","data":{"EntitetNavn":"Akassemedlemskab","Aendringstype":1,"EksternIdentifier":"%s","Personnummer":"%s","Startdato":"2020-01-01","Indhold":{"Akassekode":"067"}}}\n' "$1" "$2" "$3" >"$work/member.ndjson"
@@ -78,6 +82,8 @@ is_known "$before" || fail "the former version does not know whom it was told of
 # Back up, stop, exchange the binary, start.
 wsb_broker backup --to "$work/backups/before" >>"$work/log" 2>&1 || fail "no backup was taken"
 [ -e "$work/backups/before/manifest" ] || fail "the backup has no manifest"
+taken=$(latest_backup)
+[ -n "$taken" ] || fail "the broker does not say when its latest backup was taken"
 stop
 # A second name, so that what is installed cannot get the same inode again.
 ln "$installed" "$work/former-binary"
@@ -86,6 +92,7 @@ install_binary "$broker"
 grep -q '# changed by hand' "$settings/routing.toml" || fail "make install has overwritten settings"
 start
 is_known "$before" || fail "the new version does not know what the former one knew"
+[ "$(latest_backup)" = "$taken" ] || fail "the latest backup is forgotten with the restart: $(latest_backup), not $taken"
 member after 40000000-0000-4000-8000-000000000002 "$after"
 is_known "$after" || fail "the new version takes nothing in"
 stop
@@ -98,6 +105,7 @@ wsb_broker restore --from "$work/backups/before" >>"$work/log" 2>&1 || fail "the
 wsb_broker verify >>"$work/log" 2>&1 || fail "the restored store is not sound"
 start
 is_known "$before" || fail "what was in the backup is not there after the way back"
+[ "$(latest_backup)" = "$taken" ] || fail "the restored store does not know of which backup it is: $(latest_backup), not $taken"
 if is_known "$after"; then
     fail "something is known that came after the backup"
 fi

@@ -511,7 +511,7 @@ pub struct Backup {
     pub state: String,
     /// Why it failed.
     pub why: Option<String>,
-    /// When the latest one that did not was made, since the start.
+    /// When the latest one that did not was made.
     pub latest_at: Option<String>,
 }
 

@@ -48,6 +48,17 @@ enum Stage {
 }
 
 impl Backups {
+    /// Begins with what is known of the time before this process.
+    #[must_use]
+    pub fn after(completed: Option<Moment>) -> Self {
+        Self(Mutex::new(Latest { completed, ..Latest::default() }))
+    }
+
+    /// Returns of when the latest is that was completed.
+    pub(super) fn latest(&self) -> Option<Moment> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).completed
+    }
+
     fn set(&self, stage: Stage) {
         let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Stage::Done { manifest, .. } = &stage {
@@ -56,7 +67,7 @@ impl Backups {
         latest.stage = stage;
     }
 
-    fn describe(&self) -> Value {
+    pub(super) fn describe(&self) -> Value {
         let latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut described = match &latest.stage {
             Stage::None => json!({ "state": "none" }),

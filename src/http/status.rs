@@ -118,6 +118,7 @@ pub async fn metrics(State(server): State<Shared>) -> Result<Response, Problem> 
         ready,
         waiting: &waiting,
         store_bytes,
+        latest_backup: server.backups.latest(),
         orders_overdue: overdue,
         unfetched: &unfetched,
         now,

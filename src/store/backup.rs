@@ -21,6 +21,7 @@ use super::batch::Batch;
 use super::disk::Store;
 use super::durability::Durability;
 use super::error::StoreError;
+use super::latest_backup;
 use super::open;
 use super::vault::Vault;
 
@@ -265,6 +266,7 @@ impl Copying {
             File::open(&self.dir)?.sync_all()
         };
         write().map_err(|source| BackupError::Io { path: path.clone(), source })?;
+        latest_backup::note(&self.data_dir, at);
         Ok(manifest)
     }
 }

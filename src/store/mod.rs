@@ -42,6 +42,7 @@ mod witness;
 
 pub mod durability;
 mod hand_over;
+pub mod latest_backup;
 pub mod master;
 pub mod memory;
 mod orders;

@@ -13,6 +13,7 @@ use super::backup::{ERASED, MANIFEST, Manifest, ManifestError, each_row};
 use super::disk::Given;
 use super::erased::{self, Entry, ErasedList};
 use super::hand_over::{self, HandOver};
+use super::latest_backup;
 use super::keyring;
 use super::master::{KeyError, MasterKey};
 use super::open::{KEY_FILES, OpenError, Options, STORE, open_sled};
@@ -140,6 +141,7 @@ pub fn restore(from: &Path, options: &Options, newer: Option<&Path>, mut progres
     // Last: without it the rest is no store.
     fs::rename(unfinished.join(STORE), data_dir.join(STORE))?;
     fs::remove_dir_all(&unfinished)?;
+    latest_backup::note(data_dir, manifest.at);
     fs::File::open(data_dir)?.sync_all()?;
     Ok(Restored { manifest, erasures })
 }

@@ -46,6 +46,8 @@ pub struct Gauges<'a> {
     pub waiting: &'a [(String, u32)],
     /// What the store takes on disk.
     pub store_bytes: u64,
+    /// When the latest backup was taken, if one is known.
+    pub latest_backup: Option<Moment>,
     /// Deletion orders that nobody has answered in time.
     pub orders_overdue: u64,
     /// Whoever has not fetched deletion notices.
@@ -93,6 +95,7 @@ pub struct Metrics {
     erased: HashMap<&'static str, IntCounter>,
     unexpected: HashMap<&'static str, IntCounter>,
     store_bytes: IntGauge,
+    latest_backup: IntGauge,
     reloads: HashMap<&'static str, IntCounter>,
     routing_refused: AtomicBool,
     tokens_reloads: HashMap<&'static str, IntCounter>,
@@ -209,6 +212,7 @@ impl Metrics {
             erased: closed(&erased, &["order", "last_record"]),
             unexpected: closed(&unexpected, &Surprise::ALL.map(Surprise::name)),
             store_bytes: one("store_bytes", "What the store takes on disk.")?,
+            latest_backup: one("latest_backup_timestamp_seconds", "When the latest backup was taken, in seconds since 1970; 0 while none is known.")?,
             reloads: closed(&reloads, &["accepted", "refused"]),
             routing_refused: AtomicBool::new(false),
             tokens_reloads: closed(&tokens_reloads, &["accepted", "refused"]),
@@ -406,6 +410,7 @@ impl Metrics {
             self.waiting.with_label_values(&[queue.as_str()]).set(i64::from(*messages));
         }
         self.orders_overdue.set(i64::try_from(gauges.orders_overdue).unwrap_or(i64::MAX));
+        self.latest_backup.set(gauges.latest_backup.map_or(0, |at| at.0 / 1_000_000));
         self.store_bytes.set(i64::try_from(gauges.store_bytes).unwrap_or(i64::MAX));
         let views: HashMap<Recipient, &QueueView> = gauges.queues.iter().map(|view| (view.recipient, view)).collect();
         // A recipient that has left routing.toml keeps its series while

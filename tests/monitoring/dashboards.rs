@@ -443,6 +443,13 @@ fn internals() -> Dashboard {
                         "Each is one flush of the disk.",
                     ),
                     lines("Store size", "bytes", &[("wsb_store_bytes", "on disk")], "About 1 KB an event, kept for the duplicate horizon."),
+                    number(
+                        "Since the latest backup",
+                        "s",
+                        Some(172_800.0),
+                        "time() - wsb_latest_backup_timestamp_seconds and wsb_latest_backup_timestamp_seconds > 0",
+                        "Of those that `wsb-broker backup` took; empty while none is known.",
+                    ),
                     lines("Store growth", "binBps", &[("deriv(wsb_store_bytes[30m])", "growth")], "Over half an hour."),
                 ],
             },

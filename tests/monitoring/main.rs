@@ -191,6 +191,7 @@ fn every_query_finds_data_and_every_alert_its_section() {
     let broker = Broker::start(Options::new(&uri).routing(&routing));
     let prometheus = prometheus::Prometheus::start(&program, broker.url("").trim_start_matches("http://"));
     let mut story = Story::begin(&uri);
+    broker.cli_ok(&["backup", "--to", folder.path().join("backup").to_str().unwrap()]);
 
     let mut open: Vec<(String, String)> = dashboards::all()
         .iter()

@@ -322,7 +322,7 @@ pub const DANISH: Texts = Texts {
     problem_contradictory: "1 modtager fik den seneste time intet at vide, da medlemskaber modsiger hinanden|{} modtagere fik den seneste time intet at vide, da medlemskaber modsiger hinanden",
     problem_contradictory_detail: "DFDG må rette et af medlemskaberne; forløbet af hver begivenhed siger hvilke.",
     backup_latest: "Seneste sikkerhedskopi: {}",
-    backup_none: "Brokeren har ikke taget en sikkerhedskopi, siden den startede.",
+    backup_none: "Der kendes ingen sikkerhedskopi af dette lager.",
     waiting_first: "Venter på første forsøg: {}",
     words: &[
         ("pending", "venter"),

@@ -322,7 +322,7 @@ pub const ENGLISH: Texts = Texts {
     problem_contradictory: "1 recipient was told nothing in the last hour, as memberships contradict one another|{} recipients were told nothing in the last hour, as memberships contradict one another",
     problem_contradictory_detail: "DFDG has to correct one of the memberships; the course of each event says which.",
     backup_latest: "Latest backup: {}",
-    backup_none: "The broker has taken no backup since it started.",
+    backup_none: "No backup of this store is known.",
     waiting_first: "Wait for their first attempt: {}",
     words: &[
         ("pending", "waiting"),

@@ -388,7 +388,7 @@ fn refusals_are_said_in_danish() {
 fn the_first_page_says_when_the_latest_backup_was_made() {
     let world = case();
     let mut browser = Browser::logged_in(&world, OPERATOR);
-    assert!(browser.get("/console").ok().contains("has taken no backup since it started"));
+    assert!(browser.get("/console").ok().contains("No backup of this store is known"));
     world.post("/backup", &json!({ "to": world.folder().join("backup") })).ok();
     let done = world.until("/backup", |backup| backup["state"] == "done");
     assert_eq!(done["latest_at"], done["at"]);
@@ -397,6 +397,11 @@ fn the_first_page_says_when_the_latest_backup_was_made() {
     assert!(page.contains("Latest backup: ") && page.contains(&format!("<time datetime=\"{at}\"")), "{page}");
     let page = Browser::logged_in(&world, VENDOR).get("/console").ok();
     assert!(!page.contains("backup"), "{page}");
+    // A process that starts on the same store knows it, and has taken none itself.
+    let again = world.backups_of_a_new_process();
+    assert_eq!((&again["state"], &again["latest_at"]), (&json!("none"), &done["at"]));
+    let seconds = crate::core::time::Moment::parse(at).expect("a time").0 as f64 / 1e6;
+    assert_eq!(world.metric("wsb_latest_backup_timestamp_seconds"), seconds.floor());
 }
 
 /// The page of a recipient lists what is dead and what is retried, and says how much

@@ -36,7 +36,7 @@ use crate::core::records::{Change, Quarantined, Records};
 use crate::core::retry::Outcome;
 use crate::core::time::Moment;
 use crate::store::room::Missing;
-use crate::store::{Options, Reader, Store, Watchdog};
+use crate::store::{Options, latest_backup, Reader, Store, Watchdog};
 use crate::telemetry::Metrics;
 use crate::wire;
 use crate::writer::{self, Effects, Inbox, Ticket, WriterHandle};
@@ -175,7 +175,7 @@ impl World {
                 disk: Missing::default(),
                 stopping: watch::channel(false).1,
             },
-            backups: Backups::default(),
+            backups: Backups::after(latest_backup::noted(&self.dir.path().join("data"))),
             erasures: Erasures::default(),
             looking: Looking::new(self.reader.clone()),
             replay_days: 14,
@@ -187,6 +187,11 @@ impl World {
     /// Returns the folder that the store lies in.
     pub fn folder(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Returns how the latest backup is, for a process that starts on this store.
+    pub fn backups_of_a_new_process(&self) -> Value {
+        self.server().backups.describe()
     }
 
     /// Returns every call that the router has.

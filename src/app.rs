@@ -23,7 +23,7 @@ use crate::ops;
 use crate::store::room::{Room, Turned};
 use crate::store::{self, Store};
 use crate::telemetry::Metrics;
-use crate::tls::ServerFiles;
+use crate::tls::{Certificates, ServerFiles};
 use crate::writer::{self, Effects, Inbox, Ticket, WriterHandle};
 use crate::{dispatch, intake};
 
@@ -112,6 +112,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         .await
         .with_context(|| format!("cannot serve HTTP at {}: choose another address with --http", settings.http))?;
     let identity = settings.http_tls.clone().map(ServerFiles::open).transpose().context("cannot serve HTTP with TLS")?;
+    let certificates = Certificates::new(identity.as_ref(), settings.target.tls().clone());
     let mut signals = Signals::new().context("cannot listen for signals")?;
 
     let metrics = Arc::new(Metrics::new().context("cannot create the metrics")?);
@@ -173,6 +174,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         replay_days: settings.replay_days,
         tokens: tokens_rx,
         guesses: Guesses::default(),
+        certificates,
     };
     let (http_stop, http_stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(async move {

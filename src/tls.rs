@@ -1,5 +1,6 @@
 //! Certificates and keys from PEM files: read anew whenever they change, and
-//! what is wrong with them in words. The only module that names rustls.
+//! what is wrong with them in words, and until when they are valid. The only module
+//! that names rustls.
 //!
 //! Knows neither RabbitMQ nor HTTP. Deliberately absent: revocation lists, and
 //! any way to switch verification off.
@@ -179,12 +180,70 @@ impl Identity {
     }
 }
 
+/// The certificates that the broker has been given, to be asked until when they are
+/// valid.
+#[derive(Debug, Clone, Default)]
+pub struct Certificates {
+    http: Option<Arc<Current>>,
+    amqp: ClientFiles,
+}
+
+/// Until when a certificate is valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expiry {
+    /// Which: `http`, `amqp_client` or `amqp_ca`.
+    pub certificate: &'static str,
+    /// The setting that names its file.
+    pub setting: &'static str,
+    /// Until when.
+    pub at: Moment,
+}
+
+impl Certificates {
+    /// Takes those of the server, if HTTP is served with any, and of the client.
+    #[must_use]
+    pub fn new(http: Option<&Identity>, amqp: ClientFiles) -> Self {
+        Self { http: http.map(|identity| Arc::clone(&identity.current)), amqp }
+    }
+
+    /// Returns until when each is valid, of those that can be read. For HTTP the one in
+    /// use counts, whatever lies in the file since; those for RabbitMQ are read anew
+    /// for every connection.
+    #[must_use]
+    pub fn expiries(&self) -> Vec<Expiry> {
+        let moments = |chain: &[CertificateDer<'_>]| chain.iter().filter_map(valid_until).collect::<Vec<_>>();
+        let of_file = |file: &PathBuf| read_chain(file).map(|chain| moments(&chain)).unwrap_or_default();
+        let http = self.http.as_ref().map(|current| moments(&current.now().cert)).unwrap_or_default();
+        let client = self.amqp.identity.as_ref().map(|(cert, _)| of_file(cert)).unwrap_or_default();
+        let authorities = self.amqp.ca.as_ref().map(of_file).unwrap_or_default();
+        // A chain holds no longer than its first to end. Of authorities one is enough:
+        // a new one is put beside the old one before it is needed.
+        let found = [
+            ("http", "WSB_HTTP_CERT", http.into_iter().min()),
+            ("amqp_client", "WSB_AMQP_CERT", client.into_iter().min()),
+            ("amqp_ca", "WSB_AMQP_CA", authorities.into_iter().max()),
+        ];
+        found.into_iter().filter_map(|(certificate, setting, at)| Some(Expiry { certificate, setting, at: at? })).collect()
+    }
+}
+
+fn valid_until(certificate: &CertificateDer<'_>) -> Option<Moment> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Some(Moment(certificate.validity().not_after.timestamp().saturating_mul(1_000_000)))
+}
+
 #[derive(Debug)]
 struct Current(RwLock<Arc<CertifiedKey>>);
 
+impl Current {
+    fn now(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 impl ResolvesServerCert for Current {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+        Some(self.now())
     }
 }
 
@@ -366,6 +425,51 @@ mod tests {
         fs::write(&file, "abc").expect("the folder is writable");
         assert!(!watch.has_changed(), "still being written");
         assert!(watch.has_changed());
+    }
+
+    /// Of nobody, valid to the end of the century; its key exists no more.
+    const LONG: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBHjCBxQIUOGoRF0sDGAwCLP9d2yqLjkWh+VMwCgYIKoZIzj0EAwIwETEPMA0G
+A1UEAwwGbm9ib2R5MCAXDTI1MDEwMTAwMDAwMFoYDzIwOTkwMTAxMDAwMDAwWjAR
+MQ8wDQYDVQQDDAZub2JvZHkwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQ8qmbf
+XwVcCnYUT6Tqy6W99nU4Dt5Lhka6smGAAWmSLC8TVx2q0mWZGB6GiOrBcR5NckDF
+nT4EWUmuf+P90alwMAoGCCqGSM49BAMCA0gAMEUCIQDLiKLyQM1SLiwkk/NkNBuN
+aMs2ZkqGluKJDqkNnoXL1AIgIRzgxcTYPVp0RP4ya8upMHxoi3SmZc49Yddzqwem
+Zio=
+-----END CERTIFICATE-----
+";
+    /// Of nobody, valid until noon of 1 June 2030.
+    const SHORT: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBHDCBwwIUbN+J6pUGdLBi9B6u+0+XnMJOxZEwCgYIKoZIzj0EAwIwETEPMA0G
+A1UEAwwGbm9ib2R5MB4XDTI1MDEwMTAwMDAwMFoXDTMwMDYwMTEyMDAwMFowETEP
+MA0GA1UEAwwGbm9ib2R5MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEAgY3oLOZ
+1UpKV8gXOkb+PkH/yqukqQ0OWEQwmN398a7OMmw/wfEtDZiu3b4mNjliEqj0gh1z
+RF39eyVbnUESpDAKBggqhkjOPQQDAgNIADBFAiEAz0KDqqSaOLtqcF9cORn5Xiax
+unpJ96wPiq9t0WvXNh8CIDKm75u/jn9MC+mE5GbU3R05OnJoFFK59I+k/HQk/F7M
+-----END CERTIFICATE-----
+";
+
+    #[test]
+    fn a_chain_ends_with_its_first_and_authorities_with_their_last() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = |name: &str| folder.path().join(name);
+        fs::write(file("both.pem"), format!("{LONG}{SHORT}")).expect("the folder is writable");
+        fs::write(file("garbled.pem"), "no certificate").expect("the folder is writable");
+        let of = |ca: Option<&str>, cert: Option<&str>| {
+            let files = ClientFiles::new(ca.map(file), cert.map(file), cert.map(file)).expect("a pair");
+            let found = Certificates::new(None, files).expiries();
+            found.into_iter().map(|expiry| (expiry.certificate, expiry.at.to_string())).collect::<Vec<_>>()
+        };
+        let (short, long) = ("2030-06-01T12:00:00Z", "2099-01-01T00:00:00Z");
+        let both = vec![("amqp_client", short.to_owned()), ("amqp_ca", long.to_owned())];
+        assert_eq!(of(Some("both.pem"), Some("both.pem")), both);
+        // A file that is exchanged is asked anew, and one that cannot be read says nothing.
+        fs::write(file("both.pem"), SHORT).expect("the folder is writable");
+        assert_eq!(of(Some("both.pem"), None), [("amqp_ca", short.to_owned())]);
+        assert_eq!(of(Some("garbled.pem"), Some("gone.pem")), []);
+        assert_eq!(of(None, None), []);
     }
 
     #[test]

@@ -30,7 +30,7 @@ const IMPURE: [&str; 19] = [
 ];
 
 /// Where each foreign library may be named.
-const HOMES: [(&str, &[&str]); 14] = [
+const HOMES: [(&str, &[&str]); 15] = [
     ("sled", &["store"]),
     ("fs2", &["store"]),
     ("lapin", &["amqp"]),
@@ -41,6 +41,7 @@ const HOMES: [(&str, &[&str]); 14] = [
     ("toml_edit", &["config"]),
     ("ring", &["store", "config", "amqp", "cli", "tls"]),
     ("rustls", &["tls"]),
+    ("x509_parser", &["tls"]),
     ("tokio_rustls", &["http"]),
     ("subtle", &["config"]),
     ("clap", &["cli"]),

@@ -77,7 +77,9 @@ impl Target {
         Ok(Self { tls, ..self })
     }
 
-    pub(super) fn tls(&self) -> &ClientFiles {
+    /// Returns the files of whom to trust and who to be.
+    #[must_use]
+    pub fn tls(&self) -> &ClientFiles {
         &self.tls
     }
 

@@ -51,6 +51,8 @@ pub struct Situation<'a> {
     pub erasures: u64,
     /// Why the latest backup failed, if it did.
     pub backup_failed: Option<String>,
+    /// The certificates.
+    pub certificates: Vec<Certificate>,
     /// The replays.
     pub replays: &'a [Replay],
     /// How much waits at RabbitMQ to be taken in, by queue.
@@ -59,6 +61,22 @@ pub struct Situation<'a> {
     /// another.
     pub contradictory: u64,
 }
+
+/// A certificate that is used.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// The setting that names its file.
+    pub setting: &'static str,
+    /// The day of its end.
+    pub day: String,
+    /// How long it is still valid; negative once it is not.
+    pub seconds_left: f64,
+}
+
+/// From when on it is told that a certificate ends, and that it ends soon: those of
+/// the alerts.
+const CERTIFICATE_ENDS: f64 = 14.0 * 86_400.0;
+const CERTIFICATE_ENDS_SOON: f64 = 3.0 * 86_400.0;
 
 /// From how many events on it is told that they wait to be taken in: that of the
 /// alert for what decides about everything else, less than a minute's worth.
@@ -107,6 +125,15 @@ pub fn problems(situation: &Situation<'_>, language: Language) -> Vec<Problem> {
     if situation.routing_refused {
         add(Gravity::Bad, texts.problem_routing.to_owned(), texts.problem_routing_detail.to_owned(), None);
     }
+    let (soon, later): (Vec<&Certificate>, Vec<&Certificate>) = situation
+        .certificates
+        .iter()
+        .filter(|one| one.seconds_left < CERTIFICATE_ENDS)
+        .partition(|one| one.seconds_left < CERTIFICATE_ENDS_SOON);
+    let ends = |of: &[&Certificate]| of.iter().map(|one| format!("{}: {}", one.setting, one.day)).collect::<Vec<_>>().join(", ");
+    if !soon.is_empty() {
+        add(Gravity::Bad, language.count(texts.problem_certificate_soon, soon.len() as u64), ends(&soon), None);
+    }
     if let Some(why) = &situation.backup_failed {
         add(Gravity::Bad, texts.problem_backup.to_owned(), why.clone(), None);
     }
@@ -135,6 +162,9 @@ pub fn problems(situation: &Situation<'_>, language: Language) -> Vec<Problem> {
         let named: Vec<&Recipient> = situation.recipients.iter().filter(|one| situation.unfetched.contains(&one.recipient)).collect();
         let what = language.count(texts.problem_unfetched, situation.unfetched.len() as u64);
         add(Gravity::Warn, what, names(&named), Some(("/console/gdpr", texts.act_gdpr)));
+    }
+    if !later.is_empty() {
+        add(Gravity::Warn, language.count(texts.problem_certificate, later.len() as u64), ends(&later), None);
     }
     if situation.erasures > 0 {
         let what = language.count(texts.problem_erasures, situation.erasures);
@@ -204,6 +234,12 @@ mod tests {
             parked: 2,
             erasures: 1,
             backup_failed: Some("no room".to_owned()),
+            certificates: vec![
+                Certificate { setting: "WSB_HTTP_CERT", day: "2026-03-18".to_owned(), seconds_left: 2.0 * 86_400.0 },
+                Certificate { setting: "WSB_AMQP_CERT", day: "2026-03-15".to_owned(), seconds_left: -1.0 },
+                Certificate { setting: "WSB_AMQP_CA", day: "2026-03-29".to_owned(), seconds_left: 13.0 * 86_400.0 },
+                Certificate { setting: "none", day: "2026-03-31".to_owned(), seconds_left: 15.0 * 86_400.0 },
+            ],
             replays: &[replay],
             intake: vec![("wsb.intake.events".to_owned(), 1_200), ("wsb.intake.tilknytning".to_owned(), 1_000)],
             contradictory: 3,
@@ -217,12 +253,14 @@ mod tests {
                 "Bad: 1 deletion order has not been answered in time []",
                 "Bad: 1,200 events wait to be taken in [wsb.intake.events]",
                 "Bad: The latest routing.toml was refused; the old rules are in force [The log says why, with line and column.]",
+                "Bad: 2 certificates end within three days, or have ended [WSB_HTTP_CERT: 2026-03-18, WSB_AMQP_CERT: 2026-03-15]",
                 "Bad: The latest backup failed [no room]",
                 "Warn: 7 deliveries that were given up wait for a decision [d]",
                 "Warn: 1 recipient has waited for over a minute [e]",
                 "Warn: 3 recipients were told nothing in the last hour, as memberships contradict one another [DFDG has to correct one of the memberships; the course of each event says which.]",
                 "Warn: More than 500 messages are in quarantine []",
                 "Warn: 1 recipient has let deletion notices lie since yesterday or longer [d]",
+                "Warn: 1 certificate ends within two weeks [WSB_AMQP_CA: 2026-03-29]",
                 "Warn: 1 erasure waits for a second person []",
                 "Warn: 2 lanes are parked []",
                 "Warn: 1 replay waits for your word after its first ones []",

@@ -50,7 +50,7 @@ use crate::config::Tokens;
 use crate::core::policy::Rules;
 use crate::store::Store;
 use crate::telemetry::Metrics;
-use crate::tls::Identity;
+use crate::tls::{Certificates, Expiry, Identity};
 use crate::writer::WriterHandle;
 
 /// The largest body of a request: a batch of an import.
@@ -79,6 +79,17 @@ pub struct Server {
     pub tokens: watch::Receiver<Arc<Tokens>>,
     /// What is known of addresses that sent unknown ones.
     pub guesses: Guesses,
+    /// The certificates that are in use.
+    pub certificates: Certificates,
+}
+
+impl Server {
+    /// Returns until when each certificate is valid.
+    async fn expiries(&self) -> Vec<Expiry> {
+        let certificates = self.certificates.clone();
+        // Reading files never panics; were it to, nothing would be known.
+        tokio::task::spawn_blocking(move || certificates.expiries()).await.unwrap_or_default()
+    }
 }
 
 type Shared = Arc<Server>;

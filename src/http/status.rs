@@ -111,6 +111,7 @@ pub async fn metrics(State(server): State<Shared>) -> Result<Response, Problem> 
     let ready = server.health.missing(now).is_empty();
     let waiting: Vec<(String, u32)> =
         server.health.waiting.borrow().iter().map(|waiting| (waiting.queue.clone(), waiting.messages)).collect();
+    let expiries: Vec<(&str, Moment)> = server.expiries().await.iter().map(|expiry| (expiry.certificate, expiry.at)).collect();
     let gauges = Gauges {
         queues: &queues,
         rules: &rules,
@@ -118,6 +119,7 @@ pub async fn metrics(State(server): State<Shared>) -> Result<Response, Problem> 
         ready,
         waiting: &waiting,
         store_bytes,
+        certificates: &expiries,
         latest_backup: server.backups.latest(),
         orders_overdue: overdue,
         unfetched: &unfetched,

@@ -46,6 +46,8 @@ pub struct Gauges<'a> {
     pub waiting: &'a [(String, u32)],
     /// What the store takes on disk.
     pub store_bytes: u64,
+    /// Until when each certificate is valid.
+    pub certificates: &'a [(&'a str, Moment)],
     /// When the latest backup was taken, if one is known.
     pub latest_backup: Option<Moment>,
     /// Deletion orders that nobody has answered in time.
@@ -103,6 +105,7 @@ pub struct Metrics {
     connected: Gauge,
     ready: IntGauge,
     waiting: IntGaugeVec,
+    certificates: IntGaugeVec,
     /// Counters by label, so that a fact need not hash its labels' names.
     cache: Mutex<Cache>,
 }
@@ -168,6 +171,11 @@ impl Metrics {
         let waiting =
             IntGaugeVec::new(Opts::new("intake_waiting", "Messages that lie ready in a queue that the broker consumes."), &["queue"])?;
         registry.register(Box::new(waiting.clone()))?;
+        let certificates = IntGaugeVec::new(
+            Opts::new("certificate_expiry_timestamp_seconds", "Until when a certificate is valid, in seconds since 1970."),
+            &["certificate"],
+        )?;
+        registry.register(Box::new(certificates.clone()))?;
         let build = IntGaugeVec::new(Opts::new("build_info", "1, labeled with the version."), &["version"])?;
         registry.register(Box::new(build.clone()))?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
@@ -212,7 +220,10 @@ impl Metrics {
             erased: closed(&erased, &["order", "last_record"]),
             unexpected: closed(&unexpected, &Surprise::ALL.map(Surprise::name)),
             store_bytes: one("store_bytes", "What the store takes on disk.")?,
-            latest_backup: one("latest_backup_timestamp_seconds", "When the latest backup was taken, in seconds since 1970; 0 while none is known.")?,
+            latest_backup: one(
+                "latest_backup_timestamp_seconds",
+                "When the latest backup was taken, in seconds since 1970; 0 while none is known.",
+            )?,
             reloads: closed(&reloads, &["accepted", "refused"]),
             routing_refused: AtomicBool::new(false),
             tokens_reloads: closed(&tokens_reloads, &["accepted", "refused"]),
@@ -220,6 +231,7 @@ impl Metrics {
             connected,
             ready: one("ready", "1 while consuming, publishing and storing work.")?,
             waiting,
+            certificates,
             registry,
             cache: Mutex::default(),
         })
@@ -410,6 +422,11 @@ impl Metrics {
             self.waiting.with_label_values(&[queue.as_str()]).set(i64::from(*messages));
         }
         self.orders_overdue.set(i64::try_from(gauges.orders_overdue).unwrap_or(i64::MAX));
+        // One that cannot be read has no series.
+        self.certificates.reset();
+        for (certificate, until) in gauges.certificates {
+            self.certificates.with_label_values(&[*certificate]).set(until.0 / 1_000_000);
+        }
         self.latest_backup.set(gauges.latest_backup.map_or(0, |at| at.0 / 1_000_000));
         self.store_bytes.set(i64::try_from(gauges.store_bytes).unwrap_or(i64::MAX));
         let views: HashMap<Recipient, &QueueView> = gauges.queues.iter().map(|view| (view.recipient, view)).collect();

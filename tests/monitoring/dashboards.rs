@@ -486,6 +486,12 @@ fn internals() -> Dashboard {
                         &[("scrape_samples_scraped{job=\"wsb-broker\"}", "series")],
                         "Grows with types and recipients, never with traffic.",
                     ),
+                    list(
+                        "Certificates",
+                        "s",
+                        "wsb_certificate_expiry_timestamp_seconds - time()",
+                        "How long each is still valid; empty without TLS.",
+                    ),
                     list("Version", "short", "wsb_build_info", "Of each instance."),
                 ],
             },

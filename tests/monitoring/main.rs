@@ -181,6 +181,17 @@ fn few_recipients(window: u32) -> String {
     text.replace("\nmax-unfetched = 1000", &format!("\nmax-unfetched = {window}"))
 }
 
+/// A broker that serves HTTP with a certificate; it does nothing else.
+fn broker_with_tls(folder: &Path) -> Broker {
+    let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let (cert, key) = (file("http.pem"), file("http.key"));
+    let arguments =
+        ["req", "-x509", "-days", "30", "-subj", "/CN=wsb-broker", "-nodes", "-newkey", "rsa:2048", "-out", &cert, "-keyout", &key];
+    let made = std::process::Command::new("openssl").args(arguments).output().expect("openssl is installed: `make setup` installs it");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    Broker::spawn(Options::new(&shared_node().vhost("monitoring-tls")).env("WSB_HTTP_CERT", &cert).env("WSB_HTTP_KEY", &key))
+}
+
 #[test]
 fn every_query_finds_data_and_every_alert_its_section() {
     let Some(program) = prometheus::find("prometheus") else { return };
@@ -189,7 +200,9 @@ fn every_query_finds_data_and_every_alert_its_section() {
     let routing = folder.path().join("routing.toml");
     fs::write(&routing, few_recipients(5)).unwrap();
     let broker = Broker::start(Options::new(&uri).routing(&routing));
-    let prometheus = prometheus::Prometheus::start(&program, broker.url("").trim_start_matches("http://"));
+    let with_tls = broker_with_tls(folder.path());
+    let address = |broker: &Broker| broker.url("").trim_start_matches("http://").to_owned();
+    let prometheus = prometheus::Prometheus::start(&program, &address(&broker), &address(&with_tls));
     let mut story = Story::begin(&uri);
     broker.cli_ok(&["backup", "--to", folder.path().join("backup").to_str().unwrap()]);
 

@@ -36,15 +36,18 @@ pub fn find(program: &str) -> Option<PathBuf> {
 }
 
 impl Prometheus {
-    /// Starts it with the rules under `deploy/prometheus`, scraping once a second.
+    /// Starts it with the rules under `deploy/prometheus`, scraping once a second a
+    /// broker, and another one over TLS.
     #[track_caller]
-    pub fn start(program: &Path, target: &str) -> Self {
+    pub fn start(program: &Path, target: &str, with_tls: &str) -> Self {
         let home = tempfile::Builder::new().prefix("wsb-prometheus-").tempdir().expect("a temporary directory");
         let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus");
         let configuration = format!(
             "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\n\
              rule_files: [\"{0}/recording.yml\", \"{0}/alerts.yml\"]\n\
-             scrape_configs: [{{ job_name: wsb-broker, static_configs: [{{ targets: [\"{target}\"] }}] }}]\n",
+             scrape_configs:\n\
+             - {{ job_name: wsb-broker, static_configs: [{{ targets: [\"{target}\"] }}] }}\n\
+             - {{ job_name: tls, scheme: https, tls_config: {{ insecure_skip_verify: true }}, static_configs: [{{ targets: [\"{with_tls}\"] }}] }}\n",
             rules.display()
         );
         fs::write(home.path().join("prometheus.yml"), configuration).expect("the temporary directory is writable");

@@ -174,11 +174,26 @@ fn certificates_for_http() {
     assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
     drop(silent);
 
-    second.issue("http", "wsb-broker", "IP:127.0.0.1");
+    let expiry = || {
+        let tls = ureq::tls::TlsConfig::builder().disable_verification(true).build();
+        let agent: ureq::Agent = ureq::Agent::config_builder().tls_config(tls).build().into();
+        let url = broker.url("/metrics").replace("http://", "https://");
+        let text = agent.get(url).call().unwrap().body_mut().read_to_string().unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("wsb_certificate_expiry_timestamp_seconds{certificate=\"http\"} "));
+        line.and_then(|value| value.parse::<i64>().ok())
+    };
+    let end_of_century = 4_070_908_800;
+    assert_eq!(expiry(), Some(end_of_century));
+    second.issue_for("http", "/CN=wsb-broker", "IP:127.0.0.1", "20250101000000Z", "20980101000000Z");
     until(LIMIT, "the new certificate is served", || list(&second).0 == Some(0));
     assert_eq!(list(&first).0, Some(3));
+    let a_year_before = 4_039_372_800;
+    assert_eq!(expiry(), Some(a_year_before));
+    // A pair that does not fit is not used, and says nothing of how long the one in use is valid.
+    second.issue("http", "wsb-broker", "IP:127.0.0.1");
     fs::write(file("http.key"), "no key").unwrap();
     broker.wait_log("the old one stays", LIMIT);
     assert_eq!(list(&second).0, Some(0));
+    assert_eq!(expiry(), Some(a_year_before));
     assert!(broker.terminate().success());
 }

@@ -324,6 +324,8 @@ pub const DANISH: Texts = Texts {
     backup_latest: "Seneste sikkerhedskopi: {}",
     backup_none: "Der kendes ingen sikkerhedskopi af dette lager.",
     waiting_first: "Venter på første forsøg: {}",
+    problem_certificate: "1 certifikat udløber inden for to uger|{} certifikater udløber inden for to uger",
+    problem_certificate_soon: "1 certifikat udløber inden for tre dage eller er udløbet|{} certifikater udløber inden for tre dage eller er udløbet",
     words: &[
         ("pending", "venter"),
         ("retrying", "prøves igen"),

@@ -324,6 +324,8 @@ pub const ENGLISH: Texts = Texts {
     backup_latest: "Latest backup: {}",
     backup_none: "No backup of this store is known.",
     waiting_first: "Wait for their first attempt: {}",
+    problem_certificate: "1 certificate ends within two weeks|{} certificates end within two weeks",
+    problem_certificate_soon: "1 certificate ends within three days, or has ended|{} certificates end within three days, or have ended",
     words: &[
         ("pending", "waiting"),
         ("retrying", "being retried"),

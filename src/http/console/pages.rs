@@ -9,7 +9,7 @@ use super::visit::Visitor;
 use super::{Console, Refused, calendar};
 use crate::app::now;
 use crate::console::form::{encode, with_query};
-use crate::console::problems::{Situation, problems};
+use crate::console::problems::{Certificate, Situation, problems};
 use crate::console::recipients::Row;
 use crate::console::view::{Backup, Delivery, Entry, ErasureRequest, Group, Items, Lane, Missing, Quarantined, Recipient, Refusal, Replay};
 use crate::console::view::{Trace, Unexpected, Unfetched, Window};
@@ -19,6 +19,7 @@ use crate::console::{
 };
 use crate::core::ids;
 use crate::core::time::{Day, Moment};
+use crate::tls::Expiry;
 
 /// How many messages in quarantine the first page counts.
 const COUNTED: u64 = 100;
@@ -70,6 +71,12 @@ pub async fn overview(State(console): Shown, visitor: Visitor) -> Page {
         let backup: Option<Backup> = console.maybe(&visitor, "/backup").await;
         latest_backup = backup.as_ref().map(|backup| backup.latest_at.clone());
         situation.backup_failed = backup.filter(|backup| backup.state == "failed").map(|backup| backup.why.unwrap_or_default());
+        let certificate = |of: Expiry| Certificate {
+            setting: of.setting,
+            day: Day::in_copenhagen(of.at).to_string(),
+            seconds_left: of.at.seconds_since(now),
+        };
+        situation.certificates = console.server.expiries().await.into_iter().map(certificate).collect();
         situation.intake = console.server.health.waiting.borrow().iter().map(|of| (of.queue.to_string(), u64::from(of.messages))).collect();
         situation.contradictory = console.flow().contradictory_in_an_hour(now, console.counted());
         situation.routing_refused = console.server.metrics.routing_is_refused();

@@ -36,8 +36,9 @@ use crate::core::records::{Change, Quarantined, Records};
 use crate::core::retry::Outcome;
 use crate::core::time::Moment;
 use crate::store::room::Missing;
-use crate::store::{Options, latest_backup, Reader, Store, Watchdog};
+use crate::store::{Options, Reader, Store, Watchdog, latest_backup};
 use crate::telemetry::Metrics;
+use crate::tls::Certificates;
 use crate::wire;
 use crate::writer::{self, Effects, Inbox, Ticket, WriterHandle};
 
@@ -181,6 +182,7 @@ impl World {
             replay_days: 14,
             tokens: self.tokens.subscribe(),
             guesses: Guesses::default(),
+            certificates: Certificates::default(),
         }
     }
 

@@ -37,3 +37,71 @@ while read -r command; do
 done <"$work/commands"
 [ "$count" -ge 20 ] || { echo "only $count commands found in the documents" >&2; exit 1; }
 echo "runbook: $count commands of the documents are understood"
+
+# The exchange of the master key, command by command as the runbook has it, on a
+# broker at work: without systemd, whose part is to restart, and without RabbitMQ, for
+# which the broker waits.
+etc=$work/host/etc/wsb-broker
+mkdir -p "$etc/credentials" "$work/host/var" "$work/host/somewhere/else" "$work/host/backups"
+cp routing.toml "$etc/"
+echo rotation >"$etc/credentials/admin-token"
+port=$((20000 + ($$ + 5000) % 10000))
+pid=
+trap '[ -z "$pid" ] || kill -9 "$pid" 2>/dev/null || true; rm -rf "$work"' EXIT
+export PATH="$work/bin:$PATH" WSB_HTTP="127.0.0.1:$port" WSB_AMQP_URI=amqp://127.0.0.1:1/x WSB_ROUTING="$etc/routing.toml" \
+    WSB_DATA_DIR="$work/host/var/data" WSB_KEY_FILE="$etc/credentials/master-key" WSB_ADMIN_TOKEN_FILE="$etc/credentials/admin-token"
+
+fail() {
+    echo "the exchange of the master key: $*" >&2
+    tail -n 20 "$work/log" >&2
+    exit 1
+}
+start() {
+    wsb-broker run >>"$work/log" 2>&1 &
+    pid=$!
+    tries=0
+    until wsb-broker health >/dev/null 2>&1; do
+        kill -0 "$pid" 2>/dev/null || { pid=; fail "the broker ended instead of starting"; }
+        tries=$((tries + 1))
+        [ "$tries" -lt 300 ] || fail "the broker does not answer"
+        sleep 0.1
+    done
+}
+stop() {
+    kill -TERM "$pid"
+    wait "$pid" || fail "the broker did not stop well"
+    pid=
+}
+systemctl() {
+    [ "$*" = "restart wsb-broker" ] || fail "the runbook asks for systemctl $*, and this script knows a restart only"
+    stop
+    start
+}
+is_known() {
+    echo 0101901003 | wsb-broker erase --dry-run >>"$work/log" 2>&1
+}
+
+awk '/^## / { section = ($0 == "## The master key") } section && /^```/ { block = !block; next } section && block' docs/runbook.md |
+    sed -E "s#(/etc/wsb-broker|/somewhere/else|/backups)#$work/host&#g" >"$work/exchange"
+grep -c . "$work/exchange" | grep -qx 6 || fail "the runbook has not six commands for it: $(cat "$work/exchange")"
+
+wsb-broker init-key >>"$work/log"
+cp -p "$WSB_KEY_FILE" "$work/first.key"
+start
+printf '{"specversion":"1.0","id":"rotation","source":"urn:dk:star:dfdg:tilknytning","type":"dk.star.dfdg.Akassemedlemskab.v1","time":"2026-03-16T08:00:00+01:00","datacontenttype":"application/json","data":{"EntitetNavn":"Akassemedlemskab","Aendringstype":1,"EksternIdentifier":"40000000-0000-4000-8000-000000000003","Personnummer":"0101901003","Startdato":"2020-01-01","Indhold":{"Akassekode":"067"}}}\n' >"$work/member.ndjson"
+wsb-broker import "$work/member.ndjson" >>"$work/log" 2>&1 || fail "the import failed"
+is_known || fail "what was imported is not known"
+. "$work/exchange" >>"$work/log"
+
+is_known || fail "what was known with the old key is not known with the new one"
+stop
+wsb-broker verify >>"$work/log" 2>&1 || fail "the new key does not open the store"
+cmp -s "$work/first.key" "$WSB_KEY_FILE" && fail "the key was not exchanged"
+kept=$(ls "$work/host/somewhere/else/"*)
+cmp -s "$work/first.key" "$kept" || fail "the old key was not kept"
+code=0
+wsb-broker verify --key-file "$kept" >>"$work/log" 2>&1 || code=$?
+[ "$code" -eq 4 ] || fail "the old key still opens the store, or is refused with $code"
+wsb-broker restore --from "$work/host/backups/"* --data-dir "$work/host/var/restored" >>"$work/log" 2>&1 || fail "the backup does not open with the new key"
+grep -q 0101901003 "$work/log" && fail "the log names somebody"
+echo "runbook: the master key is exchanged as it says"

@@ -26,7 +26,7 @@ SYSCONFDIR ?= /etc
 BINARY ?= target/release/wsb-broker
 
 .DEFAULT_GOAL := help
-.PHONY: measure-retention measure-failures dashboards install reproducible sbom help setup setup-unless-uri build demo run test lint fmt bench simulate chaos
+.PHONY: measure-retention measure-failures dashboards install reproducible sbom audit help setup setup-unless-uri build demo run test lint fmt bench simulate chaos
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -70,13 +70,17 @@ install: ## Install on this host: PREFIX=/usr/local DESTDIR= (after make build; 
 	for file in routing.toml $(wildcard retention.toml) deploy/systemd/settings; do \
 		there=$(DESTDIR)$(SYSCONFDIR)/wsb-broker/$$(basename $$file); [ -e $$there ] || install -m 0644 $$file $$there; done
 	install -d $(DESTDIR)$(PREFIX)/share/doc/wsb-broker $(DESTDIR)$(PREFIX)/share/wsb-broker/dashboards $(DESTDIR)$(PREFIX)/share/wsb-broker/prometheus
-	install -m 0644 README.md CHANGELOG.md LICENSE NOTICE docs/*.md $(DESTDIR)$(PREFIX)/share/doc/wsb-broker/
+	install -m 0644 README.md CHANGELOG.md LICENSE NOTICE THIRD-PARTY.txt docs/*.md $(DESTDIR)$(PREFIX)/share/doc/wsb-broker/
 	install -m 0644 dashboards/*.json $(DESTDIR)$(PREFIX)/share/wsb-broker/dashboards/
 	install -m 0644 deploy/prometheus/*.yml $(DESTDIR)$(PREFIX)/share/wsb-broker/prometheus/
 	@echo "next: docs/runbook.md, section \"A plain host\""
 
-sbom: ## Write sbom.cdx.json anew from Cargo.lock
-	WSB_WRITE_SBOM=1 $(CARGO) test --quiet --test supply_chain the_bill
+sbom: ## Write sbom.cdx.json and THIRD-PARTY.txt anew from Cargo.lock
+	WSB_WRITE_SBOM=1 $(CARGO) test --quiet --test supply_chain the_
+
+audit: ## Check licenses, sources and known vulnerabilities of the libraries (cargo-deny, network)
+	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "there is no cargo-deny: cargo install cargo-deny --locked" >&2; exit 1; }
+	$(CARGO) deny check
 
 reproducible: ## Build the release twice in different folders and compare
 	@deploy/reproducible

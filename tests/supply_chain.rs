@@ -1,7 +1,8 @@
 //! What the broker is built of: the bill of materials agrees with the lock file,
 //! licenses and sources are those that `deny.toml` allows, and every exception
 //! there is still needed; and whatever of others lies in the repository itself is in
-//! the bill and in `NOTICE`. Needs no network; advisories do, see `deny.toml`.
+//! the bill and in `NOTICE`; and the license texts of all of them stand in
+//! `THIRD-PARTY.txt`. Needs no network; advisories do, see `deny.toml`.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "in a test, a panic with a good message is how it fails")]
 
@@ -29,6 +30,9 @@ struct Part {
     license: String,
     source: Option<String>,
     needs: Vec<String>,
+    authors: Vec<String>,
+    /// Where its sources lie on this machine.
+    folder: PathBuf,
 }
 
 impl Part {
@@ -74,7 +78,22 @@ impl Vendored {
     }
 }
 
-/// What cargo resolves for a Linux server, without what only tests need.
+/// What cargo compiles for a Linux server, by reference: it resolves more, such as
+/// optional libraries of others that nobody has asked for.
+fn compiled() -> BTreeSet<String> {
+    let arguments =
+        ["tree", "--locked", "--offline", "--edges", "normal,build", "--target", "x86_64-unknown-linux-gnu", "--prefix", "none"];
+    let output = Command::new(env!("CARGO")).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let package = |line: &str| {
+        let mut words = line.split(' ');
+        Some(reference(words.next()?, words.next()?.strip_prefix('v')?))
+    };
+    lines.lines().filter_map(package).collect()
+}
+
+/// Every package of the program, without what only tests need.
 fn parts() -> Vec<Part> {
     let arguments = ["metadata", "--locked", "--offline", "--format-version", "1", "--filter-platform", "x86_64-unknown-linux-gnu"];
     let output = Command::new(env!("CARGO")).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
@@ -83,12 +102,14 @@ fn parts() -> Vec<Part> {
     let by_id = |list: &Value| -> BTreeMap<String, Value> {
         list.as_array().unwrap().iter().map(|entry| (entry["id"].as_str().unwrap().to_owned(), entry.clone())).collect()
     };
+    let compiled = compiled();
     let (packages, nodes) = (by_id(&metadata["packages"]), by_id(&metadata["resolve"]["nodes"]));
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let needs = |id: &str| -> Vec<String> {
         let all = nodes[id]["deps"].as_array().unwrap().iter();
         let kept = all.filter(|one| one["dep_kinds"].as_array().unwrap().iter().any(|kind| kind["kind"] != "dev"));
-        kept.map(|one| text(&one["pkg"])).collect()
+        let is_compiled = |id: &String| compiled.contains(&reference(&text(&packages[id]["name"]), &text(&packages[id]["version"])));
+        kept.map(|one| text(&one["pkg"])).filter(is_compiled).collect()
     };
     let mut open = vec![text(&metadata["resolve"]["root"])];
     let mut seen = BTreeSet::new();
@@ -112,6 +133,8 @@ fn parts() -> Vec<Part> {
                 license: text(&package["license"]).replace(" / ", "/").replace('/', " OR "),
                 source: package["source"].as_str().map(ToOwned::to_owned),
                 needs,
+                authors: package["authors"].as_array().unwrap().iter().map(text).collect(),
+                folder: Path::new(&text(&package["manifest_path"])).parent().unwrap().to_owned(),
             }
         })
         .collect();
@@ -177,6 +200,88 @@ fn the_bill_of_materials_agrees_with_the_lock_file() {
         fs::write(&file, &text).unwrap();
     }
     assert!(fs::read_to_string(&file).unwrap_or_default() == text, "sbom.cdx.json differs from Cargo.lock: run `make sbom`");
+}
+
+/// The texts of licenses in a package, also of what it embeds itself.
+fn license_texts(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        let name = path.file_name().unwrap().to_string_lossy().to_lowercase();
+        let is_license = ["license", "licence", "copying", "copyright", "notice", "unlicense"].iter().any(|word| name.starts_with(word));
+        if path.is_dir() {
+            found.extend(license_texts(&path));
+        } else if is_license && !name.ends_with(".rs") {
+            found.push(String::from_utf8_lossy(&fs::read(&path).unwrap()).replace("\r\n", "\n").trim().to_owned());
+        }
+    }
+    found
+}
+
+/// Whether a text is the Apache License 2.0 and nothing else: it stands in `LICENSE`.
+fn is_apache(text: &str) -> bool {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    words.starts_with("Apache License Version 2.0, January 2004") && words.len() < 12_000
+}
+
+const RULE: &str = "----------------------------------------------------------------------";
+
+/// Every license text once, under the names of the packages that have it.
+fn third_party(parts: &[Part]) -> String {
+    let others: Vec<&Part> = parts.iter().filter(|part| part.source.is_some()).collect();
+    let mut holders: BTreeMap<String, (String, Vec<String>)> = BTreeMap::new();
+    let mut list = String::new();
+    for part in &others {
+        let name = format!("{} {}", part.name, part.version);
+        let texts = license_texts(&part.folder);
+        list += &format!("{name}: {}", part.license);
+        if texts.is_empty() {
+            list += &format!(
+                " (its package holds no text; by {})",
+                if part.authors.is_empty() { "its authors".to_owned() } else { part.authors.join(", ") }
+            );
+        }
+        list += "\n";
+        for text in texts.into_iter().filter(|text| !is_apache(text)) {
+            let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            holders.entry(words).or_insert_with(|| (text, Vec::new())).1.push(name.clone());
+        }
+    }
+    let mut texts: Vec<&(String, Vec<String>)> = holders.values().collect();
+    texts.sort_by_key(|(_, names)| names);
+    let texts: String = texts.iter().map(|(text, names)| format!("{RULE}\n{}\n\n{text}\n\n", names.join("\n"))).collect();
+    format!(
+        "What the WSB broker is built of, and the licenses of it. Written by `make sbom`; what the\n\
+         console embeds is in NOTICE. The Apache License 2.0 stands in LICENSE, and is not repeated here;\n\
+         where a package leaves a choice and that is one, it is the one chosen. A package without a text of its\n\
+         own is under the one that it names, as that of others below, with its authors as holders.\n\n{list}\n{texts}"
+    )
+}
+
+#[test]
+fn the_licenses_of_everything_linked_are_with_it() {
+    let parts = parts();
+    let text = third_party(&parts);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("THIRD-PARTY.txt");
+    if std::env::var_os("WSB_WRITE_SBOM").is_some() {
+        fs::write(&file, &text).unwrap();
+    }
+    let there = fs::read_to_string(&file).unwrap_or_default();
+    assert!(there == text, "THIRD-PARTY.txt differs from Cargo.lock: run `make sbom`");
+    for part in parts.iter().filter(|part| part.source.is_some()) {
+        let name = format!("{} {}", part.name, part.version);
+        assert!(there.contains(&format!("\n{name}: ")), "{name} is not in THIRD-PARTY.txt");
+        // Without Apache-2.0 to choose, a text has to be given.
+        let needs_a_text = !part.license.contains("Apache-2.0") && !license_texts(&part.folder).is_empty();
+        assert!(!needs_a_text || there.lines().any(|line| line == name), "{name}: THIRD-PARTY.txt has not the text of {}", part.license);
+    }
+    // Wherever the program goes, they go.
+    for (packager, names) in
+        [("Makefile", "THIRD-PARTY.txt"), ("deploy/Dockerfile", "LICENSE NOTICE THIRD-PARTY.txt"), (".dockerignore", "!THIRD-PARTY.txt")]
+    {
+        assert!(read(packager).contains(names), "{packager} leaves THIRD-PARTY.txt behind");
+    }
 }
 
 /// Files under `folder` that are no code, by their path in the repository.

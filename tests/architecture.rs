@@ -72,7 +72,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
 const LAYERS: [&[&str]; 5] = [
     &["ids", "time"],
     &["audit", "event", "persons", "policy", "schedule"],
-    &["causes", "citizen", "holds", "notices", "outbox", "replay", "retention", "retry", "routing", "trace"],
+    &["causes", "citizen", "holds", "notices", "outbox", "replay", "retention", "retry", "routing", "today", "trace"],
     &["records", "lanes", "erasure"],
     &["engine", "invariants", "samples"],
 ];

@@ -189,13 +189,14 @@ impl<T: Clone + PartialEq> History<T> {
     /// not in force, though nobody may have closed it.
     #[must_use]
     pub fn latest_not_in_force(&self, day: Day) -> Option<(&Registration<T>, &T)> {
-        let in_force = self.in_force(day);
+        let latest = self.in_force(day).first().map(|(_, claim)| claim.period.start());
+        let is_in_force = |registration: &Registration<T>, claim: &Claim<T>| {
+            matches!(registration.standing, Standing::Holds(_)) && claim.period.covers(day) && Some(claim.period.start()) == latest
+        };
         self.0
             .iter()
             .filter_map(|registration| registration.claim().map(|claim| (registration, claim)))
-            .filter(|(registration, claim)| {
-                claim.period.start() <= day && !in_force.iter().any(|(other, _)| other.external_id == registration.external_id)
-            })
+            .filter(|(registration, claim)| claim.period.start() <= day && !is_in_force(registration, claim))
             .max_by_key(|(registration, claim)| (claim.period.start(), registration.registered_at, registration.mark))
             .map(|(registration, claim)| (registration, &claim.value))
     }
@@ -519,10 +520,9 @@ impl Citizen {
         std::iter::once(self.id).chain(self.also.iter().copied())
     }
 
-    /// Returns whether the citizen is in one of `groups` on `day`.
-    #[must_use]
-    pub fn is_in_contact_group(&self, groups: &[i64], day: Day) -> bool {
-        self.contact_groups.standing().any(|(_, claim)| claim.period.covers(day) && groups.contains(&claim.value))
+    /// Returns the contact groups that the citizen is in on `day`.
+    pub fn contact_groups_on(&self, day: Day) -> impl Iterator<Item = i64> + '_ {
+        self.contact_groups.standing().filter(move |(_, claim)| claim.period.covers(day)).map(|(_, claim)| claim.value)
     }
 
     /// Returns the contact group that was in force when `registration` began:
@@ -748,9 +748,9 @@ mod tests {
             assert_eq!(citizen.contact_group_before(&external("c"), day("2026-01-01")), Some(1));
             assert_eq!(citizen.contact_group_before(&external("b"), day("2025-07-01")), Some(2));
             assert_eq!(citizen.contact_group_before(&external("a"), day("2025-01-01")), None);
-            assert!(citizen.is_in_contact_group(&[1, 13], day("2025-12-31")));
-            assert!(!citizen.is_in_contact_group(&[2], day("2025-07-01")));
-            assert!(!citizen.is_in_contact_group(&[1], day("2026-01-01")));
+            for (on, group) in [("2025-06-30", 2), ("2025-07-01", 1), ("2025-12-31", 1), ("2026-01-01", 13)] {
+                assert_eq!(citizen.contact_groups_on(day(on)).collect::<Vec<_>>(), [group], "{on}");
+            }
         }
         assert_eq!(citizen(&[]).first_placement(), None);
     }

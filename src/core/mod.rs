@@ -3,7 +3,7 @@
 //!
 //! Layers, from the bottom; a module imports lower layers only:
 //! 0 `ids`, `time`; 1 `event`, `persons`, `policy`; 2 `citizen`, `outbox`, `causes`, `holds`,
-//! `replay`, `retry`, `routing`, `lanes`; 3 `records` (the port to what is stored), `engine`,
+//! `replay`, `retry`, `routing`, `today`, `lanes`; 3 `records` (the port to what is stored), `engine`,
 //! `invariants`.
 
 pub mod audit;
@@ -29,4 +29,5 @@ pub mod routing;
 pub(crate) mod samples;
 pub mod schedule;
 pub mod time;
+pub mod today;
 pub mod trace;

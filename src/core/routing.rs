@@ -4,14 +4,16 @@
 //! Asked at intake, before every attempt, by every replay and by `explain`:
 //! there is no other way to a recipient, and no answer is kept (R 2.10).
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::citizen::{Citizen, History, InForce, Registration, Standing};
+use super::citizen::{Registration, Standing};
 use super::event::{Content, Event};
 use super::ids::{Akassekode, ExternalId, Kommunekode, Recipient};
 use super::outbox::Because;
 use super::policy::{Audience, AudienceRule, Audiences, Condition, MessageType, RecipientRule, Rules};
-use super::time::{Day, Moment};
+use super::time::Moment;
+use super::today::{Candidate, Today, because, each_once};
 
 /// A recipient that is entitled to the WSB on the day asked about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,14 +135,12 @@ pub struct Question<'a> {
     pub event: &'a Event,
     /// As which type; for a GdprSletning that of its notice.
     pub kind: &'a MessageType,
-    /// About whom, as known now.
-    pub citizen: &'a Citizen,
+    /// About whom, as known and as seen today.
+    pub today: &'a Today<'a>,
     /// Whoever was ever sent something about the record.
     pub holders: &'a [Recipient],
     /// The rules now.
     pub rules: &'a Rules,
-    /// The day in Copenhagen now.
-    pub day: Day,
 }
 
 /// Returns the type as which an event is told: its own, or that of the notice
@@ -195,8 +195,8 @@ impl Question<'_> {
 
     fn apply(&self, rule: &AudienceRule, decision: &mut Decision) {
         let audience = rule.audience;
-        for candidate in self.candidates(audience) {
-            let (recipient, registration) = match candidate {
+        for candidate in self.candidates(audience).iter() {
+            let (recipient, registration) = match candidate.clone() {
                 Candidate::Entitled(recipient, registration) => (recipient, registration),
                 Candidate::Not(left_out) => {
                     decision.left_out.push(left_out);
@@ -211,7 +211,7 @@ impl Question<'_> {
                     Some(chosen) => chosen.because.also = chosen.because.also.with(audience),
                     None => decision.chosen.push(Chosen {
                         recipient,
-                        because: Because { audience, also: Audiences::default(), registration, day: self.day },
+                        because: Because { audience, also: Audiences::default(), registration, day: self.today.day() },
                         identified: self.may_identify(audience, recipient),
                     }),
                 },
@@ -221,10 +221,10 @@ impl Question<'_> {
 
     /// Returns what keeps an otherwise entitled recipient from the WSB.
     fn obstacle(&self, rule: &AudienceRule, recipient: Recipient) -> Option<Suppression> {
-        let Some(recipient) = self.rules.recipient(recipient).filter(|recipient| recipient.is_open(self.day)) else {
+        let Some(recipient) = self.rules.recipient(recipient).filter(|recipient| recipient.is_open(self.today.day())) else {
             return Some(Suppression::RecipientClosed);
         };
-        if !self.kind.after_death && self.citizen.died().is_some_and(|died| died <= self.day) {
+        if !self.kind.after_death && self.today.is_dead() {
             return Some(Suppression::Deceased);
         }
         if !rule.conditions.iter().all(|condition| self.holds(condition)) {
@@ -241,33 +241,20 @@ impl Question<'_> {
 
     fn holds(&self, condition: &Condition) -> bool {
         match condition {
-            Condition::ContactGroupIn(groups) => self.citizen.is_in_contact_group(groups, self.day),
+            Condition::ContactGroupIn(groups) => self.today.is_in_contact_group(groups),
             Condition::ContactGroupShift(groups) => self.shift().into_iter().flatten().any(|group| groups.contains(&group)),
-            Condition::PlanIn(kinds) => self.citizen.plan_on(self.day).is_some_and(|(_, kind)| kinds.contains(&kind)),
+            Condition::PlanIn(kinds) => self.today.plan().is_some_and(|kind| kinds.contains(&kind)),
         }
     }
 
     /// Returns the old and the new contact group of the event, where known.
     fn shift(&self) -> [Option<i64>; 2] {
         let Content::ContactGroup { group, former } = &self.event.content else { return [None, None] };
-        let recorded =
-            || self.citizen.contact_groups.of_record(&self.event.external_id).and_then(Registration::claim).map(|claim| claim.value);
-        let before = || self.citizen.contact_group_before(&self.event.external_id, self.event.period().start());
+        let recorded = || {
+            self.today.citizen().contact_groups.of_record(&self.event.external_id).and_then(Registration::claim).map(|claim| claim.value)
+        };
+        let before = || self.today.citizen().contact_group_before(&self.event.external_id, self.event.period().start());
         [former.or_else(before), group.or_else(recorded)]
-    }
-
-    /// Returns whether `recipient` has the citizen today, in any of the ways in
-    /// which an authority can have one.
-    fn has_citizen(&self, recipient: Recipient) -> bool {
-        match recipient {
-            Recipient::Akasse(fund) => matches!(self.citizen.memberships.on(self.day, |fund| *fund), InForce::One(_, now) if *now == fund),
-            Recipient::Kommune(kommune) => {
-                let jobcentre = self.citizen.jobcentres.on(self.day, |jobcentre| jobcentre.kommune());
-                let residence = self.citizen.residences.on(self.day, |kommune| *kommune);
-                matches!(jobcentre, InForce::One(_, now) if now.kommune() == kommune)
-                    || matches!(residence, InForce::One(_, now) if *now == kommune)
-            }
-        }
     }
 
     fn may_identify(&self, audience: Audience, recipient: Recipient) -> bool {
@@ -277,36 +264,27 @@ impl Question<'_> {
             | Audience::AkasseOwnMembers
             | Audience::AkasseOfRecord
             | Audience::RegisteringAuthority => true,
-            Audience::AkasseSinceFirstPlacement | Audience::JobcentersEver | Audience::Holders => self.has_citizen(recipient),
+            Audience::AkasseSinceFirstPlacement | Audience::JobcentersEver | Audience::Holders => self.today.has_citizen(recipient),
         }
     }
 
-    fn candidates(&self, audience: Audience) -> Vec<Candidate> {
+    fn candidates(&self, audience: Audience) -> Cow<'_, [Candidate]> {
         match audience {
-            Audience::AkasseOwnMembers => current(audience, &self.citizen.memberships, self.day, |fund| Recipient::Akasse(*fund)),
-            Audience::JobcenterOwnCitizens => {
-                current(audience, &self.citizen.jobcentres, self.day, |jobcentre| Recipient::Kommune(jobcentre.kommune()))
-            }
-            Audience::KommuneOwnResidents => current(audience, &self.citizen.residences, self.day, |kommune| Recipient::Kommune(*kommune)),
-            Audience::AkasseOfRecord => self.fund_of_record(),
-            Audience::AkasseSinceFirstPlacement => self.funds_since_first_placement(),
-            Audience::JobcentersEver => each_once(
-                self.citizen
-                    .jobcentres
-                    .standing()
-                    // One that is to have the citizen later has not had them.
-                    .filter(|(_, claim)| claim.period.start() <= self.day)
-                    .map(|(registration, claim)| (Recipient::Kommune(claim.value.kommune()), Some(because(registration)))),
-            ),
-            Audience::Holders => each_once(self.holders.iter().map(|holder| (*holder, None))),
-            Audience::RegisteringAuthority => self.registering_authority(),
+            Audience::AkasseOwnMembers => self.today.funds().into(),
+            Audience::JobcenterOwnCitizens => self.today.jobcentres().into(),
+            Audience::KommuneOwnResidents => self.today.residences().into(),
+            Audience::AkasseOfRecord => self.fund_of_record().into(),
+            Audience::AkasseSinceFirstPlacement => self.today.funds_since_first_placement().into(),
+            Audience::JobcentersEver => self.today.jobcentres_ever().into(),
+            Audience::Holders => each_once(self.holders.iter().map(|holder| (*holder, None))).into(),
+            Audience::RegisteringAuthority => self.registering_authority().into(),
         }
     }
 
     fn fund_of_record(&self) -> Vec<Candidate> {
         let (Content::Membership { .. }, audience) = (&self.event.content, Audience::AkasseOfRecord) else { return Vec::new() };
         // Not the event, which may have been overtaken: what the record says now.
-        let record = self.citizen.memberships.of_record(&self.event.external_id);
+        let record = self.today.citizen().memberships.of_record(&self.event.external_id);
         let Some((registration, claim)) = record.and_then(|record| Some((record, record.claim()?))) else {
             return vec![Candidate::unknown(audience)];
         };
@@ -326,17 +304,6 @@ impl Question<'_> {
         }
     }
 
-    fn funds_since_first_placement(&self) -> Vec<Candidate> {
-        let Some(first) = self.citizen.first_placement().filter(|first| *first <= self.day) else { return Vec::new() };
-        each_once(
-            self.citizen
-                .memberships
-                .standing()
-                .filter(|(_, claim)| claim.period.end().is_none_or(|end| first <= end) && claim.period.start() <= self.day)
-                .map(|(registration, claim)| (Recipient::Akasse(claim.value), Some(because(registration)))),
-        )
-    }
-
     fn registering_authority(&self) -> Vec<Candidate> {
         let recipient = self.event.registrar.as_ref().and_then(|registrar| match &*registrar.kind {
             "akasse" => Akassekode::parse(&registrar.code).ok().map(Recipient::Akasse),
@@ -346,76 +313,6 @@ impl Question<'_> {
         });
         recipient.map(|recipient| Candidate::Entitled(recipient, None)).into_iter().collect()
     }
-}
-
-/// Someone that an audience might name.
-enum Candidate {
-    /// By this registration.
-    Entitled(Recipient, Option<(ExternalId, Moment)>),
-    /// Not, for this reason.
-    Not(LeftOut),
-}
-
-impl Candidate {
-    fn unknown(audience: Audience) -> Self {
-        Self::Not(LeftOut { audience, recipient: None, why: Suppression::UnknownMembership, registration: None })
-    }
-}
-
-fn because<T>(registration: &Registration<T>) -> (ExternalId, Moment) {
-    (registration.external_id.clone(), registration.registered_at)
-}
-
-/// Returns who has the citizen on `day`; and, so that it can be seen and
-/// counted, who had until then and would have been told by mistake.
-fn current<T: Clone + PartialEq>(
-    audience: Audience,
-    history: &History<T>,
-    day: Day,
-    recipient: impl Fn(&T) -> Recipient,
-) -> Vec<Candidate> {
-    let mut candidates = Vec::new();
-    match history.on(day, &recipient) {
-        InForce::One(registration, value) => candidates.push(Candidate::Entitled(recipient(value), Some(because(registration)))),
-        InForce::Ended => {}
-        InForce::Unknown => candidates.push(Candidate::unknown(audience)),
-        InForce::Contradictory(registrations) => {
-            // Each of them left out by name, each once.
-            let mut named = BTreeSet::new();
-            for registration in registrations {
-                let Some(claim) = registration.claim() else { continue };
-                if named.insert(recipient(&claim.value)) {
-                    candidates.push(Candidate::Not(LeftOut {
-                        audience,
-                        recipient: Some(recipient(&claim.value)),
-                        why: Suppression::ContradictoryMembership,
-                        registration: Some(because(registration)),
-                    }));
-                }
-            }
-            return candidates;
-        }
-    }
-    if let Some((registration, value)) = history.latest_not_in_force(day) {
-        candidates.push(Candidate::Not(LeftOut {
-            audience,
-            recipient: Some(recipient(value)),
-            why: Suppression::NotMember,
-            registration: Some(because(registration)),
-        }));
-    } else if candidates.is_empty() {
-        // Something is known, all of it of days to come.
-        candidates.push(Candidate::unknown(audience));
-    }
-    candidates
-}
-
-fn each_once(recipients: impl Iterator<Item = (Recipient, Option<(ExternalId, Moment)>)>) -> Vec<Candidate> {
-    let mut named = BTreeSet::new();
-    recipients
-        .filter(|(recipient, _)| named.insert(*recipient))
-        .map(|(recipient, registration)| Candidate::Entitled(recipient, registration))
-        .collect()
 }
 
 #[cfg(test)]
@@ -505,10 +402,9 @@ mod tests {
         let question = Question {
             event: &case.event,
             kind: &case.kind,
-            citizen: &citizen,
+            today: &Today::of(&citizen, day(TODAY)),
             holders: &case.holders,
             rules: &case.rules,
-            day: day(TODAY),
         };
         assert_eq!(told(&question.decide()), expected);
     }

@@ -43,6 +43,18 @@ pub fn import<'a, R: Records>(
     lines: impl IntoIterator<Item = (usize, &'a str)>,
     now: Moment,
 ) -> Result<Imported, ImportError<R::Error>> {
+    let imported = take_in(engine, records, lines, now);
+    // Also of the lines before one that was refused.
+    engine.follow_up(records, now, &mut Output::default()).map_err(ImportError::Store)?;
+    imported
+}
+
+fn take_in<'a, R: Records>(
+    engine: &mut Engine,
+    records: &mut R,
+    lines: impl IntoIterator<Item = (usize, &'a str)>,
+    now: Moment,
+) -> Result<Imported, ImportError<R::Error>> {
     let mut imported = Imported::default();
     let mut out = Output::default();
     for (number, line) in lines {

@@ -93,6 +93,9 @@ const FORGET_EVERY: Duration = Duration::from_millis(100);
 /// Where groups take long, on a slow disk or a busy machine, they wait for company
 /// as long as they took, and never longer than this after their beginning.
 const LONGEST_WAIT: Duration = Duration::from_millis(25);
+/// Nothing else happens while the events of a group are taken in. Where one takes long,
+/// because a great deal is known of its citizen, fewer are taken at a time.
+const LONGEST_INTAKE: Duration = Duration::from_millis(250);
 /// Events that filled a group, or were left over, count as piling up for so long.
 const CROWDED_FOR: Duration = Duration::from_millis(500);
 
@@ -114,6 +117,7 @@ pub fn run<C: Commit>(
     let mut calm = Instant::now();
     let mut forgot = Instant::now();
     let mut crowded_at: Option<Instant> = None;
+    let mut most = settings.group;
     loop {
         let mut deadline = deadline(&engine, outlet.now(), dirty_since, tended, settings);
         let crowded = crowded_at.is_some_and(|at| at.elapsed() < CROWDED_FOR);
@@ -127,7 +131,7 @@ pub fn run<C: Commit>(
             // What is under way goes on: its outcomes take little, and free more.
             (false, _) => Wanted::Nothing,
         };
-        let group = inbox.take(settings.group, wanted, calm, deadline);
+        let group = inbox.take(most, wanted, calm, deadline);
         let began = Instant::now();
         // Until the end of the turn: any of it may be a store call that hangs.
         let _watched = watchdog.watch("a group of changes");
@@ -143,6 +147,10 @@ pub fn run<C: Commit>(
         });
         let mut turn = Turn::default();
         turn.decide(group, &mut engine, &mut records, outlet.now())?;
+        most = match turn.took {
+            took if took > LONGEST_INTAKE => (most / 2).max(1),
+            _ => (most * 2).min(settings.group),
+        };
         if tended.elapsed() >= settings.tend_every {
             tended = Instant::now();
             forgot = tended;
@@ -217,6 +225,8 @@ struct Turn {
     tickets: Vec<Ticket>,
     replies: Vec<Box<dyn FnOnce() + Send>>,
     events: usize,
+    /// How long it took to take in the events, without what follows from all of them.
+    took: Duration,
 }
 
 impl Turn {
@@ -234,11 +244,13 @@ impl Turn {
             let reply = request(&mut Access { engine: &mut *engine, records: &mut *records, out: &mut self.out, now });
             self.replies.push(reply);
         }
+        let began = Instant::now();
         // Whatever changes who may receive comes first (R 2.10, rule 3).
         for received in group.urgent.into_iter().chain(group.ordinary) {
             self.take_in(received, engine, records, now)?;
         }
-        Ok(())
+        self.took = began.elapsed();
+        engine.follow_up(records, now, &mut self.out)
     }
 
     fn take_in<C: Commit>(&mut self, received: Received, engine: &mut Engine, records: &mut C, now: Moment) -> Result<(), C::Error> {

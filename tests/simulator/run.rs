@@ -291,6 +291,7 @@ impl Run {
         for parcel in parcels {
             self.take_in(parcel, &mut out)?;
         }
+        infallible(self.engine.follow_up(&mut self.store, self.now, &mut out));
         if self.dice.chance(30) {
             infallible(self.engine.tend(&mut self.store, self.now, &mut out));
         }
@@ -729,6 +730,7 @@ impl Run {
             infallible(self.engine.take_in(event.clone(), Manner::FirstLoad, &mut self.store, self.now, &mut out));
             self.published.push(Arc::new(event));
         }
+        infallible(self.engine.follow_up(&mut self.store, self.now, &mut out));
         self.commit(&[], &[], &mut out, Durability::Flush)
     }
 
@@ -752,6 +754,7 @@ impl Run {
             None => self.coverage.count(|| "quarantine discard".to_owned()),
         }
         infallible(self.store.stage(Change::Release(message.id)));
+        infallible(self.engine.follow_up(&mut self.store, self.now, &mut out));
         self.commit(&[], &[], &mut out, Durability::Flush)
     }
 

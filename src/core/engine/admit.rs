@@ -4,19 +4,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::dispatch::trace;
 use super::moved::bearing;
 use super::{Consumption, Engine, Fact, Output, Stage};
 use crate::core::citizen::{Citizen, Folded, RecordKind, Registration};
 use crate::core::event::{Change as Aendring, Content, Event};
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Personnummer, Recipient};
-use crate::core::lanes::Loaded;
-use crate::core::outbox::{Delivery, State, Withdrawal};
+use crate::core::outbox::{Delivery, State};
 use crate::core::policy::{Audience, Domain, MessageType};
 use crate::core::records::{Admission, Change, Records};
 use crate::core::routing::{Decision, Question, Suppression, told_as};
 use crate::core::time::{Day, Moment};
-use crate::core::trace::Step;
+use crate::core::today::Today;
 
 /// How an event comes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +26,8 @@ pub enum Manner {
 }
 
 impl Engine {
-    /// Takes in an event.
+    /// Takes in an event. What it means for all that waits about the citizen is worked
+    /// out by [`Engine::follow_up`], once for all events that are committed together.
     ///
     /// # Errors
     /// When the store cannot be read or the changes not staged.
@@ -61,7 +60,7 @@ impl Engine {
         let decision = match &kind {
             // Whoever was told now would keep what has been deleted (R 5.1).
             Some(kind) if is_too_late => Decision::nobody(kind, Suppression::RecordDeleted),
-            Some(kind) => self.decide(&event, kind, &citizen, None, records, now)?,
+            Some(kind) => self.decide(&event, kind, &Today::of(&citizen, Day::in_copenhagen(now)), None, records)?,
             None => Decision::default(),
         };
         for left_out in &decision.left_out {
@@ -83,7 +82,7 @@ impl Engine {
         };
         records.stage(Change::Admit(Arc::new(admission)))?;
         if event.ends_record() {
-            self.withdraw_about_record(&event, &citizen, records, now, out)?;
+            self.follow.record_ended(under, seq, Arc::clone(&event));
         }
         let consumption = if deliveries.is_empty() { Consumption::NoRecipient } else { Consumption::Routed };
         if let Some(kind) = kind {
@@ -105,12 +104,12 @@ impl Engine {
             }
         }
         if folded == Folded::Changed {
-            self.reconsider_waiting(&citizen, records, now, out)?;
+            self.follow.changed(under);
         }
         for other in others {
             let Some(other) = records.citizen(other)? else { continue };
             self.keep_time_of(&other, records, now)?;
-            self.reconsider_waiting(&other, records, now, out)?;
+            self.follow.changed(other.id);
         }
         out.facts.push(Fact::Consumed(Some(Arc::clone(&event.entity)), consumption));
         Ok(consumption)
@@ -122,11 +121,11 @@ impl Engine {
         &self,
         event: &Event,
         kind: &MessageType,
-        citizen: &Citizen,
+        today: &Today<'_>,
         told: Option<Recipient>,
         records: &mut R,
-        now: Moment,
     ) -> Result<Decision, R::Error> {
+        let citizen = today.citizen();
         let mut holders: Vec<Recipient> = told.into_iter().collect();
         if kind.audiences.iter().any(|rule| rule.audience == Audience::Holders) {
             for id in citizen.ids() {
@@ -137,14 +136,14 @@ impl Engine {
             let unfinished = self.unfinished_about(citizen, records)?.into_iter();
             let sent = unfinished.filter(|delivery| delivery.event.external_id == event.external_id && self.may_have_been_sent(delivery));
             holders.extend(sent.map(|delivery| delivery.key.recipient));
+            holders.extend(self.taken_back_under_way(event, citizen));
             if holders.is_empty() && self.was_unknown(event, citizen, records)? {
                 holders = holders_of_its_type(event, citizen, records)?;
             }
             holders.sort_unstable();
             holders.dedup();
         }
-        let day = Day::in_copenhagen(now);
-        Ok(Question { event, kind, citizen, holders: &holders, rules: &self.rules, day }.decide())
+        Ok(Question { event, kind, today, holders: &holders, rules: &self.rules }.decide())
     }
 
     /// Returns whether an event tells of the deletion of a record that nothing was
@@ -251,68 +250,6 @@ impl Engine {
             self.keep_time_of_person(&citizen, is_parted, records, now)?;
         }
         Ok(())
-    }
-
-    /// Decides again about everything that waits about a citizen, at once: what
-    /// nobody is entitled to any more does not wait for its next attempt.
-    fn reconsider_waiting<R: Records>(
-        &mut self,
-        citizen: &Citizen,
-        records: &mut R,
-        now: Moment,
-        out: &mut Output,
-    ) -> Result<(), R::Error> {
-        for delivery in self.unfinished_about(citizen, records)? {
-            // What is under way is decided again should it fail.
-            let under_way = self.lanes.loaded(delivery.key).is_some_and(Loaded::is_in_flight);
-            if under_way {
-                self.await_unless_entitled(&delivery, records, now)?;
-            } else if !matches!(delivery.state, State::Dead { .. }) {
-                self.withdraw_unless_entitled(&delivery, records, now, out)?;
-            }
-        }
-        self.claim(citizen, records, now)
-    }
-
-    /// Withdraws what waits about a record that has been deleted; only the
-    /// deletion is told (R 5.1). What is under way is withdrawn too: should it
-    /// fail, it must not be tried again, after a restart neither.
-    fn withdraw_about_record<R: Records>(
-        &mut self,
-        deletion: &Event,
-        citizen: &Citizen,
-        records: &mut R,
-        now: Moment,
-        out: &mut Output,
-    ) -> Result<(), R::Error> {
-        for delivery in self.unfinished_about(citizen, records)? {
-            if deletion.takes_back(&delivery.event) {
-                trace(&delivery, Step::RecordDeleted { event_id: deletion.id.clone() }, now, records)?;
-                self.withdraw(&delivery, Withdrawal::RecordDeleted, now, records, out)?;
-            }
-        }
-        self.disclaim(deletion, citizen, records)
-    }
-
-    /// Returns what is unfinished about a citizen, dead or under way included.
-    /// Costs in proportion to that, not to all that waits.
-    pub(super) fn unfinished_about<R: Records>(&self, citizen: &Citizen, records: &mut R) -> Result<Vec<Delivery>, R::Error> {
-        let mut unfinished = Vec::new();
-        // Each once, though a merged citizen is asked about under several ids.
-        let mut unloaded = BTreeSet::new();
-        for id in citizen.ids() {
-            for (recipient, queue) in self.lanes.queues().filter(|(_, queue)| !queue.is_empty()) {
-                unfinished.extend(queue.loaded_of(id).filter_map(|seq| queue.get(seq)).map(|loaded| loaded.delivery.clone()));
-                unloaded.extend(queue.fresh_of(id).map(|seq| DeliveryKey { recipient, seq }));
-            }
-            unloaded.extend(records.rows_of(id)?);
-        }
-        for key in unloaded {
-            if self.lanes.loaded(key).is_none() {
-                unfinished.extend(records.delivery(key)?);
-            }
-        }
-        Ok(unfinished)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::core::policy::{Audience, Audiences, MessageType};
 use crate::core::records::{Change, Pruned, Records};
 use crate::core::routing::{By, LeftOut, Suppression, name_told, told_as};
 use crate::core::time::{Day, Moment};
+use crate::core::today::Today;
 use crate::core::trace::Step;
 
 /// What was decided about an attempt.
@@ -29,6 +30,14 @@ pub(super) enum Verdict {
         /// Who is entitled by the same rules instead.
         instead: By,
     },
+}
+
+impl Verdict {
+    /// Withdraws a delivery that nobody is told instead, for now.
+    fn nobody(delivery: &Delivery, why: Withdrawal) -> Self {
+        let instead = By { chosen: Vec::new(), nobody: delivery.because.audiences().iter().collect() };
+        Self::Withdraw { why, lost: Loss::default(), instead }
+    }
 }
 
 /// How a recipient came to lose a delivery.
@@ -140,8 +149,13 @@ impl Engine {
 
     /// Notes of a delivery under way that it may have to be told to others, should
     /// it fail: what is newer waits for that.
-    pub(super) fn await_unless_entitled<R: Records>(&mut self, delivery: &Delivery, records: &mut R, now: Moment) -> Result<(), R::Error> {
-        match self.judge(delivery, records, now)? {
+    pub(super) fn await_unless_entitled<R: Records>(
+        &mut self,
+        delivery: &Delivery,
+        today: &Today<'_>,
+        records: &mut R,
+    ) -> Result<(), R::Error> {
+        match self.judge_today(delivery, today, records)? {
             Verdict::Send { besides, .. } if besides.is_empty() => {}
             Verdict::Send { .. } | Verdict::Withdraw { .. } => self.lanes.await_outcome(delivery.key),
         }
@@ -156,7 +170,20 @@ impl Engine {
         now: Moment,
         out: &mut Output,
     ) -> Result<(), R::Error> {
-        match self.judge(delivery, records, now)? {
+        let verdict = self.judge(delivery, records, now)?;
+        self.withdraw_by(verdict, delivery, records, now, out)
+    }
+
+    /// Carries out what was judged about a waiting delivery that is not attempted now.
+    pub(super) fn withdraw_by<R: Records>(
+        &mut self,
+        verdict: Verdict,
+        delivery: &Delivery,
+        records: &mut R,
+        now: Moment,
+        out: &mut Output,
+    ) -> Result<(), R::Error> {
+        match verdict {
             Verdict::Send { besides, .. } => self.hand_over(delivery, besides, records, now).map(drop),
             Verdict::Withdraw { why, lost, instead } => self.withdraw_for(delivery, why, lost, instead, records, now, out).map(drop),
         }
@@ -189,24 +216,32 @@ impl Engine {
 
     /// Evaluates the audience rule on what is known now (R 2.10).
     pub(super) fn judge<R: Records>(&self, delivery: &Delivery, records: &mut R, now: Moment) -> Result<Verdict, R::Error> {
-        let withdraw = |why| {
-            let instead = By { chosen: Vec::new(), nobody: delivery.because.audiences().iter().collect() };
-            Ok(Verdict::Withdraw { why, lost: Loss::default(), instead })
-        };
-        let recipient = delivery.key.recipient;
-        let is_open = self.rules.recipient(recipient).is_some_and(|rule| rule.is_open(Day::in_copenhagen(now)));
+        match records.citizen(delivery.citizen)? {
+            Some(citizen) => self.judge_today(delivery, &Today::of(&citizen, Day::in_copenhagen(now)), records),
+            // Told to nobody: also where the rules do not tell it any more.
+            None => Ok(Verdict::nobody(
+                delivery,
+                match told_as(&delivery.event, &self.rules) {
+                    Some(_) => Withdrawal::SupersededByErasure,
+                    None => Withdrawal::RecipientClosed,
+                },
+            )),
+        }
+    }
+
+    /// As [`Engine::judge`], of one of several deliveries about a citizen.
+    pub(super) fn judge_today<R: Records>(&self, delivery: &Delivery, today: &Today<'_>, records: &mut R) -> Result<Verdict, R::Error> {
+        let (recipient, citizen) = (delivery.key.recipient, today.citizen());
+        let is_open = self.rules.recipient(recipient).is_some_and(|rule| rule.is_open(today.day()));
         let Some(kind) = told_as(&delivery.event, &self.rules) else {
-            return withdraw(Withdrawal::RecipientClosed);
-        };
-        let Some(citizen) = records.citizen(delivery.citizen)? else {
-            return withdraw(Withdrawal::SupersededByErasure);
+            return Ok(Verdict::nobody(delivery, Withdrawal::RecipientClosed));
         };
         // A vendor that lost what it was told as a holder held it then; and who held
         // others of the type when an unknown record was deleted may hold that.
         let is_holder = delivery.because.audience == Audience::Holders
-            && (delivery.delivered_before.is_some() || self.was_unknown(&delivery.event, &citizen, records)?);
+            && (delivery.delivered_before.is_some() || self.was_unknown(&delivery.event, citizen, records)?);
         let told = is_holder.then_some(recipient);
-        let decision = self.decide(&delivery.event, kind, &citizen, told, records, now)?;
+        let decision = self.decide(&delivery.event, kind, today, told, records)?;
         if let Some(chosen) = decision.chosen.iter().find(|chosen| chosen.recipient == recipient) {
             let identification = chosen.identified.then_some(citizen.personnummer);
             let mut because = chosen.because.clone();

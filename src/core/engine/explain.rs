@@ -9,6 +9,7 @@ use crate::core::ids::Recipient;
 use crate::core::policy::{MessageType, Rules};
 use crate::core::routing::{Decision, Question, told_as};
 use crate::core::time::{Day, Moment};
+use crate::core::today::Today;
 
 /// The decision about an event at an instant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub fn explain(event: &Event, citizen: &Citizen, holders: &[Recipient], rules: &
     let day = Day::in_copenhagen(at);
     let kind = told_as(event, rules).cloned();
     let decision = match &kind {
-        Some(kind) => Question { event, kind, citizen, holders, rules, day }.decide(),
+        Some(kind) => Question { event, kind, today: &Today::of(citizen, day), holders, rules }.decide(),
         None => Decision::default(),
     };
     Explanation { kind, day, decision }

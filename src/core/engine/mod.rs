@@ -13,6 +13,7 @@ mod clockwork;
 mod dispatch;
 mod erase;
 mod explain;
+mod follow;
 mod hold;
 mod moved;
 mod notices;
@@ -214,6 +215,7 @@ pub struct Engine {
     notices: Notices,
     replays: replays::Replays,
     unclaimed: unclaimed::Pass,
+    follow: follow::Follow,
 }
 
 impl Engine {
@@ -238,6 +240,7 @@ impl Engine {
             clockwork: clockwork::Clockwork::default(),
             notices: Notices::default(),
             unclaimed: unclaimed::Pass::default(),
+            follow: follow::Follow::default(),
         }
     }
 

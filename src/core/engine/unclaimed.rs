@@ -6,14 +6,13 @@
 //! of the citizen's and every new day asks again who is entitled by the same rule.
 
 use super::Engine;
-use crate::core::citizen::Citizen;
-use crate::core::event::Event;
 use crate::core::ids::{CitizenId, DeliveryKey, Recipient};
 use crate::core::outbox::{Because, Delivery, End, Withdrawal};
 use crate::core::policy::{Audience, Audiences};
 use crate::core::records::{Change, Fate, Records, Unclaimed};
 use crate::core::routing::{By, told_as};
 use crate::core::time::{Day, Moment};
+use crate::core::today::Today;
 use crate::core::trace::Step;
 
 use super::dispatch::trace;
@@ -51,9 +50,9 @@ impl Engine {
     }
 
     /// Gives what is unclaimed about a citizen to whoever is entitled now.
-    pub(super) fn claim<R: Records>(&mut self, citizen: &Citizen, records: &mut R, now: Moment) -> Result<(), R::Error> {
-        for unclaimed in records.unclaimed_of(citizen.id)? {
-            self.claim_one(&unclaimed, citizen, records, now)?;
+    pub(super) fn claim<R: Records>(&mut self, today: &Today<'_>, records: &mut R, now: Moment) -> Result<(), R::Error> {
+        for unclaimed in records.unclaimed_of(today.citizen().id)? {
+            self.claim_one(&unclaimed, today, records, now)?;
         }
         Ok(())
     }
@@ -74,32 +73,21 @@ impl Engine {
             let of = (unclaimed.delivery.citizen, unclaimed.delivery.key);
             self.unclaimed.after = Some(of);
             match records.citizen(of.0)? {
-                Some(citizen) => self.claim_one(&unclaimed, &citizen, records, now)?,
+                Some(citizen) => self.claim_one(&unclaimed, &Today::of(&citizen, today), records, now)?,
                 None => records.stage(Change::DropUnclaimed { citizen: of.0, key: of.1 })?,
             }
         }
         Ok(())
     }
 
-    /// Lets go of what is unclaimed about a record that is gone.
-    pub(super) fn disclaim<R: Records>(&self, deletion: &Event, citizen: &Citizen, records: &mut R) -> Result<(), R::Error> {
-        for unclaimed in records.unclaimed_of(citizen.id)? {
-            let delivery = &unclaimed.delivery;
-            if deletion.takes_back(&delivery.event) {
-                records.stage(Change::DropUnclaimed { citizen: delivery.citizen, key: delivery.key })?;
-            }
-        }
-        Ok(())
-    }
-
-    fn claim_one<R: Records>(&mut self, unclaimed: &Unclaimed, citizen: &Citizen, records: &mut R, now: Moment) -> Result<(), R::Error> {
+    fn claim_one<R: Records>(&mut self, unclaimed: &Unclaimed, today: &Today<'_>, records: &mut R, now: Moment) -> Result<(), R::Error> {
         let delivery = &unclaimed.delivery;
         let drop = Change::DropUnclaimed { citizen: delivery.citizen, key: delivery.key };
         if self.curve.is_over(unclaimed.at, now) {
             return records.stage(drop);
         }
         let Some(kind) = told_as(&delivery.event, &self.rules) else { return Ok(()) };
-        let By { chosen, nobody } = self.decide(&delivery.event, kind, citizen, None, records, now)?.by(delivery.because.audiences());
+        let By { chosen, nobody } = self.decide(&delivery.event, kind, today, None, records)?.by(delivery.because.audiences());
         if chosen.is_empty() {
             return Ok(());
         }

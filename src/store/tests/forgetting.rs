@@ -87,6 +87,7 @@ impl Life {
         let mut out = Output::default();
         let taken = self.engine.take_in(event, Manner::News, &mut self.store, self.now, &mut out).expect("taken in");
         assert_ne!(taken, Consumption::Duplicate);
+        self.engine.follow_up(&mut self.store, self.now, &mut out).expect("followed up");
         self.store.commit(Durability::Flush).expect("committed");
     }
 

@@ -4,10 +4,11 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use wsb_broker::core::about::About;
 use wsb_broker::core::ids::Recipient;
 use wsb_broker::core::policy::{Domain, MessageType, Payload, RecipientRule, RetryPolicy, Rules, Subscriptions};
 use wsb_broker::core::time::Moment;
-use wsb_broker::wire::{Wsb, decode_event, encode_event, parse_event, personnummer_hint, write_wsb};
+use wsb_broker::wire::{Wsb, decode_event, encode_event, parse_event, write_wsb};
 
 fn sample(entity: &str, indhold: &str) -> String {
     format!(
@@ -88,6 +89,6 @@ fn main() {
             stored.len()
         });
         measure("decode_event", || decode_event(black_box(&row)));
-        measure("personnummer_hint", || personnummer_hint(black_box(bytes)));
+        measure("About::of", || About::of(black_box(bytes)));
     }
 }

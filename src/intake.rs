@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 use crate::amqp::{Delivery, Intake};
+use crate::core::about::About;
 use crate::core::engine::CameBack;
 use crate::core::ids::{Recipient, WsbId};
 use crate::core::policy::Rules;
@@ -40,7 +41,7 @@ pub fn quarantined(refusal: &Refusal, body: &[u8]) -> Quarantined {
         at: Moment(0),
         word: refusal.reason().word().into(),
         reason: refusal.to_string().into(),
-        personnummer: wire::personnummer_hint(body),
+        about: About::of(body),
         body: body.into(),
     }
 }
@@ -112,7 +113,7 @@ fn unrecognized(body: Arc<[u8]>, reason: &str) -> Quarantined {
         at: Moment(0),
         word: "unrecognized-return".into(),
         reason: format!("unrecognized-return: came back through wsb.returned, and {reason}").into(),
-        personnummer: wire::personnummer_hint(&body),
+        about: About::of(&body),
         body,
     }
 }

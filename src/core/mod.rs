@@ -2,10 +2,11 @@
 //! throws dice, so that the simulator can live years of it in seconds.
 //!
 //! Layers, from the bottom; a module imports lower layers only:
-//! 0 `ids`, `time`; 1 `event`, `persons`, `policy`; 2 `citizen`, `outbox`, `causes`, `holds`,
+//! 0 `ids`, `time`; 1 `about`, `event`, `persons`, `policy`; 2 `citizen`, `outbox`, `causes`, `holds`,
 //! `replay`, `retry`, `routing`, `today`, `lanes`; 3 `records` (the port to what is stored), `engine`,
 //! `invariants`.
 
+pub mod about;
 pub mod audit;
 pub mod causes;
 pub mod citizen;

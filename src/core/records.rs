@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::about::About;
 use super::audit::{Deed, Entry, Extent, Order};
 use super::causes::{Cause, Tally};
 use super::citizen::{Citizen, RecordKind};
@@ -66,8 +67,8 @@ pub struct Quarantined {
     pub reason: Box<str>,
     /// The message as it came.
     pub body: Arc<[u8]>,
-    /// The citizen it seems to be about, so that erasing the citizen finds it.
-    pub personnummer: Option<Personnummer>,
+    /// Whom it seems to be about, so that erasing any of them finds it.
+    pub about: About,
 }
 
 /// A WSB that was withdrawn because nobody was entitled to it, so that nobody took
@@ -438,7 +439,7 @@ pub trait Records {
     fn notices(&mut self) -> Result<Vec<(Recipient, Day, Lying)>, Self::Error>;
 
     /// Returns whether messages in quarantine seem to be about the citizen, with
-    /// what is staged.
+    /// what is staged. Those that may be about anybody do not count.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -616,7 +617,8 @@ pub trait Archive: Records {
     /// When the store cannot be read.
     fn kept_beside(&mut self, citizen: CitizenId) -> Result<KeptBeside, Self::Error>;
 
-    /// Returns the messages in quarantine that seem to be about the number.
+    /// Returns the messages in quarantine that seem to be about the number, or may be
+    /// about anybody.
     ///
     /// # Errors
     /// When the store cannot be read.

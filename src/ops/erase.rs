@@ -70,14 +70,14 @@ pub fn erase<R: Archive>(
     out: &mut Output,
 ) -> Result<Erasure, EraseError<R::Error>> {
     let erasure = erasure(engine, records, number)?;
-    for id in &erasure.beside.quarantine {
-        // Those of the citizen go with the citizen, and keep its company in the list of the erased.
-        if erasure.plan.is_none() {
-            records.stage(Change::Release(*id)).map_err(EraseError::Store)?;
+    match &erasure.plan {
+        Some(plan) => engine.erase(plan, Cause::Order, records, now, out).map_err(EraseError::Store)?,
+        // Somebody of whom messages in quarantine are all there is: erased as anybody is, so
+        // that no backup brings these back.
+        None => {
+            let citizen = records.enroll(number).map_err(EraseError::Store)?;
+            records.stage(Change::Erase(citizen)).map_err(EraseError::Store)?;
         }
-    }
-    if let Some(plan) = &erasure.plan {
-        engine.erase(plan, Cause::Order, records, now, out).map_err(EraseError::Store)?;
     }
     Ok(erasure)
 }

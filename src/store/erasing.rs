@@ -9,8 +9,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::core::about::About;
 use crate::core::ids::{CitizenId, DeliveryKey};
-use crate::core::records::Pruned;
+use crate::core::records::{Pruned, Quarantined};
 
 use super::codec::{Input, Undecodable};
 use super::disk::{Condemned, Store};
@@ -18,7 +19,7 @@ use super::durability::Durability;
 use super::error::StoreError;
 use super::numbering::{Stage, Turnover};
 use super::rows;
-use super::vault::Vault;
+use super::vault::{ANYBODY, Vault};
 
 /// Rows hashed anew in one go: some ten milliseconds.
 pub(super) const HASHED_AT_ONCE: usize = 256;
@@ -75,6 +76,9 @@ impl Store {
         let is_first = self.condemned.is_empty();
         for key in self.vault.rows_under(slots)? {
             self.take_row(key)?;
+        }
+        for id in self.reader().quarantined_under(&ANYBODY)? {
+            self.release_as(id, Condemned::MessageOf)?;
         }
         for slot in slots.iter().copied() {
             let held = self.held(slot)?;
@@ -211,6 +215,7 @@ impl Store {
             }
             self.group.remove(&key);
         }
+        let mut filed = BTreeSet::new();
         for key in vault.tree.scan_prefix([b'K', former]).keys() {
             if left == 0 {
                 return Ok(Pruned::More);
@@ -218,11 +223,15 @@ impl Store {
             left -= 1;
             let key = key?;
             let id = rows::last_u64(&key).ok_or(Undecodable { what: "the key of a message in quarantine" })?;
-            if let Some(number) = self.quarantined_now(id)?.and_then(|message| message.personnummer) {
-                let digest = vault.keyring.number(&number);
+            self.group.remove(&key);
+            // All rows of a message at once: it may be long, and have a thousand.
+            if !filed.insert(id) {
+                continue;
+            }
+            for digest in self.quarantined_now(id)?.iter().flat_map(|message| vault.digests_of(&message.about)) {
+                self.group.remove(rows::quarantined_about(&vault.keyring.numbering.place_by(former, &digest), id));
                 self.group.put(rows::quarantined_about(&vault.keyring.numbering.place(&digest), id), Vec::new());
             }
-            self.group.remove(&key);
         }
         if left < slice {
             // What this has staged is committed first.
@@ -230,6 +239,27 @@ impl Store {
         }
         self.turn(Turnover { stage: Stage::Over, ..turnover });
         Ok(if turnover.is_wanted { Pruned::More } else { Pruned::Done })
+    }
+
+    /// Files every message in quarantine by all numbers in it, once in the life of a store:
+    /// a former version knew one number of each at the most.
+    pub(super) fn file_quarantine(&mut self) -> Result<(), StoreError> {
+        const BY_ALL_NUMBERS: &[u8] = &[1, 1];
+        if self.vault.tree.get(rows::FILED_BY)?.is_some_and(|by| &*by == BY_ALL_NUMBERS) {
+            return Ok(());
+        }
+        let keys: Vec<sled::IVec> = self.vault.tree.scan_prefix(b"Q").keys().collect::<Result<_, _>>()?;
+        for id in keys.iter().filter_map(|key| rows::first_u64(key)) {
+            let Some((_, message)) = self.vault.quarantined(id)? else { continue };
+            let about = About::of(&message.body);
+            if about != message.about {
+                self.release_as(id, Condemned::Message)?;
+                self.quarantine(Quarantined { about, ..message })?;
+                self.commit(Durability::Lazy)?;
+            }
+        }
+        self.group.put(rows::FILED_BY, BY_ALL_NUMBERS.to_vec());
+        self.commit(Durability::Flush)
     }
 
     /// Overwrites the slots that a crash kept from being overwritten, and erases

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use crate::core::about::About;
 use crate::core::audit::{Entry, Extent, Order};
 use crate::core::causes::{Cause, Causes, Tally};
 use crate::core::citizen::{Citizen, RecordKind};
@@ -418,7 +419,8 @@ impl Contents {
         let ids = self.persons.all_of(citizen);
         self.holds.retain(|held, _| !matches!(held, Held::Lane(_, lane) if ids.contains(&lane.citizen)));
         let numbers: Vec<Personnummer> = self.numbers.iter().filter(|(_, of)| ids.contains(of)).map(|(number, _)| *number).collect();
-        self.quarantine.retain(|_, message| message.personnummer.is_none_or(|number| !numbers.contains(&number)));
+        self.quarantine
+            .retain(|_, message| message.about != About::Anybody && !message.about.numbers().iter().any(|number| numbers.contains(number)));
         self.numbers.retain(|_, of| !ids.contains(of));
         self.owners.retain(|_, of| !ids.contains(of));
         for id in &ids {
@@ -660,7 +662,7 @@ impl Records for MemoryStore {
     fn is_in_quarantine(&mut self, citizen: CitizenId) -> Result<bool, Infallible> {
         let ids = self.working.persons.all_of(citizen);
         let is_theirs = |number: &Personnummer| self.working.numbers.get(number).is_some_and(|of| ids.contains(of));
-        Ok(self.working.quarantine.values().any(|message| message.personnummer.as_ref().is_some_and(is_theirs)))
+        Ok(self.working.quarantine.values().any(|message| message.about.numbers().iter().any(is_theirs)))
     }
 
     fn can_erase(&mut self) -> Result<bool, Infallible> {

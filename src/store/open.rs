@@ -238,6 +238,7 @@ impl Store {
         if said.is_some_and(|said| found.0 < said.0 || found.1 < said.1) {
             return Err(OpenError::CutShort { path, extent: extent_path });
         }
+        store.file_quarantine().map_err(damaged)?;
         store.finish_erasures().map_err(damaged)?;
         if !store.finds_its_citizens().map_err(damaged)? {
             let cause = "its citizens are not found by their numbers with it; restore a backup".to_owned();

@@ -13,7 +13,7 @@ use crate::core::trace::Traced;
 use super::codec::{Ended, FinishRecord, Undecodable};
 use super::error::StoreError;
 use super::rows::{self, Shelf};
-use super::vault::{Taken, Vault};
+use super::vault::{ANYBODY, Taken, Vault};
 
 /// The read side of the store. Clones are cheap.
 #[derive(Debug, Clone)]
@@ -161,13 +161,15 @@ impl Reader {
         Ok(page)
     }
 
-    /// Returns the numbers of the messages in quarantine that seem to be about
-    /// the personnummer.
+    /// Returns the ids of the messages in quarantine that seem to be about the
+    /// personnummer, or may be about anybody.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn quarantined_about(&self, personnummer: &Personnummer) -> Result<Vec<u64>, StoreError> {
-        self.quarantined_under(&self.0.keyring.number(personnummer))
+        let mut found = self.quarantined_under(&self.0.keyring.number(personnummer))?;
+        found.extend(self.quarantined_under(&ANYBODY)?);
+        Ok(found)
     }
 
     pub(super) fn quarantined_under(&self, hash: &[u8; 16]) -> Result<Vec<u64>, StoreError> {

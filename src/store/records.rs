@@ -233,8 +233,8 @@ impl Records for Store {
         for slot in self.vault.slots_of(citizen) {
             numbers.extend(self.held(slot)?.iter().flat_map(|held| &held.numbers).copied());
         }
-        let digest_of = |message: &Quarantined| message.personnummer.map(|number| self.vault.keyring.number(&number));
-        if self.group.quarantine.values().flatten().filter_map(digest_of).any(|digest| numbers.contains(&digest)) {
+        let digests = |message: &Quarantined| self.vault.digests_of(&message.about);
+        if self.group.quarantine.values().flatten().flat_map(digests).any(|digest| numbers.contains(&digest)) {
             return Ok(true);
         }
         for digest in &numbers {
@@ -545,7 +545,7 @@ impl Store {
         Ok(())
     }
 
-    fn quarantine(&mut self, quarantined: Quarantined) -> Result<(), StoreError> {
+    pub(super) fn quarantine(&mut self, quarantined: Quarantined) -> Result<(), StoreError> {
         let slot = self.take_slot()?;
         let key = rows::quarantined(quarantined.id);
         let mut value = vec![1];
@@ -558,8 +558,8 @@ impl Store {
         for (at, piece) in (1..).zip(pieces) {
             self.group.put(rows::quarantined_piece(quarantined.id, at), piece.to_vec());
         }
-        if let Some(personnummer) = &quarantined.personnummer {
-            let place = self.vault.keyring.numbering.place(&self.vault.keyring.number(personnummer));
+        for digest in self.vault.digests_of(&quarantined.about) {
+            let place = self.vault.keyring.numbering.place(&digest);
             self.group.put(rows::quarantined_about(&place, quarantined.id), Vec::new());
         }
         self.given.next_quarantine = self.given.next_quarantine.max(quarantined.id + 1);
@@ -588,8 +588,8 @@ impl Store {
         for piece in 1..=(quarantined.body.len() + rows::PIECE) / rows::PIECE {
             self.group.remove(rows::quarantined_piece(id, piece as u32));
         }
-        if let Some(personnummer) = &quarantined.personnummer {
-            for place in self.vault.keyring.numbering.places(&self.vault.keyring.number(personnummer)) {
+        for digest in self.vault.digests_of(&quarantined.about) {
+            for place in self.vault.keyring.numbering.places(&digest) {
                 self.group.remove(rows::quarantined_about(&place, id));
             }
         }

@@ -48,6 +48,8 @@ pub(super) const NUMBER_KEY: &[u8] = b"mnumberkey";
 /// How much of the list of erased slots the store has seen.
 pub(super) const ERASED_TO: &[u8] = b"Z";
 pub(super) const AUDIT: &[u8] = b"maudit";
+/// How messages in quarantine are filed.
+pub(super) const FILED_BY: &[u8] = b"mfiledby";
 /// By which schedule the rows `U` were computed.
 pub(super) const SCHEDULE: &[u8] = b"mschedule";
 

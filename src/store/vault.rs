@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::core::about::About;
 use crate::core::citizen::Citizen;
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, ExternalId, Personnummer};
 use crate::core::notices::Lying;
@@ -18,6 +19,9 @@ use super::error::StoreError;
 use super::journal;
 use super::keyring::{CitizenKey, Keyring};
 use super::rows::{self, Shelf};
+
+/// Stands where the digest of a number would, for messages that may be about anybody.
+pub(super) const ANYBODY: [u8; 16] = *b"anybody at all..";
 
 /// The committed rows, and the keys to them.
 #[derive(Debug)]
@@ -151,6 +155,14 @@ impl Vault {
             // Asked last, since it is rare.
             Err(_) if self.tree.contains_key(rows::erased(slot))? => Ok(None),
             Err(_) => Err(unsealable(bound_to)),
+        }
+    }
+
+    /// Returns what a message in quarantine is found by.
+    pub fn digests_of(&self, about: &About) -> Vec<[u8; 16]> {
+        match about {
+            About::These(numbers) => numbers.iter().map(|number| self.keyring.number(number)).collect(),
+            About::Anybody => vec![ANYBODY],
         }
     }
 

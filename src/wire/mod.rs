@@ -6,7 +6,6 @@
 
 mod content;
 mod details;
-mod hint;
 mod object;
 mod order;
 mod parse;
@@ -22,7 +21,6 @@ mod samples;
 #[cfg(test)]
 mod schema_tests;
 
-pub use hint::personnummer_hint;
 pub use order::{ORDER_KIND, write_order};
 pub use parse::{MAX_BYTES, parse_event};
 pub use refusal::{Reason, Refusal};

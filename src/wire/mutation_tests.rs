@@ -1,7 +1,7 @@
 //! Throws garbled messages at everything that reads bytes.
 
 use super::samples::{every_kind, rules};
-use super::{Wsb, decode_event, encode_event, parse_event, personnummer_hint, write_wsb};
+use super::{Wsb, decode_event, encode_event, parse_event, write_wsb};
 use crate::core::ids::Recipient;
 use crate::core::time::Moment;
 
@@ -99,7 +99,7 @@ fn no_message_causes_a_panic_or_is_quoted_in_its_refusal() {
             mutate(&mut dice, &mut bytes);
         }
         let at = || format!("round {round}, seed {seed:#x}: {}", String::from_utf8_lossy(&bytes));
-        let _ = personnummer_hint(&bytes);
+        let _ = crate::core::about::About::of(&bytes);
         match parse_event(&bytes, &rules) {
             Ok(event) => {
                 taken += 1;

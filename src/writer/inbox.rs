@@ -314,7 +314,14 @@ mod tests {
 
     fn message() -> Received {
         let (word, reason): (Box<str>, Box<str>) = ("made-up".into(), "made up".into());
-        let quarantined = Quarantined { id: 0, at: Moment(0), word, reason, body: Arc::from(&b""[..]), personnummer: None };
+        let quarantined = Quarantined {
+            id: 0,
+            at: Moment(0),
+            word,
+            reason,
+            body: Arc::from(&b""[..]),
+            about: crate::core::about::About::These(Vec::new()),
+        };
         Received { input: Input::NotAnEvent(Box::new(quarantined)), ticket: Ticket { queue: 0, epoch: 1, tag: 1 } }
     }
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use wsb_broker::core::about::About;
 use wsb_broker::core::audit::{self, Action, Inspection, Order as AuditOrder, Soundness};
 use wsb_broker::core::engine::{
     Advanced, Begun, CameBack, Consumption, Engine, Fact, LaneOrder, Limits, Manner, OutgoingOrder, Output, Resumed, TakenBack, Wish,
@@ -350,7 +351,7 @@ impl Run {
                     word: "made-up".into(),
                     reason: "made up".into(),
                     body: body(number),
-                    personnummer: None,
+                    about: About::These(Vec::new()),
                 };
                 self.note(|| format!("quarantines message {number}"));
                 infallible(self.engine.quarantine(message, &mut self.store, out));

@@ -238,7 +238,7 @@ impl Archive for Watched {
         Ok(KeptBeside::default())
     }
     fn quarantined_about(&mut self, personnummer: &Personnummer) -> Result<Vec<u64>, Infallible> {
-        let about = self.inner.quarantine().filter(|message| message.personnummer == Some(*personnummer));
+        let about = self.inner.quarantine().filter(|message| message.about.may_be(personnummer));
         Ok(about.map(|message| message.id).collect())
     }
     fn unexpected_page(&mut self, before: Option<EventSeq>, limit: usize) -> Result<Vec<Unexpected>, Infallible> {

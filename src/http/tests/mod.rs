@@ -28,6 +28,7 @@ use crate::amqp::{LinkState, Side};
 use crate::app::now;
 use crate::config::{Role, TokenHash};
 use crate::config::{Tokens, load_routing, parse_retention, parse_tokens, token_lines};
+use crate::core::about::About;
 use crate::core::engine::{Engine, Fact, Limits, Manner, Outgoing, OutgoingOrder};
 use crate::core::ids::Recipient;
 use crate::core::outbox::Failure;
@@ -278,7 +279,8 @@ impl World {
         let body: Arc<[u8]> = body.as_bytes().into();
         let told = self.writer.ask(move |access| {
             let id = crate::core::records::Records::next_quarantine_id(access.records);
-            let message = Quarantined { id, at: access.now, word: "not-json".into(), reason: "not JSON".into(), body, personnummer: None };
+            let message =
+                Quarantined { id, at: access.now, word: "not-json".into(), reason: "not JSON".into(), about: About::of(&body), body };
             access.engine.quarantine(message, access.records, access.out).expect("quarantined");
         });
         self.runtime.block_on(told).expect("the writer runs");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::core::about::About;
 use crate::core::records::Quarantined;
 
 use super::bytes::{Input, Output, Undecodable};
@@ -14,7 +15,7 @@ pub(in crate::store) fn encode_quarantined(quarantined: &Quarantined, out: &mut 
     out.text(&quarantined.word);
     out.text(&quarantined.reason);
     out.bytes(&quarantined.body);
-    put_option(out, quarantined.personnummer, parts::put_personnummer);
+    put_about(out, &quarantined.about);
 }
 
 /// Reverses [`encode_quarantined`].
@@ -26,8 +27,37 @@ pub(in crate::store) fn decode_quarantined(id: u64, bytes: &[u8]) -> Result<Quar
         word: input.text()?,
         reason: input.text()?,
         body: Arc::from(input.bytes()?),
-        personnummer: input.option(parts::personnummer)?,
+        about: about(input)?,
     };
     input.end()?;
     Ok(quarantined)
+}
+
+/// Appends the first number, as there was one only once; then, unless that is
+/// all, how many more there are and they, or 0 for anybody.
+fn put_about(out: &mut Vec<u8>, about: &About) {
+    let numbers = about.numbers();
+    put_option(out, numbers.first().copied(), parts::put_personnummer);
+    let others = numbers.get(1..).unwrap_or_default();
+    if !others.is_empty() || *about == About::Anybody {
+        out.varint(others.len() as u64);
+        others.iter().for_each(|number| parts::put_personnummer(out, *number));
+    }
+}
+
+fn about(input: &mut Input<'_>) -> Result<About, Undecodable> {
+    let mut numbers: Vec<_> = input.option(parts::personnummer)?.into_iter().collect();
+    if input.is_empty() {
+        return Ok(About::These(numbers));
+    }
+    let count = input.count()?;
+    match (count, numbers.is_empty()) {
+        (0, true) => return Ok(About::Anybody),
+        (0, false) | (_, true) => return input.fail(),
+        (_, false) => {}
+    }
+    for _ in 0..count {
+        numbers.push(parts::personnummer(input)?);
+    }
+    Ok(About::These(numbers))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::core::about::About;
 use crate::core::citizen::RecordKind;
 use crate::core::event::{Content, Event};
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Recipient};
@@ -170,10 +171,13 @@ fn whoever_is_in_quarantine_is_found<S: Stored>(store: S) {
     let known_as = case.store.enroll(&former).expect("enrolled");
     case.stage(Change::Join { one: case.citizen, other: known_as });
     assert!(!case.store.is_in_quarantine(case.citizen).expect("readable"));
-    let somebody = Quarantined { personnummer: Some(Dice::new(97).personnummer()), ..case.dice.quarantined(1) };
+    let somebody = Quarantined { about: About::These(vec![Dice::new(97).personnummer()]), ..case.dice.quarantined(1) };
     case.stage(Change::Quarantine(somebody));
     assert!(!case.store.is_in_quarantine(case.citizen).expect("readable"));
-    let message = Quarantined { personnummer: Some(former), ..case.dice.quarantined(2) };
+    let anybody = Quarantined { about: About::Anybody, ..case.dice.quarantined(3) };
+    case.stage(Change::Quarantine(anybody));
+    assert!(!case.store.is_in_quarantine(case.citizen).expect("readable"), "it would keep everybody");
+    let message = Quarantined { about: About::These(vec![Dice::new(97).personnummer(), former]), ..case.dice.quarantined(2) };
     case.stage(Change::Quarantine(message));
     for _ in 0..2 {
         assert!(case.store.is_in_quarantine(case.citizen).expect("readable"), "staged, then committed");
@@ -340,9 +344,15 @@ fn nothing_is_known_of_an_erased_citizen<S: Stored>(store: S) {
     case.finish(&waits, kommune(), false, End::Delivered);
     let died = case.admit(&[fund()]);
     case.row(&died, fund(), dead());
-    let quarantined = |id, personnummer, case: &mut Case<S>| Quarantined { personnummer: Some(personnummer), ..case.dice.quarantined(id) };
+    let quarantined =
+        |id, personnummer, case: &mut Case<S>| Quarantined { about: About::These(vec![personnummer]), ..case.dice.quarantined(id) };
     for (id, personnummer) in [(1, former), (2, other), (3, number)] {
         let message = quarantined(id, personnummer, &mut case);
+        case.stage(Change::Quarantine(message));
+    }
+    // One that is about others besides, and one that may be about anybody.
+    for (id, about) in [(4, About::These(vec![other, number])), (5, About::Anybody)] {
+        let message = Quarantined { about, ..case.dice.quarantined(id) };
         case.stage(Change::Quarantine(message));
     }
     case.citizen = bystander;
@@ -369,8 +379,8 @@ fn nothing_is_known_of_an_erased_citizen<S: Stored>(store: S) {
             assert!(case.store.has_seen(&admission.event.mark).expect("readable"), "a repetition is still one");
             assert_ne!(case.fate(admission, fund()), Some(Fate::Unfinished));
         }
-        let left = [1, 2, 3].map(|id| case.store.quarantined(id).expect("readable").is_some());
-        assert_eq!(left, [false, true, false]);
+        let left = [1, 2, 3, 4, 5].map(|id| case.store.quarantined(id).expect("readable").is_some());
+        assert_eq!(left, [false, true, false, false, false]);
         assert_eq!(case.store.find_citizen(&other).expect("readable"), Some(bystander));
         assert!(case.store.taken_in(kept.seq).is_some());
         assert_eq!(case.fate(&kept, fund()), Some(Fate::Unfinished));

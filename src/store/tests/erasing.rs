@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use ring::hmac;
 
+use crate::core::about::About;
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, ExternalId, Personnummer};
-use crate::core::records::{Change, Quarantined, Records, Unclaimed};
+use crate::core::records::{Archive, Change, Quarantined, Records, Unclaimed};
 use crate::core::time::Moment;
 
 use super::super::codec::Input;
@@ -61,10 +62,12 @@ fn plant(dir: &Path) -> (Store, CitizenId) {
             let mut unexpected = dice.unexpected(EventSeq(seq), citizen);
             unexpected.record.iter_mut().for_each(|deleted| deleted.external_id = planted());
             store.stage(Change::NoteUnexpected(Arc::new(unexpected))).expect("staged");
-            let body = Arc::from(format!("{{\"Personnummer\":\"{NUMBER}\",\"x\":\"{PLANTED}\"}}").as_bytes());
+            // The first number is that of somebody who stays.
+            let text = format!("{{\"Personnummer\":\"{}\",\"Til\":\"{NUMBER}\",\"x\":\"{PLANTED}\"}}", other.digits());
+            let body: Arc<[u8]> = text.as_bytes().into();
             let id = store.next_quarantine_id();
             store
-                .stage(Change::Quarantine(Quarantined { body, personnummer: Some(number(NUMBER)), ..dice.quarantined(id) }))
+                .stage(Change::Quarantine(Quarantined { body, about: About::of(text.as_bytes()), ..dice.quarantined(id) }))
                 .expect("staged");
         }
         store.commit(Durability::Flush).expect("committed");
@@ -216,6 +219,47 @@ fn what_a_citizens_key_derives_from_is_nowhere_any_more() {
     assert_eq!(restored.find_citizen(&number(NUMBER)).expect("readable"), None);
     drop(restored);
     assert_eq!(holders(&marks), [""; 0]);
+}
+
+/// A message is found by every number in it, also once all are hashed anew; one that
+/// a former version filed under its first number is filed anew.
+#[test]
+fn a_message_in_quarantine_goes_with_each_of_whom_it_names() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut store = Store::open(&options(dir.path())).expect("a store");
+    let [first, second, third] = [1, 2, 3].map(|seed| Dice::new(seed).personnummer());
+    let citizens = [first, second, third].map(|number| store.enroll(&number).expect("enrolled"));
+    let text =
+        |of: &[Personnummer]| of.iter().map(|number| format!("{}-{} ", &number.digits()[..6], &number.digits()[6..])).collect::<String>();
+    for (id, named) in [(1, vec![first, second]), (2, vec![third, second])] {
+        let body = Arc::from(text(&named).as_bytes());
+        let message = Quarantined { body, about: About::These(vec![named[0]]), ..Dice::new(4).quarantined(id) };
+        store.stage(Change::Quarantine(message)).expect("staged");
+    }
+    store.group.put(super::super::rows::FILED_BY, vec![1, 0]);
+    store.commit(Durability::Flush).expect("committed");
+    assert_eq!(store.quarantined_about(&second).expect("readable"), [] as [u64; 0]);
+    let rows = |store: &Store, letter: &str| store.vault.tree.scan_prefix(letter).count();
+
+    drop(store);
+    let mut store = Store::open(&options(dir.path())).expect("the store");
+    assert_eq!((rows(&store, "Q"), rows(&store, "K")), (2, 4));
+    assert_eq!(store.quarantined_about(&second).expect("readable"), [1, 2]);
+    let slots = store.given.next_slot;
+    drop(store);
+    let mut store = Store::open(&options(dir.path())).expect("the store");
+    assert_eq!(store.given.next_slot, slots, "once only");
+
+    store.erase(citizens[0]).expect("erased");
+    assert_eq!((rows(&store, "Q"), rows(&store, "K")), (1, 2));
+    assert_eq!(store.vault.keyring.numbering.turnover().current, 1, "all are hashed anew");
+    assert_eq!(store.quarantined_about(&second).expect("readable"), [2]);
+    assert_eq!(store.quarantined_about(&third).expect("readable"), [2]);
+    store.erase(citizens[1]).expect("erased");
+    assert_eq!((rows(&store, "Q"), rows(&store, "K")), (0, 0));
+    let mut found = Vec::new();
+    let _ = store.verify(|why| found.push(why.to_owned()), |_| {}).expect("readable");
+    assert_eq!(found, [] as [&str; 0]);
 }
 
 /// More numbers than one erasure hashes anew: the rest follows while the store is

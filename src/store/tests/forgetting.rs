@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::core::about::About;
 use crate::core::engine::{Consumption, Engine, Fact, Limits, Manner, Output};
 use crate::core::erasure::Cause;
 use crate::core::event::{Change as Happened, Content, Details, Event};
@@ -201,7 +202,7 @@ fn whoever_never_had_a_record_and_whoever_waits_in_quarantine_stays() {
         word: "made-up".into(),
         reason: "made up".into(),
         body: Arc::from(&b"x"[..]),
-        personnummer: Some(number(NUMBER)),
+        about: About::These(vec![number(NUMBER)]),
     };
     let id = life.store.next_quarantine_id();
     life.store.stage(Change::Quarantine(message(id))).expect("staged");

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::core::about::About;
 use crate::core::audit::{Action, Deed, Entry, Extent};
 use crate::core::citizen::Citizen;
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq};
@@ -203,7 +204,11 @@ fn unexpected_deletions() {
 #[test]
 fn messages_in_quarantine() {
     let sample: Quarantined = Dice::new(24).quarantined(5);
-    check("quarantined", &sample, written(codec::encode_quarantined), |bytes| codec::decode_quarantined(5, bytes));
+    let check = |name, sample| check(name, &sample, written(codec::encode_quarantined), |bytes| codec::decode_quarantined(5, bytes));
+    let two = About::These(vec![Dice::new(25).personnummer(), Dice::new(26).personnummer()]);
+    check("quarantined-two", Quarantined { about: two, ..sample.clone() });
+    check("quarantined-anybody", Quarantined { about: About::Anybody, ..sample.clone() });
+    check("quarantined", sample);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::core::about::About;
 use crate::core::citizen::{Citizen, Folded};
 use crate::core::event::{Change as Happened, Content, Details, Event, Owner, PlanKind, Registered, Registrar};
 use crate::core::ids::{
@@ -279,7 +280,7 @@ impl Dice {
             word: "malformed-personnummer".into(),
             reason: self.text().into(),
             body: (0..self.below(500)).map(|_| self.next() as u8).collect::<Vec<_>>().into(),
-            personnummer: self.maybe(Self::personnummer),
+            about: About::These(self.maybe(Self::personnummer).into_iter().collect()),
         }
     }
 

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::core::about::About;
 use crate::core::event::{Content, Event};
 use crate::core::ids::{DeliveryKey, EventSeq, ExternalId, Personnummer};
 use crate::core::outbox::End;
@@ -68,8 +69,8 @@ fn plant(disk: &mut OnDisk) -> Vec<DeliveryKey> {
         clocks.next = Some(crate::core::time::Day::epoch());
         store.stage(Change::PutClocks(Arc::new(clocks))).expect("staged");
         let body = Arc::from(format!("{{\"Personnummer\":\"{NUMBER}\",\"x\":\"{PLANTED}\"}}").as_bytes());
-        let (id, personnummer) = (store.next_quarantine_id(), Some(number(NUMBER)));
-        let quarantined = Quarantined { id, body, personnummer, ..dice.quarantined(id) };
+        let (id, about) = (store.next_quarantine_id(), About::These(vec![number(NUMBER)]));
+        let quarantined = Quarantined { id, body, about, ..dice.quarantined(id) };
         store.stage(Change::Quarantine(quarantined)).expect("staged");
         if seq % 5 == 0 {
             store.commit(Durability::Flush).expect("committed");

@@ -238,12 +238,13 @@ impl Store {
         if said.is_some_and(|said| found.0 < said.0 || found.1 < said.1) {
             return Err(OpenError::CutShort { path, extent: extent_path });
         }
-        store.file_quarantine().map_err(damaged)?;
-        store.finish_erasures().map_err(damaged)?;
+        // Before anything is changed.
         if !store.finds_its_citizens().map_err(damaged)? {
             let cause = "its citizens are not found by their numbers with it; restore a backup".to_owned();
             return Err(OpenError::Damaged { path: options.data_dir.join(NUMBER_KEYS), cause });
         }
+        store.file_quarantine().map_err(damaged)?;
+        store.finish_erasures().map_err(damaged)?;
         Ok(store)
     }
 

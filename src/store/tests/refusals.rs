@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::core::ids::EventSeq;
+use crate::core::ids::{CitizenId, EventSeq};
 use crate::core::records::{Change, Records};
 
 use super::super::{Create, Durability, MasterKey, OpenError, Options, Store};
@@ -98,6 +98,31 @@ fn the_number_keys_are_damaged() {
     closed.check(&["number-keys", "not found by their numbers", "backup"]);
     fs::write(&file, &whole).expect("written");
     Store::open(&closed.options).expect("whole again");
+}
+
+/// With an erasure under way as well nothing of it is done before that is found out.
+#[test]
+fn the_number_keys_are_damaged_amid_an_erasure() {
+    let closed = Closed::new(20);
+    let mut store = Store::open(&closed.options).expect("the store");
+    // As a kill before the keys are overwritten leaves it.
+    store.keys_are_held = true;
+    store.erase(CitizenId(3)).expect("erased");
+    drop(store);
+    let file = closed.path("number-keys");
+    let whole = fs::read(&file).expect("the secrets");
+    let mut flipped = whole.clone();
+    flipped[40] ^= 1;
+    flipped[70] ^= 1;
+    fs::write(&file, &flipped).expect("written");
+    let keys = fs::read(closed.path("citizen-keys")).expect("the keys");
+    closed.check(&["number-keys", "not found by their numbers", "backup"]);
+    assert_eq!(fs::read(&file).expect("the secrets"), flipped);
+    assert_eq!(fs::read(closed.path("citizen-keys")).expect("the keys"), keys);
+    assert!(!closed.options.erased_list.exists());
+    fs::write(&file, &whole).expect("written");
+    Store::open(&closed.options).expect("whole again");
+    assert_ne!(fs::read(closed.path("citizen-keys")).expect("the keys"), keys, "the erasure is finished");
 }
 
 #[test]

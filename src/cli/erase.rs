@@ -72,6 +72,9 @@ fn here(common: &Common, store: &mut Store, number: &crate::core::ids::Personnum
     for _ in 0..2 {
         Commit::commit(store, true).map_err(|error| Failure::new(Exit::Refused, error))?;
     }
+    // Until then a number can be tried on the hash of the one that has gone; a broker that
+    // runs does it bit by bit.
+    store.finish_hashing().map_err(|error| Failure::new(Exit::Refused, error))?;
     let mut answer = erased.to_json(None);
     answer["state"] = json!("erased");
     Ok(answer)
@@ -102,4 +105,54 @@ fn show(answer: &Value, format: Format) -> Exit {
         }
     }
     Exit::Ok
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::args::Arguments;
+    use crate::core::ids::Personnummer;
+    use crate::core::records::{Archive, Change, Quarantined, Records};
+    use crate::core::time::Moment;
+    use crate::store::Options;
+
+    /// More numbers than an erasure hashes anew by itself: nobody tends this store.
+    #[test]
+    fn without_a_broker_the_hash_of_the_number_goes_at_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let options = Options::new(dir.path().join("data"));
+        let mut store = Store::open(&options).expect("a store");
+        for at in 0..1100 {
+            store.enroll(&number(at)).expect("enrolled");
+        }
+        // This one is in quarantine, and nowhere else.
+        let text = format!("{{\"Personnummer\":\"{}\",\"Til\":\"{}\"}}", number(7).digits(), number(2000).digits());
+        let (body, about) = (Arc::from(text.as_bytes()), crate::core::about::About::of(text.as_bytes()));
+        let message = Quarantined { id: 1, at: Moment(0), word: "made-up".into(), reason: "made up".into(), body, about };
+        store.stage(Change::Quarantine(message)).expect("staged");
+        Commit::commit(&mut store, true).expect("committed");
+        let secrets = || std::fs::read(options.data_dir.join("number-keys")).expect("the secrets");
+        let before = secrets();
+
+        let data_dir = options.data_dir.display().to_string();
+        let routing = concat!(env!("CARGO_MANIFEST_DIR"), "/routing.toml");
+        let arguments = Arguments::parse_from(["wsb-broker", "--data-dir", &data_dir, "--routing", routing, "erase"]);
+        let tried = here(&arguments.common, &mut store, &number(2000), true).expect("tried");
+        assert_eq!((&tried["quarantine"], &tried["state"]), (&json!(1), &json!("dry-run")));
+        assert_eq!(secrets(), before);
+        let erased = here(&arguments.common, &mut store, &number(2000), false).expect("erased");
+        assert_eq!((&erased["quarantine"], &erased["state"]), (&json!(1), &json!("erased")));
+        assert_eq!(store.quarantine_page(0, 10).expect("readable"), []);
+        assert!(options.erased_list.exists(), "no backup brings the message back");
+        assert_ne!(secrets()[32..64], before[32..64], "the secret that its hash was made with");
+        assert_eq!(secrets()[64..], before[64..], "the others are hashed with this one");
+        assert!(store.find_citizen(&number(7)).expect("readable").is_some());
+        assert!(here(&arguments.common, &mut store, &number(2000), true).is_err(), "nothing is known");
+    }
+
+    fn number(at: u32) -> Personnummer {
+        Personnummer::parse(&format!("{:02}0190{at:04}", at % 28 + 1)).expect("a number")
+    }
 }

@@ -52,6 +52,25 @@ impl Store {
         self.commit(Durability::Flush)
     }
 
+    /// Returns when no number is hashed with a former secret any more, and that is
+    /// overwritten: what an erasure leaves to be done while the store is tended, for
+    /// one that is not going to be. Commits as it goes.
+    ///
+    /// # Errors
+    /// The store cannot go on; whoever opens it next goes on with this.
+    pub fn finish_hashing(&mut self) -> Result<(), StoreError> {
+        loop {
+            let is_done = self.hash_anew(16 * HASHED_AT_ONCE)? == Pruned::Done;
+            // What is staged, then what that has overwritten.
+            self.commit(Durability::Flush)?;
+            self.commit(Durability::Flush)?;
+            let turnover = self.vault.keyring.numbering.turnover();
+            if is_done && turnover.stage == Stage::Steady && !turnover.is_wanted {
+                return Ok(());
+            }
+        }
+    }
+
     /// Makes sure that an erasure can be noted in the list of erased slots.
     ///
     /// # Errors

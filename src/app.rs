@@ -128,9 +128,9 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let inbox = Inbox::new();
     let writer = WriterHandle::new(&inbox);
     let writer_seen = Arc::new(AtomicI64::new(now().0));
-    let (attempts_tx, attempts) = mpsc::channel(Limits::default().in_flight);
+    let (attempts_tx, attempts) = mpsc::channel(Limits::default().most_under_way());
     // As with attempts: room for all that may be under way, one to a group.
-    let (orders_tx, orders) = mpsc::channel(Limits::default().in_flight);
+    let (orders_tx, orders) = mpsc::channel(Limits::default().most_under_way());
     let room = Room::new(&settings.store.data_dir, settings.least_free);
     let disk = room.missing();
     let outlet = Outlet {

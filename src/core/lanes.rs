@@ -27,6 +27,10 @@ pub const WINDOW: usize = 1024;
 /// that does not answer leaves room for the others.
 const MOST_IN_FLIGHT: u32 = 1024;
 
+/// A queue is slow when what has been under way the longest has not been answered
+/// for so long. RabbitMQ answers in milliseconds, and under full load within a second.
+const SLOW_AFTER_MS: u64 = 3_000;
+
 /// Whether the journal may be relied upon for more deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Journal {
@@ -81,7 +85,8 @@ pub struct Loaded {
     pub delivery: Delivery,
     /// Where it is stored.
     pub kept: Kept,
-    in_flight: bool,
+    /// Since when it is under way.
+    departed: Option<Moment>,
     withdrawn: bool,
 }
 
@@ -89,7 +94,7 @@ impl Loaded {
     /// Returns whether it is under way.
     #[must_use]
     pub fn is_in_flight(&self) -> bool {
-        self.in_flight
+        self.departed.is_some()
     }
 
     /// Returns whether it was withdrawn while under way: what is stored of it
@@ -130,6 +135,10 @@ pub struct Queue {
     /// Likewise, of lanes that have been parked.
     excused_lanes: HashMap<Lane, Moment>,
     in_flight: u32,
+    /// What has departed and when, in that order; some of it has been answered since.
+    departures: VecDeque<(Moment, EventSeq)>,
+    /// As of the latest look.
+    slow: bool,
     allowance: u32,
     counts: RowCounts,
     in_journal: usize,
@@ -162,6 +171,8 @@ impl Queue {
             excused: None,
             excused_lanes: HashMap::new(),
             in_flight: 0,
+            departures: VecDeque::new(),
+            slow: false,
             allowance: MOST_IN_FLIGHT,
             counts: RowCounts::default(),
             in_journal: 0,
@@ -215,7 +226,7 @@ impl Queue {
             heads.entry(lane).or_insert(seq);
         }
         for (lane, head) in heads {
-            let idle = self.window.get(&head).filter(|head| !head.in_flight);
+            let idle = self.window.get(&head).filter(|head| !head.is_in_flight());
             if let Some(due) = idle.map(|head| head.delivery.not_before()) {
                 self.offer(head, lane, due);
             }
@@ -228,7 +239,7 @@ impl Queue {
         if self.parked.contains(&lane) && self.gate == Gate::Open {
             return Place::Parked;
         }
-        let held = self.pause.is_some() || self.rest.is_some() || self.gate == Gate::Closed || self.is_held_up(&lane);
+        let held = self.slow || self.pause.is_some() || self.rest.is_some() || self.gate == Gate::Closed || self.is_held_up(&lane);
         // A burst to one queue may exceed the window while the journal bears it: a
         // row for each would cost more than all else together.
         // Replays come on top: they must not make what is new take the longer way.
@@ -283,7 +294,7 @@ impl Queue {
         let due = delivery.not_before();
         self.in_journal += usize::from(kept == Kept::InJournal);
         self.replaying += usize::from(delivery.replays > 0);
-        self.window.insert(seq, Loaded { delivery, kept, in_flight: false, withdrawn: false });
+        self.window.insert(seq, Loaded { delivery, kept, departed: None, withdrawn: false });
         let line = self.lanes.entry(lane).or_default();
         // Almost always the newest; a replacement or a replay may be older.
         let at = line.iter().rposition(|other| *other < seq).map_or(0, |before| before + 1);
@@ -351,6 +362,7 @@ impl Queue {
             _ if self.rest.is_some() || self.gate == Gate::Closed => 0,
             Some(pause) if now < pause.until => 0,
             Some(_) => 1, // a probe
+            None if self.slow => 0,
             None => self.allowance,
         };
         if self.in_flight >= limit {
@@ -379,13 +391,14 @@ impl Queue {
 
     /// Notes that the delivery that [`Queue::next`] returned is under way, by
     /// the decision made for this attempt.
-    pub fn depart(&mut self, seq: EventSeq) -> Option<&mut Delivery> {
+    pub fn depart(&mut self, seq: EventSeq, now: Moment) -> Option<&mut Delivery> {
         if self.ready.front() == Some(&seq) {
             self.ready.pop_front();
         }
-        let loaded = self.window.get_mut(&seq).filter(|loaded| !loaded.in_flight)?;
-        loaded.in_flight = true;
+        let loaded = self.window.get_mut(&seq).filter(|loaded| !loaded.is_in_flight())?;
+        loaded.departed = Some(now);
         self.in_flight += 1;
+        self.departures.push_back((now, seq));
         Some(&mut loaded.delivery)
     }
 
@@ -393,7 +406,7 @@ impl Queue {
     /// becomes available.
     pub fn remove(&mut self, seq: EventSeq) -> Option<Loaded> {
         let loaded = self.window.remove(&seq)?;
-        if loaded.in_flight {
+        if loaded.is_in_flight() {
             self.in_flight -= 1;
         }
         self.in_journal -= usize::from(loaded.kept == Kept::InJournal);
@@ -406,7 +419,7 @@ impl Queue {
         } else {
             line.retain(|other| *other != seq);
         }
-        if !loaded.in_flight && was_first {
+        if !loaded.is_in_flight() && was_first {
             self.ready.retain(|other| *other != seq);
             self.delayed.retain(|(_, other)| *other != seq);
         }
@@ -415,7 +428,7 @@ impl Queue {
                 self.lanes.remove(&lane);
             }
             Some(next) if was_first => {
-                let due = self.window.get(&next).filter(|next| !next.in_flight).map(|next| next.delivery.not_before());
+                let due = self.window.get(&next).filter(|next| !next.is_in_flight()).map(|next| next.delivery.not_before());
                 if let Some(due) = due {
                     self.offer(next, lane, due);
                 }
@@ -431,11 +444,11 @@ impl Queue {
         let due = delivery.not_before();
         let lane = self.lane_of(&delivery);
         let Some(loaded) = self.window.get_mut(&seq) else { return };
-        if loaded.in_flight {
+        if loaded.is_in_flight() {
             self.in_flight -= 1;
         }
         self.in_journal -= usize::from(loaded.kept == Kept::InJournal);
-        *loaded = Loaded { delivery, kept: Kept::InRow, in_flight: false, withdrawn: false };
+        *loaded = Loaded { delivery, kept: Kept::InRow, departed: None, withdrawn: false };
         if self.lanes.get(&lane).and_then(VecDeque::front) == Some(&seq) {
             self.offer(seq, lane, due);
         }
@@ -445,6 +458,25 @@ impl Queue {
     #[must_use]
     pub fn under_way(&self) -> u32 {
         self.in_flight
+    }
+
+    /// Looks whether the queue is slow, or hangs. If so nothing more is attempted
+    /// until it has answered, and nothing of it relies on the journal, what is under
+    /// way included. Returns what needs a row for that.
+    #[must_use]
+    pub fn look_whether_slow(&mut self, now: Moment) -> Vec<Delivery> {
+        while let Some((departed, seq)) = self.departures.front()
+            && self.window.get(seq).and_then(|loaded| loaded.departed) != Some(*departed)
+        {
+            self.departures.pop_front();
+        }
+        self.slow = self.departures.front().is_some_and(|(departed, _)| departed.plus_millis(SLOW_AFTER_MS) <= now);
+        if !self.slow || self.in_journal == 0 {
+            return Vec::new();
+        }
+        let in_journal = self.window.iter().filter(|(_, loaded)| loaded.kept == Kept::InJournal);
+        let in_journal: Vec<EventSeq> = in_journal.map(|(seq, _)| *seq).collect();
+        in_journal.into_iter().filter_map(|seq| self.give_row(seq).cloned()).collect()
     }
 
     /// Notes that a delivery under way has been withdrawn. It keeps its place in
@@ -461,7 +493,8 @@ impl Queue {
     /// held up by a pause, or behind `seq` in its lane: they need rows.
     #[must_use]
     pub fn needing_rows(&self, behind: Option<Lane>) -> Vec<EventSeq> {
-        let in_journal = |seq: &EventSeq| self.window.get(seq).is_some_and(|loaded| loaded.kept == Kept::InJournal && !loaded.in_flight);
+        let in_journal =
+            |seq: &EventSeq| self.window.get(seq).is_some_and(|loaded| loaded.kept == Kept::InJournal && !loaded.is_in_flight());
         match behind {
             Some(lane) => self.lanes.get(&lane).into_iter().flatten().copied().filter(in_journal).collect(),
             None => self.window.keys().copied().filter(in_journal).collect(),
@@ -551,7 +584,7 @@ impl Queue {
         // Older ones come first but for replays, whose time begins anew.
         // A parked lane is loaded only while its recipient is closed: to be withdrawn.
         let may_die =
-            |loaded: &Loaded| !loaded.in_flight && (self.parked.is_empty() || !self.parked.contains(&self.lane_of(&loaded.delivery)));
+            |loaded: &Loaded| !loaded.is_in_flight() && (self.parked.is_empty() || !self.parked.contains(&self.lane_of(&loaded.delivery)));
         self.window.iter().find(|(_, loaded)| may_die(loaded) && is_over(self.counts_from(&loaded.delivery))).map(|(seq, _)| *seq)
     }
 
@@ -561,7 +594,7 @@ impl Queue {
     pub fn next_wake(&self) -> Option<Moment> {
         const NOW: Moment = Moment(i64::MIN);
         if self.gate == Gate::Closed {
-            let idle = self.window.values().any(|loaded| !loaded.in_flight);
+            let idle = self.window.values().any(|loaded| !loaded.is_in_flight());
             let lapses = self.pause.filter(|_| self.rest.is_none() && self.is_empty()).map(|pause| pause.until);
             return (idle || self.wants().is_some() || !self.fresh.is_empty()).then_some(NOW).or(lapses);
         }
@@ -576,7 +609,7 @@ impl Queue {
             Some(_) if !self.awaiting.is_empty() && self.ready.is_empty() && self.delayed.is_empty() && self.wants().is_none() => None,
             Some(pause) => Some(pause.until),
             None if self.wants().is_some() || !self.fresh.is_empty() => Some(NOW),
-            None if self.in_flight >= self.allowance => None,
+            None if self.slow || self.in_flight >= self.allowance => None,
             // Made ready by another queue's turn, which had come after this one's.
             None if !self.ready.is_empty() => Some(NOW),
             None => self.delayed.first().map(|(due, _)| *due),
@@ -700,14 +733,14 @@ impl Queue {
     /// Returns what is loaded and not under way, at most `limit`.
     #[must_use]
     pub fn idle(&self, limit: usize) -> Vec<EventSeq> {
-        self.window.iter().filter(|(_, loaded)| !loaded.in_flight).map(|(seq, _)| *seq).take(limit).collect()
+        self.window.iter().filter(|(_, loaded)| !loaded.is_in_flight()).map(|(seq, _)| *seq).take(limit).collect()
     }
 
     /// Returns what a lane begins with, if that is under way.
     #[must_use]
     pub fn under_way_in(&self, lane: &Lane) -> Option<EventSeq> {
         let head = self.lanes.get(lane)?.front()?;
-        self.window.get(head).filter(|head| head.in_flight && !head.withdrawn).map(|_| *head)
+        self.window.get(head).filter(|head| head.is_in_flight() && !head.withdrawn).map(|_| *head)
     }
 
     /// Returns the first delivery of a lane, as far as it is loaded.
@@ -733,7 +766,7 @@ impl Queue {
             return;
         }
         let Some(head) = self.lanes.get(&lane).and_then(VecDeque::front).copied() else { return };
-        let due = self.window.get(&head).filter(|head| !head.in_flight).map(|head| head.delivery.not_before());
+        let due = self.window.get(&head).filter(|head| !head.is_in_flight()).map(|head| head.delivery.not_before());
         if let Some(due) = due {
             self.offer(head, lane, due);
         }
@@ -752,7 +785,7 @@ impl Queue {
     pub fn park(&mut self, lane: Lane) -> Vec<Loaded> {
         self.parked.insert(lane);
         let line: Vec<EventSeq> = self.lanes.get(&lane).into_iter().flatten().copied().collect();
-        let idle = line.into_iter().filter(|seq| self.window.get(seq).is_some_and(|loaded| !loaded.in_flight));
+        let idle = line.into_iter().filter(|seq| self.window.get(seq).is_some_and(|loaded| !loaded.is_in_flight()));
         let idle: Vec<EventSeq> = idle.collect();
         idle.into_iter()
             .filter_map(|seq| {
@@ -779,7 +812,7 @@ impl Queue {
     /// and not under way goes, since whatever comes in front of it now must be
     /// loaded before it. Returns what needs a row.
     fn rewind(&mut self, first: EventSeq) -> Vec<Delivery> {
-        let idle: Vec<EventSeq> = self.window.range(first..).filter(|(_, loaded)| !loaded.in_flight).map(|(seq, _)| *seq).collect();
+        let idle: Vec<EventSeq> = self.window.range(first..).filter(|(_, loaded)| !loaded.is_in_flight()).map(|(seq, _)| *seq).collect();
         self.ready.retain(|seq| *seq < first);
         self.delayed.retain(|(_, seq)| *seq < first);
         let mut rowless = Vec::new();
@@ -895,7 +928,7 @@ impl Lanes {
     /// Has the lanes wait that a delivery under way would come into, should it fail
     /// and be told to another recipient instead: it is older than what they may hold.
     pub fn await_outcome(&mut self, key: DeliveryKey) {
-        let Some(loaded) = self.loaded(key).filter(|loaded| loaded.in_flight) else { return };
+        let Some(loaded) = self.loaded(key).filter(|loaded| loaded.is_in_flight()) else { return };
         let lane = self.lane_of(&loaded.delivery);
         if self.movers.insert(key, lane).is_none() {
             self.alike(key.recipient).for_each(|queue| queue.await_in(lane));
@@ -1125,7 +1158,7 @@ mod tests {
                     let Some(seq) = next else { return };
                     assert!(expected.contains(&seq), "{seq} of {expected:?}");
                     assert!(self.paused_until.is_none() || expected.iter().all(|other| *other >= seq), "the oldest is the probe");
-                    assert!(self.queue.depart(EventSeq(seq)).is_some());
+                    assert!(self.queue.depart(EventSeq(seq), Moment(self.now)).is_some());
                     self.plain.iter_mut().filter(|plain| plain.seq == seq).for_each(|plain| plain.in_flight = true);
                 }
                 Step::Confirm => {
@@ -1177,7 +1210,7 @@ mod tests {
         }
 
         fn in_journal_under_way(&self) -> usize {
-            self.queue.window.values().filter(|loaded| loaded.in_flight && loaded.kept == Kept::InJournal).count()
+            self.queue.window.values().filter(|loaded| loaded.is_in_flight() && loaded.kept == Kept::InJournal).count()
         }
     }
 
@@ -1289,7 +1322,7 @@ mod tests {
         resumed.leave_for_later();
         resumed.refill(vec![failed(1, 10), failed(2, 17)], 4, Moment(20));
         assert_eq!(resumed.next(Moment(20)), Some(EventSeq(1)));
-        assert!(resumed.depart(EventSeq(1)).is_some());
+        assert!(resumed.depart(EventSeq(1), Moment(20)).is_some());
         assert_eq!(resumed.next(Moment(20)), None);
     }
 
@@ -1312,8 +1345,38 @@ mod tests {
         queue.load(delivery(2, 2, &event), Kept::InRow);
         queue.load(delivery(3, 3, &event), Kept::InRow);
         let next = queue.next(Moment(2_000)).expect("it may go");
-        assert!(queue.depart(next).is_some());
+        assert!(queue.depart(next, Moment(2_000)).is_some());
         assert_eq!(queue.next(Moment(2_000)), None);
+    }
+
+    /// What it holds relies on nothing that the others need, and no more goes there.
+    #[test]
+    fn a_queue_is_slow_until_what_has_been_under_way_the_longest_is_answered() {
+        let event = Arc::new(event("e", 1, Change::Created, "2026-03-16..", Content::Other));
+        let lane = |citizen| delivery(1, citizen, &event).lane_by(&Joined::default());
+        let mut queue = Queue::new(WINDOW);
+        (1..=4).for_each(|seq| queue.load(delivery(seq, u32::try_from(seq).expect("small"), &event), Kept::InJournal));
+        assert!(queue.depart(EventSeq(1), Moment(0)).is_some());
+        assert!(queue.depart(EventSeq(2), Moment(1_000_000)).is_some());
+        assert!(queue.look_whether_slow(Moment(2_999_999)).is_empty());
+        assert_eq!(queue.next(Moment(2_999_999)), Some(EventSeq(3)));
+        // The older one is answered: the younger one counts.
+        assert!(queue.remove(EventSeq(1)).is_some());
+        assert!(queue.look_whether_slow(Moment(3_999_999)).is_empty());
+        assert_eq!(queue.place(EventSeq(5), lane(5), Journal::HasRoom), Place::Soon);
+        let rows = queue.look_whether_slow(Moment(4_000_000));
+        assert_eq!(rows.iter().map(|row| row.key.seq.0).collect::<Vec<_>>(), [2, 3, 4], "what is under way too");
+        assert_eq!((queue.in_journal(), queue.next(Moment(4_000_000)), queue.next_wake()), (0, None, None));
+        assert_eq!(queue.place(EventSeq(5), lane(5), Journal::HasRoom), Place::Held);
+        assert!(queue.look_whether_slow(Moment(5_000_000)).is_empty(), "they have theirs");
+        // Tried again, it counts from then.
+        let failed = queue.get(EventSeq(2)).expect("under way").delivery.clone();
+        queue.put_back(failed.failed(Attempt { at: Moment(6_000_000), failure: Failure::Connection, code: 0 }, Moment(6_000_000)));
+        assert!(queue.look_whether_slow(Moment(6_000_000)).is_empty());
+        assert_eq!(queue.next(Moment(6_000_000)), Some(EventSeq(3)));
+        assert!(queue.depart(EventSeq(2), Moment(6_000_000)).is_some());
+        assert!(queue.look_whether_slow(Moment(8_000_000)).is_empty());
+        assert_eq!(queue.next(Moment(8_000_000)), Some(EventSeq(3)));
     }
 
     #[test]

@@ -429,7 +429,7 @@ impl Rules {
     }
 
     /// Returns every recipient, in order.
-    pub fn recipients(&self) -> impl Iterator<Item = &Arc<RecipientRule>> {
+    pub fn recipients(&self) -> impl ExactSizeIterator<Item = &Arc<RecipientRule>> {
         self.recipients.values()
     }
 

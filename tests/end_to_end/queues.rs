@@ -1,6 +1,7 @@
 //! Trouble with one recipient's queue: gone, full, or hanging.
 
 use std::collections::HashSet;
+use std::fs;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -195,6 +196,44 @@ fn a_hanging_queue_costs_nobody_else_anything() {
     let mut seen = HashSet::new();
     messages.retain(|message| seen.insert(message.id.clone()));
     in_order(&messages, &events, &citizens);
+}
+
+/// More waits for them than may rely on the journal, and there are more of them than
+/// could share the places: who works goes on at its pace.
+#[test]
+fn many_hanging_queues_cost_nobody_else_anything() {
+    let routing = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/routing.toml")).unwrap();
+    let funds: Vec<&str> = routing.split("authority = \"akasse:").skip(2).map(|rest| &rest[..3]).take(20).collect();
+    let recipients: Vec<String> = funds.iter().map(|code| format!("akasse:{code}")).chain(["kommune:860".to_owned()]).collect();
+    let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+    let world = World::running("many-hanging", &Routing::only(&recipients).retry(20, 200, 3600));
+    let citizens: Vec<String> = (0..80).map(cpr).collect();
+    let known = citizens.iter().enumerate().flat_map(|(n, cpr)| enroll(cpr, funds[n % funds.len()], "86001", "860"));
+    world.tell(known.collect::<Vec<_>>().iter());
+    world.empty(&recipients);
+    let kommune = Vendor::consume(&world.uri, &queue("kommune:860"));
+    let queues: Vec<String> = recipients.iter().take(funds.len()).map(|recipient| queue(recipient)).collect();
+    queues.iter().for_each(|queue| shared_node().suspend_queue(&world.uri, queue));
+
+    let citizens: Vec<&str> = citizens.iter().map(String::as_str).collect();
+    let mut events = Vec::new();
+    for round in 1..=10 {
+        let more = news(&citizens, 15);
+        let began = Instant::now();
+        world.publish(&more);
+        events.extend(more);
+        kommune.wait_for(events.len(), LIMIT);
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(12), "round {round}: the kommune waited for {took:?}");
+    }
+    assert_eq!(world.recipient("kommune:860")["state"], "open");
+    in_order(&kommune.messages(), &events, &citizens);
+
+    queues.iter().for_each(|queue| shared_node().resume_queue(&world.uri, queue));
+    let all = Vendor::consume_all(&world.uri, queues.iter().map(String::as_str));
+    world.idle();
+    let distinct = |messages: &[Message]| messages.iter().map(|message| message.id.clone()).collect::<HashSet<_>>().len();
+    all.wait_until(LIMIT, "everything has arrived", |messages| distinct(messages) == events.len());
 }
 
 /// Moves somebody from 067 to 053.

@@ -53,8 +53,9 @@ fn rules() -> Arc<Rules> {
         kind("Joblog", Domain::Joblog, &[Audience::AkasseOwnMembers], &[]),
         kind("GdprSletJoblog", Domain::Gdpr, &[Audience::Holders], &["joblog"]),
     ];
-    let recipients = ["akasse:007", "akasse:067", "kommune:101", "kommune:147", "kommune:860"].into_iter().map(|name| RecipientRule {
-        recipient: recipient(name),
+    let known = ["akasse:007", "akasse:067", "kommune:101", "kommune:147", "kommune:860"].map(str::to_owned);
+    let recipients = known.into_iter().chain(MANY_FUNDS.map(|code| format!("akasse:{code}"))).map(|name| RecipientRule {
+        recipient: recipient(&name),
         name: "made up".into(),
         queue: name.into(),
         vendor: "made up".into(),
@@ -66,6 +67,9 @@ fn rules() -> Arc<Rules> {
     });
     Arc::new(Rules::new(types, recipients.collect(), RetryPolicy::default()))
 }
+
+/// Funds of which one is like the other.
+const MANY_FUNDS: std::ops::RangeInclusive<u32> = 301..=320;
 
 /// A broker without anything around it.
 struct Broker {
@@ -415,6 +419,54 @@ fn queues_that_hang_leave_places_for_others() {
     }
     broker.now = broker.now.plus_seconds(1);
     assert_eq!(broker.dispatch_all().len(), 1);
+}
+
+/// Each took half of the places that the one before it had left, and what waited for
+/// all of them stopped intake.
+#[test]
+fn however_many_queues_come_to_hang_the_next_one_goes_on() {
+    let mut broker = Broker::with(Limits { in_flight: 256, in_journal: 1000, ..Limits::default() });
+    let told = |broker: &mut Broker, fund: u32, people: std::ops::Range<u32>| {
+        let mut events = Vec::new();
+        for of in people {
+            events.push(broker.member(of, &format!("m{of}"), &format!("{fund:03}"), "2026-01-01"));
+            events.push(broker.joblog(of, &format!("j{of}")));
+        }
+        broker.take_in(events);
+        broker.dispatch_all()
+    };
+    let mut hanging = Vec::new();
+    for fund in MANY_FUNDS {
+        let first = (fund - 300) * 150;
+        hanging.extend(told(&mut broker, fund, first..first + 150));
+        broker.now = broker.now.plus_millis(100);
+    }
+    assert!(!broker.engine.has_room(), "nobody has been silent for long");
+    broker.now = broker.now.plus_seconds(3);
+    assert!(broker.dispatch_all().is_empty(), "nobody who is slow is sent more");
+    assert!(broker.engine.has_room(), "what they hold relies on the journal no more");
+
+    let mut under_way = told(&mut broker, 67, 1..101);
+    let mut arrived = 0;
+    while !under_way.is_empty() {
+        for attempt in under_way {
+            assert_eq!(attempt.key.recipient, recipient("akasse:067"));
+            broker.settle(attempt.key, Outcome::Confirmed);
+            arrived += 1;
+        }
+        under_way = broker.dispatch_all();
+    }
+    assert_eq!(arrived, 100);
+    // They have a row each, also across a restart, and go on when they answer.
+    let all = 150 * MANY_FUNDS.count();
+    broker.restart();
+    let mut confirmed = 0;
+    while confirmed < all {
+        let now = broker.confirm_all();
+        assert!(now > 0, "{confirmed} of {all} and no more");
+        confirmed += now;
+    }
+    assert!(hanging.len() <= 256 + 128, "{} were under way", hanging.len());
 }
 
 #[test]

@@ -82,6 +82,9 @@ impl Engine {
             for delivery in queue.set_gate(if is_open { Gate::Open } else { Gate::Closed }) {
                 records.stage(Change::PutDelivery(delivery))?;
             }
+            for delivery in queue.look_whether_slow(now) {
+                records.stage(Change::PutDelivery(delivery))?;
+            }
             if queue.resting().is_none() && queue.lapse(now).is_some() {
                 out.facts.push(Fact::Resumed(recipient));
             }
@@ -114,7 +117,7 @@ impl Engine {
             Verdict::Send { permit, besides } => {
                 let of_besides = (!besides.is_empty()).then(|| loaded.delivery.clone());
                 let Some(queue) = self.rules.recipient(key.recipient).map(|recipient| Arc::clone(&recipient.queue)) else { return Ok(()) };
-                let Some(delivery) = self.lanes.queue_mut(key.recipient).depart(key.seq) else { return Ok(()) };
+                let Some(delivery) = self.lanes.queue_mut(key.recipient).depart(key.seq, now) else { return Ok(()) };
                 let anew =
                     (permit.because.audience, &permit.because.registration) != (delivery.because.audience, &delivery.because.registration);
                 delivery.because = permit.because;

@@ -159,7 +159,8 @@ pub struct Output {
 /// Bounds on what is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// How many attempts may be under way at once.
+    /// How many attempts may be under way at once, and half as many more
+    /// that are shared out evenly.
     pub in_flight: usize,
     /// How many deliveries may rely on the journal before intake should wait.
     pub in_journal: usize,
@@ -173,6 +174,19 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { in_flight: 4096, in_journal: 8192, recovery_span: 65_536, window: WINDOW }
+    }
+}
+
+impl Limits {
+    /// Places that no queue can take from another.
+    fn reserved(&self) -> usize {
+        self.in_flight / 2
+    }
+
+    /// Returns how many attempts may be under way at the most.
+    #[must_use]
+    pub fn most_under_way(&self) -> usize {
+        self.in_flight + self.reserved()
     }
 }
 
@@ -325,12 +339,14 @@ impl Engine {
     }
 
     /// Returns whether one more delivery of a queue may be under way: a queue has at
-    /// most as many there as places are free. So queues that do not answer, however
-    /// many, never take all: five take five sixths until they have timed out, and
-    /// whichever works shares the rest.
+    /// most as many there as places are free, so that a few that do not answer leave
+    /// room for the others. Where many have come to hang one after the other nothing
+    /// is free; then each of the others still has its even share of what is reserved.
     fn has_place(&self, recipient: Recipient) -> bool {
         let under_way = self.lanes.queue(recipient).map_or(0, |queue| queue.under_way() as usize);
-        under_way < self.limits.in_flight.saturating_sub(self.in_flight)
+        let share = self.limits.reserved() / self.rules.recipients().len().max(1);
+        // The latter only after a change of the rules.
+        under_way < self.limits.in_flight.saturating_sub(self.in_flight).max(share) && self.in_flight < self.limits.most_under_way()
     }
 
     /// Returns the next instant at which [`Engine::dispatch`] or

@@ -203,6 +203,7 @@ impl Past {
                         && other.event.external_id == *record
                         && other.node != node
                         && other.forgotten_at.is_none_or(|at| first < at)
+                        && !self.went_with_its_owner(other, first)
                         && stamp(other) > stamp(newest)
                 });
                 if let Some(becomes) = newest.becomes.filter(|_| !moved) {
@@ -211,6 +212,18 @@ impl Past {
             }
         }
         standing
+    }
+
+    /// Whether the record had been corrected to somebody else, who was forgotten before
+    /// `place`: whose it is nobody knows since.
+    fn went_with_its_owner(&self, known: &Known, place: usize) -> bool {
+        let stamp = |known: &Known| (known.event.registered.at, known.event.mark);
+        self.known.iter().any(|owner| {
+            owner.forgotten_at.is_some_and(|at| known.place < at && at <= place)
+                && owner.event.external_id == known.event.external_id
+                && owner.node != known.node
+                && stamp(owner) > stamp(known)
+        })
     }
 
     fn changes_of_number(&self) -> impl Iterator<Item = &Known> {
@@ -499,6 +512,7 @@ impl Past {
                 && self.known.iter().any(|other| {
                     // Of a person who was forgotten since, if both were known at once.
                     other.forgotten_at.is_none_or(|at| first < at)
+                        && !self.went_with_its_owner(other, first)
                         && !(other.late && is_ended_by_deletion(&other.event.content))
                         && other.event.external_id == *external_id
                         && std::mem::discriminant(&other.event.content) == std::mem::discriminant(&event.content)

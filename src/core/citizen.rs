@@ -263,6 +263,9 @@ pub struct Citizen {
     pub deaths: History<()>,
     /// Who the citizen is under the number that has taken this one's place.
     pub number_changes: History<CitizenId>,
+    /// The first day in kontaktgruppe 1 that a contact group said which DFDG has deleted
+    /// since: it outlives the record, as the citizen's CV may.
+    pub placed_from: Option<Day>,
 }
 
 /// A kind of record that may turn out to be somebody else's: a registration
@@ -330,6 +333,13 @@ impl RecordKind {
     }
 }
 
+/// The contact group of whoever gets dagpenge.
+const PLACED: i64 = 1;
+
+fn earliest(one: Option<Day>, other: Option<Day>) -> Option<Day> {
+    one.into_iter().chain(other).min()
+}
+
 /// What an event did to a citizen's record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
@@ -369,6 +379,7 @@ impl Citizen {
             plans: History::default(),
             deaths: History::default(),
             number_changes: History::default(),
+            placed_from: None,
         }
     }
 
@@ -455,7 +466,12 @@ impl Citizen {
             RecordKind::Membership => self.memberships.delete(record, by),
             RecordKind::Jobcentre => self.jobcentres.delete(record, by),
             RecordKind::Residence => self.residences.delete(record, by),
-            RecordKind::ContactGroup => self.contact_groups.delete(record, by),
+            RecordKind::ContactGroup => {
+                let placements = self.contact_groups.standing().filter(|(of, claim)| of.external_id == *record && claim.value == PLACED);
+                let from = placements.map(|(_, claim)| claim.period.start()).min();
+                self.placed_from = earliest(self.placed_from, from);
+                self.contact_groups.delete(record, by)
+            }
             RecordKind::Plan => self.plans.delete(record, by),
             RecordKind::Death => self.deaths.delete(record, by),
             RecordKind::NumberChange => self.number_changes.delete(record, by),
@@ -496,6 +512,7 @@ impl Citizen {
             one.plans.absorb(&other.plans);
             one.deaths.absorb(&other.deaths);
             one.number_changes.absorb(&other.number_changes);
+            one.placed_from = earliest(one.placed_from, other.placed_from);
         }
         let newest = one.number_changes.standing().max_by_key(|(registration, _)| (registration.registered_at, registration.mark));
         let current = newest.and_then(|(_, claim)| parts.iter().find(|part| part.id == claim.value));
@@ -536,10 +553,12 @@ impl Citizen {
             .map(|(_, claim)| claim.value)
     }
 
-    /// Returns the first day in kontaktgruppe 1 (dagpengemodtager), if any.
+    /// Returns the first day in kontaktgruppe 1 (dagpengemodtager), if any, also by what
+    /// has been deleted.
     #[must_use]
     pub fn first_placement(&self) -> Option<Day> {
-        self.contact_groups.standing().filter(|(_, claim)| claim.value == 1).map(|(_, claim)| claim.period.start()).min()
+        let placements = self.contact_groups.standing().filter(|(_, claim)| claim.value == PLACED);
+        earliest(self.placed_from, placements.map(|(_, claim)| claim.period.start()).min())
     }
 
     /// Returns the first day from which on no registration is a reason to know the
@@ -753,6 +772,34 @@ mod tests {
             }
         }
         assert_eq!(citizen(&[]).first_placement(), None);
+    }
+
+    #[test]
+    fn the_first_placement_outlives_its_record() {
+        let events = [
+            event("a", 1, Created, "2025-01-01..2025-06-30", group(1)),
+            event("b", 1, Created, "2025-07-01..", group(2)),
+            event("c", 1, Created, "2024-01-01..", group(1)),
+            event("c", 2, Deleted, "..", Content::ContactGroup { group: None, former: None }),
+        ];
+        let mut one = citizen(&events);
+        let lose =
+            |one: &mut Citizen, record: &str| one.lose(RecordKind::ContactGroup, &external(record), (Moment(i64::MAX), events[0].mark));
+        for record in ["b", "c", "d"] {
+            let _ = lose(&mut one, record);
+            assert_eq!(one.placed_from, None, "{record} was no placement, or did not stand");
+        }
+        assert_eq!(lose(&mut one, "a"), Folded::Changed);
+        assert_eq!(lose(&mut one, "a"), Folded::Unchanged);
+        assert_eq!(one.first_placement(), Some(day("2025-01-01")));
+        assert_eq!(one.contact_groups.standing().count(), 0, "nothing else is said of it");
+        let (Folded::Changed | Folded::Unchanged) = one.fold(&event("e", 3, Created, "2026-01-01..", group(1)));
+        assert_eq!(one.first_placement(), Some(day("2025-01-01")));
+        // Known under several numbers, whichever comes first.
+        let other = Citizen::new(CitizenId(7), number("0101019002"));
+        for parts in [[one.clone().into(), other.clone().into()], [other.into(), one.into()]] {
+            assert_eq!(Citizen::as_one(&parts).and_then(|both| both.first_placement()), Some(day("2025-01-01")));
+        }
     }
 
     #[test]

@@ -170,8 +170,10 @@ fn a_deleted_cv_is_told_to_everybody_since_the_first_placement() {
         jobcenter(&citizen, "10100", "2018-01-01", Some("2020-12-31")),
         jobcenter(&citizen, "86001", "2021-01-01", None),
         residence(&citizen, "147", "2018-01-01", None),
-        group,
+        group.clone(),
     ]);
+    // The placement is over, and its record deleted; the CV is still there.
+    world.tell(&[deletion(&group, &citizen, "kontaktgruppe", "Kontaktgruppe")]);
     world.empty(&all);
     let content = json!({ "Dataomraade": "cv", "SlettetEntitet": "Cv" });
     world.tell(&[event("GdprSletning").cpr(&citizen).external(&external_id("a-cv")).content(content)]);

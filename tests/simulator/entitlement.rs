@@ -350,9 +350,14 @@ impl Past {
     /// What DFDG has deleted of a record holds no more: of what was known by then
     /// nothing, and later only what was registered after all of that.
     fn is_gone(&self, known: &Known) -> bool {
+        self.is_gone_by(known, &self.known)
+    }
+
+    /// As [`Past::is_gone`], by these deletions alone.
+    fn is_gone_by(&self, known: &Known, deletions: &[Known]) -> bool {
         let stamp = |event: &Event| (event.registered.at, event.mark);
         let of_record = |other: &&Known| other.event.external_id == known.event.external_id && other.event.entity == known.event.entity;
-        self.known.iter().any(|deletion| {
+        deletions.iter().any(|deletion| {
             let Content::Deletion { entity, .. } = &deletion.event.content else { return false };
             if deletion.event.external_id != known.event.external_id || **entity != *known.event.entity {
                 return false;
@@ -656,16 +661,40 @@ impl Past {
     }
 
     fn funds_since_placement(&self, person: usize, day: Day) -> BTreeSet<Recipient> {
-        let placements = self.groups(person);
-        let Some(first) = placements.iter().filter(|latest| latest.holds == Some(1)).map(|latest| latest.period.start()).min() else {
-            return BTreeSet::new();
-        };
+        let groups = self.groups(person);
+        let standing = groups.iter().filter(|latest| latest.holds == Some(1)).map(|latest| latest.period.start());
+        let Some(first) = standing.chain(self.deleted_placements(person)).min() else { return BTreeSet::new() };
         if first > day {
             return BTreeSet::new();
         }
         let memberships = self.memberships(person);
         let since = |latest: &&Latest<Akassekode>| latest.period.start() <= day && latest.period.end().is_none_or(|last| last >= first);
         memberships.iter().filter(since).filter_map(|latest| latest.holds).map(Recipient::Akasse).collect()
+    }
+
+    /// The first days in kontaktgruppe 1 that a record of theirs said which DFDG then
+    /// deleted: of everything known by the time of the deletion the newest counts.
+    fn deleted_placements(&self, person: usize) -> Vec<Day> {
+        let stamp = |known: &Known| (known.event.registered.at, known.event.mark);
+        let mut found = Vec::new();
+        for deletion in &self.known {
+            let Content::Deletion { entity, .. } = &deletion.event.content else { continue };
+            let before = &self.known[..deletion.place];
+            let was_known = |known: &&Known| {
+                matches!(known.event.content, Content::ContactGroup { .. })
+                    && *known.event.entity == **entity
+                    && known.event.external_id == deletion.event.external_id
+                    && !known.late
+                    && known.forgotten_at.is_none_or(|at| deletion.place < at)
+            };
+            let Some(newest) = before.iter().filter(was_known).max_by_key(|known| stamp(known)) else { continue };
+            let stood = newest.event.change != Change::Deleted && !self.is_gone_by(newest, before);
+            let is_placement = matches!(newest.event.content, Content::ContactGroup { group: Some(1), .. });
+            if stood && is_placement && self.root(newest.node) == self.root(person) {
+                found.push(newest.days.start());
+            }
+        }
+        found
     }
 
     fn holds(&self, condition: &Condition, event: &Event, person: usize, day: Day) -> bool {

@@ -21,6 +21,9 @@ pub(in crate::store) fn encode_citizen(citizen: &Citizen, out: &mut Vec<u8>) {
     });
     put_history(out, &citizen.deaths, |_, ()| {});
     put_history(out, &citizen.number_changes, |out, new| out.u32(new.0));
+    if let Some(day) = citizen.placed_from {
+        parts::put_day(out, day);
+    }
 }
 
 /// Reverses [`encode_citizen`].
@@ -37,6 +40,7 @@ pub(in crate::store) fn decode_citizen(id: CitizenId, bytes: &[u8]) -> Result<Ci
         plans: history(input, |input| Ok(Plan { kind: parts::plan_kind(input)?, later_version: input.option(parts::external_id)? }))?,
         deaths: history(input, |_| Ok(()))?,
         number_changes: history(input, |input| Ok(CitizenId(input.u32()?)))?,
+        placed_from: if input.is_empty() { None } else { Some(parts::day(input)?) },
     };
     input.end()?;
     Ok(citizen)

@@ -123,6 +123,9 @@ fn citizens() {
         }
         check(&format!("citizen-{at:02}"), &sample, written(codec::encode_citizen), |bytes| codec::decode_citizen(CITIZEN, bytes));
     }
+    let mut sample = Citizen::new(CITIZEN, dice.personnummer());
+    sample.placed_from = Some(dice.day());
+    check("citizen-placed", &sample, written(codec::encode_citizen), |bytes| codec::decode_citizen(CITIZEN, bytes));
 }
 
 #[test]

@@ -65,7 +65,7 @@ impl Dice {
         Moment(1_700_000_000_000_000 + self.below(1 << 50) as i64)
     }
 
-    fn day(&mut self) -> Day {
+    pub fn day(&mut self) -> Day {
         Day::from_number(self.below(40_000) as i32 - 10_000).expect("a day of our times")
     }
 
@@ -362,6 +362,9 @@ impl Dice {
             let event = self.event(citizen.personnummer);
             let new = self.maybe(|dice| CitizenId(dice.below(50) as u32));
             let (Folded::Changed | Folded::Unchanged) = citizen.renumber(&event, new);
+        }
+        if self.once_in(5) {
+            citizen.placed_from = Some(self.day());
         }
         citizen
     }

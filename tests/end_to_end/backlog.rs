@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::rig::{Event, Vendor, event, membership, until};
-use crate::world::{LIMIT, Routing, World, cpr, queue, size};
-use crate::{rig::jobcenter, world::about};
+use crate::rig::{Event, Vendor, event, external_id, jobcenter, membership, until};
+use crate::world::{FEW, LIMIT, Routing, World, about, cpr, enroll, queue, size};
 
 /// Ends memberships one after the other, and returns how long each took until
 /// it was seen to hold.
@@ -81,4 +80,41 @@ fn a_membership_end_overtakes_a_backlog() {
         .wait_until(LIMIT, "the last message", |messages| messages.iter().rev().any(|message| message.correlation_id == last.event_id()));
     let wrong = got.iter().filter(|message| message.kind == "FagprofessionelKontakt").count();
     assert_eq!(wrong, 0, "the former fund was told of somebody who had left");
+}
+
+/// However much waits about one citizen and however often that one changes, the others
+/// are decided about all the same.
+#[test]
+fn a_citizen_with_thousands_of_memberships_holds_up_nobody() {
+    let memberships = size("WSB_TEST_MEMBERSHIPS", 1000);
+    let world = World::running("many-memberships", &Routing::few());
+    world.tell(enroll(&cpr(2), "083", "10100", "101").iter());
+    world.empty(&FEW);
+    world.broker.cli_ok(&["recipients", "pause", "akasse:067", "--why", "a test"]);
+    let all: Vec<Event> = (0..memberships)
+        .map(|n| membership(&cpr(1), ["067", "053"][n % 2], "2020-01-01", None).external(&external_id(&format!("membership-{n}"))))
+        .collect();
+    let recalls: Vec<Event> = all.iter().map(|event| event.clone().again().deleted().at("2026-03-18T08:00:00+01:00")).collect();
+    let mut consumed = world.consumed();
+    for changes in [&all, &recalls] {
+        world.publish(changes);
+        consumed += changes.len();
+        let (mut slowest, began) = (Duration::ZERO, Instant::now());
+        until(LIMIT * 2, "all of them are taken in", || {
+            let asked = Instant::now();
+            let metrics = world.broker.metrics();
+            slowest = slowest.max(asked.elapsed());
+            metrics.sum("wsb_events_consumed_total", &[]) >= consumed as f64
+        });
+        println!("{} changes of one citizen in {:?}; the slowest answer took {slowest:?}", changes.len(), began.elapsed());
+        // Whoever asks the writer gives up after 5 s.
+        assert!(slowest < Duration::from_secs(4), "{slowest:?}");
+        let other = event("Tilmelding").cpr(&cpr(2));
+        world.publish([&other]);
+        consumed += 1;
+        until(LIMIT, "another citizen's fund is told", || world.depth("akasse:083") == Some(1));
+        assert_eq!(about(&world.take("akasse:083")), [other.event_id()]);
+    }
+    let waiting = world.recipient("akasse:067");
+    assert_eq!(waiting["pending"], recalls.iter().step_by(2).count(), "only the recalls are told: {waiting}");
 }

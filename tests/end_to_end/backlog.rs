@@ -67,7 +67,7 @@ fn a_membership_end_overtakes_a_backlog() {
     let bound = unhurried.max(Duration::from_millis(50)) * 40;
     assert!(hurried < bound, "{hurried:?} with a backlog, {unhurried:?} without");
 
-    until(LIMIT * 2, "the backlog is worked off", || world.consumed() == backlog + 14);
+    until(LIMIT * 4, "the backlog is worked off", || world.consumed() == backlog + 14);
     world.idle();
     let kommune = world.take("kommune:860");
     let told: Vec<&str> = about(&kommune).into_iter().filter(|id| late.iter().any(|event| event.event_id() == *id)).collect();

@@ -227,7 +227,10 @@ fn many_hanging_queues_cost_nobody_else_anything() {
         assert!(took < Duration::from_secs(12), "round {round}: the kommune waited for {took:?}");
     }
     assert_eq!(world.recipient("kommune:860")["state"], "open");
-    in_order(&kommune.messages(), &events, &citizens);
+    // A confirm may be late on a busy machine: then a WSB comes twice, under its id.
+    let mut seen = HashSet::new();
+    let messages: Vec<Message> = kommune.messages().into_iter().filter(|message| seen.insert(message.id.clone())).collect();
+    in_order(&messages, &events, &citizens);
 
     queues.iter().for_each(|queue| shared_node().resume_queue(&world.uri, queue));
     let all = Vendor::consume_all(&world.uri, queues.iter().map(String::as_str));

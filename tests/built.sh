@@ -7,3 +7,14 @@ if [ -z "$broker" ]; then
     [ "${WSB_REQUIRE_TOOLS:-0}" != 1 ]
     exit
 fi
+
+# Waits until the broker with the id $pid answers this command. `fail` is the caller's.
+until_it_answers() {
+    tries=0
+    until "$@" >/dev/null 2>&1; do
+        kill -0 "$pid" 2>/dev/null || { pid=; fail "the broker ended instead of starting"; }
+        tries=$((tries + 1))
+        [ "$tries" -lt 300 ] || fail "the broker does not answer"
+        sleep 0.1
+    done
+}

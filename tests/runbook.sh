@@ -59,13 +59,7 @@ fail() {
 start() {
     wsb-broker run >>"$work/log" 2>&1 &
     pid=$!
-    tries=0
-    until wsb-broker health >/dev/null 2>&1; do
-        kill -0 "$pid" 2>/dev/null || { pid=; fail "the broker ended instead of starting"; }
-        tries=$((tries + 1))
-        [ "$tries" -lt 300 ] || fail "the broker does not answer"
-        sleep 0.1
-    done
+    until_it_answers wsb-broker health
 }
 stop() {
     kill -TERM "$pid"

@@ -37,13 +37,7 @@ start() {
     (exec env -i PATH="$PATH" WSB_HTTP="127.0.0.1:$port" WSB_AMQP_URI=amqp://127.0.0.1:1/x WSB_ADMIN_TOKEN=upgrade \
         WSB_ROUTING="$settings/routing.toml" WSB_DATA_DIR="$work/data" WSB_SHUTDOWN_SECONDS=10 "$installed" run) >>"$work/log" 2>&1 &
     pid=$!
-    tries=0
-    until wsb_broker health >/dev/null 2>&1; do
-        kill -0 "$pid" 2>/dev/null || { pid=; fail "the broker ended instead of starting"; }
-        tries=$((tries + 1))
-        [ "$tries" -lt 300 ] || fail "the broker does not answer"
-        sleep 0.1
-    done
+    until_it_answers wsb_broker health
 }
 stop() {
     kill -TERM "$pid"

@@ -35,6 +35,13 @@ fn in_order(messages: &[Message], events: &[Event], citizens: &[&str]) {
     assert_eq!(messages.len(), events.len());
 }
 
+/// Leaves out what comes again under the same id.
+fn without_repeats(mut messages: Vec<Message>) -> Vec<Message> {
+    let mut seen = HashSet::new();
+    messages.retain(|message| seen.insert(message.id.clone()));
+    messages
+}
+
 fn attempts(delivery: &Value) -> u64 {
     delivery["attempts"].as_u64().unwrap_or_default()
 }
@@ -192,10 +199,8 @@ fn a_hanging_queue_costs_nobody_else_anything() {
     world.idle();
     // What had no answer may have arrived, and arrives again with the same id.
     let distinct = |messages: &[Message]| messages.iter().map(|message| message.id.clone()).collect::<HashSet<_>>().len();
-    let mut messages = fund.wait_until(LIMIT, "everything has arrived", |messages| distinct(messages) == events.len());
-    let mut seen = HashSet::new();
-    messages.retain(|message| seen.insert(message.id.clone()));
-    in_order(&messages, &events, &citizens);
+    let messages = fund.wait_until(LIMIT, "everything has arrived", |messages| distinct(messages) == events.len());
+    in_order(&without_repeats(messages), &events, &citizens);
 }
 
 /// More waits for them than may rely on the journal, and there are more of them than
@@ -228,9 +233,7 @@ fn many_hanging_queues_cost_nobody_else_anything() {
     }
     assert_eq!(world.recipient("kommune:860")["state"], "open");
     // A confirm may be late on a busy machine: then a WSB comes twice, under its id.
-    let mut seen = HashSet::new();
-    let messages: Vec<Message> = kommune.messages().into_iter().filter(|message| seen.insert(message.id.clone())).collect();
-    in_order(&messages, &events, &citizens);
+    in_order(&without_repeats(kommune.messages()), &events, &citizens);
 
     queues.iter().for_each(|queue| shared_node().resume_queue(&world.uri, queue));
     let all = Vendor::consume_all(&world.uri, queues.iter().map(String::as_str));

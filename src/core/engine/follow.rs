@@ -109,8 +109,21 @@ impl Engine {
         // What came after it stands, and so does what tells of it.
         let taken_back_by = |told: &Delivery| {
             let ended = by_record.get(&told.event.external_id)?;
-            ended.iter().find(|(seq, event)| told.key.seq < **seq && event.takes_back(&told.event)).map(|(_, event)| *event)
+            ended.iter().find(|(seq, event)| told.key.seq < **seq && event.takes_back(&told.event)).map(|(_, event)| &***event)
         };
+        self.withdraw_taken_back(citizen, taken_back_by, records, now, out)
+    }
+
+    /// Withdraws what waits about a citizen and is taken back, by the event that is said
+    /// for it, and lets go of what is unclaimed of it.
+    pub(super) fn withdraw_taken_back<'e, R: Records>(
+        &mut self,
+        citizen: &Citizen,
+        taken_back_by: impl Fn(&Delivery) -> Option<&'e Event>,
+        records: &mut R,
+        now: Moment,
+        out: &mut Output,
+    ) -> Result<(), R::Error> {
         for delivery in self.unfinished_about(citizen, records)? {
             if let Some(event) = taken_back_by(&delivery) {
                 trace(&delivery, Step::RecordDeleted { event_id: event.id.clone() }, now, records)?;

@@ -7,15 +7,13 @@
 
 use std::sync::Arc;
 
-use super::dispatch::trace;
 use super::{Engine, Output};
 use crate::core::event::{Content, Details, Event};
 use crate::core::ids::{CitizenId, ExternalId};
-use crate::core::outbox::{Delivery, Withdrawal};
+use crate::core::outbox::Delivery;
 use crate::core::records::{Change, Records};
 use crate::core::retention::{Clocks, GivenUp, Stamp};
 use crate::core::time::Moment;
-use crate::core::trace::Step;
 
 /// What an event is to what is known of its record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,17 +113,7 @@ impl Engine {
         self.clockwork.leaving.citizens.remove(&citizen.id);
         self.clockwork.look_now();
         let is_about_it = |told: &Event| told.external_id == event.external_id && told.entity == entity;
-        for delivery in self.unfinished_about(&citizen, records)? {
-            if is_about_it(&delivery.event) {
-                trace(&delivery, Step::RecordDeleted { event_id: event.id.clone() }, now, records)?;
-                self.withdraw(&delivery, Withdrawal::RecordDeleted, now, records, out)?;
-            }
-        }
-        for unclaimed in records.unclaimed_of(citizen.id)? {
-            if is_about_it(&unclaimed.delivery.event) {
-                records.stage(Change::DropUnclaimed { citizen: unclaimed.delivery.citizen, key: unclaimed.delivery.key })?;
-            }
-        }
+        self.withdraw_taken_back(&citizen, |told| is_about_it(&told.event).then_some(event), records, now, out)?;
         // After what was withdrawn under way, which enters the ledger by that.
         records.stage(Change::MoveHolders { record: event.external_id.clone(), from: citizen.id, to: under, at: now })?;
         Ok(given)

@@ -54,7 +54,7 @@ impl Default for IntakeSettings {
             events_prefetch: 2000,
             returned_prefetch: 100,
             batch: 500,
-            held_bytes: 32 << 20,
+            held_bytes: 16 << 20,
             fewer_for: Duration::from_secs(60),
         }
     }

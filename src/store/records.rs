@@ -548,7 +548,9 @@ impl Store {
     pub(super) fn quarantine(&mut self, quarantined: Quarantined) -> Result<(), StoreError> {
         let slot = self.take_slot()?;
         let key = rows::quarantined(quarantined.id);
-        let mut value = vec![1];
+        // It may be a large one: a vector that doubles would take twice as much.
+        let mut value = Vec::with_capacity(quarantined.body.len() + rows::PIECE);
+        value.push(1);
         value.u32(slot);
         let seal_key = self.vault.key(slot)?.seal;
         let sealed = self.sealer.seal(&seal_key, key.as_ref(), &mut value, |out| codec::encode_quarantined(&quarantined, out));

@@ -401,6 +401,121 @@ async fn a_deleted_exchange_is_declared_again() {
     within("close", link.close()).await;
 }
 
+/// Ends the connections of this name in the virtual host of `uri`, from RabbitMQ's side.
+fn close_connections(node: &Node, uri: &str, name: &str) {
+    let vhost = uri.rsplit('/').next().unwrap();
+    let closed = node.eval(&format!(
+        "[rabbit_networking:close_connection(Pid, \"a test\") || \
+         [{{pid, Pid}}, {{vhost, <<\"{vhost}\">>}}, {{client_properties, Properties}}] \
+         <- rabbit_networking:connection_info_all([pid, vhost, client_properties]), \
+         {{_, _, <<\"{name}\">>}} <- [lists:keyfind(<<\"connection_name\">>, 1, Properties)]]"
+    ));
+    assert!(closed.contains("ok"), "no connection {name} at {uri}: {closed}");
+}
+
+/// Declares the queue that one broker can have, as soon as nobody has it.
+async fn take_lock(connection: &lapin::Connection) {
+    let options = lapin::options::QueueDeclareOptions { exclusive: true, ..lapin::options::QueueDeclareOptions::default() };
+    within("the lock is free", async {
+        loop {
+            let channel = connection.create_channel().await.unwrap();
+            match channel.queue_declare(LOCK.into(), options, lapin::types::FieldTable::default()).await {
+                Ok(_) => return,
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    })
+    .await;
+}
+
+fn waits_for_another(state: &LinkState) -> bool {
+    [&state.consuming, &state.publishing].iter().all(|side| matches!(side, Side::Down(Trouble::AnotherBroker { .. })))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_link_works_in_a_virtual_host_and_the_next_when_it_has_gone() {
+    let uri = shared_node().vhost("one");
+    let (first, mut of_first) = started(settings(&uri, topology(&[("wsb.akasse.001", 1000)]))).await;
+    // What it would declare is not declared.
+    let (second, mut of_second) = Link::start(settings(&uri, topology(&[("wsb.akasse.001", 7)])));
+    until_state(&second, "the second waits", waits_for_another).await;
+    assert_eq!(publish(&mut of_second, vec![message(1, "wsb.akasse.001")]).await[&1], Outcome::ConnectionLost);
+    publish_events(&uri, (0..100).map(|number| ("plan.plan.oprettet", format!("{number}")))).await;
+    let taken = take(&mut of_first.deliveries.events, 100).await;
+    assert!(of_second.deliveries.events.try_recv().is_err());
+    of_first.acks.ack_through(Intake::Events, taken[99].epoch, taken[99].tag);
+    assert_eq!(publish(&mut of_first, vec![message(2, "wsb.akasse.001")]).await[&2], Outcome::Confirmed);
+    second.update_topology(topology(&[("wsb.akasse.001", 1000)])).await.unwrap();
+    within("close", first.close()).await;
+    until_state(&second, "the second works", LinkState::is_up).await;
+    publish_events(&uri, [("plan.plan.oprettet", "after".to_owned())]).await;
+    assert_eq!(take(&mut of_second.deliveries.events, 1).await[0].body, b"after");
+    assert_eq!(publish(&mut of_second, vec![message(3, "wsb.akasse.001")]).await[&3], Outcome::Confirmed);
+    within("close", second.close()).await;
+}
+
+/// The connection that publishes stands, and another broker has come in between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_published_once_another_has_the_lock() {
+    let node = shared_node();
+    let uri = node.vhost("overtaken");
+    let mut slow = settings(&uri, topology(&[("wsb.akasse.001", 1000)]));
+    slow.reconnect.first = Duration::from_secs(2);
+    slow.reconnect.longest = Duration::from_secs(2);
+    let (link, mut endpoints) = started(slow).await;
+    let (other, channel) = raw(&uri).await;
+    tokio::task::block_in_place(|| close_connections(node, &uri, "wsb-broker consuming"));
+    take_lock(&other).await;
+    until_state(&link, "consuming is down", |state| state.consuming != Side::Up).await;
+    assert_eq!(publish(&mut endpoints, vec![message(1, "wsb.akasse.001")]).await[&1], Outcome::ConnectionLost);
+    until_state(&link, "the other is named", waits_for_another).await;
+    let got = channel.basic_get("wsb.akasse.001".into(), lapin::options::BasicGetOptions::default()).await.unwrap();
+    assert!(got.is_none(), "{got:?}");
+    other.close(200, "done".into()).await.unwrap();
+    until_state(&link, "up again", LinkState::is_up).await;
+    assert_eq!(publish(&mut endpoints, vec![message(1, "wsb.akasse.001")]).await[&1], Outcome::Confirmed);
+    within("close", link.close()).await;
+}
+
+/// What is only about consuming does not bring publishing to a standstill.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishing_goes_on_while_consuming_is_refused() {
+    let node = shared_node();
+    let uri = node.vhost("unread");
+    let vhost = uri.rsplit('/').next().unwrap().to_owned();
+    node.eval("rabbit_auth_backend_internal:add_user(<<\"writer\">>, <<\"secret\">>, <<\"test\">>)");
+    let permit = |read: &str| {
+        node.eval(&format!(
+            "rabbit_auth_backend_internal:set_permissions(<<\"writer\">>, <<\"{vhost}\">>, <<\".*\">>, <<\".*\">>, <<\"{read}\">>, \
+             <<\"test\">>)"
+        ))
+    };
+    permit(".*");
+    let limited = format!("amqp://writer:secret@127.0.0.1:{}/{vhost}", node.port());
+    let mut slow = settings(&limited, topology(&[("wsb.akasse.001", 1000)]));
+    slow.reconnect = Reconnect { first: Duration::from_secs(2), multiplier: 1.0, longest: Duration::from_secs(2) };
+    let (link, mut endpoints) = started(slow).await;
+    let probe = raw(&uri).await;
+    permit("^(dfdg|wsb.(delivery|returned|akasse))");
+    delete_queue(&uri, "wsb.intake.events").await;
+    until_state(&link, "refused", |state| matches!(state.consuming, Side::Down(Trouble::ConsumeRefused { .. }))).await;
+    // Throughout several attempts to consume.
+    let began = Instant::now();
+    let mut token = 0;
+    while began.elapsed() < Duration::from_secs(5) {
+        let asked = Instant::now();
+        assert_eq!(publish(&mut endpoints, vec![message(token, "wsb.akasse.001")]).await[&token], Outcome::Confirmed);
+        assert_eq!(link.state().borrow().publishing, Side::Up);
+        assert!(asked.elapsed() < Duration::from_secs(1), "it waited for the next attempt to consume: {:?}", asked.elapsed());
+        let (_, channel) = &probe;
+        channel.queue_purge("wsb.akasse.001".into(), lapin::options::QueuePurgeOptions::default()).await.unwrap();
+        token += 1;
+    }
+    permit(".*");
+    until_state(&link, "up again", LinkState::is_up).await;
+    within("close", link.close()).await;
+}
+
 async fn publish_events(uri: &str, messages: impl IntoIterator<Item = (&str, String)>) {
     let messages: Vec<(String, Vec<u8>)> = messages.into_iter().map(|(key, body)| (key.to_owned(), body.into_bytes())).collect();
     let count = messages.len();

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use super::declare::declare;
 use super::doubts::Doubts;
 use super::link::{Phase, part, while_alive};
+use super::lock::Lock;
 use super::message::{Outcome, Outgoing};
 use super::publisher::{self, PublishSettings};
 use super::target::Target;
@@ -94,6 +95,8 @@ pub async fn publish_events(
         // Nobody can close it early; the sender is kept for the duration.
         let (_phase_tx, mut phase) = watch::channel(Phase::Running);
         let (_renewals_tx, mut renewals) = watch::channel(0);
+        // DFDG may tell, whoever works.
+        let (_lock_tx, mut lock) = watch::channel(Lock::Held);
         let ended = publisher::serve(
             connection,
             &settings,
@@ -102,6 +105,7 @@ pub async fn publish_events(
             &output,
             &mut phase,
             &mut renewals,
+            &mut lock,
             &mut Doubts::default(),
             |_| {},
         )

@@ -209,12 +209,12 @@ fn short(kind: ObjectKind, text: &str) -> Result<ShortString, DeclareError> {
 }
 
 #[derive(Clone, Copy)]
-enum Operation {
+pub(super) enum Operation {
     Declare,
     Bind,
 }
 
-fn refusal(operation: Operation, kind: ObjectKind, name: &str, error: &Error) -> DeclareError {
+pub(super) fn refusal(operation: Operation, kind: ObjectKind, name: &str, error: &Error) -> DeclareError {
     let reason = reason_of(error);
     let name = name.to_owned();
     match error.kind() {

@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::digest;
 
+use super::lock::LOCK;
 use super::topology::{Names, Topology};
 
 /// An account and its permissions in one virtual host.
@@ -71,18 +72,19 @@ pub fn accounts(topology: &Topology, names: &Names, domains: &[&str], vendors: &
     let mut own: Vec<&str> = own.chain(unusual).collect();
     own.sort_unstable();
     own.dedup();
-    let broker = |without: Option<&str>| {
-        let names = own.iter().copied().filter(|name| Some(*name) != without).map(escape);
+    let broker = |and: Option<&str>, without: Option<&str>| {
+        let names = and.into_iter().chain(own.iter().copied()).filter(|name| Some(*name) != without).map(escape);
         format!("^({}|{DEFAULT_QUEUES})$", names.collect::<Vec<_>>().join("|"))
     };
     let mut accounts = vec![
         Account {
             name: BROKER.to_owned(),
-            configure: broker(None),
+            // Nothing is ever written to that one, or read.
+            configure: broker(Some(LOCK), None),
             // It has no business in saying what happened to citizens.
-            write: broker(Some(&names.events)),
+            write: broker(None, Some(&names.events)),
             // Declaring a queue that dead-letters needs to read it.
-            read: broker(None),
+            read: broker(None, None),
             keys: None,
         },
         Account {
@@ -197,7 +199,7 @@ mod tests {
             shown,
             [
                 format!(
-                    r"wsb-broker c ^(dfdg\.deletions|dfdg\.events|{own} w ^(dfdg\.deletions|{own} r ^(dfdg\.deletions|dfdg\.events|{own}"
+                    r"wsb-broker c ^(wsb\.broker|dfdg\.deletions|dfdg\.events|{own} w ^(dfdg\.deletions|{own} r ^(dfdg\.deletions|dfdg\.events|{own}"
                 ),
                 r"dfdg-events c ^$ w ^dfdg\.events$ r ^$ keys dfdg.events ^(tilknytning|plan)\.[^.]+\.(oprettet|opdateret|slettet)$"
                     .to_owned(),

@@ -146,6 +146,15 @@ pub(super) struct Subscribed {
     socket: Socket,
 }
 
+impl Subscribed {
+    /// Ends the channels before the consumers, see [`serve`].
+    async fn close(self) {
+        for subscription in &self.subscriptions {
+            let _ = subscription.channel.close(200, "done".into()).await;
+        }
+    }
+}
+
 /// Starts consuming all three queues.
 pub(super) async fn subscribe(
     connection: &Connection,
@@ -157,7 +166,14 @@ pub(super) async fn subscribe(
     let mut subscribed = Subscribed { subscriptions: Vec::new(), consumers: Vec::new(), epoch, socket: socket.clone() };
     for intake in Intake::ALL {
         let (queue, prefetch) = settings.queue(intake);
-        let (channel, consumer) = consume(connection, queue, prefetch).await.map_err(|error| refusal(&error, queue, user))?;
+        let (channel, consumer) = match consume(connection, queue, prefetch).await {
+            Ok(consuming) => consuming,
+            Err(error) => {
+                // The connection may live on, and with it what these have been sent.
+                subscribed.close().await;
+                return Err(refusal(&error, queue, user));
+            }
+        };
         subscribed.subscriptions.push(Subscription { intake, queue: queue.to_owned(), channel });
         subscribed.consumers.push(consumer);
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use lapin::Connection;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::declare::{DeclareError, declare, declare_leniently};
 use super::delivery::Acks;
@@ -20,6 +21,7 @@ use super::depth::{self, Question, Waiting};
 use super::doubts::Doubts;
 use super::inlets;
 use super::intake::{self, Deliveries, IntakeSettings, Senders, Taken};
+use super::lock::{Lock, Locked};
 use super::message::{Outcome, Outgoing};
 use super::outlets;
 use super::publisher::{self, PublishSettings, refuse};
@@ -125,6 +127,8 @@ struct Shared {
     /// Also keeps two connections from declaring at the same time.
     topology: Mutex<Topology>,
     state: watch::Sender<LinkState>,
+    /// Whether this process may work in the virtual host.
+    lock: watch::Sender<Lock>,
     /// Empty while nobody can tell.
     waiting: watch::Sender<Vec<Waiting>>,
     /// Answered while there is a connection to ask by.
@@ -156,6 +160,7 @@ impl Link {
             target,
             topology: Mutex::new(topology),
             state,
+            lock: watch::Sender::new(Lock::Awaited),
             waiting,
             questions: Mutex::new(asked),
             renewals,
@@ -295,19 +300,39 @@ async fn apply(target: &Target, topology: &Topology) -> Result<Applied, DeclareE
 }
 
 impl Shared {
-    /// Connects and declares everything. Once the broker runs, a recipient's queue
-    /// that has come to differ holds up that recipient only.
-    async fn connect(&self, name: &str, pace: &Pace, socket: &Socket) -> Result<Connection, Trouble> {
-        let connection = self.target.connect_with(name, socket).await?;
+    /// Declares everything. Once the broker runs, a recipient's queue that has come
+    /// to differ holds up that recipient only.
+    async fn declare(&self, connection: &Connection, pace: &Pace) -> Result<(), Trouble> {
         let topology = self.topology.lock().await;
         if !pace.has_been_up() {
-            while_alive(&connection, declare(&connection, &topology)).await??;
-            return Ok(connection);
+            return Ok(while_alive(connection, declare(connection, &topology)).await??);
         }
-        for differs in while_alive(&connection, declare_leniently(&connection, &topology)).await?? {
+        for differs in while_alive(connection, declare_leniently(connection, &topology)).await?? {
             tracing::warn!(trouble = %differs, "a recipient's queue is not what it must be: it is sent nothing until it is");
         }
-        Ok(connection)
+        Ok(())
+    }
+
+    /// Returns when this process may work. Until then publishing is down for the reason
+    /// that consuming is.
+    async fn may_work(&self) {
+        let (mut lock, mut consuming) = (self.lock.subscribe(), self.state.subscribe());
+        while *lock.borrow_and_update() == Lock::Awaited {
+            let side = consuming.borrow_and_update().consuming.clone();
+            if let Side::Down(_) = side {
+                self.state.send_if_modified(|state| std::mem::replace(&mut state.publishing, side.clone()) != side);
+            }
+            // Both only say when to look; an end of either is the end of the link.
+            tokio::select! {
+                _ = lock.changed() => {}
+                _ = consuming.changed() => {}
+            }
+        }
+    }
+
+    /// Returns when nothing is published any more.
+    async fn published(&self) {
+        let _ = self.state.subscribe().wait_for(|state| state.publishing == Side::Stopped).await;
     }
 
     fn set_consuming(&self, side: Side) {
@@ -404,61 +429,86 @@ async fn keep_consuming(shared: Arc<Shared>, settings: IntakeSettings, senders: 
     let mut renewals = shared.renewals.subscribe();
     let queues = settings.queues().map(str::to_owned);
     let mut taken = Taken::of(settings);
+    let mut warned = false;
     while *phase.borrow() == Phase::Running {
         renewals.borrow_and_update();
         let epoch = shared.epochs.fetch_add(1, Ordering::Relaxed) + 1;
         let socket = Socket::default();
-        let connect = async {
-            let connection = shared.connect("wsb-broker consuming", &pace, &socket).await?;
-            let subscribing = intake::subscribe(&connection, &socket, taken.now(), shared.target.user(), epoch);
-            let subscribed = while_alive(&connection, subscribing).await??;
-            Ok((connection, subscribed))
+        let claim = async {
+            let connection = shared.target.connect_with("wsb-broker consuming", &socket).await?;
+            Locked::take(connection, &shared.target, &shared.lock, &mut warned).await
         };
         // A connection that is dropped half made closes itself.
-        let made = tokio::select! {
-            made = connect => made,
+        let claimed = tokio::select! {
+            claimed = claim => claimed,
             () = stopped(&mut closing) => break,
         };
-        let trouble = match made {
-            Ok((connection, subscribed)) => {
-                pace.up();
-                shared.set_consuming(Side::Up);
-                let queues = queues.each_ref().map(String::as_str);
-                let bindings = shared.topology.lock().await.of_queues(&queues);
-                // The others never come; dropped halfway they lose nothing.
-                let ended = tokio::select! {
-                    ended = intake::serve(&connection, subscribed, &taken, &mut senders, &acks, &mut phase, &mut renewals) => ended,
-                    never = depth::watch(&connection, &queues, &shared.waiting) => match never {},
-                    never = depth::answer(&connection, &shared.questions) => match never {},
-                    never = inlets::keep(&connection, &bindings, &socket) => match never {},
+        let (locked, trouble) = match claimed {
+            Ok(locked) => {
+                let connection = locked.connection();
+                let prepare = async {
+                    shared.declare(connection, &pace).await?;
+                    let subscribing = intake::subscribe(connection, &socket, taken.now(), shared.target.user(), epoch);
+                    while_alive(connection, subscribing).await?
                 };
-                shared.waiting.send_replace(Vec::new());
-                match ended {
-                    intake::Ended::Closed => {
-                        part(&connection, "done").await;
-                        break;
-                    }
-                    intake::Ended::Renewed => {
-                        part(&connection, "taking on anew").await;
-                        continue;
-                    }
-                    intake::Ended::Heavy(intake, most) => {
-                        taken.fewer(intake, most);
-                        // Until RabbitMQ has taken back what it had sent, in its order.
-                        tokio::select! {
-                            () = tokio::time::sleep(GIVEN_BACK) => continue,
-                            () = stopped(&mut closing) => break,
+                let prepared = tokio::select! {
+                    prepared = prepare => prepared,
+                    () = stopped(&mut closing) => break,
+                };
+                match prepared {
+                    Ok(subscribed) => {
+                        pace.up();
+                        shared.set_consuming(Side::Up);
+                        let queues = queues.each_ref().map(String::as_str);
+                        let bindings = shared.topology.lock().await.of_queues(&queues);
+                        // The others never come; dropped halfway they lose nothing.
+                        let ended = tokio::select! {
+                            ended = intake::serve(connection, subscribed, &taken, &mut senders, &acks, &mut phase, &mut renewals) => ended,
+                            never = depth::watch(connection, &queues, &shared.waiting) => match never {},
+                            never = depth::answer(connection, &shared.questions) => match never {},
+                            never = inlets::keep(connection, &bindings, &socket) => match never {},
+                        };
+                        shared.waiting.send_replace(Vec::new());
+                        match ended {
+                            intake::Ended::Closed => {
+                                // What is under way still goes out under the lock.
+                                shared.published().await;
+                                locked.leave("done").await;
+                                break;
+                            }
+                            intake::Ended::Renewed => {
+                                locked.leave("taking on anew").await;
+                                continue;
+                            }
+                            intake::Ended::Heavy(intake, most) => {
+                                taken.fewer(intake, most);
+                                drop(locked);
+                                // Until RabbitMQ has taken back what it had sent, in its order.
+                                tokio::select! {
+                                    () = tokio::time::sleep(GIVEN_BACK) => continue,
+                                    () = stopped(&mut closing) => break,
+                                }
+                            }
+                            intake::Ended::Lost(trouble) => (Some(locked), trouble),
                         }
                     }
-                    intake::Ended::Lost(trouble) => trouble,
+                    Err(trouble) => (Some(locked), trouble),
                 }
             }
-            Err(trouble) => trouble,
+            Err(trouble) => (None, trouble),
         };
-        let delay = pace.down(&trouble);
+        let due = Instant::now() + pace.down(&trouble);
+        // Given up before anybody hears of the trouble, unless it lasts.
+        let locked = locked.filter(|locked| locked.connection().status().connected());
         shared.set_consuming(Side::Down(trouble));
+        let rest = async {
+            match locked {
+                Some(locked) => locked.keep_until(due).await,
+                None => tokio::time::sleep_until(due).await,
+            }
+        };
         tokio::select! {
-            () = tokio::time::sleep(delay) => {}
+            () = rest => {}
             () = stopped(&mut closing) => {}
         }
     }
@@ -480,12 +530,15 @@ async fn keep_publishing(
     let mut pace = Pace::new("publishing", &shared.reconnect);
     let mut renewals = shared.renewals.subscribe();
     let mut doubts = Doubts::default();
+    let mut lock = shared.lock.subscribe();
     loop {
         renewals.borrow_and_update();
         // What is handed over meanwhile is answered at once; `refuse` returns
         // only when nobody can hand over any more.
         let connect = async {
-            let connection = shared.connect("wsb-broker publishing", &pace, &Socket::default()).await?;
+            shared.may_work().await;
+            let connection = shared.target.connect("wsb-broker publishing").await?;
+            shared.declare(&connection, &pace).await?;
             let published = shared.topology.lock().await.published.clone();
             while_alive(&connection, outlets::check(&connection, &published)).await??;
             Ok((connection, published))
@@ -506,9 +559,10 @@ async fn keep_publishing(
                     }
                     shared.state.send_if_modified(|state| std::mem::replace(&mut state.blocked, reason.clone()) != reason);
                 };
-                let (input, renewals, doubts) = (&mut input, &mut renewals, &mut doubts);
+                let (input, renewals, lock, doubts) = (&mut input, &mut renewals, &mut lock, &mut doubts);
                 let served =
-                    publisher::serve(connection, &settings, &published, input, &output, &mut phase, renewals, doubts, on_blocked).await;
+                    publisher::serve(connection, &settings, &published, input, &output, &mut phase, renewals, lock, doubts, on_blocked)
+                        .await;
                 match served {
                     publisher::Ended::Finished => break,
                     publisher::Ended::Renewed => continue,

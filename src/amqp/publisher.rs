@@ -10,10 +10,11 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use lapin::{Connection, Event};
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::doubts::{Destination, Doubts};
 use super::link::{Phase, part, renewed};
+use super::lock::Lock;
 use super::message::{Outcome, Outgoing};
 use super::outlets;
 use super::topology::Outlets;
@@ -59,6 +60,8 @@ impl Default for PublishSettings {
 
 /// So many batches may wait beside; beyond that a slow batch keeps its place.
 const SET_ASIDE: usize = 240;
+/// For how long what is handed over waits for the lock; then it is to be decided about anew.
+const AWAITED: Duration = Duration::from_secs(5);
 /// lapin does not announce every end of a connection.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
 
@@ -85,6 +88,7 @@ pub(super) async fn serve(
     output: &mpsc::Sender<Outcomes>,
     phase: &mut watch::Receiver<Phase>,
     renewals: &mut watch::Receiver<u64>,
+    lock: &mut watch::Receiver<Lock>,
     doubts: &mut Doubts,
     mut on_blocked: impl FnMut(Option<String>),
 ) -> Ended {
@@ -104,6 +108,7 @@ pub(super) async fn serve(
     let mut blocked: Option<String> = None;
     let mut open = true;
     let mut renewing = false;
+    let mut awaited_since: Option<Instant> = None;
     let mut look = tokio::time::interval(LOOK_AFTER);
     let mut unusable = Box::pin(outlets::until_unusable(&connection, published));
 
@@ -113,14 +118,23 @@ pub(super) async fn serve(
             answer(&mut backlog, &Outcome::Blocked, output).await;
         }
         doubts.hold_back(&mut backlog);
+        awaited_since = match *lock.borrow_and_update() {
+            Lock::Held => None,
+            Lock::Awaited => awaited_since.or_else(|| Some(Instant::now())),
+        };
+        let may_start = awaited_since.is_none();
         while blocked.is_none()
+            && may_start
             && let Some((destination, message)) = doubts.next()
         {
             let turn = turn::run(connection.clone(), None, vec![message], to_the_end, early.clone(), given_up.subscribe());
             let began = Instant::now();
             alone.push(async move { (destination, began, turn.await) });
         }
-        while turns.len() < settings.channels.max(1) + usize::try_from(set_aside).unwrap_or(0).min(SET_ASIDE) && !backlog.is_empty() {
+        while may_start
+            && turns.len() < settings.channels.max(1) + usize::try_from(set_aside).unwrap_or(0).min(SET_ASIDE)
+            && !backlog.is_empty()
+        {
             let carrier = pick(&mut idle, &backlog);
             let batch = next_batch(&mut backlog, settings, carrier.as_ref());
             turns.push(turn::run(connection.clone(), carrier, batch, limits, early.clone(), given_up.subscribe()));
@@ -209,7 +223,7 @@ pub(super) async fn serve(
             },
             // What is under way gets its answers from the old connection.
             () = renewed(renewals), if !renewing => renewing = true,
-            messages = input.recv(), if open && !renewing && backlog.len() < settings.batch => match messages {
+            messages = input.recv(), if open && may_start && !renewing && backlog.len() < settings.batch => match messages {
                 Some(messages) => {
                     backlog.extend(messages);
                     while backlog.len() < settings.batch && let Ok(more) = input.try_recv() {
@@ -227,6 +241,11 @@ pub(super) async fn serve(
                 answer(&mut backlog, &Outcome::ConnectionLost, output).await;
                 open = false;
             },
+            () = changed(lock) => {}
+            // What waits was decided too long ago; closing, all of it is answered already.
+            () = sleep_until(awaited_since.unwrap_or_else(Instant::now) + AWAITED), if open && !may_start => {
+                break Trouble::Lost { reason: "the consuming connection, without which a second broker could be at work, is gone".into() };
+            }
             trouble = &mut unusable => break trouble,
             _ = look.tick() => if !connection.status().connected() {
                 break Trouble::Lost { reason: "connection closed".into() };
@@ -252,6 +271,14 @@ pub(super) async fn serve(
     backlog.append(&mut doubts.give_up());
     answer(&mut backlog, &Outcome::ConnectionLost, output).await;
     Ended::Lost(trouble)
+}
+
+/// Waits until the lock is taken or lost.
+async fn changed(lock: &mut watch::Receiver<Lock>) {
+    // Whoever could take it is gone: it stays as it is.
+    if lock.changed().await.is_err() {
+        std::future::pending().await
+    }
 }
 
 async fn closing(phase: &mut watch::Receiver<Phase>) {

@@ -4,6 +4,7 @@ use lapin::protocol::{AMQPErrorKind, AMQPHardError};
 use lapin::{Error, ErrorKind};
 
 use super::declare::DeclareError;
+use super::lock::LOCK;
 use super::target::Target;
 use crate::tls::{Problem, problem_of};
 
@@ -67,6 +68,18 @@ pub enum Trouble {
         target: String,
         /// Whom it refused.
         user: String,
+        /// Where.
+        vhost: String,
+    },
+    /// Another connection holds what only one broker in a virtual host can hold.
+    #[error(
+        "another broker works in virtual host '{vhost}' of RabbitMQ at {target} and holds queue '{LOCK}': this one takes and sends nothing; \
+         stop one of the two, or give it a virtual host of its own (it may also be this broker's own former connection, which RabbitMQ lets \
+         go within a minute)"
+    )]
+    AnotherBroker {
+        /// The address without password.
+        target: String,
         /// Where.
         vhost: String,
     },
@@ -158,6 +171,8 @@ impl Trouble {
             | Self::ConsumeRefused { .. } => true,
             Self::Topology(error) => error.needs_operator(),
             Self::Unreachable { .. }
+            // It may be the former process, on its way out.
+            | Self::AnotherBroker { .. }
             | Self::ExchangeMissing { .. }
             | Self::QueueMissing { .. }
             | Self::NotBound { .. }

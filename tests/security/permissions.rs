@@ -200,6 +200,42 @@ fn everybody_may_do_what_they_need_and_nothing_else() {
     assert!(kept.get("users").is_none() && kept["permissions"].as_array().unwrap().len() == 6);
 }
 
+/// An export of before 0070 has no `wsb.broker`: the broker says so and works as it did.
+#[test]
+fn older_permissions_are_told_of_and_enough() {
+    let (node, _) = node();
+    let uri = node.vhost("older");
+    let vhost = uri.rsplit('/').next().unwrap();
+    node.ctl(&["add_user", "wsb-older", "made-up"]);
+    let permit = |configure: &str| node.ctl(&["set_permissions", "-p", vhost, "wsb-older", configure, ".*", ".*"]);
+    let older = r"^(dfdg\.(events|deletions)|wsb\.(delivery|returned|intake\.[a-z]+|(akasse|kommune)\.[0-9]{3}))$";
+    permit(older);
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("routing.toml");
+    fs::write(&rules, routing(&[("akasse:067", "")])).unwrap();
+    let at = format!("amqp://wsb-older:made-up@127.0.0.1:{}/{vhost}", node.port());
+    let mut broker = Broker::start(Options::new(&at).routing(&rules));
+    let told = |broker: &Broker| broker.log().matches("may not declare queue 'wsb.broker'").count();
+    assert_eq!(told(&broker), 1, "{}", broker.log());
+    assert!(broker.log().contains("grant configure permission (wsb-broker topology export)"), "{}", broker.log());
+    let dfdg = Amqp::connect(&uri);
+    let known = [membership("0101901234", "067", "2020-01-01", None), jobcenter("0101901234", "86001", "2020-01-01", None)];
+    dfdg.publish_all("dfdg.events", known.iter().map(crate::rig::Event::message).collect::<Vec<_>>());
+    let taken = |broker: &Broker| broker.metrics().sum("wsb_events_consumed_total", &[]) as usize;
+    until(LIMIT, "they are taken in", || taken(&broker) == 2);
+    // Connected anew it does not say so again; with the permission it keeps others out.
+    let connected = |broker: &Broker| broker.log().matches("connected to RabbitMQ again").count();
+    node.ctl(&["close_all_connections", "--vhost", vhost, "a test"]);
+    until(LIMIT, "both sides are back", || connected(&broker) == 2);
+    assert_eq!(told(&broker), 1, "{}", broker.log());
+    permit(".*");
+    node.ctl(&["close_all_connections", "--vhost", vhost, "a test"]);
+    until(LIMIT, "both sides are back", || connected(&broker) == 4);
+    let second = Broker::spawn(Options::new(&at).routing(&rules));
+    until(LIMIT, "a second one waits", || second.readyz().is_some_and(|(_, text)| text.contains("another broker works")));
+    assert!(broker.terminate().success());
+}
+
 #[test]
 fn mistakes_in_an_export_are_named() {
     let folder = tempfile::tempdir().unwrap();

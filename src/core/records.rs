@@ -45,6 +45,16 @@ pub struct Admission {
     pub left_out: Vec<LeftOut>,
 }
 
+/// Whose a record is, and whose it was by what has been corrected since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owners {
+    /// Whom its newest registration is about.
+    pub owner: CitizenId,
+    /// Under whose numbers what it said before may be remembered, each once: the
+    /// deletion of the record reaches them. Of records that no deletion ends, nobody.
+    pub former: Vec<CitizenId>,
+}
+
 /// What has become of a delivery, finished ones included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -89,14 +99,14 @@ pub enum Change {
     /// What is known under the citizen's number is now this: of that number alone,
     /// never of a person [as one](Citizen::as_one).
     PutCitizen(Arc<Citizen>),
-    /// The newest registration of a record is about this citizen.
+    /// Whose a record is now, by its newest registration.
     OwnRecord {
         /// What it is.
         kind: RecordKind,
         /// The record.
         record: ExternalId,
-        /// Whose it is.
-        citizen: CitizenId,
+        /// Whose it is, and whose it was.
+        owners: Owners,
     },
     /// Two citizens are one person, by a change of number that stands.
     Join {
@@ -265,11 +275,11 @@ pub trait Records {
     /// When the store cannot be read.
     fn find_citizen(&mut self, personnummer: &Personnummer) -> Result<Option<CitizenId>, Self::Error>;
 
-    /// Returns whom the newest registration of a record is about.
+    /// Returns whose a record is, and whose it was.
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn record_owner(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<CitizenId>, Self::Error>;
+    fn record_owners(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<Owners>, Self::Error>;
 
     /// Returns under whose number a record is kept that has a clock, or had one and is
     /// gone ([`Clocks::kept`]); of several, where it is there.

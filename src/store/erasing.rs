@@ -104,10 +104,7 @@ impl Store {
             let records = held.as_ref().and_then(|held| held.citizen.as_ref()).into_iter().flat_map(|citizen| citizen.owned_records());
             for (kind, record) in records {
                 let hash = self.vault.keyring.record(kind, record);
-                // It may have turned out to be somebody else's.
-                if self.vault.owner(&hash)?.is_some_and(|owner| slots.contains(&owner)) {
-                    self.group.remove(rows::owner(&hash));
-                }
+                self.disown(hash, slots)?;
             }
             let numbers = held.as_ref().map(|held| held.numbers.clone()).unwrap_or_default();
             match (&numbers[..], held.as_ref().and_then(|held| held.citizen.as_ref())) {

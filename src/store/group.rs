@@ -35,8 +35,9 @@ pub(super) struct Group {
     /// `None` for a record that goes.
     pub citizens: HashMap<u32, Option<Arc<Held>>>,
     pub numbers: HashMap<Personnummer, u32>,
-    /// `None` for a record that is nobody's any more.
-    pub owners: HashMap<[u8; 16], Option<u32>>,
+    /// Whose a record is, and after that whose it was; nobody for one that is nobody's
+    /// any more.
+    pub owners: HashMap<[u8; 16], Vec<u32>>,
     /// `None` for a chunk that goes.
     pub selected: BTreeMap<(ReplayId, u32), Option<Vec<DeliveryKey>>>,
     pub clocks: BTreeMap<u32, StagedClocks>,

@@ -18,7 +18,7 @@ use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, 
 use crate::core::notices::Lying;
 use crate::core::outbox::{Because, Delivery, End, State};
 use crate::core::persons::{Joined, Persons};
-use crate::core::records::{Admission, Change, Ended, Fate, Pruned, Quarantined, Records, RowCounts, Unclaimed};
+use crate::core::records::{Admission, Change, Ended, Fate, Owners, Pruned, Quarantined, Records, RowCounts, Unclaimed};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::{Clocks, MOST_UNEXPECTED, Unexpected};
 use crate::core::time::{Day, Moment};
@@ -73,7 +73,7 @@ struct Contents {
     persons: Persons,
     unclaimed: BTreeMap<(CitizenId, DeliveryKey), Unclaimed>,
     numbers: BTreeMap<Personnummer, CitizenId>,
-    owners: BTreeMap<(RecordKind, ExternalId), CitizenId>,
+    owners: BTreeMap<(RecordKind, ExternalId), Owners>,
     marks: HashMap<EventMark, EventSeq>,
     wsb_ids: HashMap<WsbId, DeliveryKey>,
     journal: BTreeMap<EventSeq, Arc<Admission>>,
@@ -278,8 +278,8 @@ impl Contents {
             Change::PutCitizen(citizen) => {
                 self.citizens.insert(citizen.id, citizen);
             }
-            Change::OwnRecord { kind, record, citizen } => {
-                self.owners.insert((kind, record), citizen);
+            Change::OwnRecord { kind, record, owners } => {
+                self.owners.insert((kind, record), owners);
             }
             Change::Join { one, other } => drop(self.persons.join(one, other)),
             Change::Part { one, other } => drop(self.persons.part(one, other)),
@@ -422,7 +422,8 @@ impl Contents {
         self.quarantine
             .retain(|_, message| message.about != About::Anybody && !message.about.numbers().iter().any(|number| numbers.contains(number)));
         self.numbers.retain(|_, of| !ids.contains(of));
-        self.owners.retain(|_, of| !ids.contains(of));
+        self.owners.retain(|_, of| !ids.contains(&of.owner));
+        self.owners.values_mut().for_each(|of| of.former.retain(|former| !ids.contains(former)));
         for id in &ids {
             self.citizens.remove(id);
             self.clocks.remove(id);
@@ -493,8 +494,8 @@ impl Records for MemoryStore {
         Ok(self.working.numbers.get(personnummer).copied())
     }
 
-    fn record_owner(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<CitizenId>, Infallible> {
-        Ok(self.working.owners.get(&(kind, record.clone())).copied())
+    fn record_owners(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<Owners>, Infallible> {
+        Ok(self.working.owners.get(&(kind, record.clone())).cloned())
     }
 
     fn clock_owner(&mut self, entity: &str, record: &ExternalId) -> Result<Option<CitizenId>, Infallible> {

@@ -18,15 +18,38 @@ use super::rows;
 impl Store {
     /// Returns whose a record is, as the group sees it.
     pub(super) fn owner(&self, hash: &[u8; 16]) -> Result<Option<u32>, StoreError> {
+        Ok(self.owners(hash)?.first().copied())
+    }
+
+    /// As [`Store::owner`], and after that whose it was.
+    pub(super) fn owners(&self, hash: &[u8; 16]) -> Result<Vec<u32>, StoreError> {
         match self.group.owners.get(hash) {
-            Some(slot) => Ok(*slot),
-            None => self.vault.owner(hash),
+            Some(slots) => Ok(slots.clone()),
+            None => self.vault.owners(hash),
         }
     }
 
-    pub(super) fn put_owner(&mut self, hash: [u8; 16], slot: u32) {
-        self.group.put(rows::owner(&hash), slot.to_be_bytes().to_vec());
-        self.group.owners.insert(hash, Some(slot));
+    /// Has the row of a record say whose it is, and after that whose it was; there is
+    /// none of what is nobody's.
+    pub(super) fn put_owners(&mut self, hash: [u8; 16], slots: Vec<u32>) {
+        let key = rows::owner(&hash);
+        match slots.is_empty() {
+            true => self.group.remove(key),
+            false => self.group.put(key, slots.iter().flat_map(|slot| slot.to_be_bytes()).collect()),
+        }
+        self.group.owners.insert(hash, slots);
+    }
+
+    /// Takes the slots that are erased from the row of a record of theirs. One that may
+    /// have turned out to be somebody else's stays that one's.
+    pub(super) fn disown(&mut self, hash: [u8; 16], erased: &[u32]) -> Result<(), StoreError> {
+        let slots = self.owners(&hash)?;
+        let is_erased = |slot: &u32| erased.contains(slot);
+        if slots.iter().any(is_erased) {
+            let is_nobodys = slots.first().is_some_and(is_erased);
+            self.put_owners(hash, slots.into_iter().filter(|slot| !is_nobodys && !is_erased(slot)).collect());
+        }
+        Ok(())
     }
 
     /// Has the rows of a slot's records follow its clocks. A record that is there is
@@ -45,7 +68,7 @@ impl Store {
             let was_there = !is_there && before.contains(&(entity, record, true));
             let hash = self.vault.keyring.kept_record(kept.0, kept.1);
             if is_there || (!was_there && self.owner(&hash)?.is_none()) {
-                self.put_owner(hash, slot);
+                self.put_owners(hash, vec![slot]);
             }
         }
         for (entity, record, is_there) in before.difference(&after).copied() {
@@ -54,8 +77,7 @@ impl Store {
             }
             let hash = self.vault.keyring.kept_record(entity, record);
             if self.owner(&hash)? == Some(slot) {
-                self.group.remove(rows::owner(&hash));
-                self.group.owners.insert(hash, None);
+                self.put_owners(hash, Vec::new());
             }
         }
         Ok(())

@@ -10,7 +10,7 @@ use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, 
 use crate::core::notices::Lying;
 use crate::core::outbox::{Delivery, End};
 use crate::core::persons::Joined;
-use crate::core::records::{Admission, Change, Fate, Pruned, Quarantined, Records, RowCounts, Unclaimed};
+use crate::core::records::{Admission, Change, Fate, Owners, Pruned, Quarantined, Records, RowCounts, Unclaimed};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::Clocks;
 use crate::core::time::{Day, Moment};
@@ -63,9 +63,10 @@ impl Records for Store {
         Ok(slot.map(CitizenId))
     }
 
-    fn record_owner(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<CitizenId>, StoreError> {
-        let hash = self.vault.keyring.record(kind, record);
-        Ok(self.owner(&hash)?.map(CitizenId))
+    fn record_owners(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<Owners>, StoreError> {
+        let slots = self.owners(&self.vault.keyring.record(kind, record))?;
+        let Some((owner, former)) = slots.split_first() else { return Ok(None) };
+        Ok(Some(Owners { owner: CitizenId(*owner), former: former.iter().copied().map(CitizenId).collect() }))
     }
 
     fn clock_owner(&mut self, entity: &str, record: &ExternalId) -> Result<Option<CitizenId>, StoreError> {
@@ -271,9 +272,9 @@ impl Records for Store {
         self.changes += 1;
         match change {
             Change::PutCitizen(citizen) => self.put_citizen(citizen),
-            Change::OwnRecord { kind, record, citizen } => {
+            Change::OwnRecord { kind, record, owners } => {
                 let hash = self.vault.keyring.record(kind, &record);
-                self.put_owner(hash, citizen.0);
+                self.put_owners(hash, std::iter::once(owners.owner).chain(owners.former).map(|citizen| citizen.0).collect());
                 Ok(())
             }
             Change::Join { one, other } => {

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `m` name | about the store itself |
 //! | `N` place of a personnummer (17) | whose it is |
-//! | `I` hash of a record's kind or type, and id (16) | whose the record is |
+//! | `I` hash of a record's kind or type, and id (16) | whose the record is, and was |
 //! | `C` citizen (4) | the citizen's record |
 //! | `M` citizen (4) citizen (4) | that the two are one person |
 //! | `E` citizen (4) | that the citizen's key is to be, or has been, overwritten |

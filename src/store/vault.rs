@@ -23,6 +23,16 @@ use super::rows::{self, Shelf};
 /// Stands where the digest of a number would, for messages that may be about anybody.
 pub(super) const ANYBODY: [u8; 16] = *b"anybody at all..";
 
+/// Returns whose a record is by its row, and after that whose it was.
+pub(super) fn owners_in(row: &[u8]) -> Result<Vec<u32>, Undecodable> {
+    let mut input = Input::new(row, "the owners of a record");
+    let mut owners = vec![input.u32()?];
+    while !input.is_empty() {
+        owners.push(input.u32()?);
+    }
+    Ok(owners)
+}
+
 /// The committed rows, and the keys to them.
 #[derive(Debug)]
 pub(super) struct Vault {
@@ -178,8 +188,13 @@ impl Vault {
 
     /// Returns whose a record is.
     pub fn owner(&self, record: &[u8; 16]) -> Result<Option<u32>, StoreError> {
+        Ok(self.owners(record)?.first().copied())
+    }
+
+    /// Returns whose a record is, and after that whose it was.
+    pub fn owners(&self, record: &[u8; 16]) -> Result<Vec<u32>, StoreError> {
         let row = self.tree.get(rows::owner(record))?;
-        row.map(|slot| Ok(Input::new(&slot, "the owner of a record").u32()?)).transpose()
+        Ok(row.map(|row| owners_in(&row)).transpose()?.unwrap_or_default())
     }
 
     pub fn held(&self, slot: u32) -> Result<Option<Held>, StoreError> {

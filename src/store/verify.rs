@@ -16,7 +16,7 @@ use super::disk::{Store, index_key};
 use super::error::StoreError;
 use super::journal;
 use super::rows::{self, Shelf};
-use super::vault::{Taken, Vault, label, unsealable};
+use super::vault::{Taken, Vault, label, owners_in, unsealable};
 
 /// How much was checked, and how much of it is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -151,16 +151,18 @@ impl Store {
                 demand(known, "the citizen does not know this number: an erasure would miss it")
             }
             Some(b'I') => {
-                let slot = Input::new(value, "the owner of a record").u32()?;
                 let is_it = |hash: [u8; 16]| rows::owner(&hash).as_ref() == key;
-                let known = vault
-                    .held(slot)?
-                    .and_then(|held| held.citizen)
-                    .is_some_and(|citizen| citizen.owned_records().any(|(kind, record)| is_it(vault.keyring.record(kind, record))));
-                let clocks = if known { None } else { vault.clocks(slot)? };
-                let kept =
-                    clocks.is_some_and(|clocks| clocks.kept().any(|(entity, record, _)| is_it(vault.keyring.kept_record(entity, record))));
-                demand(known || kept, "the citizen has no such record: an erasure would miss it")
+                for slot in owners_in(value)? {
+                    let known = vault
+                        .held(slot)?
+                        .and_then(|held| held.citizen)
+                        .is_some_and(|citizen| citizen.owned_records().any(|(kind, record)| is_it(vault.keyring.record(kind, record))));
+                    let clocks = if known { None } else { vault.clocks(slot)? };
+                    let kept = clocks
+                        .is_some_and(|clocks| clocks.kept().any(|(entity, record, _)| is_it(vault.keyring.kept_record(entity, record))));
+                    demand(known || kept, "the citizen has no such record: an erasure would miss it")?;
+                }
+                Ok(())
             }
             Some(b'C') => {
                 let slot = slot()?;

@@ -896,6 +896,45 @@ fn a_deleted_record_counts_for_nothing() {
     assert!(!in_group(&mut broker), "older than the deletion");
 }
 
+/// A contact group that was corrected to another citizen, and back or on to a third,
+/// is deleted: what it said is remembered of nobody, so that nobody is told of a later
+/// recall by it, and no later registration is a move from it.
+#[test]
+fn a_deleted_record_is_forgotten_of_whomever_it_was_corrected_from() {
+    // In the first order the older registration comes after its correction.
+    for (corrected, deleted_under) in [(&[2, 1][..], 2), (&[1, 2], 2), (&[1, 2], 1), (&[1, 2, 3], 3), (&[1, 2, 3, 2], 1)] {
+        let mut broker = Broker::new();
+        let says = |group| Content::ContactGroup { group, former: None };
+        let mut registered: Vec<Event> =
+            corrected.iter().map(|of| broker.event("Kontaktgruppe", *of, "g", Aendring::Updated, says(Some(13)))).collect();
+        if corrected[0] > corrected[1] {
+            let newer = registered[1].registered.clone();
+            registered[0].registered = Registered { at: Moment(newer.at.0 + 1), ..newer };
+        }
+        registered.into_iter().for_each(|event| drop(broker.take_in(vec![event])));
+        let remembered = |broker: &mut Broker, of: u32| {
+            let id = broker.store.find_citizen(&person(of)).expect("never fails").expect("known");
+            let citizen = broker.store.citizen(id).expect("never fails").expect("known");
+            let record = ExternalId::parse("g").expect("an id");
+            citizen.contact_groups.of_record(&record).and_then(|registration| registration.claim().map(|claim| claim.value))
+        };
+        for of in corrected {
+            assert_eq!(remembered(&mut broker, *of), Some(13), "{of} of {corrected:?}");
+        }
+        let deletion = Content::Deletion { area: "kontaktgruppe".into(), entity: "Kontaktgruppe".into(), after_death: false };
+        let deletion = broker.event("GdprSletning", deleted_under, "g", Aendring::Created, deletion);
+        broker.take_in(vec![deletion]);
+        for of in corrected {
+            assert_eq!(remembered(&mut broker, *of), None, "{of} of {corrected:?}");
+        }
+        let recall = broker.event("Kontaktgruppe", 1, "g", Aendring::Deleted, says(None));
+        broker.take_in(vec![recall]);
+        for of in corrected {
+            assert_eq!(remembered(&mut broker, *of), None, "{of} of {corrected:?}, recalled");
+        }
+    }
+}
+
 /// What is under way at a transfer may come to be the new fund's, should it fail:
 /// what is newer waits for that, whether it waited behind it or came only then.
 #[test]

@@ -1213,7 +1213,7 @@ impl Run {
 fn weight(change: &Change) -> u64 {
     match change {
         Change::PutCitizen(citizen) => 1 << 32 | u64::from(citizen.id.0),
-        Change::OwnRecord { citizen, .. } => 15 << 32 | u64::from(citizen.0),
+        Change::OwnRecord { owners, .. } => 15 << 32 | u64::from(owners.owner.0),
         Change::Join { one, other } => 3 << 32 | u64::from(one.0) << 16 | u64::from(other.0),
         Change::PutUnclaimed(unclaimed) => 16 << 32 | unclaimed.delivery.key.seq.0,
         Change::DropUnclaimed { key, .. } => 17 << 32 | key.seq.0,

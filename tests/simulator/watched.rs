@@ -14,7 +14,7 @@ use wsb_broker::core::notices::Lying;
 use wsb_broker::core::outbox::{Delivery, End, State};
 use wsb_broker::core::persons::Joined;
 use wsb_broker::core::records::{
-    Admission, Archive, Change, Ended, Fate, KeptBeside, Lookout, Pruned, Quarantined, Records, RowCounts, Unclaimed,
+    Admission, Archive, Change, Ended, Fate, KeptBeside, Lookout, Owners, Pruned, Quarantined, Records, RowCounts, Unclaimed,
 };
 use wsb_broker::core::replay::{Replay, ReplayId};
 use wsb_broker::core::retention::{Clocks, Unexpected};
@@ -63,9 +63,9 @@ impl Records for Watched {
         self.reads += 1;
         self.inner.find_citizen(personnummer)
     }
-    fn record_owner(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<CitizenId>, Infallible> {
+    fn record_owners(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<Owners>, Infallible> {
         self.reads += 1;
-        self.inner.record_owner(kind, record)
+        self.inner.record_owners(kind, record)
     }
     fn clock_owner(&mut self, entity: &str, record: &ExternalId) -> Result<Option<CitizenId>, Infallible> {
         self.reads += 1;

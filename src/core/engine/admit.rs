@@ -11,7 +11,7 @@ use crate::core::event::{Change as Aendring, Content, Event};
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Personnummer, Recipient};
 use crate::core::outbox::{Delivery, State};
 use crate::core::policy::{Audience, Domain, MessageType};
-use crate::core::records::{Admission, Change, Records};
+use crate::core::records::{Admission, Change, Owners, Records};
 use crate::core::routing::{Decision, Question, Suppression, told_as};
 use crate::core::time::{Day, Moment};
 use crate::core::today::Today;
@@ -158,12 +158,11 @@ impl Engine {
         let under = known_or_new(&event.personnummer, records)?;
         let blank = || Arc::new(Citizen::new(under, event.personnummer));
         if let Content::Deletion { entity, .. } = &event.content {
-            let mut others = Vec::new();
-            let lost = lose_record(event, entity, records)?;
+            let mut others = lose_record(event, entity, records)?;
             let citizen = records.citizen(under)?.unwrap_or_else(blank);
-            let is_theirs = lost.is_some_and(|owner| citizen.ids().any(|id| id == owner));
-            others.extend(lost.filter(|_| !is_theirs));
-            let folded = if is_theirs { Folded::Changed } else { Folded::Unchanged };
+            let lost = others.len();
+            others.retain(|other| citizen.ids().all(|id| id != *other));
+            let folded = if others.len() < lost { Folded::Changed } else { Folded::Unchanged };
             return Ok(Folding { under, citizen, folded, others });
         }
         let is_over = is_too_late && RecordKind::ended_by_deletion(&event.entity).is_some();
@@ -291,27 +290,41 @@ fn holders_of_its_type<R: Records>(deletion: &Event, citizen: &Citizen, records:
     Ok(holders)
 }
 
-/// Has a record that DFDG has deleted count for nothing, under whichever number of a
-/// person it is known; returns whose it was, where that has changed anything.
-fn lose_record<R: Records>(deletion: &Event, entity: &str, records: &mut R) -> Result<Option<CitizenId>, R::Error> {
-    let Some(kind) = RecordKind::ended_by_deletion(entity) else { return Ok(None) };
+/// Has a record that DFDG has deleted count for nothing, whoever it is about and was
+/// about before it was corrected, under whichever number of a person that is known;
+/// returns one of each person of whom that has changed anything.
+fn lose_record<R: Records>(deletion: &Event, entity: &str, records: &mut R) -> Result<Vec<CitizenId>, R::Error> {
+    let Some(kind) = RecordKind::ended_by_deletion(entity) else { return Ok(Vec::new()) };
     let record = &deletion.external_id;
-    let Some(owner) = records.record_owner(kind, record)? else { return Ok(None) };
-    let Some(person) = records.citizen(owner)? else { return Ok(None) };
-    let mut parts = Vec::new();
-    for id in person.ids() {
-        parts.extend(records.under_number(id)?);
-    }
-    let known = parts.iter().filter_map(|part| part.registered(kind, record));
-    let by = known.fold((deletion.registered.at, deletion.mark), Ord::max);
-    let mut has_changed = false;
-    for mut part in parts {
-        if Arc::make_mut(&mut part).lose(kind, record, by) == Folded::Changed {
-            has_changed = true;
-            records.stage(Change::PutCitizen(part))?;
+    let Some(Owners { owner, former }) = records.record_owners(kind, record)? else { return Ok(Vec::new()) };
+    let mut persons: Vec<Vec<Arc<Citizen>>> = Vec::new();
+    for id in std::iter::once(owner).chain(former.iter().copied()) {
+        if persons.iter().flatten().any(|part| part.id == id) {
+            continue;
         }
+        let Some(person) = records.citizen(id)? else { continue };
+        let parts = person.ids().filter_map(|id| records.under_number(id).transpose());
+        persons.push(parts.collect::<Result<_, _>>()?);
     }
-    Ok(has_changed.then_some(owner))
+    let known = persons.iter().flatten().filter_map(|part| part.registered(kind, record));
+    let by = known.fold((deletion.registered.at, deletion.mark), Ord::max);
+    let mut changed = Vec::new();
+    for parts in persons {
+        let mut has_changed = None;
+        for mut part in parts {
+            if Arc::make_mut(&mut part).lose(kind, record, by) == Folded::Changed {
+                has_changed = Some(part.id);
+                records.stage(Change::PutCitizen(part))?;
+            }
+        }
+        changed.extend(has_changed);
+    }
+    if !former.is_empty() {
+        // They remember nothing of it any more.
+        let owners = Owners { owner, former: Vec::new() };
+        records.stage(Change::OwnRecord { kind, record: record.clone(), owners })?;
+    }
+    Ok(changed)
 }
 
 /// Keeps whose record it is that an event registers. One that is corrected to the
@@ -326,20 +339,31 @@ fn own_record<R: Records>(
 ) -> Result<Folded, R::Error> {
     let record = &event.external_id;
     let registered = (event.registered.at, event.mark);
-    let owner = records.record_owner(kind, record)?.filter(|owner| *owner != own.id);
+    let known = records.record_owners(kind, record)?;
+    let owner = known.as_ref().map(|known| known.owner).filter(|owner| *owner != own.id);
     let owner = owner.map(|owner| records.under_number(owner)).transpose()?.flatten();
+    let mut owners = Owners { owner: own.id, former: known.map(|known| known.former).unwrap_or_default() };
+    let mut folded = Folded::Unchanged;
     if let Some(mut owner) = owner {
-        let newest = owner.registered(kind, record);
-        if newest >= Some(registered) {
-            return Ok(newest.map_or(Folded::Unchanged, |newest| Arc::make_mut(own).disown(kind, record, newest)));
-        }
-        if Arc::make_mut(&mut owner).disown(kind, record, registered) == Folded::Changed {
-            others.push(owner.id);
-            records.stage(Change::PutCitizen(owner))?;
+        let newest = owner.registered(kind, record).filter(|newest| *newest >= registered);
+        let former = if let Some(newest) = newest {
+            owners.owner = owner.id;
+            folded = Arc::make_mut(own).disown(kind, record, newest);
+            own.id
+        } else {
+            if Arc::make_mut(&mut owner).disown(kind, record, registered) == Folded::Changed {
+                others.push(owner.id);
+                records.stage(Change::PutCitizen(Arc::clone(&owner)))?;
+            }
+            owner.id
+        };
+        if RecordKind::ended_by_deletion(&event.entity).is_some() && !owners.former.contains(&former) {
+            owners.former.push(former);
         }
     }
-    records.stage(Change::OwnRecord { kind, record: record.clone(), citizen: own.id })?;
-    Ok(Folded::Unchanged)
+    owners.former.retain(|former| *former != owners.owner);
+    records.stage(Change::OwnRecord { kind, record: record.clone(), owners })?;
+    Ok(folded)
 }
 
 /// Returns whose number it is, enrolling a citizen for a new one.

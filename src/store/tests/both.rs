@@ -10,7 +10,7 @@ use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, 
 use crate::core::notices::Lying;
 use crate::core::outbox::{Delivery, End, State, Withdrawal};
 use crate::core::persons::{Joined, Persons};
-use crate::core::records::{Admission, Change, Fate, Pruned, Quarantined, Records, RowCounts};
+use crate::core::records::{Admission, Change, Fate, Owners, Pruned, Quarantined, Records, RowCounts};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::{Clocks, MOST_UNEXPECTED};
 use crate::core::time::Moment;
@@ -403,28 +403,33 @@ fn a_record_is_somebodys_until_that_one_is_erased<S: Stored>(store: S) {
     let [one, other] = numbers.map(|number| case.store.enroll(&number).expect("enrolled"));
     let records = ["5A0C0000-0000-4000-8000-00000000000F", "kept"].map(|text| ExternalId::parse(text).expect("an id"));
     let same = ExternalId::parse("5a0c0000-0000-4000-8000-00000000000f").expect("an id");
-    for (record, owner) in [(&records[0], one), (&records[1], other)] {
-        let mut citizen = Arc::unwrap_or_clone(case.store.citizen(owner).expect("readable").expect("known"));
-        let _folded = citizen.disown(KIND, record, (Moment(1), EventMark::of("urn:test", "m")));
-        case.stage(Change::PutCitizen(Arc::new(citizen)));
-        case.stage(Change::OwnRecord { kind: KIND, record: record.clone(), citizen: owner });
+    let owned = |owner, former: &[CitizenId]| Owners { owner, former: former.to_vec() };
+    let both = [(&records[0], owned(one, &[other])), (&records[1], owned(other, &[one, case.citizen]))];
+    for (record, owners) in both.clone() {
+        for id in std::iter::once(owners.owner).chain(owners.former.clone()) {
+            let mut citizen = Arc::unwrap_or_clone(case.store.citizen(id).expect("readable").expect("known"));
+            let _folded = citizen.disown(KIND, record, (Moment(1), EventMark::of("urn:test", "m")));
+            case.stage(Change::PutCitizen(Arc::new(citizen)));
+        }
+        case.stage(Change::OwnRecord { kind: KIND, record: record.clone(), owners });
     }
     for _ in 0..2 {
-        let mut owner = |kind, record: &ExternalId| case.store.record_owner(kind, record).expect("readable");
-        assert_eq!(owner(KIND, &records[0]), Some(one));
-        assert_eq!(owner(KIND, &same), Some(one), "in other letters");
-        assert_eq!(owner(KIND, &records[1]), Some(other));
-        assert_eq!(owner(RecordKind::Residence, &records[1]), None, "of another kind");
+        let mut owners = |kind, record: &ExternalId| case.store.record_owners(kind, record).expect("readable");
+        for (record, expected) in both.clone() {
+            assert_eq!(owners(KIND, record), Some(expected));
+        }
+        assert_eq!(owners(KIND, &same), Some(owned(one, &[other])), "in other letters");
+        assert_eq!(owners(RecordKind::Residence, &records[1]), None, "of another kind");
         case.store.commit_group(Durability::Flush);
         case.store.reopen();
     }
     case.stage(Change::Erase(one));
     case.store.commit_group(Durability::Flush);
     case.store.reopen();
-    assert_eq!(case.store.record_owner(KIND, &same).expect("readable"), None);
-    assert_eq!(case.store.record_owner(KIND, &records[1]).expect("readable"), Some(other));
-    case.stage(Change::OwnRecord { kind: KIND, record: records[1].clone(), citizen: case.citizen });
-    assert_eq!(case.store.record_owner(KIND, &records[1]).expect("readable"), Some(case.citizen));
+    assert_eq!(case.store.record_owners(KIND, &same).expect("readable"), None);
+    assert_eq!(case.store.record_owners(KIND, &records[1]).expect("readable"), Some(owned(other, &[case.citizen])));
+    case.stage(Change::OwnRecord { kind: KIND, record: records[1].clone(), owners: owned(case.citizen, &[]) });
+    assert_eq!(case.store.record_owners(KIND, &records[1]).expect("readable"), Some(owned(case.citizen, &[])));
     case.store.commit_group(Durability::Flush);
 }
 

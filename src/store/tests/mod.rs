@@ -23,7 +23,7 @@ use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, 
 use crate::core::notices::Lying;
 use crate::core::outbox::{Delivery, End};
 use crate::core::persons::Joined;
-use crate::core::records::{Admission, Archive, Change, Fate, Pruned, Quarantined, Records, RowCounts, Unclaimed};
+use crate::core::records::{Admission, Archive, Change, Fate, Owners, Pruned, Quarantined, Records, RowCounts, Unclaimed};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::{Clocks, Unexpected};
 use crate::core::time::{Day, Moment};
@@ -141,8 +141,8 @@ impl Records for OnDisk {
         self.store().find_citizen(personnummer)
     }
 
-    fn record_owner(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<CitizenId>, Self::Error> {
-        self.store().record_owner(kind, record)
+    fn record_owners(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<Owners>, Self::Error> {
+        self.store().record_owners(kind, record)
     }
 
     fn clock_owner(&mut self, entity: &str, record: &ExternalId) -> Result<Option<CitizenId>, Self::Error> {

@@ -39,14 +39,18 @@ setup: ## Install what is missing: RabbitMQ, and what tests check with (apt, pip
 setup-unless-uri:
 	@if [ -n "$$WSB_AMQP_URI" ]; then echo "using the RabbitMQ of WSB_AMQP_URI"; else .ci/install-rabbitmq; fi
 
-build: ## Build the broker, optimized
+build: ## Build the broker, optimized, as it is to run for real
 	$(CARGO) build --release
 
-demo: setup-unless-uri build ## Tell the story on real traffic; KEEP=1 stays up afterwards
-	@$(CARGO) run --quiet --release --example demo
+# Nobody waits minutes for a fast program to look at it: these two take the quick build,
+# which is that of the tests as well.
+demo: setup-unless-uri ## Tell the story on real traffic; KEEP=1 stays up afterwards
+	$(CARGO) build --bin wsb-broker --example demo
+	@$(CARGO) run --quiet --example demo
 
-run: setup-unless-uri build ## Run the broker with made-up traffic and show its console; TRAFFIC=0 without
-	@$(CARGO) run --quiet --release --example run_private
+run: setup-unless-uri ## Run the broker with made-up traffic and show its console; TRAFFIC=0 without
+	$(CARGO) build --bin wsb-broker --example run_private
+	@$(CARGO) run --quiet --example run_private
 
 test: setup ## Run all tests, on real RabbitMQ nodes of their own
 	$(CARGO) test

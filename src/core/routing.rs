@@ -108,12 +108,16 @@ impl Decision {
     }
 
     /// Takes apart who is entitled by these rules, and why, from the rules that
-    /// name nobody.
+    /// name nobody; for a recipient that is told by them now. Whoever holds a copy
+    /// is told of its own: no other holder takes that one's place.
     #[must_use]
-    pub fn by(self, audiences: Audiences) -> By {
-        let names = |audience: &Audience| self.chosen.iter().any(|chosen| chosen.because.audiences().contain(*audience));
-        let nobody = audiences.iter().filter(|audience| !names(audience)).collect();
-        let is_by_one = |chosen: &Chosen| audiences.iter().any(|audience| chosen.because.audiences().contain(audience));
+    pub fn by(self, audiences: Audiences, told: Recipient) -> By {
+        let names = |chosen: &Chosen, audience: Audience| {
+            let may_take_over = audience != Audience::Holders || chosen.recipient == told;
+            may_take_over && chosen.because.audiences().contain(audience)
+        };
+        let nobody = audiences.iter().filter(|audience| !self.chosen.iter().any(|chosen| names(chosen, *audience))).collect();
+        let is_by_one = |chosen: &Chosen| audiences.iter().any(|audience| names(chosen, audience));
         let chosen = self.chosen.into_iter().filter(is_by_one).map(|chosen| (chosen.recipient, chosen.because)).collect();
         By { chosen, nobody }
     }

@@ -34,6 +34,11 @@ fn person(n: u32) -> Personnummer {
 }
 
 fn rules() -> Arc<Rules> {
+    rules_with_closed(None)
+}
+
+/// As [`rules`], with one recipient closed since yesterday.
+fn rules_with_closed(closed: Option<&str>) -> Arc<Rules> {
     let kind = |name: &str, domain, audiences: &[Audience], areas: &[&str]| MessageType {
         name: name.into(),
         entity_id: 910_000,
@@ -57,11 +62,11 @@ fn rules() -> Arc<Rules> {
     let recipients = known.into_iter().chain(MANY_FUNDS.map(|code| format!("akasse:{code}"))).map(|name| RecipientRule {
         recipient: recipient(&name),
         name: "made up".into(),
-        queue: name.into(),
+        queue: name.as_str().into(),
         vendor: "made up".into(),
         subscriptions: Subscriptions::All,
         valid_from: None,
-        valid_until: None,
+        valid_until: closed.filter(|closed| **closed == *name).and_then(|_| Day::parse("2026-03-15").ok()),
         max_unfetched: 1000,
         maintenance: Vec::new(),
     });
@@ -838,6 +843,45 @@ fn what_is_withdrawn_between_two_memberships_reaches_the_second_one() {
     assert_eq!(told_067(&mut broker, "too old"), [""; 0]);
     broker.tend();
     assert_eq!(broker.store.unclaimed(None, 9).expect("never fails"), []);
+}
+
+/// Whoever holds a copy is told of its own: what waits for one whose queue is closed goes
+/// to no other holder, such as one that was sent the record when it was there again, and
+/// waits for the one that holds it.
+#[test]
+fn a_holder_is_told_in_nobodys_place() {
+    fn notices(broker: &mut Broker) -> Vec<Recipient> {
+        broker.tend();
+        let attempts = broker.dispatch_all();
+        attempts.iter().for_each(|attempt| broker.settle(attempt.key, Outcome::Confirmed));
+        attempts.iter().filter(|attempt| &*attempt.event.entity == "GdprSletning").map(|attempt| attempt.key.recipient).collect()
+    }
+    let (one, other) = (recipient("akasse:007"), recipient("akasse:067"));
+    for held_by_both in [false, true] {
+        let mut broker = Broker::new();
+        let events = vec![broker.member(1, "m", "007", "2026-01-01"), broker.joblog(1, "j")];
+        broker.take_in(events);
+        assert_eq!(broker.confirm_all(), 1);
+        let event = broker.member(1, "m", "067", "2026-01-01");
+        broker.take_in(vec![event]);
+        let (earlier, deletion, anew) = (broker.joblog(1, "j"), broker.erased_in_dfdg(1, "j"), broker.joblog(1, "j"));
+        if held_by_both {
+            broker.take_in(vec![earlier]);
+            assert_eq!(broker.confirm_all(), 1);
+        }
+        broker.take_in(vec![deletion]);
+        broker.engine.set_rules(rules_with_closed(Some("akasse:007")));
+        let expected: &[Recipient] = if held_by_both { &[other] } else { &[] };
+        assert_eq!(notices(&mut broker), expected, "held by both: {held_by_both}");
+        if !held_by_both {
+            broker.take_in(vec![anew]);
+            assert_eq!(broker.confirm_all(), 1);
+        }
+        broker.now = broker.now.plus_seconds(86_400);
+        assert_eq!(notices(&mut broker), [], "held by both: {held_by_both}");
+        broker.engine.set_rules(rules());
+        assert_eq!(notices(&mut broker), [one], "held by both: {held_by_both}");
+    }
 }
 
 /// What was registered before a record was deleted, and comes after that, is told to

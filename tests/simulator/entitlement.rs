@@ -30,6 +30,15 @@ pub struct Known {
     pub forgotten_at: Option<usize>,
 }
 
+impl Known {
+    /// Whether it registers the record that `event` registers, and counted.
+    fn registers_record_of(&self, event: &Event) -> bool {
+        let counted = !(self.late && is_ended_by_deletion(&self.event.content));
+        let is_of_type = std::mem::discriminant(&self.event.content) == std::mem::discriminant(&event.content);
+        counted && is_of_type && self.event.external_id == event.external_id
+    }
+}
+
 /// Everything ever taken in, and which numbers are one person's.
 #[derive(Default)]
 pub struct Past {
@@ -215,12 +224,13 @@ impl Past {
     }
 
     /// Whether the record had been corrected to somebody else, who was forgotten before
-    /// `place`: whose it is nobody knows since.
+    /// `place`: whose it is nobody knows since. Whoever it was only said to be deleted
+    /// of never had it.
     fn went_with_its_owner(&self, known: &Known, place: usize) -> bool {
         let stamp = |known: &Known| (known.event.registered.at, known.event.mark);
         self.known.iter().any(|owner| {
             owner.forgotten_at.is_some_and(|at| known.place < at && at <= place)
-                && owner.event.external_id == known.event.external_id
+                && owner.registers_record_of(&known.event)
                 && owner.node != known.node
                 && stamp(owner) > stamp(known)
         })
@@ -518,9 +528,7 @@ impl Past {
                     // Of a person who was forgotten since, if both were known at once.
                     other.forgotten_at.is_none_or(|at| first < at)
                         && !self.went_with_its_owner(other, first)
-                        && !(other.late && is_ended_by_deletion(&other.event.content))
-                        && other.event.external_id == *external_id
-                        && std::mem::discriminant(&other.event.content) == std::mem::discriminant(&event.content)
+                        && other.registers_record_of(event)
                         && self.root(other.node) != self.root(person)
                         && (other.event.registered.at, other.event.mark) > (event.registered.at, event.mark)
                 });

@@ -242,9 +242,15 @@ fn rules_of(because: &Because) -> Vec<Audience> {
     std::iter::once(because.audience).chain(because.also.iter()).collect()
 }
 
-/// Whether one rule is among both.
-fn share(one: &[Audience], other: &[Audience]) -> bool {
-    one.iter().any(|audience| other.contains(audience))
+/// Whether what is told to one by a rule is told to another in its place, once that
+/// rule names the other: a copy is its holder's own (decision 0076).
+fn may_take_over(audience: Audience, from: Recipient, to: Recipient) -> bool {
+    audience != Audience::Holders || from == to
+}
+
+/// Whether the rule names somebody in place of a recipient.
+fn names_instead(entitled: &Entitled, audience: Audience, from: Recipient) -> bool {
+    entitled.by.contains(&audience) && may_take_over(audience, from, entitled.recipient)
 }
 
 /// Whether both are a-kasser, or both kommuner.
@@ -733,6 +739,7 @@ impl Model {
             self.deliveries.insert(key, tracked);
             return Ok(());
         }
+        let was_told = known.is_some();
         let mut tracked = match known {
             Some(tracked) if matches!(tracked.stand, Stand::Dead | Stand::Delivered) && delivery.replays == tracked.replays + 1 => {
                 let by = self.sent_again(key, &tracked, delivery, rules)?;
@@ -778,7 +785,10 @@ impl Model {
                 };
                 let is_left =
                     |audience: Audience| self.unclaimed.get(&(key.seq, audience)).is_some_and(|at| !is_over(rules.retry(), *at, now));
-                demand!(by.iter().any(|audience| is_left(*audience) || is_free(*audience)), "{key:?} takes nobody's place as {by:?}");
+                // As a holder its own.
+                let may_take = |audience: Audience| audience != Audience::Holders || was_told;
+                let takes_place = |audience: &Audience| may_take(*audience) && (is_left(*audience) || is_free(*audience));
+                demand!(by.iter().any(takes_place), "{key:?} takes nobody's place as {by:?}");
                 let entitled = most.iter().find(|entitled| entitled.recipient == key.recipient);
                 demand!(entitled.is_some_and(|entitled| entitled.by == by), "{key:?} is not entitled as {by:?}");
                 demand!(
@@ -905,7 +915,10 @@ impl Model {
                     self.unclaimed.extend(left.into_iter().map(|audience| ((key.seq, audience), group.now)));
                     let (least, most) = self.bounds(&tracked.event, rules, group.now);
                     for audience in &tracked.by {
-                        if least.iter().chain(&most).all(|entitled| !entitled.by.contains(audience)) {
+                        // Whoever holds nothing any more is owed nothing.
+                        let is_owed = *audience != Audience::Holders || self.holders(&tracked.event).0.contains(&key.recipient);
+                        let is_named = |entitled: &Entitled| names_instead(entitled, *audience, key.recipient);
+                        if is_owed && !least.iter().chain(&most).any(is_named) {
                             self.owed.insert((key, *audience), group.now);
                         } else {
                             self.owed.remove(&(key, *audience));
@@ -958,7 +971,10 @@ impl Model {
                 }
                 demand!(least.iter().all(|entitled| entitled.recipient != key.recipient), "{key:?} is withdrawn though entitled");
                 let is_sure = |audience: &Audience| tracked.by.contains(audience) && tracked.stored_by.contains(audience);
-                let instead = least.iter().filter(|entitled| entitled.by.iter().any(is_sure));
+                let is_instead = |entitled: &&Entitled| {
+                    tracked.by.iter().any(|audience| is_sure(audience) && names_instead(entitled, *audience, key.recipient))
+                };
+                let instead = least.iter().filter(is_instead);
                 demands.extend(
                     instead
                         .map(|entitled| DeliveryKey { recipient: entitled.recipient, seq: key.seq })
@@ -1216,7 +1232,7 @@ impl Model {
         );
         demand!(told_as(&attempt.event, rules).is_some_and(|kind| *kind == attempt.kind), "is told as another type");
         demand!(rules.recipient(key.recipient).is_some_and(|rule| rule.queue == attempt.queue), "goes to another queue");
-        let named = |audience: &Audience| most.iter().any(|entitled| entitled.by.contains(audience));
+        let named = |audience: &Audience| most.iter().any(|entitled| names_instead(entitled, *audience, key.recipient));
         let former = tracked.by.iter().filter(|audience| !named(audience));
         let by: Vec<Audience> = entitled.by.iter().chain(former).copied().collect();
 
@@ -1260,7 +1276,9 @@ impl Model {
     /// older is known, which may have to come here as well.
     fn keeps_its_place(&self, key: DeliveryKey, tracked: &Tracked) -> Verdict {
         for (moved, ahead, departed) in self.behind.iter().filter(|(moved, ..)| moved.seq == key.seq && moved.recipient != key.recipient) {
-            if !share(&self.deliveries[moved].stored_by, &tracked.stored_by)
+            let takes_over =
+                |audience: &Audience| may_take_over(*audience, moved.recipient, key.recipient) && tracked.stored_by.contains(audience);
+            if !self.deliveries[moved].stored_by.iter().any(takes_over)
                 || !is_alike(ahead.recipient, key.recipient)
                 || *departed <= self.regrouped
             {
@@ -1287,13 +1305,13 @@ impl Model {
             });
             let is_taken = self.deliveries.iter().any(|(other, by)| {
                 let by_it = by.by.contains(audience) || by.stored_by.contains(audience);
-                other.seq == key.seq && by_it && !by.stand.may_begin_anew()
+                other.seq == key.seq && by_it && may_take_over(*audience, key.recipient, other.recipient) && !by.stand.may_begin_anew()
             });
             if !left || is_taken || is_gone || tracked.delivered_before || !tracked.stored_by.contains(audience) {
                 continue;
             }
             let (least, _) = self.bounds(&tracked.event, rules, now);
-            for entitled in least.iter().filter(|entitled| entitled.by.contains(audience)) {
+            for entitled in least.iter().filter(|entitled| names_instead(entitled, *audience, key.recipient)) {
                 let other = self.deliveries.get(&DeliveryKey { recipient: entitled.recipient, seq: key.seq });
                 let told = other.is_some_and(|other| !other.stand.may_begin_anew());
                 demand!(told, "{key:?} was withdrawn, {entitled:?} has the citizen now, and is not told");

@@ -249,7 +249,7 @@ impl Engine {
             let identification = chosen.identified.then_some(citizen.personnummer);
             let mut because = chosen.because.clone();
             let former = delivery.because.audiences().iter().filter(|audience| !because.audiences().contain(*audience)).collect();
-            let By { chosen: besides, nobody } = decision.by(former);
+            let By { chosen: besides, nobody } = decision.by(former, recipient);
             because.also = nobody.into_iter().fold(because.also, Audiences::with);
             let permit = Box::new(Permit { because, kind: Arc::clone(kind), identification });
             return Ok(Verdict::Send { permit, besides });
@@ -260,7 +260,7 @@ impl Engine {
         });
         let left_out = decision.left_out.iter().find(|left_out| left_out.recipient == Some(recipient)).cloned();
         let lost = Loss { citizen, left_out };
-        let instead = decision.by(delivery.because.audiences());
+        let instead = decision.by(delivery.because.audiences(), recipient);
         Ok(match is_open {
             true => Verdict::Withdraw { why: Withdrawal::MembershipEnded, lost, instead },
             // Nobody asked for it wrongly; whoever is responsible now is told.

@@ -87,7 +87,8 @@ impl Engine {
             return records.stage(drop);
         }
         let Some(kind) = told_as(&delivery.event, &self.rules) else { return Ok(()) };
-        let By { chosen, nobody } = self.decide(&delivery.event, kind, today, None, records)?.by(delivery.because.audiences());
+        let decision = self.decide(&delivery.event, kind, today, None, records)?;
+        let By { chosen, nobody } = decision.by(delivery.because.audiences(), delivery.key.recipient);
         if chosen.is_empty() {
             return Ok(());
         }

@@ -718,6 +718,30 @@ fn a_number_change_that_is_taken_back_joins_nobody() {
     }
 }
 
+/// What was one person's when its record was recalled or deleted is taken back, though
+/// the change of number turns out to be none in the same group.
+#[test]
+fn what_waits_about_a_deleted_record_goes_though_its_numbers_are_parted_next() {
+    let ends: [fn(&mut Broker, u32, &str) -> Event; 2] = [Broker::joblog_deleted, Broker::erased_in_dfdg];
+    for (end, in_one_group) in ends.into_iter().flat_map(|end| [(end, false), (end, true)]) {
+        let mut broker = Broker::new();
+        broker.engine.set_connected(false);
+        let known = vec![broker.member(1, "m1", "007", "2025-01-01"), broker.member(2, "m2", "007", "2025-01-01")];
+        broker.take_in(known);
+        let waits = vec![broker.renumbered(1, 2), broker.joblog(1, "a")];
+        broker.take_in(waits);
+        let deletion = end(&mut broker, 2, "a");
+        let parting = Event { change: Aendring::Deleted, ..broker.renumbered(1, 2) };
+        if in_one_group {
+            broker.take_in(vec![deletion, parting]);
+        } else {
+            broker.take_in(vec![deletion]);
+            broker.take_in(vec![parting]);
+        }
+        assert_eq!(broker.fate(key("akasse:007", 4)), RECORD_DELETED, "in one group: {in_one_group}");
+    }
+}
+
 /// What waits about two numbers keeps its order among itself from when they are
 /// known to be one person's, and not a moment longer.
 #[test]

@@ -82,7 +82,7 @@ impl Engine {
         };
         records.stage(Change::Admit(Arc::new(admission)))?;
         if event.ends_record() {
-            self.follow.record_ended(under, seq, Arc::clone(&event));
+            self.follow.record_ended(&citizen, seq, &event);
         }
         let consumption = if deliveries.is_empty() { Consumption::NoRecipient } else { Consumption::Routed };
         if let Some(kind) = kind {

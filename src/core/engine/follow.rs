@@ -28,8 +28,8 @@ pub(super) struct Follow(BTreeMap<CitizenId, News>);
 struct News {
     /// Whether who may receive has changed.
     has_changed: bool,
-    /// The events that end a record, each with its place among all events.
-    ended: Vec<(EventSeq, Arc<Event>)>,
+    /// The events that end a record, by their place among all events.
+    ended: BTreeMap<EventSeq, Arc<Event>>,
 }
 
 impl Follow {
@@ -38,9 +38,13 @@ impl Follow {
         self.0.entry(citizen).or_default().has_changed = true;
     }
 
-    /// Notes that a citizen's record has been recalled or deleted.
-    pub fn record_ended(&mut self, citizen: CitizenId, seq: EventSeq, by: Arc<Event>) {
-        self.0.entry(citizen).or_default().ended.push((seq, by));
+    /// Notes that a citizen's record has been recalled or deleted. Under every number that
+    /// is this person's now: should a later event of the group part them, what waits
+    /// under the other numbers is taken back all the same (R 5.1).
+    pub fn record_ended(&mut self, citizen: &Citizen, seq: EventSeq, by: &Arc<Event>) {
+        for id in citizen.ids() {
+            self.0.entry(id).or_default().ended.insert(seq, Arc::clone(by));
+        }
     }
 }
 
@@ -96,7 +100,7 @@ impl Engine {
     /// must not be tried again, after a restart neither.
     fn withdraw_about_records<R: Records>(
         &mut self,
-        ended: &[(EventSeq, Arc<Event>)],
+        ended: &BTreeMap<EventSeq, Arc<Event>>,
         citizen: &Citizen,
         records: &mut R,
         now: Moment,

@@ -208,15 +208,7 @@ impl Queue {
     fn regroup(&mut self, persons: &Arc<Joined>, ids: &BTreeSet<CitizenId>) {
         let lanes = || ids.iter().flat_map(|citizen| Domain::ALL.map(|domain| Lane { citizen: *citizen, domain }));
         let loaded: BTreeSet<EventSeq> = lanes().filter_map(|lane| self.lanes.remove(&lane)).flatten().collect();
-        let excused: Vec<(Lane, Moment)> = lanes().filter_map(|lane| Some((lane, self.excused_lanes.remove(&lane)?))).collect();
         self.persons = Arc::clone(persons);
-        for (domain, at) in excused.iter().map(|(lane, at)| (lane.domain, *at)) {
-            for id in ids {
-                let citizen = self.persons.first_of(*id);
-                let excused = self.excused_lanes.entry(Lane { citizen, domain }).or_insert(at);
-                *excused = at.max(*excused);
-            }
-        }
         self.ready.retain(|seq| !loaded.contains(seq));
         self.delayed.retain(|(_, seq)| !loaded.contains(seq));
         let mut heads = BTreeMap::new();

@@ -160,11 +160,9 @@ pub fn run<C: Commit>(
             engine.forget_unneeded(&mut records, outlet.now(), &mut turn.out)?;
         }
         let replayed = engine.advance_replays(&mut records, outlet.now(), &mut turn.out)? == Advanced::Some;
-        // Nobody is said to be forgotten who a crash would bring back.
-        let erased = turn.out.facts.iter().any(|fact| matches!(fact, Fact::Erased(_)));
         let durable = turn.events > 0
             || replayed
-            || erased
+            || turn.out.must_last()
             || !turn.replies.is_empty()
             || closed
             || dirty_since.is_some_and(|since| since.elapsed() >= settings.linger);

@@ -10,7 +10,7 @@ use wsb_broker::core::holds::Why;
 use wsb_broker::core::ids::{
     Akassekode, DeliveryKey, EventMark, EventSeq, ExternalId, Jobcenterkode, Kommunekode, Personnummer, Recipient,
 };
-use wsb_broker::core::outbox::{End, Failure, Withdrawal};
+use wsb_broker::core::outbox::{End, Failure, State, Withdrawal};
 use wsb_broker::core::policy::{Audience, AudienceRule, Domain, MessageType, Payload, RecipientRule, RetryPolicy, Rules, Subscriptions};
 use wsb_broker::core::records::{Fate, Records};
 use wsb_broker::core::replay::{Filter, Order, Replay, ReplayId, Source, Stage, StateFilter};
@@ -804,6 +804,83 @@ fn a_parked_lane_of_two_numbers_is_parked_for_both() {
     assert_eq!(released, LaneOrder::Done);
     broker.store.commit(Durability::Flush);
     assert_eq!(broker.told(), ["a", "b"]);
+}
+
+/// The time allowed for retries begins anew when a parked lane is released, whoever
+/// the person turns out to be, after a restart too.
+#[test]
+fn what_was_parked_has_its_time_anew_of_whoever_the_person_turns_out_to_be() {
+    for (parted, restarted) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut broker = Broker::new();
+        broker.engine.set_connected(false);
+        let events = vec![
+            broker.member(1, "m1", "007", "2025-01-01"),
+            broker.member(2, "m2", "007", "2025-01-01"),
+            // Of the later one of the two, whose lane another one takes the place of.
+            broker.joblog(2, "b"),
+        ];
+        broker.take_in(events);
+        let named = key("akasse:007", 3);
+        let why = Why::parse("made up").expect("a reason");
+        let parked = broker.engine.park(named, why, &mut broker.store, broker.now).expect("never fails");
+        assert_eq!(parked, LaneOrder::Done);
+        broker.now = broker.now.plus_seconds(80 * 3600);
+        let released = broker.engine.release(named, &mut broker.store, broker.now).expect("never fails");
+        assert_eq!(released, LaneOrder::Done);
+        broker.store.commit(Durability::Flush);
+        let change = broker.renumbered(1, 2);
+        broker.take_in(vec![change]);
+        if parted {
+            let recall = Event { change: Aendring::Deleted, ..broker.renumbered(1, 2) };
+            broker.take_in(vec![recall]);
+        }
+        if restarted {
+            broker.restart();
+        }
+        broker.engine.set_connected(true);
+        assert_eq!(broker.told(), ["b"]);
+        broker.settle(named, NACKED);
+        let row = broker.store.delivery(named).expect("never fails").expect("is tried again");
+        assert!(matches!(row.state, State::Retrying { .. }), "parted: {parted}, restarted: {restarted}: {:?}", row.state);
+    }
+}
+
+/// Whoever is told in another's place may be attempted at once: a crash must not take
+/// back that they were to be, or nobody would tell them that the record is deleted.
+#[test]
+fn what_is_handed_over_lasts_before_it_is_attempted() {
+    // What was under way when the citizen moved is handed over when it fails.
+    for (moves, outcome, expected) in [(true, TIMEOUT, true), (true, Outcome::Confirmed, false), (false, TIMEOUT, false)] {
+        let (mut broker, under_way) = Broker::with_joblog_under_way(Limits::default());
+        let waits = vec![broker.joblog(1, "k")];
+        broker.take_in(waits);
+        if moves {
+            let transfer = vec![broker.member(1, "m", "067", "2026-01-01")];
+            broker.take_in(transfer);
+            assert!(broker.dispatch_all().is_empty(), "what is older goes before");
+        }
+        let mut out = Output::default();
+        broker.engine.settle(under_way, outcome, &mut broker.store, broker.now, &mut out).expect("never fails");
+        assert_eq!(out.must_last(), expected, "moves: {moves}, {outcome:?}");
+    }
+    // And what nobody was entitled to yesterday.
+    let mut broker = Broker::new();
+    broker.engine.set_connected(false);
+    let member = broker.member(1, "m", "007", "2025-01-01");
+    let events = vec![
+        member.clone(),
+        broker.joblog(1, "j"),
+        Event { change: Aendring::Updated, end: Day::parse("2026-03-15").ok(), ..broker.member(1, "m", "007", "2025-01-01") },
+        broker.member(1, "n", "067", "2026-03-17"),
+    ];
+    broker.take_in(events);
+    for (days, expected) in [(0, false), (1, true)] {
+        broker.now = broker.now.plus_seconds(days * 86_400);
+        let mut out = Output::default();
+        broker.engine.tend(&mut broker.store, broker.now, &mut out).expect("never fails");
+        broker.store.commit(Durability::Flush);
+        assert_eq!(out.must_last(), expected, "after {days} days");
+    }
 }
 
 /// A transfer in two events: between them nobody has the citizen, and what waited

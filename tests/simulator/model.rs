@@ -1216,6 +1216,10 @@ impl Model {
         demand!(tracked.stand == Stand::Waiting, "is {:?}", tracked.stand);
         demand!(tracked.under_way.is_none(), "is under way already");
         demand!(attempt.attempt == tracked.attempts + 1, "is attempt {} after {}", attempt.attempt, tracked.attempts);
+        // Or nobody would know that the recipient may hold something of the record.
+        let before = self.undo.iter().find(|(of, _)| *of == key).map(|(_, before)| before.as_ref());
+        let lasts = before.is_none_or(|before| before.is_some_and(|before| before.stand == Stand::Waiting));
+        demand!(lasts, "is sent, and a crash would take back that it was to be");
 
         // The one that matters most.
         let (_, most) = self.bounds(&attempt.event, rules, now);

@@ -434,9 +434,7 @@ impl Run {
 
     /// How a group is to be committed that need not be flushed for itself.
     fn durability(&mut self, out: &Output, flushed: bool) -> Durability {
-        // Nobody is said to be forgotten who a crash would bring back.
-        let erased = out.facts.iter().any(|fact| matches!(fact, Fact::Erased(_)));
-        if flushed || erased { Durability::Flush } else { Durability::Lazy }
+        if flushed || out.must_last() { Durability::Flush } else { Durability::Lazy }
     }
 
     /// What has been acknowledged is durable, whatever it was.

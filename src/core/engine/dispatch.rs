@@ -139,7 +139,7 @@ impl Engine {
                     records.stage(Change::Trace { key, citizen, id, at: now, step })?;
                 }
                 if let Some(delivery) = of_besides {
-                    self.hand_over(&delivery, besides, records, now)?;
+                    self.hand_over(&delivery, besides, records, now, out)?;
                 }
             }
             Verdict::Withdraw { why, lost, instead } => {
@@ -187,7 +187,7 @@ impl Engine {
         out: &mut Output,
     ) -> Result<(), R::Error> {
         match verdict {
-            Verdict::Send { besides, .. } => self.hand_over(delivery, besides, records, now).map(drop),
+            Verdict::Send { besides, .. } => self.hand_over(delivery, besides, records, now, out).map(drop),
             Verdict::Withdraw { why, lost, instead } => self.withdraw_for(delivery, why, lost, instead, records, now, out).map(drop),
         }
     }
@@ -214,7 +214,7 @@ impl Engine {
         if matches!(why, Withdrawal::MembershipEnded | Withdrawal::RecipientClosed) {
             self.leave_unclaimed(delivery, &instead.nobody, now, records)?;
         }
-        self.hand_over(delivery, instead.chosen, records, now)
+        self.hand_over(delivery, instead.chosen, records, now, out)
     }
 
     /// Evaluates the audience rule on what is known now (R 2.10).
@@ -271,8 +271,7 @@ impl Engine {
     /// Gives up what has waited too long without an attempt of its own, moves
     /// the low-water mark, and forgets a slice of what is older than the
     /// horizons, replays that ended long ago, and citizens of whom there is
-    /// nothing left to know. To be called every now and then; what says
-    /// [`Fact::Erased`] is to be flushed before it is told.
+    /// nothing left to know. To be called every now and then.
     ///
     /// # Errors
     /// When the store cannot be read or the changes not staged.
@@ -299,7 +298,7 @@ impl Engine {
         self.forget_replays(records, now)?;
         self.remind_of_notices(records, now, out)?;
         self.forget_unneeded(records, now, out)?;
-        self.claim_by_day(records, now)?;
+        self.claim_by_day(records, now, out)?;
         // What is left over is for the next time: a slice delays nobody.
         let (Pruned::Done | Pruned::More) = records.prune(self.horizons.oldest(now), PRUNED_AT_ONCE)?;
         Ok(())

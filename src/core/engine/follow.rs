@@ -92,7 +92,7 @@ impl Engine {
                 self.withdraw_by(verdict, &delivery, records, now, out)?;
             }
         }
-        self.claim(&today, records, now)
+        self.claim(&today, records, now, out)
     }
 
     /// Withdraws what waits about records that have been recalled or deleted; only

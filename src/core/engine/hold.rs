@@ -273,30 +273,37 @@ impl Engine {
     pub(super) fn carry_holds<R: Records>(&mut self, persons: &[Vec<CitizenId>], records: &mut R) -> Result<(), R::Error> {
         let is_one_of_them = |citizen: &CitizenId| persons.iter().flatten().any(|id| id == citizen);
         let firsts: BTreeSet<CitizenId> = persons.iter().filter_map(|person| person.first().copied()).collect();
-        let parked: Vec<(Recipient, Lane, Hold)> = self
+        let held: Vec<(Recipient, Lane, Hold)> = self
             .holds
             .iter()
-            .filter_map(|(held, hold)| match (held, hold) {
-                (Held::Lane(recipient, lane), Hold::Active { .. }) if is_one_of_them(&lane.citizen) => {
-                    Some((*recipient, *lane, hold.clone()))
-                }
-                (Held::Lane(..) | Held::Queue(_), _) => None,
+            .filter_map(|(held, hold)| match held {
+                Held::Lane(recipient, lane) if is_one_of_them(&lane.citizen) => Some((*recipient, *lane, hold.clone())),
+                Held::Lane(..) | Held::Queue(_) => None,
             })
             .collect();
-        for (recipient, lane, hold) in parked {
+        for (recipient, lane, hold) in held {
             if !firsts.contains(&lane.citizen) {
                 self.holds.remove(&Held::Lane(recipient, lane));
                 records.stage(Change::ForgetHold(Held::Lane(recipient, lane)))?;
-                self.lanes.queue_mut(recipient).unpark(lane);
+                let queue = self.lanes.queue_mut(recipient);
+                queue.unpark(lane);
+                queue.forget_lane(lane);
             }
             for citizen in &firsts {
                 let theirs = Lane { citizen: *citizen, domain: lane.domain };
-                let hold = match self.holds.get(&Held::Lane(recipient, theirs)) {
-                    Some(hold @ Hold::Active { .. }) => hold.clone(),
-                    Some(Hold::Over { .. }) | None => hold.clone(),
+                let hold = match (&hold, self.holds.get(&Held::Lane(recipient, theirs))) {
+                    (Hold::Over { at }, Some(Hold::Over { at: other })) => Hold::Over { at: *at.max(other) },
+                    (_, Some(hold @ Hold::Active { .. })) | (hold, _) => hold.clone(),
                 };
-                // Also one that is parked already: more may have come into it.
-                self.park_lane(recipient, theirs, hold, records)?;
+                match hold {
+                    // Also one that is parked already: more may have come into it.
+                    Hold::Active { .. } => self.park_lane(recipient, theirs, hold, records)?,
+                    // The time allowed counts from there for whatever was in it.
+                    Hold::Over { at } => {
+                        self.put_hold(Held::Lane(recipient, theirs), hold, records)?;
+                        self.lanes.queue_mut(recipient).excuse_lane(theirs, at);
+                    }
+                }
             }
         }
         Ok(())

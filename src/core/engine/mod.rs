@@ -154,6 +154,18 @@ pub struct Output {
     pub orders: Vec<OutgoingOrder>,
     /// What happened.
     pub facts: Vec<Fact>,
+    /// Whether anything is to be told to somebody in another's place, or beside.
+    pub handed_over: bool,
+}
+
+impl Output {
+    /// Returns whether what was staged must be flushed, whatever else is: a crash must
+    /// not bring back whoever is said to be forgotten, nor take back that somebody was
+    /// to be told who has been attempted since, and may hold something of the record.
+    #[must_use]
+    pub fn must_last(&self) -> bool {
+        self.handed_over || self.facts.iter().any(|fact| matches!(fact, Fact::Erased(_)))
+    }
 }
 
 /// Bounds on what is under way.

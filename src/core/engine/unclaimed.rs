@@ -5,7 +5,7 @@
 //! withdrawn. It is not forgotten: for as long as retries are allowed, every change
 //! of the citizen's and every new day asks again who is entitled by the same rule.
 
-use super::Engine;
+use super::{Engine, Output};
 use crate::core::ids::{CitizenId, DeliveryKey, Recipient};
 use crate::core::outbox::{Because, Delivery, End, Withdrawal};
 use crate::core::policy::{Audience, Audiences};
@@ -50,16 +50,16 @@ impl Engine {
     }
 
     /// Gives what is unclaimed about a citizen to whoever is entitled now.
-    pub(super) fn claim<R: Records>(&mut self, today: &Today<'_>, records: &mut R, now: Moment) -> Result<(), R::Error> {
+    pub(super) fn claim<R: Records>(&mut self, today: &Today<'_>, records: &mut R, now: Moment, out: &mut Output) -> Result<(), R::Error> {
         for unclaimed in records.unclaimed_of(today.citizen().id)? {
-            self.claim_one(&unclaimed, today, records, now)?;
+            self.claim_one(&unclaimed, today, records, now, out)?;
         }
         Ok(())
     }
 
     /// Looks at a slice of all that is unclaimed, once a day: who is entitled may
     /// change with the day alone.
-    pub(super) fn claim_by_day<R: Records>(&mut self, records: &mut R, now: Moment) -> Result<(), R::Error> {
+    pub(super) fn claim_by_day<R: Records>(&mut self, records: &mut R, now: Moment, out: &mut Output) -> Result<(), R::Error> {
         let today = Day::in_copenhagen(now);
         if self.unclaimed.day != Some(today) {
             self.unclaimed = Pass { day: Some(today), ..Pass::default() };
@@ -73,14 +73,21 @@ impl Engine {
             let of = (unclaimed.delivery.citizen, unclaimed.delivery.key);
             self.unclaimed.after = Some(of);
             match records.citizen(of.0)? {
-                Some(citizen) => self.claim_one(&unclaimed, &Today::of(&citizen, today), records, now)?,
+                Some(citizen) => self.claim_one(&unclaimed, &Today::of(&citizen, today), records, now, out)?,
                 None => records.stage(Change::DropUnclaimed { citizen: of.0, key: of.1 })?,
             }
         }
         Ok(())
     }
 
-    fn claim_one<R: Records>(&mut self, unclaimed: &Unclaimed, today: &Today<'_>, records: &mut R, now: Moment) -> Result<(), R::Error> {
+    fn claim_one<R: Records>(
+        &mut self,
+        unclaimed: &Unclaimed,
+        today: &Today<'_>,
+        records: &mut R,
+        now: Moment,
+        out: &mut Output,
+    ) -> Result<(), R::Error> {
         let delivery = &unclaimed.delivery;
         let drop = Change::DropUnclaimed { citizen: delivery.citizen, key: delivery.key };
         if self.curve.is_over(unclaimed.at, now) {
@@ -97,7 +104,7 @@ impl Engine {
         } else {
             put_unclaimed(delivery, nobody.into_iter().collect(), unclaimed.at, records)?;
         }
-        self.hand_over(delivery, chosen, records, now)?;
+        self.hand_over(delivery, chosen, records, now, out)?;
         Ok(())
     }
 
@@ -110,6 +117,7 @@ impl Engine {
         to: Vec<(Recipient, Because)>,
         records: &mut R,
         now: Moment,
+        out: &mut Output,
     ) -> Result<usize, R::Error> {
         if delivery.delivered_before.is_some() {
             return Ok(0);
@@ -126,6 +134,7 @@ impl Engine {
                 let instead = delivery.instead(recipient, because, now);
                 trace(&instead, step, now, records)?;
                 self.add(instead, false, records)?;
+                out.handed_over = true;
                 told += 1;
             }
         }

@@ -7,7 +7,7 @@ use super::language::fill;
 use super::page::{Frame, page};
 use super::problems::{Gravity, Problem};
 use super::recipients::{Row, most_troubled, table};
-use super::show::{clock, time};
+use super::show::{clock, live, time};
 
 /// How many recipients stand on the first page.
 const SHOWN: usize = 12;
@@ -28,7 +28,7 @@ pub fn overview(frame: &Frame<'_>, problems: &[Problem], flowing: Option<Flowing
     let rate = |value: Option<u64>| value.map_or_else(|| "–".to_owned(), |value| frame.language.number(value));
     let content = html! {
         h1.hidden { (texts.nav_overview) }
-        div #live hx-get=(frame.path) hx-trigger="every 5s" hx-select="#live" hx-swap="outerHTML" {
+        (live(frame, Some(5), &html! {
             section.wrong aria-labelledby="wrong" {
                 h2 #wrong { (texts.wrong_title) }
                 (list(frame, problems))
@@ -55,8 +55,8 @@ pub fn overview(frame: &Frame<'_>, problems: &[Problem], flowing: Option<Flowing
                 Some(None) => { p.asof { (texts.backup_none) } }
                 None => {}
             }
-            p.asof { (fill(texts.as_of, &[frame.now.on_the_clock().get(11..).unwrap_or_default()])) " · " (texts.live) }
-        }
+            p.asof { (fill(texts.as_of, &[frame.now.on_the_clock().get(11..).unwrap_or_default()])) span.refreshes { " · " (texts.live) } }
+        }))
     };
     page(frame, texts.nav_overview, &content)
 }

@@ -207,9 +207,9 @@ impl Frame<'_> {
     }
 }
 
-/// htmx without what the policy forbids: it adds no styles and evaluates nothing.
-const HTMX: &str =
-    r#"{"includeIndicatorStyles":false,"allowEval":false,"selfRequestsOnly":true,"historyEnabled":false,"allowScriptTags":false}"#;
+/// htmx without what the policy forbids: it adds no styles and evaluates nothing. A
+/// broker that hangs is noticed after eight seconds.
+const HTMX: &str = r#"{"includeIndicatorStyles":false,"allowEval":false,"selfRequestsOnly":true,"historyEnabled":false,"allowScriptTags":false,"timeout":8000}"#;
 
 /// Returns a whole page.
 #[must_use]
@@ -236,6 +236,8 @@ pub fn page(frame: &Frame<'_>, title: &str, content: &Markup) -> String {
                 a.skip href="#content" { (texts.skip) }
                 (top(frame))
                 main #content tabindex="-1" {
+                    // There from the beginning, or what comes into it would not be read out.
+                    div #stale role="alert" data-silent=(texts.stale_silent) data-refused=(texts.stale_refused) {}
                     @if let Some(notice) = frame.notice { p.notice.good role="status" { (notice) } }
                     (content)
                 }

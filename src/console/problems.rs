@@ -41,6 +41,8 @@ pub struct Situation<'a> {
     pub quarantine: (u64, bool),
     /// Whether the rules in force are not those of the file.
     pub routing_refused: bool,
+    /// Whether the tokens in force are not those of the file.
+    pub tokens_refused: bool,
     /// Deletion orders that nobody has answered in time.
     pub overdue: u64,
     /// Who has not fetched deletion notices of former days.
@@ -124,6 +126,9 @@ pub fn problems(situation: &Situation<'_>, language: Language) -> Vec<Problem> {
     }
     if situation.routing_refused {
         add(Gravity::Bad, texts.problem_routing.to_owned(), texts.problem_routing_detail.to_owned(), None);
+    }
+    if situation.tokens_refused {
+        add(Gravity::Bad, texts.problem_tokens.to_owned(), texts.problem_tokens_detail.to_owned(), None);
     }
     let (soon, later): (Vec<&Certificate>, Vec<&Certificate>) = situation
         .certificates
@@ -229,6 +234,7 @@ mod tests {
             died: 2,
             quarantine: (500, true),
             routing_refused: true,
+            tokens_refused: true,
             overdue: 1,
             unfetched: vec!["akasse:d".to_owned()],
             parked: 2,
@@ -253,6 +259,7 @@ mod tests {
                 "Bad: 1 deletion order has not been answered in time []",
                 "Bad: 1,200 events wait to be taken in [wsb.intake.events]",
                 "Bad: The latest routing.toml was refused; the old rules are in force [The log says why, with line and column.]",
+                "Bad: The latest file of tokens was refused; the old tokens are in force [One that was to be withdrawn still opens the door. The log names the mistake.]",
                 "Bad: 2 certificates end within three days, or have ended [WSB_HTTP_CERT: 2026-03-18, WSB_AMQP_CERT: 2026-03-15]",
                 "Bad: The latest backup failed [no room]",
                 "Warn: 7 deliveries that were given up wait for a decision [d]",

@@ -6,7 +6,7 @@ use super::form::{encode, with_query};
 use super::language::fill;
 use super::page::{Frame, page};
 use super::samples::MINUTES;
-use super::show::{clock, csrf, may_say_why, maybe_time, must_say_why, number, queue_state, time};
+use super::show::{clock, csrf, live, may_say_why, maybe_time, must_say_why, number, queue_state, time};
 use super::spark::sparkline;
 use super::view::{Delivery, Items, Recipient, Window};
 
@@ -69,7 +69,7 @@ pub fn all(frame: &Frame<'_>, rows: Vec<Row>, wanted: &Wanted) -> String {
             }
             button type="submit" { (texts.filter) }
         }
-        div #live hx-get=(frame.path) hx-trigger="every 10s" hx-select="#live" hx-swap="outerHTML" { (table(frame, texts.recipients_title, &rows)) }
+        (live(frame, Some(10), &table(frame, texts.recipients_title, &rows)))
     };
     page(frame, texts.recipients_title, &content)
 }
@@ -129,7 +129,7 @@ pub fn one(frame: &Frame<'_>, row: &Row, retrying: &Items<Delivery>, dead: &Item
     let path = |state: &str| with_query("/console/failures", &[("recipient", &recipient.recipient), ("state", state)]);
     let content = html! {
         h1 { (recipient.name) " " span.code { (recipient.recipient) } }
-        div #live hx-get=(frame.path) hx-trigger="every 10s" hx-select="#live" hx-swap="outerHTML" {
+        (live(frame, Some(10), &html! {
             dl.facts {
                 div { dt { (texts.col_state) } dd { (queue_state(frame, recipient)) } }
                 div { dt { (texts.col_waiting) } dd { (frame.language.number(recipient.waiting())) } }
@@ -140,7 +140,7 @@ pub fn one(frame: &Frame<'_>, row: &Row, retrying: &Items<Delivery>, dead: &Item
                 div { dt { (texts.col_vendor) } dd { (recipient.vendor) } }
                 div { dt { (texts.col_hour) } dd { (sparkline(&row.hour, recipient.waiting(), frame.language)) } }
             }
-        }
+        }))
         @if frame.may_act() { (act(frame, recipient)) }
         section {
             (super::failures::short_table(frame, texts.dead_list, &dead.items))
@@ -167,6 +167,7 @@ fn act(frame: &Frame<'_>, recipient: &Recipient) -> Markup {
                     (csrf(frame))
                     (may_say_why(frame))
                     button.primary type="submit" { (resume_word(frame, recipient)) }
+                    @if recipient.is_full() { span { (texts.call_vendor) } }
                     @if let Some(since) = recipient.paused_since.as_deref() { span.muted { (texts.col_since) ": " (time(frame, since)) } }
                 }
             }
@@ -320,6 +321,38 @@ mod tests {
         let rows = vec![row("calm", 0, 0, "open"), row("busy", 9, 0, "open"), row("dead", 0, 1, "open"), row("failing", 0, 0, "paused")];
         let names: Vec<String> = most_troubled(rows).into_iter().map(|row| row.recipient.name).collect();
         assert_eq!(names, ["failing", "dead", "busy", "calm"]);
+    }
+
+    #[test]
+    fn whose_queue_is_full_is_to_be_called() {
+        use super::super::assets::Assets;
+        use super::super::language::Language;
+        use super::super::page::{Role, Section, Theme, Who};
+
+        let (assets, names) = (Assets::default(), std::collections::BTreeMap::new());
+        let who = Who { name: "anna".to_owned(), role: Role::Operator };
+        let shown = |paused_by: &str, why: &str| {
+            let frame = Frame {
+                language: Language::English,
+                theme: Theme::Auto,
+                who: Some(&who),
+                csrf: "",
+                path: "",
+                section: Section::Recipients,
+                now: crate::core::time::Moment(0),
+                assets: &assets,
+                notice: None,
+                names: &names,
+                reload: None,
+            };
+            let mut row = row("Lederne", 1, 0, "paused");
+            row.recipient.paused_by = Some(paused_by.to_owned());
+            row.recipient.why = Some(why.to_owned());
+            one(&frame, &row, &Items::default(), &Items::default()).contains("its vendor does not fetch, and has to be called")
+        };
+        assert!(shown("failure", "nacked"));
+        assert!(!shown("failure", "returned"), "nobody has to fetch from a queue that is gone");
+        assert!(!shown("operator", "nacked"), "an operator may give any reason");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::form::{encode, with_query};
 use super::language::fill;
 use super::page::{Frame, page};
-use super::show::{csrf, may_say_why, number, pager, recipient_link, time};
+use super::show::{csrf, live, may_say_why, number, pager, recipient_link, time};
 use super::view::{Items, Replay, Selection};
 
 /// Returns the page of what a replay would come to. `fields` are what the start
@@ -104,7 +104,7 @@ pub fn all(frame: &Frame<'_>, replays: &Items<Replay>, paged: bool) -> String {
     let next = replays.next_cursor.as_deref().map(|cursor| with_query("/console/replays", &[("cursor", cursor)]));
     let content = html! {
         h1 { (texts.replays_title) }
-        div #live hx-get=(frame.path) hx-trigger="every 5s" hx-select="#live" hx-swap="outerHTML" {
+        (live(frame, Some(5), &html! {
             div.scroll tabindex="0" role="region" aria-label=(texts.replays_title) {
                 table {
                     caption.hidden { (texts.replays_title) }
@@ -131,7 +131,7 @@ pub fn all(frame: &Frame<'_>, replays: &Items<Replay>, paged: bool) -> String {
                     }
                 }
             }
-        }
+        }))
         (pager(frame, paged.then_some("/console/replays"), next.as_deref()))
     };
     page(frame, texts.replays_title, &content)
@@ -142,10 +142,9 @@ pub fn all(frame: &Frame<'_>, replays: &Items<Replay>, paged: bool) -> String {
 pub fn one(frame: &Frame<'_>, replay: &Replay) -> String {
     let texts = frame.texts();
     let title = fill(texts.replay_title, &[&replay.id]);
-    let every = replay.moves().then_some("every 1s");
     let content = html! {
         h1 { (title) }
-        div #live hx-get=[every.map(|_| frame.path)] hx-trigger=[every] hx-select="#live" hx-swap="outerHTML" {
+        (live(frame, replay.moves().then_some(1), &html! {
             p.lead role="status" { (stage(frame, replay)) " " (progress(frame, replay)) }
             dl.totals {
                 div { dt { (texts.replay_sent) } dd { (frame.language.number(replay.sent)) } }
@@ -166,7 +165,7 @@ pub fn one(frame: &Frame<'_>, replay: &Replay) -> String {
                     }
                 }
             }
-        }
+        }))
         p { a href="/console/replays" { (texts.replays_title) } }
     };
     page(frame, &title, &content)

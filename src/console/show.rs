@@ -7,6 +7,17 @@ use super::page::Frame;
 use super::view;
 use crate::core::time::Moment;
 
+/// Shows the part of a page that refreshes itself every so many seconds. It carries
+/// the time it is of, for when nothing comes any more.
+pub fn live(frame: &Frame<'_>, every: Option<u32>, content: &Markup) -> Markup {
+    let trigger = every.map(|seconds| format!("every {seconds}s"));
+    html! {
+        div #live data-as-of=(frame.now.on_the_clock()) hx-get=[every.map(|_| frame.path)] hx-trigger=[trigger] hx-select="#live" hx-swap="outerHTML" {
+            (content)
+        }
+    }
+}
+
 /// Shows an instant as its distance from now; the clock time stands with it.
 pub fn time(frame: &Frame<'_>, text: &str) -> Markup {
     match Moment::parse(text) {

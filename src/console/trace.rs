@@ -194,45 +194,46 @@ fn one(frame: &Frame<'_>, event: &Traced) -> Markup {
     }
 }
 
-const WIDTH: f64 = 960.0;
-const LEFT: f64 = 200.0;
-const ROW: f64 = 34.0;
+/// How high the drawing of one delivery is, in pixels.
+const ROW: u32 = 34;
 
-/// Distances from intake that are marked below the drawing, in seconds.
+/// Distances from intake that are marked below the drawing, in seconds; every other
+/// one where there is little room.
 const TICKS: [f64; 8] = [0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 3600.0, 86_400.0];
 
-/// Where something stands that happened `seconds` after intake: logarithmic, so
-/// that milliseconds and days fit on one line.
+/// Where something stands that happened `seconds` after intake, in percent of the
+/// line: logarithmic, so that milliseconds and days fit on one.
 fn place(seconds: f64, most: f64) -> f64 {
     let scaled = |seconds: f64| (1.0 + seconds.max(0.0) / 0.001).ln();
-    LEFT + (WIDTH - LEFT - 20.0) * scaled(seconds.min(most)) / scaled(most.max(0.01))
+    100.0 * scaled(seconds.min(most)) / scaled(most.max(0.01))
 }
 
+/// Draws a line for each delivery, as wide as there is room: on a phone the name
+/// stands above its line.
 fn drawn(frame: &Frame<'_>, event: &Traced, lanes: &[(&Delivery, Vec<Step>)]) -> Markup {
     let texts = frame.texts();
     let began = Moment::parse(&event.taken_in_at).unwrap_or(frame.now);
     let after = |step: &Step| step.at.seconds_since(began);
     let most = lanes.iter().flat_map(|(_, steps)| steps.iter().map(after)).fold(0.01, f64::max);
-    let height = ROW * lanes.len() as f64 + 30.0;
+    let at = |seconds: f64| format!("{:.2}%", place(seconds, most));
     let label = format!("{}: {}", texts.trace_line, frame.language.span(most));
+    let ticks: Vec<f64> = TICKS.into_iter().filter(|tick| *tick <= most).collect();
     html! {
-        div.scroll tabindex="0" role="region" aria-label=(texts.trace_line) {
-            svg.timeline role="img" aria-label=(label) viewBox={ "0 0 " (WIDTH) " " (height) } width=(WIDTH) height=(height) {
-                @for tick in TICKS.into_iter().filter(|tick| *tick <= most) {
-                    @let x = format!("{:.1}", place(tick, most));
-                    line.grid x1=(x) x2=(x) y1="0" y2=(height - 24.0) {}
-                    text.tick x=(x) y=(height - 8.0) text-anchor="middle" { (frame.language.span(tick)) }
-                }
-                @for (row, (delivery, steps)) in lanes.iter().enumerate() {
-                    @let y = ROW * row as f64 + ROW / 2.0;
-                    @let (first, last) = (steps.first().map_or(0.0, &after), steps.last().map_or(0.0, &after));
-                    text.name x="0" y=(y + 4.5) { (frame.name_of(&delivery.recipient).chars().take(26).collect::<String>()) }
-                    line.course x1=(format!("{:.1}", place(first, most))) x2=(format!("{:.1}", place(last, most))) y1=(y) y2=(y) {}
+        div.timeline role="img" aria-label=(label) {
+            @for (delivery, steps) in lanes {
+                @let (first, last) = (steps.first().map_or(0.0, &after), steps.last().map_or(0.0, &after));
+                span.name { (frame.name_of(&delivery.recipient)) }
+                svg width="100%" height=(ROW) {
+                    @for tick in &ticks { line.grid x1=(at(*tick)) x2=(at(*tick)) y1="0" y2=(ROW) {} }
+                    line.course x1=(at(first)) x2=(at(last)) y1=(ROW / 2) y2=(ROW / 2) {}
                     @for step in steps {
-                        circle class={ "mark " (step.mark.class()) } cx=(format!("{:.1}", place(after(step), most))) cy=(y)
+                        circle class={ "mark " (step.mark.class()) } cx=(at(after(step))) cy=(ROW / 2)
                             r=(if step.mark == Mark::Failed { "4.5" } else { "6" }) { title { (step.words) " +" (frame.language.span(after(step))) } }
                     }
                 }
+            }
+            svg.scale width="100%" height="22" {
+                @for tick in &ticks { text x=(at(*tick)) y="16" text-anchor="middle" { (frame.language.span(*tick)) } }
             }
         }
     }
@@ -291,9 +292,9 @@ mod tests {
         ];
         assert_eq!(told, expected);
         let day = 86_400.0;
-        assert_eq!(place(0.0, day), LEFT);
-        assert!((place(day, day) - (WIDTH - 20.0)).abs() < 0.001);
-        assert!(place(0.01, day) - LEFT > 40.0, "milliseconds can be told apart beside days");
+        assert_eq!(place(0.0, day), 0.0);
+        assert!((place(day, day) - 100.0).abs() < 0.001);
+        assert!(place(0.01, day) > 5.0, "milliseconds can be told apart beside days");
         assert!(place(1.0, 0.0).is_finite());
     }
 }

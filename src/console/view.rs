@@ -72,6 +72,12 @@ impl Recipient {
         self.state == "paused"
     }
 
+    /// Returns whether it is paused because its queue is full.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.is_failing() && self.why.as_deref() == Some("nacked")
+    }
+
     /// Returns whether it is paused because its queue does not work.
     #[must_use]
     pub fn is_failing(&self) -> bool {

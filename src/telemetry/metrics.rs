@@ -101,6 +101,7 @@ pub struct Metrics {
     reloads: HashMap<&'static str, IntCounter>,
     routing_refused: AtomicBool,
     tokens_reloads: HashMap<&'static str, IntCounter>,
+    tokens_refused: AtomicBool,
     refusals: HashMap<&'static str, IntCounter>,
     connected: Gauge,
     ready: IntGauge,
@@ -227,6 +228,7 @@ impl Metrics {
             reloads: closed(&reloads, &["accepted", "refused"]),
             routing_refused: AtomicBool::new(false),
             tokens_reloads: closed(&tokens_reloads, &["accepted", "refused"]),
+            tokens_refused: AtomicBool::new(false),
             refusals: closed(&refusals, &["closed", "no_token", "unknown_token", "too_many", "not_allowed"]),
             connected,
             ready: one("ready", "1 while consuming, publishing and storing work.")?,
@@ -382,6 +384,14 @@ impl Metrics {
     /// Counts a reload of the file of tokens.
     pub fn tokens_reloaded(&self, accepted: bool) {
         count(&self.tokens_reloads, if accepted { "accepted" } else { "refused" });
+        self.tokens_refused.store(!accepted, Ordering::Relaxed);
+    }
+
+    /// Returns whether the latest file of tokens was refused, so that the tokens in
+    /// force are not those of the file.
+    #[must_use]
+    pub fn tokens_are_refused(&self) -> bool {
+        self.tokens_refused.load(Ordering::Relaxed)
     }
 
     /// Counts a request to the admin API that was refused, by the word for why.

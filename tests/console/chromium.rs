@@ -152,11 +152,26 @@ impl Chromium {
     /// Waits until something is to be read on the page.
     #[track_caller]
     pub fn until_text(&self, wanted: &str) {
-        until(LIMIT, &format!("{wanted:?} is to be read"), || {
-            // Between two pages there is none.
-            let read = self.send("POST", "/execute/sync", Some(&json!({ "script": "return document.body.innerText", "args": [] })));
-            read.is_ok_and(|text| text.as_str().is_some_and(|text| text.contains(wanted)))
-        });
+        self.until_text_within(LIMIT, wanted);
+    }
+
+    /// Likewise, but no longer than so long.
+    #[track_caller]
+    pub fn until_text_within(&self, limit: Duration, wanted: &str) {
+        until(limit, &format!("{wanted:?} is to be read"), || self.reads(wanted) == Some(true));
+    }
+
+    /// Waits until something is not to be read on the page any more.
+    #[track_caller]
+    pub fn until_text_gone(&self, unwanted: &str) {
+        until(LIMIT, &format!("{unwanted:?} is gone"), || self.reads(unwanted) == Some(false));
+    }
+
+    /// Returns whether something is to be read; between two pages there is nothing to
+    /// read it from.
+    fn reads(&self, words: &str) -> Option<bool> {
+        let read = self.send("POST", "/execute/sync", Some(&json!({ "script": "return document.body.innerText", "args": [] })));
+        Some(read.ok()?.as_str()?.contains(words))
     }
 
     /// Returns the only element that a CSS selector finds first.

@@ -326,6 +326,11 @@ pub const DANISH: Texts = Texts {
     waiting_first: "Venter på første forsøg: {}",
     problem_certificate: "1 certifikat udløber inden for to uger|{} certifikater udløber inden for to uger",
     problem_certificate_soon: "1 certifikat udløber inden for tre dage eller er udløbet|{} certifikater udløber inden for tre dage eller er udløbet",
+    problem_tokens: "Den seneste tokenfil blev afvist; de gamle tokens gælder",
+    problem_tokens_detail: "Et token, der skulle trækkes tilbage, giver stadig adgang. Loggen nævner fejlen.",
+    call_vendor: "Køen er fuld: leverandøren henter ikke og skal ringes op. Den åbner af sig selv, når der er plads.",
+    stale_silent: "Brokeren svarer ikke. Det viste er fra {}.",
+    stale_refused: "Brokeren kan ikke sige, hvordan det står til nu. Det viste er fra {}.",
     words: &[
         ("pending", "venter"),
         ("retrying", "prøves igen"),

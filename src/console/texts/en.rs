@@ -326,6 +326,11 @@ pub const ENGLISH: Texts = Texts {
     waiting_first: "Wait for their first attempt: {}",
     problem_certificate: "1 certificate ends within two weeks|{} certificates end within two weeks",
     problem_certificate_soon: "1 certificate ends within three days, or has ended|{} certificates end within three days, or have ended",
+    problem_tokens: "The latest file of tokens was refused; the old tokens are in force",
+    problem_tokens_detail: "One that was to be withdrawn still opens the door. The log names the mistake.",
+    call_vendor: "The queue is full: its vendor does not fetch, and has to be called. It opens by itself when there is room.",
+    stale_silent: "The broker does not answer. What is shown is as of {}.",
+    stale_refused: "The broker cannot say how things are now. What is shown is as of {}.",
     words: &[
         ("pending", "waiting"),
         ("retrying", "being retried"),

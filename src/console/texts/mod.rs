@@ -70,7 +70,7 @@ texts! {
     done_let_go done_closed done_erased
     problem_unfetched problem_erasures problem_parked problem_backup act_lanes act_erasures when_tried
     problem_intake problem_contradictory problem_contradictory_detail backup_latest backup_none waiting_first
-    problem_certificate problem_certificate_soon
+    problem_certificate problem_certificate_soon problem_tokens problem_tokens_detail call_vendor stale_silent stale_refused
 }
 
 impl Texts {

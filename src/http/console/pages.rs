@@ -80,6 +80,7 @@ pub async fn overview(State(console): Shown, visitor: Visitor) -> Page {
         situation.intake = console.server.health.waiting.borrow().iter().map(|of| (of.queue.to_string(), u64::from(of.messages))).collect();
         situation.contradictory = console.flow().contradictory_in_an_hour(now, console.counted());
         situation.routing_refused = console.server.metrics.routing_is_refused();
+        situation.tokens_refused = console.server.metrics.tokens_are_refused();
         let missing = console.server.health.missing(now).into_iter().filter_map(|one| serde_json::from_value::<Missing>(one).ok());
         situation.missing = missing.collect();
     }

@@ -23,6 +23,10 @@ DEAD ?= 100000
 PREFIX ?= /usr/local
 DESTDIR ?=
 SYSCONFDIR ?= /etc
+# Where systemd looks: below /usr and /usr/local, otherwise only in /etc.
+SEEN = $(filter /usr /usr/local,$(PREFIX))
+UNITDIR ?= $(if $(SEEN),$(PREFIX)/lib/systemd/system,/etc/systemd/system)
+SYSUSERSDIR ?= $(if $(SEEN),$(PREFIX)/lib/sysusers.d,/etc/sysusers.d)
 BINARY ?= target/release/wsb-broker
 
 .DEFAULT_GOAL := help
@@ -66,9 +70,9 @@ fmt: ## Format
 install: ## Install on this host: PREFIX=/usr/local DESTDIR= (after make build; keeps settings that are there)
 	@[ -x "$(BINARY)" ] || { echo "there is no $(BINARY): make build first" >&2; exit 1; }
 	install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/wsb-broker
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d
-	sed 's#/usr/local/#$(PREFIX)/#g; s#/etc/wsb-broker#$(SYSCONFDIR)/wsb-broker#g' deploy/systemd/wsb-broker.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/wsb-broker.service
-	install -m 0644 deploy/systemd/wsb-broker.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/wsb-broker.conf
+	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR)
+	sed 's#/usr/local/#$(PREFIX)/#g; s#/etc/wsb-broker#$(SYSCONFDIR)/wsb-broker#g' deploy/systemd/wsb-broker.service > $(DESTDIR)$(UNITDIR)/wsb-broker.service
+	install -m 0644 deploy/systemd/wsb-broker.sysusers $(DESTDIR)$(SYSUSERSDIR)/wsb-broker.conf
 	install -d $(DESTDIR)$(SYSCONFDIR)/wsb-broker
 	install -d -m 0700 $(DESTDIR)$(SYSCONFDIR)/wsb-broker/credentials
 	for file in routing.toml $(wildcard retention.toml) deploy/systemd/settings; do \

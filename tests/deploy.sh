@@ -25,7 +25,7 @@ broker=$(ls -t target/release/wsb-broker target/debug/wsb-broker 2>/dev/null | h
 if [ -n "$broker" ]; then
     make --no-print-directory install BINARY=$broker DESTDIR="$work/root" PREFIX=/opt/wsb >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
     for file in opt/wsb/bin/wsb-broker etc/wsb-broker/routing.toml etc/wsb-broker/settings \
-        opt/wsb/lib/systemd/system/wsb-broker.service opt/wsb/lib/sysusers.d/wsb-broker.conf \
+        etc/systemd/system/wsb-broker.service etc/sysusers.d/wsb-broker.conf \
         opt/wsb/share/doc/wsb-broker/runbook.md opt/wsb/share/wsb-broker/dashboards/wsb-overview.json \
         opt/wsb/share/wsb-broker/prometheus/alerts.yml; do
         [ -f "$work/root/$file" ] || fail "make install does not install /$file"
@@ -35,8 +35,16 @@ if [ -n "$broker" ]; then
     [ "$(cat "$work/root/etc/wsb-broker/settings")" = mine ] || fail "a second make install overwrites settings"
     "$work/root/opt/wsb/bin/wsb-broker" --version >/dev/null
     "$work/root/opt/wsb/bin/wsb-broker" --routing "$work/root/etc/wsb-broker/routing.toml" check >/dev/null
-    unit=$work/root/opt/wsb/lib/systemd/system/wsb-broker.service
+    unit=$work/root/etc/systemd/system/wsb-broker.service
     grep -q '^ExecStart=/opt/wsb/bin/wsb-broker run$' "$unit" || fail "the installed unit starts another program"
+    # systemd finds what is installed, wherever that is.
+    make --no-print-directory install BINARY=$broker DESTDIR="$work/local" >/dev/null 2>&1
+    if has systemd-analyze; then
+        for place in /etc/systemd/system /usr/local/lib/systemd/system; do
+            systemd-analyze unit-paths | grep -qx "$place" || fail "systemd does not look for units in $place"
+            [ -f "$work/root$place/wsb-broker.service" ] || [ -f "$work/local$place/wsb-broker.service" ] || fail "no unit in $place"
+        done
+    fi
 else
     skip "no built broker for make install: cargo build"
     unit=$root/deploy/systemd/wsb-broker.service

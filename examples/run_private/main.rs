@@ -60,7 +60,10 @@ fn with_traffic(node: &Node, interrupted: &AtomicBool) -> ExitCode {
         traffic.tick();
         if told.elapsed() >= TELL_EVERY {
             told = Instant::now();
-            println!("{}", traffic::so_far(&broker.metrics()));
+            match broker.metrics_if_answered() {
+                Some(metrics) => println!("{}", traffic::so_far(&metrics)),
+                None => println!("the broker does not answer"),
+            }
         }
         std::thread::sleep(TICK);
     }

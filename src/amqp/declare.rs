@@ -222,8 +222,8 @@ pub(super) fn refusal(operation: Operation, kind: ObjectKind, name: &str, error:
             if let Some(conflict) = parse_conflict(&reason) {
                 conflict
             } else if protocol.get_id() == 403 {
-                let (kind, name) = object_in(&reason).unwrap_or((kind, name));
-                DeclareError::Refused { permission: permission(operation, kind, &reason), kind, name, reason }
+                let (refused, name) = object_in(&reason).unwrap_or((kind, name));
+                DeclareError::Refused { permission: permission(operation, kind, refused, &reason), kind: refused, name, reason }
             } else {
                 DeclareError::Unacceptable { kind, name, reason }
             }
@@ -236,13 +236,15 @@ pub(super) fn refusal(operation: Operation, kind: ObjectKind, name: &str, error:
 /// Newer servers say which permission is missing; for older ones it follows from
 /// what was asked. A queue with a dead-letter exchange also needs `read` on
 /// itself and `write` on the exchange.
-fn permission(operation: Operation, refused: ObjectKind, reason: &str) -> &'static str {
+fn permission(operation: Operation, of: ObjectKind, refused: ObjectKind, reason: &str) -> &'static str {
     for named in ["configure", "write", "read"] {
         if reason.contains(&format!("{named} access")) {
             return named;
         }
     }
     match (operation, refused) {
+        // The dead-letter exchange of the queue.
+        (Operation::Declare, ObjectKind::Exchange) if of == ObjectKind::Queue => "write",
         // A queue with a dead-letter exchange is declared by who may read it too.
         (Operation::Declare, ObjectKind::Queue) => "configure or read",
         (Operation::Declare, ObjectKind::Exchange) => "configure",
@@ -335,8 +337,10 @@ mod tests {
         let old = "ACCESS_REFUSED - access to queue 'q' in vhost '/' refused for user 'u'";
         let new = "ACCESS_REFUSED - write access to exchange 'x' in vhost '/' refused for user 'u'";
         assert_eq!(object_in(old), Some((ObjectKind::Queue, "q".to_owned())));
-        assert_eq!(permission(Operation::Bind, ObjectKind::Queue, old), "write");
-        assert_eq!(permission(Operation::Declare, ObjectKind::Queue, old), "configure or read");
-        assert_eq!(permission(Operation::Declare, ObjectKind::Exchange, new), "write");
+        assert_eq!(permission(Operation::Bind, ObjectKind::Queue, ObjectKind::Queue, old), "write");
+        assert_eq!(permission(Operation::Declare, ObjectKind::Queue, ObjectKind::Queue, old), "configure or read");
+        assert_eq!(permission(Operation::Declare, ObjectKind::Queue, ObjectKind::Exchange, old), "write");
+        assert_eq!(permission(Operation::Declare, ObjectKind::Exchange, ObjectKind::Exchange, old), "configure");
+        assert_eq!(permission(Operation::Declare, ObjectKind::Exchange, ObjectKind::Exchange, new), "write");
     }
 }

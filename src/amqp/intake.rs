@@ -235,7 +235,9 @@ pub(super) async fn serve(
     if let Some(senders) = senders.as_ref() {
         for (subscription, consumer) in subscriptions.iter().zip(consumers) {
             let sender = senders[subscription.intake as usize].clone();
-            let held = Held { acks, intake: subscription.intake, epoch, most: taken.now.held_bytes, sizes: VecDeque::new(), bytes: 0 };
+            let queue = subscription.queue.as_str();
+            let held =
+                Held { acks, intake: subscription.intake, queue, epoch, most: taken.now.held_bytes, sizes: VecDeque::new(), bytes: 0 };
             pumps.push(pump(consumer, subscription, taken.now.batch.max(1), held, sender, phase.clone()));
         }
     }
@@ -327,6 +329,7 @@ async fn hand_over(
 struct Held<'a> {
     acks: &'a Acks,
     intake: Intake,
+    queue: &'a str,
     epoch: u64,
     most: usize,
     /// Tag and bytes of each, in order; some may be acknowledged since.
@@ -352,7 +355,7 @@ impl Held<'_> {
         }
         let largest = self.sizes.iter().map(|(_, bytes)| *bytes).max().unwrap_or_default().max(1);
         let most = u16::try_from(self.most / largest / 2).unwrap_or(u16::MAX).max(1);
-        warn!(queue = ?self.intake, largest, at_once = most, "messages are so large that fewer of them are taken at once");
+        warn!(queue = self.queue, largest, at_once = most, "messages are so large that fewer of them are taken at once");
         Some(most)
     }
 }

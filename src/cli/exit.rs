@@ -71,6 +71,8 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {:#}", self.error)
+        let words = format!("{:#}", self.error);
+        // The mistakes of a file stand there as they are shown by `check`.
+        write!(f, "{}{words}", if words.starts_with("error: ") { "" } else { "error: " })
     }
 }

@@ -34,17 +34,20 @@ pub fn store_options(common: &Common) -> Options {
 
 /// Opens what is stored, or finds the broker that has it open, or with a token the
 /// one that runs elsewhere. Only a command that brings something to store may create
-/// a store: a mistyped directory would become one, with a key.
+/// a store, and only where no broker would take it: a mistyped directory would become
+/// one, with a key.
 pub fn open(common: &Common, create: Create) -> Result<Opened, Failure> {
     // A broker that has it open will have it open in two seconds, too.
-    let patience = Duration::from_millis(100);
-    match Store::open(&Options { create, patience, ..store_options(common) }) {
+    let options = Options { create: Create::Never, patience: Duration::from_millis(100), ..store_options(common) };
+    let refused = |error| Failure::new(Exit::Refused, error);
+    match Store::open(&options) {
         Ok(store) => Ok(Opened::Here(Box::new(store))),
         Err(OpenError::Locked(_)) => Ok(Opened::There(Admin::new(common)?)),
-        Err(error @ OpenError::Absent(_)) => match Admin::new(common)? {
-            admin if admin.is_known_there() => Ok(Opened::There(admin)),
-            _ => Err(Failure::new(Exit::Refused, error)),
+        Err(error @ OpenError::Absent(_)) => match (Admin::new(common)?, create) {
+            (admin, _) if admin.is_known_there() => Ok(Opened::There(admin)),
+            (_, Create::Never) => Err(refused(error)),
+            (_, Create::IfMissing) => Ok(Opened::Here(Box::new(Store::open(&Options { create, ..options }).map_err(refused)?))),
         },
-        Err(error) => Err(Failure::new(Exit::Refused, error)),
+        Err(error) => Err(refused(error)),
     }
 }

@@ -40,7 +40,8 @@ pub fn run(common: &Common, arguments: &RunArguments) -> Result<Exit, Failure> {
 
 fn failure(error: RunError) -> Failure {
     let exit = match &error {
-        RunError::Routing(_) | RunError::Tokens(_) => Exit::No,
+        // Its cause is in its own words already.
+        RunError::Routing(_) | RunError::Tokens(_) => return Failure::words(Exit::No, error),
         RunError::Store(_) | RunError::Refused(_) => Exit::Refused,
         RunError::Other(_) => Exit::Unreachable,
     };

@@ -91,7 +91,7 @@ fn refused(error: &TokensError) -> Failure {
         TokensError::Invalid { .. } => Exit::No,
     };
     let rendered = error.rendered();
-    Failure::words(exit, rendered.trim_end().trim_start_matches("error: "))
+    Failure::words(exit, rendered.trim_end())
 }
 
 #[cfg(test)]

@@ -53,6 +53,8 @@ pub struct Situation<'a> {
     pub erasures: u64,
     /// Why the latest backup failed, if it did.
     pub backup_failed: Option<String>,
+    /// The day of the latest backup and how long ago it was, if there has been one.
+    pub latest_backup: Option<(String, f64)>,
     /// The certificates.
     pub certificates: Vec<Certificate>,
     /// The replays.
@@ -79,6 +81,9 @@ pub struct Certificate {
 /// the alerts.
 const CERTIFICATE_ENDS: f64 = 14.0 * 86_400.0;
 const CERTIFICATE_ENDS_SOON: f64 = 3.0 * 86_400.0;
+
+/// From when on it is told that the latest backup is old: that of the alert.
+const BACKUP_OLD: f64 = 2.0 * 86_400.0;
 
 /// From how many events on it is told that they wait to be taken in: that of the
 /// alert for what decides about everything else, less than a minute's worth.
@@ -171,6 +176,9 @@ pub fn problems(situation: &Situation<'_>, language: Language) -> Vec<Problem> {
     if !later.is_empty() {
         add(Gravity::Warn, language.count(texts.problem_certificate, later.len() as u64), ends(&later), None);
     }
+    if let Some((day, _)) = situation.latest_backup.as_ref().filter(|(_, ago)| *ago > BACKUP_OLD) {
+        add(Gravity::Warn, texts.problem_backup_old.to_owned(), day.clone(), None);
+    }
     if situation.erasures > 0 {
         let what = language.count(texts.problem_erasures, situation.erasures);
         add(Gravity::Warn, what, String::new(), Some(("/console/gdpr", texts.act_erasures)));
@@ -215,7 +223,8 @@ mod tests {
 
     #[test]
     fn nothing_is_wrong() {
-        check(&Situation { recipients: &[recipient("a"), recipient("b")], ..Situation::default() }, &[]);
+        let latest_backup = Some(("2026-03-15".to_owned(), 1.5 * 86_400.0));
+        check(&Situation { recipients: &[recipient("a"), recipient("b")], latest_backup, ..Situation::default() }, &[]);
     }
 
     #[test]
@@ -240,6 +249,7 @@ mod tests {
             parked: 2,
             erasures: 1,
             backup_failed: Some("no room".to_owned()),
+            latest_backup: Some(("2026-03-13".to_owned(), 2.5 * 86_400.0)),
             certificates: vec![
                 Certificate { setting: "WSB_HTTP_CERT", day: "2026-03-18".to_owned(), seconds_left: 2.0 * 86_400.0 },
                 Certificate { setting: "WSB_AMQP_CERT", day: "2026-03-15".to_owned(), seconds_left: -1.0 },
@@ -268,6 +278,7 @@ mod tests {
                 "Warn: More than 500 messages are in quarantine []",
                 "Warn: 1 recipient has let deletion notices lie since yesterday or longer [d]",
                 "Warn: 1 certificate ends within two weeks [WSB_AMQP_CA: 2026-03-29]",
+                "Warn: No backup has been made for two days or longer [2026-03-13]",
                 "Warn: 1 erasure waits for a second person []",
                 "Warn: 2 lanes are parked []",
                 "Warn: 1 replay waits for your word after its first ones []",

@@ -7,9 +7,9 @@
 //! noting ended, whatever the copying saw of them. The writer waits for nothing
 //! but the opening and the closing of that file. `restore` turns it round.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ use super::batch::Batch;
 use super::disk::Store;
 use super::durability::Durability;
 use super::error::StoreError;
+use super::hand_over;
 use super::latest_backup;
 use super::open;
 use super::vault::Vault;
@@ -148,7 +149,7 @@ impl Store {
             return Err(BackupError::UnderWay);
         }
         let failed = |source| BackupError::Io { path: dir.to_owned(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+        hand_over::make(dir, 0o700).map_err(failed)?;
         if fs::read_dir(dir).map_err(failed)?.next().is_some() {
             return Err(BackupError::Occupied(dir.to_owned()));
         }
@@ -423,7 +424,9 @@ impl std::fmt::Debug for Recording {
 }
 
 fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    hand_over::give_in_place(&file, path)?;
+    Ok(file)
 }
 
 fn digest_of(path: &Path) -> io::Result<(u64, String)> {

@@ -1,11 +1,11 @@
 //! Whose the files of a store are. Root may work on the store of a broker that
 //! runs as somebody else: whatever root writes there goes to whom the data
-//! directory belongs to, or that broker could not read it. So does a key or a file
-//! of tokens that root makes in a directory of somebody else.
+//! directory belongs to, or that broker could not read it. So does a key, a file of
+//! tokens or a backup that root makes in a directory of somebody else.
 
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io;
-use std::os::unix::fs::{MetadataExt, fchown, lchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, fchown, lchown};
 use std::path::{Path, PathBuf};
 
 /// Returns whether this process is root's; where that cannot be told, it is.
@@ -41,11 +41,11 @@ pub(super) fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Makes a data directory where there is none; it belongs to whom the one above
-/// it does.
-pub(super) fn make(dir: &Path) -> io::Result<()> {
+/// Makes a directory where there is none, for whom `mode` says; it belongs to whom the
+/// one above it does.
+pub(super) fn make(dir: &Path, mode: u32) -> io::Result<()> {
     let is_new = !dir.exists();
-    DirBuilder::new().recursive(true).create(dir)?;
+    DirBuilder::new().recursive(true).mode(mode).create(dir)?;
     match dir.parent().filter(|above| is_new && !above.as_os_str().is_empty()) {
         Some(above) => give(&File::open(dir)?, above),
         None => Ok(()),

@@ -21,7 +21,7 @@ pub struct MasterKey([u8; 32]);
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// There is no such file.
-    #[error("the key file {} does not exist: restore it from where it is kept, or run `wsb-broker init-key` for a new, empty store", .0.display())]
+    #[error("the key file {} does not exist: give its place with --key-file or WSB_KEY_FILE, restore it from where it is kept, or run `wsb-broker init-key` for a new, empty store", .0.display())]
     Missing(PathBuf),
     /// Creating must not replace a key that a store may depend on.
     #[error("the key file {} exists already: it is not replaced, since a store cannot be read without its key", .0.display())]

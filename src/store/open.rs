@@ -195,7 +195,7 @@ impl Store {
         if !exists && options.create == Create::Never {
             return Err(OpenError::Absent(options.data_dir.clone()));
         }
-        hand_over::make(&options.data_dir).map_err(|source| at_fault(&options.data_dir, source))?;
+        hand_over::make(&options.data_dir, 0o777).map_err(|source| at_fault(&options.data_dir, source))?;
         let files = HandOver { dir: options.data_dir.clone(), beside: options.erased_list.clone() };
         MasterKey::check_place(&options.key_file, &options.data_dir)?;
         let master = match MasterKey::load(&options.key_file) {

@@ -123,7 +123,7 @@ pub fn restore(from: &Path, options: &Options, newer: Option<&Path>, mut progres
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished)?;
     }
-    hand_over::make(data_dir)?;
+    hand_over::make(data_dir, 0o777)?;
     let _handed_over = HandOver { dir: data_dir.clone(), beside: options.erased_list.clone() };
     DirBuilder::new().mode(0o700).create(&unfinished)?;
     let erasures = gather_erasures(from, &manifest, &root, options, newer)?;

@@ -208,6 +208,11 @@ fn explains_from_elsewhere_with_a_token() {
     let file = world.write("event.json", event("Tilmelding").cpr(&cpr(0)).body());
     ends_with(&elsewhere, 0, &["explain", "--event", &file], &["akasse:067", "rule"]);
     ends_with(&elsewhere, 0, &["quarantine", "list"], &["empty"]);
+    // What is to be taken in is that broker's, and makes no store here.
+    let more = world.write("more.ndjson", lines(&enroll(&cpr(1), "067", "86001", "101")));
+    ends_with(&elsewhere, 0, &["import", &more], &["imported 3 events"]);
+    ends_with(&world.broker, 0, &["import", &more], &["imported 0 events; 3 had been taken in before"]);
+    assert!(!elsewhere.data_dir().with_extension("key").exists() && !elsewhere.data_dir().exists());
     let nowhere = Broker::prepare(Options::new(&world.uri).routing(world.file("routing.toml")));
     ends_with(&nowhere, 4, &["explain", "--event", &file], &["there is no store", "--data-dir"]);
 }

@@ -292,6 +292,11 @@ impl Broker {
         }
     }
 
+    /// Returns the metrics, if the broker answers.
+    pub fn metrics_if_answered(&self) -> Option<Metrics> {
+        get(&self.url("/metrics"), None).filter(|(status, _)| *status == 200).map(|(_, text)| Metrics::parse(&text))
+    }
+
     /// Asks the admin API, `path` from `/api/v1` on, and returns status and JSON.
     #[track_caller]
     pub fn api_get(&self, path: &str) -> (u16, Value) {

@@ -315,6 +315,7 @@ pub const DANISH: Texts = Texts {
     problem_erasures: "1 sletning venter på en anden person|{} sletninger venter på en anden person",
     problem_parked: "1 bane er parkeret|{} baner er parkeret",
     problem_backup: "Den seneste sikkerhedskopi mislykkedes",
+    problem_backup_old: "Der er ikke taget sikkerhedskopi i to dage eller længere",
     act_lanes: "Se banerne",
     act_erasures: "Se og bekræft",
     when_tried: "når køen prøves",

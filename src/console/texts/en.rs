@@ -315,6 +315,7 @@ pub const ENGLISH: Texts = Texts {
     problem_erasures: "1 erasure waits for a second person|{} erasures wait for a second person",
     problem_parked: "1 lane is parked|{} lanes are parked",
     problem_backup: "The latest backup failed",
+    problem_backup_old: "No backup has been made for two days or longer",
     act_lanes: "See the lanes",
     act_erasures: "See and confirm",
     when_tried: "when the queue is tried",

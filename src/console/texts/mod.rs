@@ -68,7 +68,7 @@ texts! {
     windows_now windows_repeats windows_weekly windows_once windows_none gdpr_unfetched_intro gdpr_close
     gdpr_close_until erasures_title erasures_intro erasure_own erasure_confirm erasure_for_good done_parked
     done_let_go done_closed done_erased
-    problem_unfetched problem_erasures problem_parked problem_backup act_lanes act_erasures when_tried
+    problem_unfetched problem_erasures problem_parked problem_backup problem_backup_old act_lanes act_erasures when_tried
     problem_intake problem_contradictory problem_contradictory_detail backup_latest backup_none waiting_first
     problem_certificate problem_certificate_soon problem_tokens problem_tokens_detail call_vendor stale_silent stale_refused
 }

@@ -70,6 +70,8 @@ pub async fn overview(State(console): Shown, visitor: Visitor) -> Page {
         situation.erasures = erasures.items.len() as u64;
         let backup: Option<Backup> = console.maybe(&visitor, "/backup").await;
         latest_backup = backup.as_ref().map(|backup| backup.latest_at.clone());
+        let latest = latest_backup.iter().flatten().find_map(|at| Moment::parse(at).ok());
+        situation.latest_backup = latest.map(|at| (Day::in_copenhagen(at).to_string(), now.seconds_since(at)));
         situation.backup_failed = backup.filter(|backup| backup.state == "failed").map(|backup| backup.why.unwrap_or_default());
         let certificate = |of: Expiry| Certificate {
             setting: of.setting,

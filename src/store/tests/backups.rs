@@ -396,11 +396,10 @@ fn what_root_writes_belongs_to_the_owner_of_the_data_directory() {
     let options = |name: &str| Options { key_file: home.path().join("master.key"), ..Options::new(home.path().join(name)) };
     let options_of = options("data");
     let mut store = Store::open(&options_of).expect("a store");
-    let backup = tempfile::tempdir().expect("a directory");
-    let to = backup.path().join("copy");
+    let to = home.path().join("copy");
     store.back_up(&to, Moment(1), |_| {}).expect("a backup");
     drop(store);
-    look("after a command that opens the store");
+    look("after a command that opens the store, and a backup");
     let master = super::super::MasterKey::load(&options_of.key_file).expect("the key");
     super::super::admit_key(&options_of.data_dir, &master, &master).expect("admitted");
     look("after a key was exchanged");

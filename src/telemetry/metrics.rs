@@ -2,7 +2,6 @@
 //! from closed enums.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -99,9 +98,9 @@ pub struct Metrics {
     store_bytes: IntGauge,
     latest_backup: IntGauge,
     reloads: HashMap<&'static str, IntCounter>,
-    routing_refused: AtomicBool,
+    routing_refused: IntGauge,
     tokens_reloads: HashMap<&'static str, IntCounter>,
-    tokens_refused: AtomicBool,
+    tokens_refused: IntGauge,
     refusals: HashMap<&'static str, IntCounter>,
     connected: Gauge,
     ready: IntGauge,
@@ -172,6 +171,11 @@ impl Metrics {
         let waiting =
             IntGaugeVec::new(Opts::new("intake_waiting", "Messages that lie ready in a queue that the broker consumes."), &["queue"])?;
         registry.register(Box::new(waiting.clone()))?;
+        let settings_refused = IntGaugeVec::new(
+            Opts::new("settings_refused", "1 while a changed file is refused, so that what is in force is not what is in it."),
+            &["file"],
+        )?;
+        registry.register(Box::new(settings_refused.clone()))?;
         let certificates = IntGaugeVec::new(
             Opts::new("certificate_expiry_timestamp_seconds", "Until when a certificate is valid, in seconds since 1970."),
             &["certificate"],
@@ -226,9 +230,9 @@ impl Metrics {
                 "When the latest backup was taken, in seconds since 1970; 0 while none is known.",
             )?,
             reloads: closed(&reloads, &["accepted", "refused"]),
-            routing_refused: AtomicBool::new(false),
+            routing_refused: settings_refused.with_label_values(&["routing"]),
             tokens_reloads: closed(&tokens_reloads, &["accepted", "refused"]),
-            tokens_refused: AtomicBool::new(false),
+            tokens_refused: settings_refused.with_label_values(&["tokens"]),
             refusals: closed(&refusals, &["closed", "no_token", "unknown_token", "too_many", "not_allowed"]),
             connected,
             ready: one("ready", "1 while consuming, publishing and storing work.")?,
@@ -353,14 +357,14 @@ impl Metrics {
     /// Counts a reload of `routing.toml`.
     pub fn reloaded(&self, accepted: bool) {
         count(&self.reloads, if accepted { "accepted" } else { "refused" });
-        self.routing_refused.store(!accepted, Ordering::Relaxed);
+        self.routing_refused.set(i64::from(!accepted));
     }
 
     /// Returns whether the latest `routing.toml` was refused, so that the rules in
     /// force are not those of the file.
     #[must_use]
     pub fn routing_is_refused(&self) -> bool {
-        self.routing_refused.load(Ordering::Relaxed)
+        self.routing_refused.get() != 0
     }
 
     /// Returns how much has gone through since the start.
@@ -384,14 +388,14 @@ impl Metrics {
     /// Counts a reload of the file of tokens.
     pub fn tokens_reloaded(&self, accepted: bool) {
         count(&self.tokens_reloads, if accepted { "accepted" } else { "refused" });
-        self.tokens_refused.store(!accepted, Ordering::Relaxed);
+        self.tokens_refused.set(i64::from(!accepted));
     }
 
     /// Returns whether the latest file of tokens was refused, so that the tokens in
     /// force are not those of the file.
     #[must_use]
     pub fn tokens_are_refused(&self) -> bool {
-        self.tokens_refused.load(Ordering::Relaxed)
+        self.tokens_refused.get() != 0
     }
 
     /// Counts a request to the admin API that was refused, by the word for why.

@@ -471,7 +471,7 @@ fn internals() -> Dashboard {
                     lines(
                         "Reloads of routing.toml",
                         "short",
-                        &[("wsb_routing_reload_total", "{{outcome}}")],
+                        &[("wsb_routing_reload_total", "{{outcome}}"), ("wsb_settings_refused{file=\"routing\"}", "refused now")],
                         "A refused one leaves the old rules in force.",
                     ),
                     lines(
@@ -507,7 +507,7 @@ fn internals() -> Dashboard {
                     lines(
                         "Reloads of the tokens",
                         "short",
-                        &[("wsb_tokens_reload_total", "{{outcome}}")],
+                        &[("wsb_tokens_reload_total", "{{outcome}}"), ("wsb_settings_refused{file=\"tokens\"}", "refused now")],
                         "A refused one leaves the old tokens in force, withdrawn ones too.",
                     ),
                 ],

@@ -56,7 +56,8 @@ pub enum Cause {
 pub enum Keeps {
     /// Records that have not been deleted.
     Records,
-    /// Deliveries that are unfinished, the notices of the deletion among them.
+    /// Deliveries that are unfinished, the notices of the deletion among them, and
+    /// what was withdrawn while under way, until its outcome is known.
     Deliveries,
     /// Messages in quarantine, which wait for an operator and may not be lost.
     Quarantine,
@@ -70,7 +71,7 @@ pub enum Keeps {
 pub struct KnownBesides {
     /// Whether DFDG has a record of the citizen's, as far as is known.
     pub has_records: bool,
-    /// Whether a delivery is unfinished.
+    /// Whether a delivery is unfinished, or was withdrawn and is still under way.
     pub has_unfinished: bool,
     /// Whether a message in quarantine seems to be about the citizen.
     pub has_quarantined: bool,

@@ -43,6 +43,15 @@ fn report(seed: u64) -> String {
     format!("{}\nseed {seed}: {why}; repeat with: WSB_SEED={seed} cargo test --test simulator lives", run.steps[from..].join("\n"))
 }
 
+/// A life beyond the usual ones, of which there is no smaller case: somebody was
+/// forgotten while something withdrawn about them was under way.
+#[test]
+fn a_life_with_something_withdrawn_under_way() {
+    const SEED: u64 = 27_533;
+    let (_, verdict) = live(SEED, false);
+    assert!(verdict.is_ok(), "{}", report(SEED));
+}
+
 #[test]
 fn lives() {
     let one = setting("WSB_SEED", u64::MAX);

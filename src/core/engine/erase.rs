@@ -97,7 +97,9 @@ impl Engine {
         let known = KnownBesides {
             // Without the mark there never were any, or they are there again.
             has_records: !records.clocks(citizen.id)?.is_some_and(|clocks| clocks.emptied),
-            has_unfinished: !self.unfinished_about(&citizen, records)?.is_empty(),
+            // What was withdrawn while under way may arrive all the same: until its outcome
+            // is known, nobody can say who holds what.
+            has_unfinished: self.is_under_way_about(&citizen) || !self.unfinished_about(&citizen, records)?.is_empty(),
             has_quarantined: records.is_in_quarantine(citizen.id)?,
         };
         Ok(kept_by(&citizen, &known, Day::in_copenhagen(now)))

@@ -164,6 +164,12 @@ impl Engine {
         Ok(unfinished)
     }
 
+    /// Returns whether something about a citizen is under way, withdrawn or not.
+    pub(super) fn is_under_way_about(&self, citizen: &Citizen) -> bool {
+        let is_in_flight = |queue: &Queue, seq| queue.get(seq).is_some_and(Loaded::is_in_flight);
+        self.lanes.queues().any(|(_, queue)| citizen.ids().flat_map(|id| queue.all_of(id)).any(|seq| is_in_flight(queue, seq)))
+    }
+
     /// Returns who is being sent something about the record of `event` that has been
     /// withdrawn: it may arrive all the same, after the notice of a deletion even.
     pub(super) fn taken_back_under_way(&self, event: &Event, citizen: &Citizen) -> Vec<Recipient> {

@@ -40,6 +40,15 @@ fn settings(uri: &str, topology: Topology) -> Settings {
     }
 }
 
+/// With one queue, and two seconds from one attempt to connect to the next.
+fn slow_settings(uri: &str) -> Settings {
+    const PAUSE: Duration = Duration::from_secs(2);
+    Settings {
+        reconnect: Reconnect { first: PAUSE, multiplier: 1.0, longest: PAUSE },
+        ..settings(uri, topology(&[("wsb.akasse.001", 1000)]))
+    }
+}
+
 async fn started(settings: Settings) -> (Link, Endpoints) {
     let (link, endpoints) = Link::start(settings);
     within("link is up", link.ready()).await.unwrap();
@@ -459,10 +468,7 @@ async fn one_link_works_in_a_virtual_host_and_the_next_when_it_has_gone() {
 async fn nothing_is_published_once_another_has_the_lock() {
     let node = shared_node();
     let uri = node.vhost("overtaken");
-    let mut slow = settings(&uri, topology(&[("wsb.akasse.001", 1000)]));
-    slow.reconnect.first = Duration::from_secs(2);
-    slow.reconnect.longest = Duration::from_secs(2);
-    let (link, mut endpoints) = started(slow).await;
+    let (link, mut endpoints) = started(slow_settings(&uri)).await;
     let (other, channel) = raw(&uri).await;
     tokio::task::block_in_place(|| close_connections(node, &uri, "wsb-broker consuming"));
     take_lock(&other).await;
@@ -492,9 +498,7 @@ async fn publishing_goes_on_while_consuming_is_refused() {
     };
     permit(".*");
     let limited = format!("amqp://writer:secret@127.0.0.1:{}/{vhost}", node.port());
-    let mut slow = settings(&limited, topology(&[("wsb.akasse.001", 1000)]));
-    slow.reconnect = Reconnect { first: Duration::from_secs(2), multiplier: 1.0, longest: Duration::from_secs(2) };
-    let (link, mut endpoints) = started(slow).await;
+    let (link, mut endpoints) = started(slow_settings(&limited)).await;
     let probe = raw(&uri).await;
     permit("^(dfdg|wsb.(delivery|returned|akasse))");
     delete_queue(&uri, "wsb.intake.events").await;

@@ -60,9 +60,9 @@ fn with_traffic(node: &Node, interrupted: &AtomicBool) -> ExitCode {
         traffic.tick();
         if told.elapsed() >= TELL_EVERY {
             told = Instant::now();
-            match broker.metrics_if_answered() {
-                Some(metrics) => println!("{}", traffic::so_far(&metrics)),
-                None => println!("the broker does not answer"),
+            match broker.try_metrics() {
+                Ok(metrics) => println!("{}", traffic::so_far(&metrics)),
+                Err(_) => println!("the broker does not answer"),
             }
         }
         std::thread::sleep(TICK);

@@ -455,7 +455,7 @@ async fn keep_consuming(shared: Arc<Shared>, settings: IntakeSettings, senders: 
                     prepared = prepare => prepared,
                     () = stopped(&mut closing) => break,
                 };
-                match prepared {
+                let ended = match prepared {
                     Ok(subscribed) => {
                         pace.up();
                         shared.set_consuming(Side::Up);
@@ -469,30 +469,31 @@ async fn keep_consuming(shared: Arc<Shared>, settings: IntakeSettings, senders: 
                             never = inlets::keep(connection, &bindings, &socket) => match never {},
                         };
                         shared.waiting.send_replace(Vec::new());
-                        match ended {
-                            intake::Ended::Closed => {
-                                // What is under way still goes out under the lock.
-                                shared.published().await;
-                                locked.leave("done").await;
-                                break;
-                            }
-                            intake::Ended::Renewed => {
-                                locked.leave("taking on anew").await;
-                                continue;
-                            }
-                            intake::Ended::Heavy(intake, most) => {
-                                taken.fewer(intake, most);
-                                drop(locked);
-                                // Until RabbitMQ has taken back what it had sent, in its order.
-                                tokio::select! {
-                                    () = tokio::time::sleep(GIVEN_BACK) => continue,
-                                    () = stopped(&mut closing) => break,
-                                }
-                            }
-                            intake::Ended::Lost(trouble) => (Some(locked), trouble),
+                        ended
+                    }
+                    Err(trouble) => intake::Ended::Lost(trouble),
+                };
+                match ended {
+                    intake::Ended::Closed => {
+                        // What is under way still goes out under the lock.
+                        shared.published().await;
+                        locked.leave("done").await;
+                        break;
+                    }
+                    intake::Ended::Renewed => {
+                        locked.leave("taking on anew").await;
+                        continue;
+                    }
+                    intake::Ended::Heavy(intake, most) => {
+                        taken.fewer(intake, most);
+                        drop(locked);
+                        // Until RabbitMQ has taken back what it had sent, in its order.
+                        tokio::select! {
+                            () = tokio::time::sleep(GIVEN_BACK) => continue,
+                            () = stopped(&mut closing) => break,
                         }
                     }
-                    Err(trouble) => (Some(locked), trouble),
+                    intake::Ended::Lost(trouble) => (Some(locked), trouble),
                 }
             }
             Err(trouble) => (None, trouble),

@@ -9,11 +9,11 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Connection, Error, ErrorKind};
 use tokio::sync::watch;
 
+use super::ObjectKind;
 use super::declare::{self, Operation};
 use super::link::{end_of, part, while_alive};
 use super::target::Target;
 use super::trouble::{Trouble, reason_of};
-use super::{DeclareError, ObjectKind};
 
 /// The queue that only one connection can have.
 pub const LOCK: &str = "wsb.broker";
@@ -98,7 +98,6 @@ impl Drop for Locked<'_> {
 }
 
 async fn declare(connection: &Connection, target: &Target) -> Result<Answer, Trouble> {
-    let refused = |error: &Error| refusal(error, target);
     let channel = connection.create_channel().await.map_err(|error| Trouble::lost(&error))?;
     let mut arguments = FieldTable::default();
     // Where the virtual host has another default, it would be a kind that cannot be exclusive.
@@ -110,7 +109,7 @@ async fn declare(connection: &Connection, target: &Target) -> Result<Answer, Tro
             let _ = channel.close(200, "locked".into()).await;
             Ok(Answer::Given)
         }
-        Err(error) => refused(&error),
+        Err(error) => refusal(&error, target),
     }
 }
 
@@ -123,6 +122,5 @@ fn refusal(error: &Error, target: &Target) -> Result<Answer, Trouble> {
             _ => {}
         }
     }
-    let declared: DeclareError = declare::refusal(Operation::Declare, ObjectKind::Queue, LOCK, error);
-    Err(declared.into())
+    Err(declare::refusal(Operation::Declare, ObjectKind::Queue, LOCK, error).into())
 }

@@ -286,15 +286,15 @@ impl Broker {
     /// Scrapes the metrics.
     #[track_caller]
     pub fn metrics(&self) -> Metrics {
-        match get(&self.url("/metrics"), None) {
-            Some((200, text)) => Metrics::parse(&text),
-            answer => panic!("/metrics: {answer:?}"),
-        }
+        self.try_metrics().unwrap_or_else(|answer| panic!("/metrics: {answer:?}"))
     }
 
-    /// Returns the metrics, if the broker answers.
-    pub fn metrics_if_answered(&self) -> Option<Metrics> {
-        get(&self.url("/metrics"), None).filter(|(status, _)| *status == 200).map(|(_, text)| Metrics::parse(&text))
+    /// Scrapes the metrics, or returns what came instead.
+    pub fn try_metrics(&self) -> Result<Metrics, Option<(u16, String)>> {
+        match get(&self.url("/metrics"), None) {
+            Some((200, text)) => Ok(Metrics::parse(&text)),
+            answer => Err(answer),
+        }
     }
 
     /// Asks the admin API, `path` from `/api/v1` on, and returns status and JSON.

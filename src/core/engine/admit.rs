@@ -342,7 +342,8 @@ fn own_record<R: Records>(
     let known = records.record_owners(kind, record)?;
     let owner = known.as_ref().map(|known| known.owner).filter(|owner| *owner != own.id);
     let owner = owner.map(|owner| records.under_number(owner)).transpose()?.flatten();
-    let mut owners = Owners { owner: own.id, former: known.map(|known| known.former).unwrap_or_default() };
+    let former = known.as_ref().map(|known| known.former.clone()).unwrap_or_default();
+    let mut owners = Owners { owner: own.id, former };
     let mut folded = Folded::Unchanged;
     if let Some(mut owner) = owner {
         let newest = owner.registered(kind, record).filter(|newest| *newest >= registered);
@@ -362,7 +363,9 @@ fn own_record<R: Records>(
         }
     }
     owners.former.retain(|former| *former != owners.owner);
-    records.stage(Change::OwnRecord { kind, record: record.clone(), owners })?;
+    if known.as_ref() != Some(&owners) {
+        records.stage(Change::OwnRecord { kind, record: record.clone(), owners })?;
+    }
     Ok(folded)
 }
 

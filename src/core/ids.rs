@@ -298,10 +298,12 @@ impl OrderId {
     /// The name space of orders. Part of the wire format.
     const NAMESPACE: Uuid = Uuid::from_u128(0x6f1c_3d52_8f0a_5b7e_9a44_7c1e_57b0_0002);
 
-    /// Returns the id of the order to delete a record that fell due on `due`.
+    /// Returns the id of the order to delete a record of a citizen's that fell due on `due`.
+    /// One that was corrected to somebody else is ordered anew: who goes by the id is to see that.
     #[must_use]
-    pub fn of(entity: &str, external_id: &ExternalId, due: Day) -> Self {
-        Self(Uuid::new_v5(&Self::NAMESPACE, format!("{entity}\0{}\0{due}", external_id.as_str()).as_bytes()))
+    pub fn of(entity: &str, external_id: &ExternalId, due: Day, citizen: CitizenId) -> Self {
+        let text = format!("{entity}\0{}\0{due}\0{}", external_id.as_str(), citizen.0);
+        Self(Uuid::new_v5(&Self::NAMESPACE, text.as_bytes()))
     }
 }
 

@@ -245,6 +245,12 @@ impl Schedule {
         self.by_entity.get(entity).map_or(&[], Vec::as_slice)
     }
 
+    /// Returns whether any rule names records of this type.
+    #[must_use]
+    pub fn names(&self, entity: &str) -> bool {
+        !self.rules_of(entity).is_empty()
+    }
+
     /// Returns the rule that covers a record, if any.
     #[must_use]
     pub fn rule_for(&self, entity: &str, details: &Details) -> Option<&Arc<Rule>> {
@@ -279,7 +285,7 @@ impl Schedule {
             .collect();
         // FNV-1a: it is compared with itself only, and stable for ever.
         // The number changes when what is stored of records does, so that all of it is gone through once.
-        format!("2 {deciding:?} {:?}", self.pension_ages)
+        format!("3 {deciding:?} {:?}", self.pension_ages)
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
     }

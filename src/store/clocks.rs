@@ -154,6 +154,7 @@ impl Vault {
                         tombstones: rest.tombstones,
                         handovers: rest.handovers,
                         emptied: rest.emptied,
+                        has_retained: rest.has_retained,
                         has_due: rest.has_due,
                         owned: rest.owned,
                         next: if next == NEVER { None } else { Day::from_number(next) },
@@ -237,7 +238,8 @@ pub(super) fn put(vault: &Vault, sealer: &mut Sealer, batch: &mut Batch, slot: u
                     || (was == is
                         && before.tombstones == now.tombstones
                         && before.handovers == now.handovers
-                        && (before.emptied, before.has_due, before.owned) == (now.emptied, now.has_due, now.owned)))
+                        && (before.emptied, before.has_retained, before.has_due, before.owned)
+                            == (now.emptied, now.has_retained, now.has_due, now.owned)))
         });
         if same {
             continue;
@@ -250,8 +252,9 @@ pub(super) fn put(vault: &Vault, sealer: &mut Sealer, batch: &mut Batch, slot: u
         let sealed = sealer.seal(&seal_key, key.as_ref(), &mut value, |out| {
             if page == 0 {
                 let mut rest = Vec::new();
-                let Clocks { emptied, has_due, owned, .. } = **now;
-                let kept = Rest { tombstones: now.tombstones.clone(), handovers: now.handovers.clone(), emptied, has_due, owned };
+                let Clocks { emptied, has_retained, has_due, owned, .. } = **now;
+                let kept =
+                    Rest { tombstones: now.tombstones.clone(), handovers: now.handovers.clone(), emptied, has_retained, has_due, owned };
                 codec::encode_rest(&kept, &mut rest);
                 out.bytes(&rest);
             }

@@ -34,6 +34,7 @@ pub fn write_order(order: &OutgoingOrder) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use crate::core::ids::CitizenId;
     use crate::core::ids::{ExternalId, OrderId, Personnummer};
     use crate::core::time::{Day, Moment};
 
@@ -45,7 +46,7 @@ mod tests {
         let due = Day::parse("2032-03-17").expect("a day");
         let order = OutgoingOrder {
             token: 1,
-            id: OrderId::of("Fravaer", &external_id, due),
+            id: OrderId::of("Fravaer", &external_id, due, CitizenId(1)),
             area: "fravaer".into(),
             entity: "Fravaer".into(),
             external_id: external_id.clone(),
@@ -60,8 +61,8 @@ mod tests {
             \"Forfaldsdato\":\"2032-03-17\"}}"
             .replace("\"2032\"", &format!("\"{}\"", order.id));
         assert_eq!(String::from_utf8(write_order(&order)).as_deref(), Ok(expected.as_str()));
-        assert_ne!(order.id, OrderId::of("Fravaer", &external_id, due.next()));
-        assert_ne!(order.id, OrderId::of("Tilmelding", &external_id, due));
-        assert_eq!(order.id, OrderId::of("Fravaer", &external_id, due), "the same whenever it is repeated");
+        assert_ne!(order.id, OrderId::of("Fravaer", &external_id, due.next(), CitizenId(1)));
+        assert_ne!(order.id, OrderId::of("Tilmelding", &external_id, due, CitizenId(1)));
+        assert_eq!(order.id, OrderId::of("Fravaer", &external_id, due, CitizenId(1)), "the same whenever it is repeated");
     }
 }

@@ -176,7 +176,9 @@ fn write_record(world: &World, record: &str, ordered: Option<i32>) {
         period: Period::new(Day::parse("2015-01-01").unwrap(), Day::parse("2016-03-16").ok()).unwrap(),
         details: Details::default(),
         has_later_version: false,
+        later_version: None,
         elements: Vec::new(),
+        unlisted: Vec::new(),
         element_gone: None,
         order,
     };

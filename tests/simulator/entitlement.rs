@@ -9,6 +9,13 @@ use wsb_broker::core::ids::{Akassekode, EventMark, EventSeq, ExternalId, Kommune
 use wsb_broker::core::policy::{Audience, Condition, MessageType, Rules};
 use wsb_broker::core::time::{Day, Moment, Period};
 
+/// Whether it is known of each record of a type whose it is: of those that tell of
+/// something, and do not decide who is told.
+pub fn is_kept(entity: &str) -> bool {
+    let decides = ["Akassemedlemskab", "Jobcentertilknytning", "Bopaelskommune", "Personnummerskift", "PersonDoed"];
+    !decides.contains(&entity) && !["GdprSletning", "RigsarkivAflevering"].contains(&entity)
+}
+
 /// An event that has been taken in.
 pub struct Known {
     pub event: Arc<Event>,
@@ -281,7 +288,7 @@ impl Past {
     /// Whether an event, not taken in yet, is about a record that has been deleted or
     /// recalled since it was registered, as far as anybody can tell: what is forgotten
     /// in time, and who is one person when, may decide otherwise.
-    pub fn is_late(&self, event: &Event, is_kept: impl Fn(&str) -> bool) -> Lateness {
+    pub fn is_late(&self, event: &Event) -> Lateness {
         let stamp_as = |event: &Event, change: Change| (event.registered.at, change.number(), event.mark);
         let own = stamp_as(event, event.change);
         let node = self.numbers.get(&event.personnummer).copied();
@@ -308,7 +315,7 @@ impl Past {
             lateness.possible |= may_be_later;
         }
         if event.details.is_some() || is_kept(&event.entity) && !matches!(event.content, Content::Deletion { .. }) {
-            let keeper = self.keeper_of_the_record(event, is_kept).filter(|keeper| keeper.stamp > own);
+            let keeper = self.keeper_of_the_record(event).filter(|keeper| keeper.stamp > own);
             let anothers = keeper.filter(|keeper| node.is_none_or(|node| !self.is_same(keeper.node, node)));
             lateness.certain |= anothers.as_ref().is_some_and(|keeper| keeper.is_there);
             lateness.likely |= anothers.is_some();
@@ -321,7 +328,7 @@ impl Past {
 
     /// Who has the record that an event registers or ends, by everything taken in: the
     /// newest registration counts, and a deletion ends it whoever it is said to be of.
-    pub fn keeper_of_the_record(&self, event: &Event, is_kept: impl Fn(&str) -> bool) -> Option<Keeper> {
+    pub fn keeper_of_the_record(&self, event: &Event) -> Option<Keeper> {
         let is_deletion = |event: &Event| matches!(event.content, Content::Deletion { .. });
         // Of others a deletion is all that is known.
         if !is_deletion(event) && !is_kept(&event.entity) {
@@ -430,10 +437,10 @@ impl Past {
     /// A record that has been told of, and by all that is known has not been
     /// deleted: no `GdprSletning` came after its newest registration, or that is
     /// newer than the one that came before it; and no newer recall, ever.
-    pub fn record_still_there(&self, person: usize, is_kept: impl Fn(&str) -> bool) -> Option<String> {
+    pub fn record_still_there(&self, person: usize, has_rule: impl Fn(&str) -> bool) -> Option<String> {
         let stamp = |event: &Event, change: Change| (event.registered.at, change.number(), event.mark);
         let mut newest: BTreeMap<(&str, &ExternalId), &Known> = BTreeMap::new();
-        for known in self.events_of(person).filter(|known| is_kept(&known.event.entity) && known.event.change != Change::Deleted) {
+        for known in self.events_of(person).filter(|known| has_rule(&known.event.entity) && known.event.change != Change::Deleted) {
             let newest = newest.entry((&known.event.entity, &known.event.external_id)).or_insert(known);
             if stamp(&newest.event, newest.event.change) < stamp(&known.event, known.event.change) {
                 *newest = known;

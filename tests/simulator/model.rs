@@ -354,8 +354,8 @@ impl Model {
     /// A person is forgotten of the broker's own accord only when everything that
     /// DFDG ever told of has been told deleted, nobody has or is to have them any
     /// more, and nothing is still to be said.
-    pub fn may_be_forgotten(&self, person: usize, is_kept: impl Fn(&str) -> bool, day: Day) -> Verdict {
-        let still_there = self.past.record_still_there(person, is_kept);
+    pub fn may_be_forgotten(&self, person: usize, has_rule: impl Fn(&str) -> bool, day: Day) -> Verdict {
+        let still_there = self.past.record_still_there(person, has_rule);
         demand!(still_there.is_none(), "is forgotten, and DFDG still has {still_there:?}");
         demand!(self.past.any_was_deleted(person) || self.past.any_has_moved_on(person), "is forgotten, and no record was ever deleted");
         demand!(!self.past.is_somebodys(person, day), "is forgotten, and somebody has or is to have them");
@@ -499,7 +499,10 @@ impl Model {
             self.past.known.iter().any(|known| known.event.external_id == *external_id && *known.event.entity == **entity)
         };
         let of_type = self.attempted.iter().filter(|(of, external_id, _)| self.past.is_same(*of, person) && is_of_type(external_id));
-        let allowed = self.attempted.iter().filter(about).chain(of_type).map(|(_, _, recipient)| *recipient).chain(allowed).collect();
+        // Whoever was ever sent something about the record, whomever it was said to be about:
+        // whose it was is not known for ever where it is gone.
+        let sent = self.arrived.iter().chain(&self.attempted).filter(|(_, external_id, _)| *external_id == event.external_id);
+        let allowed = sent.chain(of_type).map(|(_, _, recipient)| *recipient).chain(allowed).collect();
         (required, allowed)
     }
 
@@ -621,15 +624,14 @@ impl Model {
         demand!(admission.at == now, "{} was taken in at {now}, not {}", event.id, admission.at);
         self.last_seq = admission.seq.0;
         let first_load = self.first_loads.contains(&event.mark);
-        let is_kept = |entity: &str| !rules.schedule().rules_of(entity).is_empty();
-        let lateness = self.past.is_late(event, is_kept);
+        let lateness = self.past.is_late(event);
         // Seen where anybody might have been told.
         let shows = !first_load && told_as(event, rules).is_some_and(|kind| !kind.audiences.is_empty());
         let said = admission.left_out.iter().any(|left_out| left_out.why == Suppression::RecordDeleted);
         demand!(!said || lateness.possible, "{} is said to be about a record that is gone", event.id);
-        demand!(!lateness.certain || !shows || said, "{} is about a record that is gone", event.id);
+        demand!(!lateness.certain || !shows || said, "{} ({}) is about a record that is gone", event.id, event.entity);
         let late = if shows { said } else { lateness.likely };
-        let keeper = self.past.keeper_of_the_record(event, is_kept).filter(|_| !late);
+        let keeper = self.past.keeper_of_the_record(event).filter(|_| !late);
         self.past.take_in(Arc::clone(event), admission.seq, first_load, late);
         if let Some(keeper) = keeper {
             self.moves(event, &keeper, admission.seq);
@@ -742,7 +744,7 @@ impl Model {
         let was_told = known.is_some();
         let mut tracked = match known {
             Some(tracked) if matches!(tracked.stand, Stand::Dead | Stand::Delivered) && delivery.replays == tracked.replays + 1 => {
-                let by = self.sent_again(key, &tracked, delivery, rules)?;
+                let by = self.sent_again(key, &tracked, delivery)?;
                 // Whoever was told of a deletion as a holder may be told again.
                 if tracked.stand == Stand::Delivered && tracked.by.first() == Some(&Audience::Holders) {
                     self.attempted.push((tracked.lane.0, tracked.event.external_id.clone(), key.recipient));
@@ -1039,7 +1041,7 @@ impl Model {
 
     /// A delivery is sent again by one replay, which has it in its selection and
     /// has come to it, and nobody else has sent it since that was frozen.
-    fn sent_again(&self, key: DeliveryKey, tracked: &Tracked, delivery: &Delivery, rules: &Rules) -> Result<ReplayId, String> {
+    fn sent_again(&self, key: DeliveryKey, tracked: &Tracked, delivery: &Delivery) -> Result<ReplayId, String> {
         let by: Vec<&Kept> = self.book.replays.values().filter(|kept| kept.coming.contains(&key)).collect();
         // One that was stopped and goes on may come to it in the same group, and leaves it to
         // the one that has selected it since.
@@ -1055,8 +1057,7 @@ impl Model {
                 known.seq > key.seq && concerns(&known.event, &tracked.event) && self.past.is_same(known.node, tracked.lane.0)
             });
         demand!(!gone, "{key:?} is sent again though its record is gone");
-        let is_kept = |entity: &str| !rules.schedule().rules_of(entity).is_empty();
-        let keeper = self.past.keeper_of_the_record(&tracked.event, is_kept).filter(|keeper| keeper.is_there);
+        let keeper = self.past.keeper_of_the_record(&tracked.event).filter(|keeper| keeper.is_there);
         // Whoever has something of it is still to be told that it was deleted.
         let is_notice = matches!(tracked.event.content, Content::Deletion { .. });
         let keeper = keeper.filter(|_| !is_notice);

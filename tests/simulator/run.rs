@@ -411,8 +411,8 @@ impl Run {
         }
         let person = self.model.person_known_as(citizen).ok_or_else(|| format!("citizen {} was nobody", citizen.0))?;
         let schedule = self.world.rules.schedule();
-        let is_kept = |entity: &str| !schedule.rules_of(entity).is_empty();
-        self.model.may_be_forgotten(person, is_kept, Day::in_copenhagen(self.now))?;
+        let has_rule = |entity: &str| !schedule.rules_of(entity).is_empty();
+        self.model.may_be_forgotten(person, has_rule, Day::in_copenhagen(self.now))?;
         let number = self.model.past.number_of(person);
         self.note(|| format!("citizen {} is forgotten", citizen.0));
         self.let_orders_go(person);
@@ -566,8 +566,9 @@ impl Run {
             let citizen = infallible(store.find_citizen(number));
             let clocks = citizen.and_then(|citizen| infallible(store.clocks(citizen)));
             clocks.is_some_and(|clocks| {
-                let stands =
-                    |clock: &Clock| clock.order.is_some_and(|order| OrderId::of(&clock.entity, &clock.external_id, order.due) == *id);
+                let stands = |clock: &Clock| {
+                    clock.order.is_some_and(|order| OrderId::of(&clock.entity, &clock.external_id, order.due, clock.under) == *id)
+                };
                 clocks.records.iter().any(stands)
             })
         });
@@ -1176,7 +1177,7 @@ impl Run {
             let clocks = infallible(self.store.clocks(id)).ok_or("listed clocks are not there")?;
             let citizen = infallible(self.store.citizen(id)).ok_or("clocks of nobody")?;
             let is_over = clocks.emptied && citizen.unneeded_from().is_some_and(|from| from <= today);
-            if clocks.emptied && clocks.has_retained() || is_over && !self.model.has_unfinished(&citizen) {
+            if clocks.emptied && clocks.has_retained || is_over && !self.model.has_unfinished(&citizen) {
                 return Err(format!("citizen {} is known for nothing: {clocks:?}", id.0));
             }
         }

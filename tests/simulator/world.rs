@@ -14,6 +14,7 @@ use wsb_broker::core::schedule::{self as deletion, Pace, PensionAges, Schedule, 
 use wsb_broker::core::time::{Day, Moment};
 
 use crate::dice::Dice;
+use crate::entitlement::is_kept;
 
 const FUNDS: [&str; 3] = ["007", "067", "111"];
 const KOMMUNER: [&str; 3] = ["101", "147", "860"];
@@ -417,7 +418,7 @@ impl World {
         // from one number of a person to another often enough.
         let others: Vec<ExternalId> =
             self.records.iter().filter(|r| r.entity == entity && r.person != person).map(|r| r.external_id.clone()).collect();
-        let external_id = if !others.is_empty() && matches!(entity, "Joblog" | "Fravaer" | "Aktivitet") && dice.chance(8) {
+        let external_id = if !others.is_empty() && matches!(entity, "Joblog" | "Fravaer" | "Aktivitet" | "Indkaldelse") && dice.chance(8) {
             others[others.len() - 1 - dice.below(others.len().min(3))].clone()
         } else if known.is_empty() || dice.chance(35) {
             self.new_record(entity, person)
@@ -481,7 +482,7 @@ impl World {
             start,
             end,
             content,
-            details: self.rules.schedule().rules_of(entity).first().map(|_| Box::default()),
+            details: is_kept(entity).then(Box::default),
             body: None,
         }
     }

@@ -296,7 +296,7 @@ impl Engine {
         let mut clocks = Clocks::clone(&known);
         if is_parted {
             // Whether all of them had lost their last record says nothing of each.
-            clocks.emptied = clocks.records.is_empty() && !clocks.tombstones.is_empty();
+            (clocks.emptied, clocks.has_retained) = (!clocks.tombstones.is_empty(), false);
         }
         clocks.settle(citizen, self.rules.schedule(), Day::in_copenhagen(now));
         self.clockwork.look_now();
@@ -446,7 +446,7 @@ impl Engine {
             };
             out.orders.push(OutgoingOrder {
                 token,
-                id: OrderId::of(&under_way.entity, &under_way.external_id, order.due),
+                id: OrderId::of(&under_way.entity, &under_way.external_id, order.due, under_way.citizen),
                 area: Arc::clone(&under_way.area),
                 entity: Arc::clone(&under_way.entity),
                 external_id: under_way.external_id.clone(),

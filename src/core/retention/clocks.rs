@@ -1,4 +1,5 @@
-//! What is kept of each record that a rule may cover, and how events change it.
+//! What is kept of each record that a rule may cover, now or after the next change of the
+//! rules, and how events change it.
 //!
 //! For one record the newest registration counts, in whatever order they arrive.
 //! A record that was deleted or recalled leaves a tombstone for a while, so that
@@ -10,8 +11,12 @@ use crate::core::event::{Change, Content, Details, Event};
 use crate::core::ids::{CitizenId, EventMark, ExternalId};
 use crate::core::time::{Day, Moment, Period};
 
-/// How many tombstones one citizen has at the most; the oldest go.
-const TOMBSTONES: usize = 64;
+/// How many tombstones one citizen has at the most; the oldest go. In one night as many
+/// may come as somebody has entries in the joblog.
+const TOMBSTONES: usize = 1024;
+/// How many elements that are not listed any more are known of a Min plan-version; the
+/// first go.
+const UNLISTED: usize = 256;
 /// How many days a tombstone stays: twice the default duplicate horizon.
 const TOMBSTONE_DAYS: u32 = 28;
 /// How many handed-over areas one citizen may have: there are some thirty.
@@ -81,8 +86,13 @@ pub struct Clock {
     pub details: Details,
     /// Whether a later version of this plan exists.
     pub has_later_version: bool,
+    /// Which, by what the plan said itself. A recall of that one takes it away.
+    pub later_version: Option<ExternalId>,
     /// The elements of a Min plan-version, which have left `details`.
     pub elements: Vec<Element>,
+    /// Elements that are not listed any more, and were there when they were: their
+    /// deletion may be heard of late.
+    pub unlisted: Vec<ExternalId>,
     /// The latest deletion of an element that is not listed any more.
     pub element_gone: Option<Day>,
     /// The order to delete it, if there is one.
@@ -133,9 +143,13 @@ pub struct Clocks {
     pub tombstones: Vec<Tombstone>,
     /// What was handed over.
     pub handovers: Vec<Handover>,
-    /// Whether there were records, and the last of them has gone: the citizen is
-    /// forgotten once nothing else is a reason to know them.
+    /// Whether there were records that a rule names, and the last of them has gone: the
+    /// citizen is forgotten once nothing else is a reason to know them.
     pub emptied: bool,
+    /// Whether DFDG had a record of the citizen that a rule names when this was last
+    /// [settled](Self::settle), as far as is known. One that no rule names is ordered by
+    /// nobody, and is no reason to know the citizen.
+    pub has_retained: bool,
     /// Whether something was due when this was last settled: it waits for
     /// something else, or for its order, or for the answer to that.
     pub has_due: bool,
@@ -156,16 +170,11 @@ impl Clocks {
             tombstones: Vec::new(),
             handovers: Vec::new(),
             emptied: false,
+            has_retained: false,
             has_due: false,
             owned: true,
             next: None,
         }
-    }
-
-    /// Returns whether DFDG still has a record of the citizen, as far as is known.
-    #[must_use]
-    pub fn has_retained(&self) -> bool {
-        !self.records.is_empty()
     }
 
     /// Returns whether there is nothing to keep.
@@ -230,6 +239,7 @@ impl Clocks {
             Change::Deleted => {
                 let deleted = Day::in_copenhagen(event.registered.at);
                 self.bury(under, &event.entity, &event.external_id, first_at, stamp, deleted, now);
+                self.mark_later_version(&event.entity, &event.external_id, false, stamp);
             }
             Change::Created | Change::Updated => {
                 let first_at = match buried {
@@ -255,6 +265,12 @@ impl Clocks {
             let left_out = former.elements.iter().filter(|element| !elements.iter().any(|kept| kept.external_id == element.external_id));
             element_gone = left_out.filter_map(|element| element.deleted).chain(element_gone).max();
         }
+        let unlisted = former.map_or_else(Vec::new, |former| unlisted(former, &elements));
+        let later_version = match &event.content {
+            Content::Plan { later_version, .. } => later_version.clone(),
+            _ => None,
+        };
+        let is_recalled = later_version.as_ref().is_some_and(|later| self.is_recalled(&event.entity, later, stamp));
         let clock = Clock {
             under,
             entity: Arc::clone(&event.entity),
@@ -263,8 +279,10 @@ impl Clocks {
             newest: stamp,
             period: event.period(),
             details,
-            has_later_version: matches!(&event.content, Content::Plan { later_version: Some(_), .. }),
+            has_later_version: later_version.is_some() && !is_recalled,
+            later_version,
             elements,
+            unlisted,
             element_gone,
             order: former.and_then(|former| former.order),
         };
@@ -272,8 +290,8 @@ impl Clocks {
             Some(at) => self.records[at] = clock,
             None => {
                 self.mark_elements(&event.external_id, None);
+                self.mark_later_version(&event.entity, &event.external_id, true, stamp);
                 self.records.push(clock);
-                self.emptied = false;
             }
         }
     }
@@ -287,8 +305,8 @@ impl Clocks {
             stamp = stamp.max(self.records[at].newest);
         }
         self.bury(under, &entity.into(), &event.external_id, first_at, stamp, Day::in_copenhagen(event.registered.at), now);
-        // Of a record that the broker never heard of, too: DFDG had it.
-        self.emptied = self.records.is_empty();
+        // Of a record that the broker never heard of, too: DFDG had it. Unless there are more.
+        self.emptied = true;
     }
 
     /// Takes in that an area was handed over to Rigsarkivet, or was not after all.
@@ -305,7 +323,7 @@ impl Clocks {
         }
         // What was handed over has been there; of somebody of whom no record is known that
         // is no reason to know them, and nothing else may ever come.
-        self.emptied |= self.records.is_empty();
+        self.emptied = true;
     }
 
     /// Returns whether an area was handed over.
@@ -346,6 +364,7 @@ impl Clocks {
                 tombstones: self.tombstones.iter().filter(|tombstone| is_theirs(tombstone.under)).cloned().collect(),
                 handovers: self.handovers.iter().filter(|handover| is_theirs(handover.under)).cloned().collect(),
                 emptied: stands_for && self.emptied,
+                has_retained: stands_for && self.has_retained,
                 has_due: stands_for && self.has_due,
                 owned: self.owned,
                 next: self.next.filter(|_| stands_for),
@@ -356,7 +375,6 @@ impl Clocks {
 
     /// Takes over everything known under another number of the same person.
     fn absorb(&mut self, other: &Self) {
-        let had_any = [&*self, other].iter().any(|clocks| clocks.emptied || clocks.has_retained());
         for theirs in &other.tombstones {
             match self.buried(&theirs.entity, &theirs.external_id) {
                 Some(at) if self.tombstones[at].newest >= theirs.newest => {}
@@ -407,7 +425,8 @@ impl Clocks {
                 }
             }
         }
-        self.emptied = had_any && self.records.is_empty();
+        self.has_retained |= other.has_retained;
+        self.emptied = if self.has_retained { self.records.is_empty() } else { self.emptied || other.emptied };
         self.limit_tombstones();
     }
 
@@ -459,7 +478,8 @@ impl Clocks {
         if let Some(at) = self.place(entity, external_id) {
             // Another record takes its place: two pages change in the store, not all.
             first_at = first_at.min(self.records.swap_remove(at).first_at);
-            self.emptied = self.records.is_empty();
+            // Unless there are more, which is seen when this is settled.
+            self.emptied |= self.has_retained;
         }
         let tombstone =
             Tombstone { under, entity: Arc::clone(entity), external_id: external_id.clone(), first_at, newest, deleted, noted: now };
@@ -480,6 +500,25 @@ impl Clocks {
     pub(super) fn mark_elements(&mut self, external_id: &ExternalId, deleted: Option<Day>) {
         let elements = self.records.iter_mut().flat_map(|clock| clock.elements.iter_mut());
         elements.filter(|element| element.external_id == *external_id).for_each(|element| element.deleted = deleted);
+        let Some(deleted) = deleted else { return };
+        for clock in &mut self.records {
+            if let Some(at) = clock.unlisted.iter().position(|unlisted| unlisted == external_id) {
+                clock.unlisted.remove(at);
+                clock.element_gone = clock.element_gone.max(Some(deleted));
+            }
+        }
+    }
+
+    /// Notes in every plan that names the record as its later version, and was registered
+    /// before that was said, that there is one, or none after all.
+    fn mark_later_version(&mut self, entity: &str, external_id: &ExternalId, is_there: bool, by: Stamp) {
+        let plans = self.records.iter_mut().filter(|clock| &*clock.entity == entity && clock.later_version.as_ref() == Some(external_id));
+        plans.filter(|clock| clock.newest < by).for_each(|clock| clock.has_later_version = is_there);
+    }
+
+    /// Returns whether a record is gone by what was said after `stamp`.
+    fn is_recalled(&self, entity: &str, external_id: &ExternalId, stamp: Stamp) -> bool {
+        self.buried(entity, external_id).is_some_and(|at| self.tombstones[at].newest > stamp)
     }
 
     fn limit_tombstones(&mut self) {
@@ -489,6 +528,16 @@ impl Clocks {
             self.tombstones.remove(oldest);
         }
     }
+}
+
+/// Returns the elements that are listed no more and were still there, of a Min
+/// plan-version that lists `elements` now.
+fn unlisted(former: &Clock, elements: &[Element]) -> Vec<ExternalId> {
+    let were_there = former.elements.iter().filter(|element| element.deleted.is_none()).map(|element| &element.external_id);
+    let ids = former.unlisted.iter().chain(were_there);
+    let mut ids: Vec<ExternalId> = ids.filter(|id| !elements.iter().any(|element| element.external_id == **id)).cloned().collect();
+    ids.drain(..ids.len().saturating_sub(UNLISTED));
+    ids
 }
 
 impl Tombstone {

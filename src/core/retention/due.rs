@@ -107,10 +107,13 @@ impl Dates<'_> {
 impl Clocks {
     /// Brings up to date what depends on the day: orders of records that are not
     /// due any more, due since another day, or blocked, are forgotten, and tombstones that may go; and
-    /// whether anything is due, and when to look again, is computed anew. To be called after every change,
+    /// whether anything is due, and when to look again, is computed anew. And what depends on the rules: which
+    /// records they name. To be called after every change,
     /// before it is stored, by which the store comes to tell whose each record is.
     pub fn settle(&mut self, citizen: &Citizen, schedule: &Schedule, today: Day) {
         self.expire(today);
+        self.has_retained = self.records.iter().any(|clock| schedule.names(&clock.entity));
+        self.emptied &= !self.has_retained;
         if self.records.iter().any(|clock| clock.order.is_some()) {
             let view = View { clocks: self, citizen, schedule };
             let standing = view.due(today).into_iter().filter(|item| matches!(item.standing, Standing::Ordered(_)));
@@ -204,6 +207,10 @@ impl<'a> View<'a> {
 
     /// Returns the days of a record; `None` where no rule ever makes it due.
     fn dates(&self, clock: &Clock) -> Option<Dates<'a>> {
+        // Nobody is told of a data area that is none, after a death neither.
+        if !self.schedule.names(&clock.entity) {
+            return None;
+        }
         let own_rule = self.schedule.rule_for(&clock.entity, &clock.details);
         let own = own_rule.and_then(|rule| self.runs_from(clock, rule.from).map(|from| rule.period.after(from).next()));
         let deceased = self.schedule.rule(DECEASED);

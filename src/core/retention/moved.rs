@@ -51,7 +51,6 @@ impl Clocks {
         let Some(clock) = given.clock else { return };
         self.mark_elements(&clock.external_id, None);
         self.records.push(Clock { under, order: None, ..clock });
-        self.emptied = false;
     }
 
     /// Takes in that a record had been registered at `first_at`.

@@ -123,6 +123,7 @@ impl Life {
                 self.clocks.record(event, self.clocks.citizen, details, event.registered.at);
             }
         }
+        self.clocks.settle(&self.citizen, &self.schedule, Day::in_copenhagen(event.registered.at));
     }
 
     fn view(&self) -> View<'_> {
@@ -595,15 +596,15 @@ fn an_order_stands_while_the_record_is_due() {
 #[test]
 fn tombstones_are_bounded_and_go() {
     let mut life = Life::of(&[]);
-    for at in 0..200 {
+    for at in 0..1100 {
         life.take_in(&deletion("Joblog", &format!("r{at}"), "2026-03-16T08:00:00Z"));
     }
-    assert_eq!(life.clocks.tombstones.len(), 64);
-    assert!(!life.clocks.has_retained());
+    assert_eq!(life.clocks.tombstones.len(), 1024);
+    assert!(!life.clocks.has_retained);
     let expiry = life.clocks.next_expiry().expect("some stand");
     assert_eq!(expiry, day("2026-04-13"));
     life.clocks.expire(expiry.previous());
-    assert_eq!(life.clocks.tombstones.len(), 64);
+    assert_eq!(life.clocks.tombstones.len(), 1024);
     life.clocks.expire(expiry);
     assert_eq!(life.clocks.tombstones, []);
     assert!(life.clocks.emptied && !life.clocks.is_empty(), "that there were records is known on");
@@ -643,6 +644,89 @@ fn whoever_has_lost_the_last_record_is_looked_at_when_nobody_has_them() {
     let mut life = Life::of(&[]);
     life.take_in(&Event { change: Change::Deleted, ..record("Samtale", "r", "..") });
     assert_eq!(look(&mut life, "2026-03-18"), (false, None));
+}
+
+/// R 8.1: only the latest version of a plan waits for the contact group to end; one whose
+/// later version was recalled is the latest again, whichever of them is heard of first.
+#[test]
+fn a_recalled_later_version_is_none() {
+    let registered = |id: &str, change, hour: u32, later: Option<&str>| {
+        let time = format!("2026-03-16T{hour:02}:00:00Z");
+        at(&time, Event { change, ..of("Plan", plan(id, later)) })
+    };
+    let (first, named) = (registered("a", Change::Created, 8, None), registered("a", Change::Updated, 9, Some("b")));
+    let (later, recalled) = (registered("b", Change::Created, 9, None), registered("b", Change::Deleted, 10, None));
+    let again = registered("b", Change::Updated, 11, None);
+    let in_group = event("g", 8, Change::Created, "2026-01-01..", group(1));
+    let of_group = of("Kontaktgruppe", in_group);
+    let standing = |told: &[&Event]| {
+        let mut life = Life::of(&[]);
+        assert_eq!(life.citizen.fold(&of_group), Folded::Changed);
+        told.iter().for_each(|event| life.take_in(event));
+        life.due("2032-03-17")
+    };
+    assert_eq!(standing(&[&first, &named, &later]), ["plan a", "plan b <open-kontaktgruppe"]);
+    for told in [[&first, &named, &later, &recalled], [&first, &later, &recalled, &named], [&recalled, &named, &first, &later]] {
+        assert_eq!(standing(&told), ["plan a <open-kontaktgruppe"], "{told:?}");
+    }
+    assert_eq!(standing(&[&first, &named, &later, &recalled, &again]), ["plan a", "plan b <open-kontaktgruppe"]);
+    assert_eq!(standing(&[&first, &named, &later, &again, &recalled]), ["plan a", "plan b <open-kontaktgruppe"], "recalled before that");
+}
+
+/// An element that left the list while it was there is deleted like the others, when its
+/// deletion is heard of after that.
+#[test]
+fn an_element_is_deleted_that_is_not_listed_any_more() {
+    let listed = |hour: u32, elements: &[&str]| {
+        let details = Details { elements: Some(elements.iter().map(|id| external(id)).collect()), ..Details::default() };
+        at(&format!("2026-03-16T{hour:02}:00:00Z"), with(details, record("MinPlanVersion", "v", "..")))
+    };
+    let deleted = deletion("Aktivitet", "x", "2026-03-18T08:00:00Z");
+    let mut life = Life::of(&[listed(8, &["x", "y"]), listed(9, &["y"]), listed(10, &[])]);
+    assert_eq!(life.due("2499-12-30"), [""; 0]);
+    life.take_in(&deleted);
+    assert_eq!((life.due("2026-03-18"), life.due("2026-03-19")), (Vec::new(), vec!["min-plan-version v".to_owned()]));
+    // One that is listed again counts as listed.
+    let life = Life::of(&[listed(8, &["x"]), listed(9, &[]), listed(10, &["x", "y"]), deleted.clone()]);
+    assert_eq!(life.due("2499-12-30"), [""; 0]);
+    let life = Life::of(&[listed(8, &["x"]), deleted, listed(9, &[])]);
+    assert_eq!(life.due("2026-03-19"), ["min-plan-version v"], "in the other order");
+}
+
+/// A record of a type that no rule names is ordered by nobody, after a death neither, and is
+/// no reason to know the citizen; a rule that comes to name it finds what is known of it.
+#[test]
+fn a_record_that_no_rule_names_waits_for_one() {
+    let mut life = Life::of(&[record("Indkaldelse", "i", "2020-01-01..2020-12-31")]);
+    let settle = |life: &mut Life| life.clocks.settle(&life.citizen, &life.schedule, day("2026-03-16"));
+    settle(&mut life);
+    assert_eq!((life.clocks.has_retained, life.clocks.emptied, life.clocks.next), (false, false, None));
+    assert_eq!(life.due("2499-12-30"), [""; 0]);
+    assert_eq!(life.view().expected("Indkaldelse", &external("i"), day("2030-01-01")), DeletionTold::Early(None));
+    // Beside the last one that a rule names.
+    life.take_in(&record("Samtale", "s", "2026-03-01.."));
+    settle(&mut life);
+    assert!(life.clocks.has_retained);
+    life.take_in(&deletion("Samtale", "s", "2026-03-17T08:00:00Z"));
+    settle(&mut life);
+    assert!(life.clocks.emptied, "nothing is left that a rule names");
+    life.take_in(&record("Indkaldelse", "j", "2020-01-01..2020-12-31"));
+    settle(&mut life);
+    assert!(life.clocks.emptied, "nor is there anything again");
+    let mut dead = Life::of(&[record("Indkaldelse", "i", "2020-01-01..2020-12-31"), died("2026-03-10")]);
+    settle(&mut dead);
+    assert_eq!(dead.due("2499-12-30"), [""; 0]);
+    // The rules change.
+    let added = rule("indkaldelse", "Indkaldelse", Start::End, (1, 0), vec![]);
+    life.schedule = Schedule::new(rules().into_iter().chain([added]).collect(), ages(), Pace::default());
+    settle(&mut life);
+    assert!(life.clocks.has_retained && !life.clocks.emptied);
+    assert_eq!(life.due("2021-12-31"), [""; 0]);
+    assert_eq!(life.due("2022-01-01"), ["indkaldelse i", "indkaldelse j"]);
+    // And back.
+    life.schedule = schedule();
+    settle(&mut life);
+    assert!(!life.clocks.has_retained && !life.clocks.emptied, "nobody has said that it is gone");
 }
 
 #[test]

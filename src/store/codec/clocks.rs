@@ -11,9 +11,9 @@ use super::parts::{self, put_option};
 
 type Read<T> = Result<T, Undecodable>;
 
-/// The types that rules of the shipped file name, written as their place here
+/// The types of which the shipped files have clocks kept, written as their place here
 /// plus one. Part of the format: only ever added to, at the end.
-const ENTITIES: [&str; 23] = [
+const ENTITIES: [&str; 29] = [
     "JoblogDokument",
     "Joblog",
     "AndenLog",
@@ -37,6 +37,12 @@ const ENTITIES: [&str; 23] = [
     "Ydelseskort",
     "EoesDagpenge",
     "Feriedagpenge",
+    "Indkaldelse",
+    "Frist",
+    "FagprofessionelKontakt",
+    "YderligeInfoOmFravaer",
+    "ForsoergerStatusSkift",
+    "DagpengetaellerTidligereAkasse",
 ];
 
 /// Which of the optional parts of a clock follow.
@@ -56,7 +62,14 @@ mod has {
     pub(super) const ELEMENT_GONE: u16 = 1 << 12;
     pub(super) const ORDER: u16 = 1 << 13;
     pub(super) const CONFIRMED: u16 = 1 << 14;
-    pub(super) const ALL: u16 = (1 << 15) - 1;
+    pub(super) const MORE: u16 = 1 << 15;
+}
+
+/// Which of the optional parts of a clock follow that came later.
+mod more {
+    pub(super) const LATER_VERSION: u8 = 1;
+    pub(super) const UNLISTED: u8 = 2;
+    pub(super) const ALL: u8 = 3;
 }
 
 /// What of the clocks is not of one record.
@@ -65,6 +78,7 @@ pub(in crate::store) struct Rest {
     pub tombstones: Vec<Tombstone>,
     pub handovers: Vec<Handover>,
     pub emptied: bool,
+    pub has_retained: bool,
     pub has_due: bool,
     pub owned: bool,
 }
@@ -103,7 +117,8 @@ pub(in crate::store) fn encode_rest(rest: &Rest, out: &mut Vec<u8>) {
         put_stamp(out, handover.newest);
         out.u8(u8::from(handover.holds));
     }
-    let flags = u8::from(rest.emptied) | u8::from(rest.has_due) << 1 | u8::from(rest.owned) << 2;
+    let flags = [rest.emptied, rest.has_due, rest.owned, rest.has_retained];
+    let flags = flags.iter().rev().fold(0, |all, flag| all << 1 | u8::from(*flag));
     if flags > 0 {
         out.u8(flags);
     }
@@ -123,15 +138,18 @@ pub(in crate::store) fn decode_rest(under: CitizenId, bytes: &[u8]) -> Read<Rest
         .map(|_| Ok(Handover { under, area: input.text()?, newest: stamp(input)?, holds: input.flag()? }))
         .collect::<Read<_>>()?;
     let flags = if input.is_empty() { 0 } else { input.u8()? };
-    if flags > 7 {
+    if flags > 15 {
         return input.fail();
     }
     input.end()?;
-    Ok(Rest { tombstones, handovers, emptied: flags & 1 != 0, has_due: flags & 2 != 0, owned: flags & 4 != 0 })
+    let [emptied, has_due, owned, has_retained] = [1, 2, 4, 8].map(|flag| flags & flag != 0);
+    Ok(Rest { tombstones, handovers, emptied, has_retained, has_due, owned })
 }
 
 fn put_clock(out: &mut Vec<u8>, clock: &Clock) {
     let Details { owner, absence, with_company, answered, sent, updated, case_closed, month_end, elements: _ } = &clock.details;
+    let more = [(clock.later_version.is_some(), more::LATER_VERSION), (!clock.unlisted.is_empty(), more::UNLISTED)];
+    let more = more.iter().filter(|(present, _)| *present).fold(0, |all, (_, part)| all | part);
     let parts = [
         (owner.is_some(), has::OWNER),
         (*owner == Some(Owner::State), has::STATE_OWNED),
@@ -148,6 +166,7 @@ fn put_clock(out: &mut Vec<u8>, clock: &Clock) {
         (clock.element_gone.is_some(), has::ELEMENT_GONE),
         (clock.order.is_some(), has::ORDER),
         (clock.order.is_some_and(|order| order.confirmed), has::CONFIRMED),
+        (more > 0, has::MORE),
     ];
     out.u16(parts.iter().filter(|(present, _)| *present).fold(0, |all, (_, part)| all | part));
     put_entity(out, &clock.entity);
@@ -173,13 +192,20 @@ fn put_clock(out: &mut Vec<u8>, clock: &Clock) {
     if let Some(order) = clock.order {
         [order.due, order.first, order.asked].into_iter().for_each(|day| parts::put_day(out, day));
     }
+    if more > 0 {
+        out.u8(more);
+    }
+    if let Some(later) = &clock.later_version {
+        parts::put_external_id(out, later);
+    }
+    if !clock.unlisted.is_empty() {
+        out.varint(clock.unlisted.len() as u64);
+        clock.unlisted.iter().for_each(|external_id| parts::put_external_id(out, external_id));
+    }
 }
 
 fn clock(under: CitizenId, input: &mut Input<'_>) -> Read<Clock> {
     let flags = input.u16()?;
-    if flags & !has::ALL != 0 {
-        return input.fail();
-    }
     let has = |part| flags & part != 0;
     let (entity, external_id) = (entity(input)?, parts::external_id(input)?);
     let (first_at, newest) = stamps(input)?;
@@ -208,8 +234,28 @@ fn clock(under: CitizenId, input: &mut Input<'_>) -> Read<Clock> {
     } else {
         None
     };
-    let has_later_version = has(has::LATER_VERSION);
-    Ok(Clock { under, entity, external_id, first_at, newest, period, details, has_later_version, elements, element_gone, order })
+    let more = if has(has::MORE) { input.u8()? } else { 0 };
+    if more & !more::ALL != 0 {
+        return input.fail();
+    }
+    let later_version = if more & more::LATER_VERSION != 0 { Some(parts::external_id(input)?) } else { None };
+    let unlisted = if more & more::UNLISTED != 0 { input.count()? } else { 0 };
+    let unlisted = (0..unlisted).map(|_| parts::external_id(input)).collect::<Read<_>>()?;
+    Ok(Clock {
+        under,
+        entity,
+        external_id,
+        first_at,
+        newest,
+        period,
+        details,
+        has_later_version: has(has::LATER_VERSION),
+        later_version,
+        elements,
+        unlisted,
+        element_gone,
+        order,
+    })
 }
 
 fn put_entity(out: &mut Vec<u8>, entity: &str) {

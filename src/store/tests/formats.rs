@@ -185,7 +185,14 @@ fn retention_clocks() {
             out
         };
         check(&format!("clocks-{at:02}"), &sample.records, encode, |bytes| codec::decode_clocks(CITIZEN, bytes));
-        let rest = codec::Rest { tombstones: sample.tombstones, handovers: sample.handovers, emptied: false, has_due: false, owned: false };
+        let ids = || sample.tombstones.iter().map(|tombstone| tombstone.external_id.clone());
+        let more = |clock: &Clock| Clock { later_version: ids().next(), unlisted: ids().collect(), ..clock.clone() };
+        if ids().next().is_some() {
+            check(&format!("clocks-more-{at:02}"), &sample.records.iter().map(more).collect(), encode, |bytes| {
+                codec::decode_clocks(CITIZEN, bytes)
+            });
+        }
+        let rest = codec::Rest { tombstones: sample.tombstones, handovers: sample.handovers, ..codec::Rest::default() };
         if !rest.tombstones.is_empty() && !rest.handovers.is_empty() {
             check(&format!("clocks-rest-{at:02}"), &rest, written(codec::encode_rest), |bytes| codec::decode_rest(CITIZEN, bytes));
             let rest = codec::Rest { emptied: true, ..rest };
@@ -194,6 +201,8 @@ fn retention_clocks() {
             check("clocks-rest-due", &rest, written(codec::encode_rest), |bytes| codec::decode_rest(CITIZEN, bytes));
             let rest = codec::Rest { has_due: false, owned: true, ..rest };
             check("clocks-rest-owned", &rest, written(codec::encode_rest), |bytes| codec::decode_rest(CITIZEN, bytes));
+            let rest = codec::Rest { owned: false, has_retained: true, ..rest };
+            check("clocks-rest-retained", &rest, written(codec::encode_rest), |bytes| codec::decode_rest(CITIZEN, bytes));
         }
     }
 }

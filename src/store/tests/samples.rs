@@ -323,6 +323,8 @@ impl Dice {
                     elements: None,
                 },
                 has_later_version: self.once_in(2),
+                later_version: None,
+                unlisted: Vec::new(),
                 elements: (0..elements).map(|_| Element { external_id: self.external_id(), deleted: self.maybe(Self::day) }).collect(),
                 element_gone: self.maybe(Self::day),
                 order: self.maybe(|dice| DeletionOrder {

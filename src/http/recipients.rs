@@ -153,7 +153,7 @@ pub async fn resume(
     let dry_run = body.dry_run;
     let why = reason_if_any(body.why.as_deref())?;
     let deed = Deed { why, ..principal.does(Action::QueueResumed, &recipient.to_string()) }.tried(dry_run);
-    let (resumed, waiting) = server
+    let (resumed, waiting, resting) = server
         .writer
         .ask(move |access| {
             let waiting = access.engine.waiting(recipient);
@@ -166,7 +166,7 @@ pub async fn resume(
                 // Nothing was done.
                 Ok(Resumed::InWindow(_) | Resumed::NotPaused) | Err(_) => Ok(()),
             };
-            (noted.and(resumed), waiting)
+            (noted.and(resumed), waiting, access.engine.resting(recipient, access.now))
         })
         .await?;
     let answer = |state: &str| {
@@ -176,8 +176,21 @@ pub async fn resume(
     match resumed.map_err(|error| store_failed(&error))? {
         Resumed::GoesOn | Resumed::NotPaused => answer("open"),
         Resumed::Probed => answer("probed"),
-        Resumed::InWindow(until) => Err(Problem::new(409, "this recipient is in its maintenance window")
-            .detail(format!("it lasts until {until}; take it out of routing.toml to end it earlier"))),
+        Resumed::InWindow(until) => Err(Problem::new(409, "this recipient is in its maintenance window").detail(in_window(until, resting))),
+    }
+}
+
+/// Says what keeps a recipient from going on within its window.
+fn in_window(until: Moment, resting: Option<Resting>) -> String {
+    let window = format!("it lasts until {until}; take it out of routing.toml to end it earlier");
+    match resting {
+        Some(Resting { cause: RestCause::Operator(_), until: None, .. }) => {
+            format!("nothing was changed: {window}; the pause that was ordered goes on after it, until it is ended then")
+        }
+        Some(Resting { cause: RestCause::Operator(_), until: Some(ordered), .. }) => {
+            format!("nothing was changed: {window}; the pause that was ordered goes on until {ordered}")
+        }
+        Some(Resting { cause: RestCause::Window, .. }) | None => window,
     }
 }
 

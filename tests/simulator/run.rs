@@ -985,8 +985,12 @@ impl Run {
     fn end_holds(&mut self) -> Verdict {
         let mut out = Output::default();
         for recipient in self.world.rules.recipients().map(|rule| rule.recipient) {
-            // Whatever there was to end has ended.
-            let _ = infallible(self.engine.resume(recipient, &mut self.store, self.now, &mut out));
+            let resumed = infallible(self.engine.resume(recipient, &mut self.store, self.now, &mut out));
+            if let Resumed::InWindow(until) = resumed {
+                // What was ordered goes on within a window: it ends with it.
+                let ends_then = Why::parse("made up").expect("a reason");
+                infallible(self.engine.pause(recipient, Some(until), ends_then, &mut self.store, self.now, &mut out));
+            }
             self.model.probed(recipient, self.now);
         }
         loop {

@@ -43,7 +43,7 @@ pub enum Resumed {
     GoesOn,
     /// It does not work, and is probed at once.
     Probed,
-    /// Its maintenance window goes on until then: `routing.toml` says so.
+    /// Nothing was done: its maintenance window goes on until then, `routing.toml` says so.
     InWindow(Moment),
     /// There was nothing to end.
     NotPaused,
@@ -118,7 +118,8 @@ impl Engine {
     }
 
     /// Lets a recipient's queue go on. One that is paused because it does not
-    /// work is probed at once.
+    /// work is probed at once. Within its maintenance window it would not go on, and
+    /// what was ordered stays as it is.
     ///
     /// # Errors
     /// When the change cannot be staged.
@@ -129,6 +130,9 @@ impl Engine {
         now: Moment,
         out: &mut Output,
     ) -> Result<Resumed, R::Error> {
+        if let Some((_, until)) = self.window_at(recipient, now) {
+            return Ok(Resumed::InWindow(until));
+        }
         let held = Held::Queue(recipient);
         let ordered = matches!(self.holds.get(&held), Some(Hold::Active { .. }));
         if ordered {
@@ -136,9 +140,6 @@ impl Engine {
             // It may not have been put into force in this life.
             self.lanes.queue_mut(recipient).excuse(now);
             self.keep_holds(records, now, out)?;
-        }
-        if let Some((_, until)) = self.window_at(recipient, now) {
-            return Ok(Resumed::InWindow(until));
         }
         let probed = self.lanes.queue_mut(recipient).probe_at(now);
         Ok(match (ordered, probed) {

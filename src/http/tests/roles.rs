@@ -152,17 +152,23 @@ fn a_vendor_replays_its_own_only() {
     assert_eq!(stop(&own, VENDOR).status, 200);
 }
 
+/// Returns the text of the shipped routing.toml.
+fn shipped() -> String {
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/routing.toml")).expect("the shipped routing.toml")
+}
+
+/// Gives a recipient maintenance windows.
+fn with_windows(text: &str, of: &str, windows: &str) -> String {
+    let line = text.lines().find(|line| line.trim_start().starts_with(&format!("{{ authority = \"{of}\""))).expect("a line for it");
+    text.replace(line, &line.replace(" },", &format!(", maintenance = [{windows}] }},")))
+}
+
 #[test]
 fn windows_are_listed_to_whom_they_concern() {
-    let shipped = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/routing.toml")).expect("the shipped routing.toml");
-    let with = |text: &str, of: &str, windows: &str| {
-        let line = text.lines().find(|line| line.trim_start().starts_with(&format!("{{ authority = \"{of}\""))).expect("a line for it");
-        text.replace(line, &line.replace(" },", &format!(", maintenance = [{windows}] }},")))
-    };
-    let text = with(&shipped, "akasse:067", "{ from = 2099-03-20T22:00:00, until = 2099-03-21T04:00:00 }");
+    let text = with_windows(&shipped(), "akasse:067", "{ from = 2099-03-20T22:00:00, until = 2099-03-21T04:00:00 }");
     let over = "{ from = 2020-03-20T22:00:00, until = 2020-03-21T04:00:00 }";
     let now = "{ from = 2020-03-20T22:00:00, until = 2099-03-21T04:00:00 }";
-    let text = with(&text, "kommune:860", &format!("{over}, {now}"));
+    let text = with_windows(&text, "kommune:860", &format!("{over}, {now}"));
     let rules = crate::config::parse_routing(&text).expect("a routing.toml");
     let world = World::of(lederne_is_gone, rules);
     let list = |token: &str| -> Vec<[Value; 4]> {
@@ -174,4 +180,34 @@ fn windows_are_listed_to_whom_they_concern() {
     let hjoerring = ["kommune:860", "2020-03-20T21:00:00Z", "now", "once"].map(|text| json!(text));
     assert_eq!(list(VIEWER), [hjoerring.clone(), lederne.clone()], "the soonest first, and none that is over");
     assert_eq!((list(VENDOR), list(OTHER_VENDOR)), (vec![lederne], vec![hjoerring]));
+}
+
+/// An order that is refused changes nothing: the pause is there after the window too.
+#[test]
+fn within_its_window_a_recipient_stays_paused_by_order() {
+    let text = with_windows(&shipped(), "akasse:067", "{ from = 2020-03-20T22:00:00, until = 2099-03-21T04:00:00 }");
+    let world = World::of(lederne_is_gone, crate::config::parse_routing(&text).expect("a routing.toml"));
+    let state = || {
+        let items = world.get("/recipients").ok()["items"].as_array().cloned().unwrap_or_default();
+        let own = items.into_iter().find(|item| item["recipient"] == "akasse:067").unwrap_or_default();
+        ["state", "paused_by", "paused_until", "why"].map(|name| own[name].clone())
+    };
+    let refused = |body: Value| world.post("/recipients/akasse:067/resume", &body).problem(409)["detail"].to_string();
+    let in_window = state();
+    assert_eq!(in_window[..2], [json!("paused"), json!("maintenance")]);
+    assert!(refused(json!({ "why": "I try" })).contains("2099-03-21T03:00:00Z"));
+
+    world.post("/recipients/akasse:067/pause", &json!({ "why": "looked into until further notice" })).ok();
+    let ordered = [json!("paused"), json!("operator"), Value::Null, json!("looked into until further notice")];
+    assert_eq!(state(), ordered);
+    for body in [json!({ "why": "I try", "dry_run": true }), json!({ "why": "I try" })] {
+        let said = refused(body);
+        assert!(said.contains("nothing was changed") && said.contains("the pause that was ordered goes on after it"), "{said}");
+        assert_eq!(state(), ordered);
+    }
+    let log = world.get("/audit?order=newest&limit=1").ok();
+    assert_eq!(log["items"][0]["action"], "queue-paused", "nothing was done: {log}");
+    let until = "2099-04-01T00:00:00Z";
+    world.post("/recipients/akasse:067/pause", &json!({ "why": "until April", "until": until })).ok();
+    assert!(refused(json!({})).contains(&format!("goes on until {until}")));
 }

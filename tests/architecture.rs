@@ -187,3 +187,20 @@ fn core_modules_import_lower_layers_only() {
         }
     }
 }
+
+/// What waits is decided again, or it is sent after what was taken in (R 5.1).
+#[test]
+fn whoever_takes_in_events_works_out_what_follows() {
+    for (name, text) in code() {
+        let takes_in = text.contains("engine.take_in(");
+        assert!(!takes_in || text.contains("engine.follow_up("), "{name} takes in events, and leaves what waits as it is");
+    }
+}
+
+/// Before its rows are committed nothing that waits is found by its citizen.
+#[test]
+fn commands_make_their_engine_in_one_place() {
+    let makes_one = |(name, text): &(String, String)| name.starts_with("cli/") && text.contains("Engine::new(");
+    let found: Vec<String> = code().into_iter().filter(makes_one).map(|(name, _)| name).collect();
+    assert_eq!(found, ["cli/open.rs"]);
+}

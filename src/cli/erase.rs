@@ -2,19 +2,18 @@
 //! everybody on the machine.
 
 use std::io::{IsTerminal, Read};
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::args::{Common, EraseArguments, Format};
 use super::audit::local_deed;
 use super::exit::{Exit, Failure};
-use super::open::{Opened, open};
+use super::open::{Opened, engine_over, open};
 use super::run::load_rules;
 use super::terminal::{cell, table};
 use crate::app::now;
 use crate::core::audit::Action;
-use crate::core::engine::{Engine, Limits, Output};
+use crate::core::engine::Output;
 use crate::ops::{self, EraseError};
 use crate::store::{Create, Store, StoreError, two_persons};
 use crate::writer::Commit;
@@ -53,9 +52,7 @@ pub fn erase(common: &Common, arguments: &EraseArguments) -> Result<Exit, Failur
 }
 
 fn here(common: &Common, store: &mut Store, number: &crate::core::ids::Personnummer, dry_run: bool) -> Result<Value, Failure> {
-    let mut engine = Engine::new(Arc::new(load_rules(common)?), Limits::default());
-    engine.recover(store).map_err(|error| Failure::new(Exit::Refused, error))?;
-    Commit::commit(store, true).map_err(|error| Failure::new(Exit::Refused, error))?;
+    let mut engine = engine_over(store, load_rules(common)?)?;
     if dry_run {
         let erasure = ops::erasure(&engine, store, number).map_err(failure)?;
         let trace = store.reader().events_about(erasure.citizens()).map_err(|error| Failure::new(Exit::Refused, error))?;
@@ -109,6 +106,8 @@ fn show(answer: &Value, format: Format) -> Exit {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use clap::Parser;
 
     use super::*;

@@ -4,12 +4,11 @@ use super::args::{Common, ImportArguments};
 use super::audit::local_deed;
 use super::events::{lines, read_file};
 use super::exit::{Exit, Failure};
-use super::open::{Opened, open};
+use super::open::{Opened, engine_over, open};
 use super::run::load_rules;
 use super::terminal::Progress;
 use crate::app::now;
 use crate::core::audit::Action;
-use crate::core::engine::{Engine, Limits};
 use crate::ops::{self, ImportError, Imported};
 use crate::store::Create;
 use crate::writer::Commit;
@@ -25,8 +24,7 @@ pub fn import(common: &Common, arguments: &ImportArguments) -> Result<Exit, Fail
     let mut total = Imported::default();
     let mut take: Take<'_> = match open(common, Create::IfMissing)? {
         Opened::Here(mut store) => {
-            let mut engine = Engine::new(std::sync::Arc::new(rules), Limits::default());
-            engine.recover(&mut *store).map_err(|error| Failure::new(Exit::Refused, error))?;
+            let mut engine = engine_over(&mut store, rules)?;
             let file = arguments.file.display().to_string();
             Box::new(move |batch| {
                 let result = ops::import(&mut engine, &mut *store, batch.iter().copied(), now());

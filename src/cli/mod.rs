@@ -16,6 +16,8 @@ mod health;
 mod import;
 mod keys;
 mod lanes;
+#[cfg(test)]
+mod offline_tests;
 mod open;
 mod quarantine;
 mod replays;

@@ -2,12 +2,16 @@
 //! one, otherwise by opening the store itself.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::admin::Admin;
 use super::args::Common;
 use super::exit::{Exit, Failure};
+use crate::core::engine::{Engine, Limits};
+use crate::core::policy::Rules;
 use crate::store::{Create, MasterKey, OpenError, Options, Store};
+use crate::writer::Commit;
 
 /// What is stored.
 pub enum Opened {
@@ -50,4 +54,15 @@ pub fn open(common: &Common, create: Create) -> Result<Opened, Failure> {
         },
         Err(error) => Err(refused(error)),
     }
+}
+
+/// Returns the engine over what is stored, for a command that decides without a
+/// broker: by `rules`, and as a broker is once it runs. What was in the journal only has
+/// rows by then, or nothing that waits would be found by its citizen.
+pub fn engine_over(store: &mut Store, rules: Rules) -> Result<Engine, Failure> {
+    let refused = |error| Failure::new(Exit::Refused, error);
+    let mut engine = Engine::new(Arc::new(rules), Limits::default());
+    engine.recover(store).map_err(refused)?;
+    Commit::commit(store, true).map_err(refused)?;
+    Ok(engine)
 }

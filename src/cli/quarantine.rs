@@ -2,15 +2,16 @@
 
 use serde_json::{Value, json};
 
+use super::admin::Admin;
 use super::args::{Common, Format, QuarantineArguments, QuarantineCommand};
 use super::audit::local_deed;
 use super::exit::{Exit, Failure};
-use super::open::{Opened, open};
+use super::open::{Opened, engine_over, open};
 use super::run::load_rules;
 use super::terminal::table;
 use crate::app::now;
 use crate::core::audit::{Action, Deed};
-use crate::core::engine::{Engine, Limits, Output};
+use crate::core::engine::{Engine, Output};
 use crate::ops::{self, QuarantineError};
 use crate::store::{Create, Store};
 use crate::writer::Commit;
@@ -89,13 +90,13 @@ fn retry(common: &Common, id: &str, how: &Retry<'_>) -> Result<Exit, Failure> {
     } else {
         vec![id.parse().map_err(|_| Failure::words(Exit::Usage, "expected the number of a message, or all"))?]
     };
-    let mut engine = Engine::new(std::sync::Arc::new(rules), Limits::default());
-    if let Opened::Here(store) = &mut opened {
-        engine.recover(&mut **store).map_err(store_failure)?;
-    }
+    let mut retrier = match opened {
+        Opened::Here(mut store) => Retrier::Here(Box::new(engine_over(&mut store, rules)?), store),
+        Opened::There(admin) => Retrier::There(admin),
+    };
     let mut refused = 0;
     for id in ids {
-        match retry_one(&mut opened, &mut engine, id, how) {
+        match retry_one(&mut retrier, id, how) {
             Ok(()) if how.dry_run => println!("{id}: would be taken in"),
             Ok(()) => println!("{id}: taken in"),
             Err(failure) if failure.exit() == Exit::No => {
@@ -111,9 +112,17 @@ fn retry(common: &Common, id: &str, how: &Retry<'_>) -> Result<Exit, Failure> {
     Ok(if refused == 0 { Exit::Ok } else { Exit::No })
 }
 
-fn retry_one(opened: &mut Opened, engine: &mut Engine, id: u64, how: &Retry<'_>) -> Result<(), Failure> {
-    match opened {
-        Opened::Here(store) => {
+/// By whom a message is taken in again.
+enum Retrier {
+    /// By this command.
+    Here(Box<Engine>, Box<Store>),
+    /// By the broker that runs.
+    There(Admin),
+}
+
+fn retry_one(retrier: &mut Retrier, id: u64, how: &Retry<'_>) -> Result<(), Failure> {
+    match retrier {
+        Retrier::Here(engine, store) => {
             let retried = match how.dry_run {
                 true => ops::would_retry(engine, &mut **store, id, now()),
                 false => ops::retry(engine, &mut **store, id, now(), &mut Output::default()),
@@ -126,7 +135,7 @@ fn retry_one(opened: &mut Opened, engine: &mut Engine, id: u64, how: &Retry<'_>)
             Commit::commit(&mut **store, true).map_err(store_failure)?;
             retried.map(drop).map_err(quarantine_failure)
         }
-        Opened::There(admin) => {
+        Retrier::There(admin) => {
             let body = json!({ "why": how.why, "dry_run": how.dry_run }).to_string();
             admin.post(&format!("/quarantine/{id}/retry"), "application/json", body.as_bytes()).map(drop)
         }

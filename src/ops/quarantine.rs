@@ -39,7 +39,8 @@ pub fn page<R: Archive>(records: &mut R, after: u64, limit: usize) -> Result<Vec
     records.quarantine_page(after, limit.min(super::PAGE))
 }
 
-/// Takes a message in again, by the rules in force now. The caller commits.
+/// Takes a message in again, by the rules in force now, and works out what follows from
+/// it for all that waits. The caller commits.
 ///
 /// # Errors
 /// When there is no such message, it still is no event, or the store fails.
@@ -54,6 +55,8 @@ pub fn retry<R: Records>(
     let event = wire::parse_event(&message.body, engine.rules()).map_err(QuarantineError::StillNotAnEvent)?;
     let entity = std::sync::Arc::clone(&event.entity);
     let consumption = engine.take_in(event, Manner::News, records, now, out).map_err(QuarantineError::Store)?;
+    // Not left to the caller: without a broker that runs nobody else would (R 5.1).
+    engine.follow_up(records, now, out).map_err(QuarantineError::Store)?;
     records.stage(Change::Release(id)).map_err(QuarantineError::Store)?;
     Ok(Retried { entity, consumption })
 }

@@ -92,11 +92,11 @@ fn words(entry: &Value) -> String {
             Some(from) => format!("took over from {from}, {}", by(&entry["because"])),
             None => format!("took over from another, {}", by(&entry["because"])),
         },
-        "not-entitled" => format!("withdrawn, not entitled any more ({}), {}", text("reason"), by(entry)),
+        "not-entitled" => format!("not entitled any more ({}), {}", text("reason"), by(entry)),
         "record-deleted" => format!("the record is gone, says event {}", text("event_id")),
         "came-back" => format!("came back ({})", text("reason")),
-        "replayed" => "sent again at an operator's request".to_owned(),
-        "replayed-in-vain" => format!("to be sent again at an operator's request, and not sent ({})", text("reason")),
+        "replayed" => format!("sent again {}", ordered(entry)),
+        "replayed-in-vain" => format!("to be sent again {}, and not sent ({})", ordered(entry), text("reason")),
         "acted" => match entry["who"].as_str() {
             Some(who) => format!("{} by {who}", text("action")),
             None => format!("{} by an operator", text("action")),
@@ -111,6 +111,15 @@ fn words(entry: &Value) -> String {
         "delivered" => "delivered".to_owned(),
         "withdrawn" => format!("withdrawn ({})", text("reason")),
         other => other.to_owned(),
+    }
+}
+
+/// By which replay, and whose; of older ones it is not known.
+fn ordered(entry: &Value) -> String {
+    match (entry["replay"].as_str(), entry["who"].as_str()) {
+        (Some(replay), Some(who)) => format!("by replay {replay} of {who}"),
+        (Some(replay), None) => format!("by replay {replay}"),
+        (None, _) => "at an operator's request".to_owned(),
     }
 }
 
@@ -135,7 +144,8 @@ fn waits(wait: &Value) -> String {
 
 /// The rule, and the registration that decided.
 fn by(because: &Value) -> String {
-    let rule = cell(&because["audience"]);
+    let also = list(&because["also"]).iter().map(|rule| format!(" and {}", cell(rule)));
+    let rule = cell(&because["audience"]) + &also.collect::<String>();
     match because["registration"]["external_id"].as_str() {
         Some(record) => format!("rule {rule}, by record {record} registered {}", cell(&because["registration"]["registered_at"])),
         None => format!("rule {rule}"),
@@ -185,7 +195,7 @@ mod tests {
     /// What operators are shown: a difference here is a change for them.
     #[test]
     fn a_transfer_as_people_read_it() {
-        let because = |record: &str| json!({ "audience": "akasse-own-members", "day": "2026-03-16", "registration": { "external_id": record, "registered_at": "2026-03-01T08:00:00Z" } });
+        let because = |record: &str| json!({ "audience": "akasse-own-members", "also": ["akasse-of-record"], "day": "2026-03-16", "registration": { "external_id": record, "registered_at": "2026-03-01T08:00:00Z" } });
         let traced = json!({ "event_id": "e", "events": [{
             "event_id": "e", "source": "urn:dk:star:dfdg:test", "entity": "Indkaldelse", "change_type": 1, "external_id": "x",
             "registered_at": "2026-03-16T08:00:00Z", "taken_in_at": "2026-03-16T08:00:01Z",
@@ -194,6 +204,7 @@ mod tests {
                 { "id": "1", "recipient": "akasse:067", "state": "withdrawn", "reason": "membership-ended", "attempts": 1, "next_at": null, "timeline": [
                     { "at": "2026-03-16T08:00:01Z", "what": "decided", "because": because("m1") },
                     { "at": "2026-03-16T08:00:02Z", "what": "attempt", "outcome": "returned", "code": 312 },
+                    { "at": "2026-03-16T08:00:02Z", "what": "replayed", "replay": "7", "who": "anna" },
                     { "at": "2026-03-16T08:00:03Z", "what": "not-entitled", "audience": "akasse-own-members", "reason": "not_member", "registration": { "external_id": "m1", "registered_at": "2026-03-16T08:00:03Z" } },
                     { "at": "2026-03-16T08:00:03Z", "what": "withdrawn", "reason": "membership-ended" },
                 ] },
@@ -211,11 +222,12 @@ Indkaldelse e, created
 
   2026-03-16T08:00:00Z              registered
   2026-03-16T08:00:01Z              taken in
-  2026-03-16T08:00:01Z  akasse:067  chosen, rule akasse-own-members, by record m1 registered 2026-03-01T08:00:00Z
+  2026-03-16T08:00:01Z  akasse:067  chosen, rule akasse-own-members and akasse-of-record, by record m1 registered 2026-03-01T08:00:00Z
   2026-03-16T08:00:02Z  akasse:067  attempt failed: returned (312)
-  2026-03-16T08:00:03Z  akasse:067  withdrawn, not entitled any more (not_member), rule akasse-own-members, by record m1 registered 2026-03-16T08:00:03Z
+  2026-03-16T08:00:02Z  akasse:067  sent again by replay 7 of anna
+  2026-03-16T08:00:03Z  akasse:067  not entitled any more (not_member), rule akasse-own-members, by record m1 registered 2026-03-16T08:00:03Z
   2026-03-16T08:00:03Z  akasse:067  withdrawn (membership-ended)
-  2026-03-16T08:00:03Z  akasse:053  took over from akasse:067, rule akasse-own-members, by record m2 registered 2026-03-01T08:00:00Z
+  2026-03-16T08:00:03Z  akasse:053  took over from akasse:067, rule akasse-own-members and akasse-of-record, by record m2 registered 2026-03-01T08:00:00Z
 
   akasse:083: not chosen (not_member), rule akasse-own-members
 

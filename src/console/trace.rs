@@ -68,8 +68,8 @@ fn step(frame: &Frame<'_>, happening: &Happening) -> Option<Step> {
         "not-entitled" => (Mark::Withdrawn, fill(texts.step_not_entitled, &[reason])),
         "record-deleted" => (Mark::Withdrawn, texts.step_record_deleted.to_owned()),
         "came-back" => (Mark::Failed, fill(texts.step_came_back, &[reason])),
-        "replayed" => (Mark::Decided, texts.step_replayed.to_owned()),
-        "replayed-in-vain" => (Mark::Withdrawn, fill(texts.step_replayed_in_vain, &[reason])),
+        "replayed" => (Mark::Decided, by_replay(texts.step_replayed.to_owned(), happening)),
+        "replayed-in-vain" => (Mark::Withdrawn, by_replay(fill(texts.step_replayed_in_vain, &[reason]), happening)),
         "acted" => {
             let action = happening.action.as_deref().map_or("", |action| texts.word(action));
             (Mark::Decided, happening.who.as_ref().map_or_else(|| action.to_owned(), |who| format!("{action} ({who})")))
@@ -91,6 +91,12 @@ fn step(frame: &Frame<'_>, happening: &Happening) -> Option<Step> {
         other => (Mark::Decided, other.to_owned()),
     };
     Some(Step { at, mark, words })
+}
+
+/// Adds which replay it was, and whose, as far as that is told.
+fn by_replay(words: String, happening: &Happening) -> String {
+    let told: Vec<&str> = happening.replay.iter().chain(&happening.who).map(String::as_str).collect();
+    if told.is_empty() { words } else { format!("{words} ({})", told.join(", ")) }
 }
 
 /// Tells the steps of one delivery.
@@ -277,6 +283,7 @@ mod tests {
                     who: Some("anna".to_owned()),
                     ..happening("acted", "2026-03-19T07:00:00Z")
                 },
+                Happening { replay: Some("7".to_owned()), who: Some("anna".to_owned()), ..happening("replayed", "2026-03-19T07:30:00Z") },
                 confirmed,
                 happening("delivered", "2026-03-19T08:00:00Z"),
             ],
@@ -288,6 +295,7 @@ mod tests {
             "Attempt failed: queue missing (312)",
             "Given up: expired in the queue",
             "replay begun (anna)",
+            "Replayed (7, anna)",
             "Delivered",
         ];
         assert_eq!(told, expected);

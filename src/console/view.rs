@@ -179,6 +179,8 @@ pub struct Happening {
     pub from: Option<String>,
     /// What somebody did.
     pub action: Option<String>,
+    /// By which replay.
+    pub replay: Option<String>,
     /// Who.
     pub who: Option<String>,
     /// The decision.

@@ -675,6 +675,19 @@ pub trait Lookout {
         limit: usize,
     ) -> Result<Vec<Delivery>, Self::Error>;
 
+    /// Returns the same of what has outlived the journal, which does not hold their
+    /// events any more. Costs in proportion to what it returns, not to what is stored.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn outlived_page(
+        &self,
+        dead: bool,
+        recipient: Option<Recipient>,
+        after: Option<DeliveryKey>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, Self::Error>;
+
     /// Returns the delivery that has a row, dead or not.
     ///
     /// # Errors

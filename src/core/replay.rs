@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use super::event::Event;
-use super::ids::{DeliveryKey, Recipient, WsbId};
+use super::ids::{DeliveryKey, EventSeq, Recipient, WsbId};
 use super::outbox::{Delivery, State, Withdrawal};
 use super::policy::Rules;
 use super::routing::name_told;
@@ -35,7 +35,8 @@ pub const MOST_IDS: usize = 1000;
 /// How many deliveries a canary may be.
 pub const MOST_CANARIES: u32 = 1000;
 
-/// How many replays that have ended are remembered.
+/// How many replays that are done are remembered, and how many that were stopped
+/// before they were.
 pub const REMEMBERED: usize = 100;
 
 /// How long a replay that has ended is remembered, in seconds: 90 days.
@@ -298,6 +299,9 @@ pub struct Replay {
     /// When it began; once frozen, when that was: what has changed since is not
     /// what was selected.
     pub at: Moment,
+    /// What ended by then is as it was selected: `at`, unless the clock has been set
+    /// back since something ended that was selected.
+    pub as_of: Moment,
     /// Where it stands.
     pub stage: Stage,
     /// What was selected.
@@ -340,6 +344,7 @@ impl Replay {
             id,
             order,
             at,
+            as_of: at,
             stage: Stage::Selecting,
             lots: Vec::new(),
             tally: Tally::new(),
@@ -375,6 +380,12 @@ impl Replay {
             Stage::Selecting | Stage::Running | Stage::WaitingForGo => None,
             Stage::Stopped { at } | Stage::Done { at } => Some(at),
         }
+    }
+
+    /// Returns whether it was stopped before everything had its turn.
+    #[must_use]
+    pub fn is_cut_short(&self) -> bool {
+        matches!(self.stage, Stage::Stopped { .. }) && self.done() < self.matched()
     }
 
     /// Returns whether what it has sent is still its own when another of this order
@@ -508,6 +519,10 @@ impl Cutter {
     }
 }
 
+/// Stands in a selection where a delivery was that another replay has selected
+/// while this one was stopped: no event has this place.
+pub const LEFT: EventSeq = EventSeq(0);
+
 /// Which delivery is in the hands of which replay: each in those of one at the
 /// most, so that no two of them send it.
 #[derive(Debug, Default)]
@@ -607,7 +622,6 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ids::EventSeq;
     use super::super::samples::recipient;
     use super::*;
 

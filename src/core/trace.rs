@@ -4,6 +4,7 @@
 use super::audit::Action;
 use super::ids::Recipient;
 use super::outbox::{Attempt, Because, Death, Withdrawal};
+use super::replay::{Replay, ReplayId};
 use super::routing::LeftOut;
 use super::time::Moment;
 
@@ -45,6 +46,8 @@ pub enum Step {
         attempts: u32,
         /// The latest failed ones.
         failures: Vec<Attempt>,
+        /// By which replay; not known of those of an older broker.
+        by: Option<ByReplay>,
     },
     /// An operator asked for it to be sent again, and it was not: its recipient
     /// was not entitled to it any more, or its record is gone.
@@ -54,6 +57,8 @@ pub enum Step {
         /// When and why it had been given up; `None` if it had been delivered, and
         /// stays so.
         died: Option<(Moment, Death)>,
+        /// By which replay; not known of those of an older broker.
+        by: Option<ByReplay>,
     },
     /// Somebody did something to it.
     Acted {
@@ -62,6 +67,23 @@ pub enum Step {
         /// The name of the token; only for those who may see it.
         who: Box<str>,
     },
+}
+
+/// The replay by which a delivery was to be sent again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ByReplay {
+    /// Which.
+    pub replay: ReplayId,
+    /// The name of the token that ordered it; only for those who may see it.
+    pub who: Box<str>,
+}
+
+impl ByReplay {
+    /// Returns what is told of a replay.
+    #[must_use]
+    pub fn of(replay: &Replay) -> Self {
+        Self { replay: replay.id, who: replay.order.by.clone() }
+    }
 }
 
 impl Step {

@@ -16,7 +16,7 @@ use crate::core::ids::{Recipient, WsbId};
 use crate::core::records::Archive;
 use crate::core::replay::{Filter, StateFilter};
 use crate::core::time::Moment;
-use crate::ops::{self, DiscardError, Sought, Told};
+use crate::ops::{self, DiscardError, Search, Searched, Sought, Told};
 
 /// What can be asked of a list.
 #[derive(Debug, Default, Deserialize)]
@@ -124,11 +124,18 @@ pub async fn show(State(server): State<Shared>, principal: Principal, Path(id): 
 pub(super) async fn sought(server: &Shared, id: WsbId, told: Told) -> Result<Sought, Problem> {
     let indexed = server.writer.ask(move |access| access.records.delivery_by_id(id)).await?;
     let indexed = indexed.map_err(|error| store_failed(&error))?.filter(|key| told.of(key.recipient));
-    let key = match indexed {
-        Some(key) => Some(key),
-        None => look(server, move |reader| ops::seek_delivery(reader, id, told)).await?.map_err(|error| store_failed(&error))?,
-    };
-    Ok(Sought { id, key })
+    if indexed.is_some() {
+        return Ok(Sought { id, key: indexed });
+    }
+    let mut search = Search::new(id, told);
+    loop {
+        // A turn for each page: others look meanwhile.
+        match look(server, move |reader| search.page(reader)).await?.map_err(|error| store_failed(&error))? {
+            Searched::Found(key) => return Ok(Sought { id, key: Some(key) }),
+            Searched::NotYet(further) => search = further,
+            Searched::Nowhere => return Ok(Sought { id, key: None }),
+        }
+    }
 }
 
 /// What can be asked of the groups.

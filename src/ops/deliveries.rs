@@ -9,7 +9,7 @@ use crate::core::audit::Deed;
 use crate::core::engine::{Discarded, Engine, Output};
 use crate::core::ids::DeliveryKey;
 use crate::core::outbox::{Because, Delivery, End, State};
-use crate::core::policy::Rules;
+use crate::core::policy::{Audience, Rules};
 use crate::core::records::{Admission, Archive, Ended};
 use crate::core::routing::name_told;
 use crate::core::time::Moment;
@@ -79,6 +79,7 @@ pub(super) fn item(delivery: &Delivery, rules: &Rules) -> Value {
 pub(super) fn because_json(because: &Because) -> Value {
     json!({
         "audience": because.audience.name(),
+        "also": because.also.iter().map(Audience::name).collect::<Vec<_>>(),
         "day": because.day.to_string(),
         "registration": because.registration.as_ref().map(|(record, registered_at)| json!({
             "external_id": record.as_str(), "registered_at": registered_at.to_string(),

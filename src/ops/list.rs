@@ -229,12 +229,13 @@ mod tests {
     use crate::core::records::Ended;
     use crate::core::samples::{day, event, recipient};
     use crate::core::trace::Traced;
-    use crate::ops::{Told, seek_delivery};
+    use crate::ops::{Search, Searched, Told};
 
-    /// As many waiting, dead and delivered ones as there are events; counts what
-    /// is read.
+    /// As many waiting, dead and delivered ones as there are events, of which the
+    /// first have outlived the journal; counts what is read.
     struct Full {
         events: u64,
+        outlived: u64,
         read: Cell<usize>,
     }
 
@@ -290,6 +291,18 @@ mod tests {
             Ok(rows)
         }
 
+        fn outlived_page(
+            &self,
+            dead: bool,
+            recipient: Option<Recipient>,
+            after: Option<DeliveryKey>,
+            limit: usize,
+        ) -> Result<Vec<Delivery>, Infallible> {
+            Self { events: self.outlived, outlived: 0, read: Cell::new(0) }
+                .row_page(dead, recipient, after, limit)
+                .inspect(|rows| self.reads(rows.len()))
+        }
+
         fn row(&self, _: DeliveryKey) -> Result<Option<Delivery>, Infallible> {
             self.reads(1);
             Ok(None)
@@ -319,20 +332,31 @@ mod tests {
     }
 
     #[test]
-    fn a_search_for_an_id_ends_soon_and_looks_where_one_may() {
-        let sought = |events: u64, id, only| {
-            let full = Full { events, read: Cell::new(0) };
-            let key = seek_delivery(&full, id, Told { only }).expect("never fails");
-            (key, full.read.get())
+    fn a_search_for_an_id_finds_what_outlived_the_journal_and_looks_where_one_may() {
+        let sought = |(events, outlived): (u64, u64), id, only| {
+            let full = Full { events, outlived, read: Cell::new(0) };
+            let mut search = Search::new(id, Told { only });
+            loop {
+                let before = full.read.get();
+                let searched = search.page(&full).expect("never fails");
+                assert!(full.read.get() <= before + crate::ops::PAGE, "a page at a time");
+                match searched {
+                    Searched::NotYet(further) => search = further,
+                    Searched::Found(key) => return (Some(key), full.read.get()),
+                    Searched::Nowhere => return (None, full.read.get()),
+                }
+            }
         };
-        let of = |seq| Full { events: 0, read: Cell::new(0) }.delivery(seq, State::Pending);
-        assert_eq!(sought(3_000, of(1_234).id(), None).0, Some(of(1_234).key));
+        let of = |seq| Full { events: 0, outlived: 0, read: Cell::new(0) }.delivery(seq, State::Pending);
+        for last in [1_234, 5_001, 12_000] {
+            assert_eq!(sought((20_000, 12_000), of(last).id(), None).0, Some(of(last).key));
+        }
         let nobody = WsbId::from_bytes([7; 16]);
-        let reads = [20_000, 1_000_000].map(|events| sought(events, nobody, None));
+        let reads = [20_000, 1_000_000].map(|events| sought((events, 5_000), nobody, None));
         assert_eq!(reads[0], reads[1]);
         assert!(reads[1].0.is_none() && reads[1].1 <= 10_000, "{reads:?}");
         let other = Recipient::parse("kommune:001").expect("a recipient");
-        assert_eq!(sought(3_000, of(1_234).id(), Some(other)), (None, 0), "another's are not looked at");
+        assert_eq!(sought((3_000, 3_000), of(1_234).id(), Some(other)), (None, 0), "another's are not looked at");
     }
 
     #[test]
@@ -352,7 +376,7 @@ mod tests {
             Filter { since: Some(Moment(2_000_000_000_000)), ..of(Some(StateFilter::Dead)) },
         ] {
             let reads = [100_000, 1_000_000].map(|events| {
-                let full = Full { events, read: Cell::new(0) };
+                let full = Full { events, outlived: 0, read: Cell::new(0) };
                 let page = deliveries(&full, &rules, &filter, None, 100).expect("never fails");
                 assert!(page["next_cursor"].is_string(), "{filter:?}");
                 full.read.get()

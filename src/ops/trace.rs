@@ -12,7 +12,7 @@ use crate::core::ids::{DeliveryKey, EventSeq, Recipient, WsbId};
 use crate::core::outbox::{Attempt, Because, Death, Delivery, End, State};
 use crate::core::records::{Admission, Archive, Ended, Lookout};
 use crate::core::time::Moment;
-use crate::core::trace::{Step, Traced};
+use crate::core::trace::{ByReplay, Step, Traced};
 
 /// What somebody who asks may be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,33 +41,53 @@ pub struct Sought {
     pub key: Option<DeliveryKey>,
 }
 
-/// How many rows a search for an id that nothing leads to looks at, of those that
-/// are dead and of those that wait.
-const LOOKED_AT: usize = 5_000;
+/// A search for the delivery of an id, page by page, among what has outlived the
+/// journal: mostly dead. An id leads to its delivery as long as the journal has its
+/// event ([`Archive::delivery_by_id`]). Opens every row it looks at: beside the
+/// writer, where whoever asks for ids that nobody has delays no traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Search {
+    id: WsbId,
+    told: Told,
+    /// Whether it is among the dead still, which come first.
+    dead: bool,
+    after: Option<DeliveryKey>,
+}
 
-/// Looks for the delivery of an id among those that have a row, as far as one call
-/// may look. An id leads to its delivery as long as the journal has its event
-/// ([`Archive::delivery_by_id`]); this is for what has waited, mostly dead, for
-/// longer than that. Opens every row: beside the writer, where whoever asks for
-/// ids that nobody has delays no traffic.
-///
-/// # Errors
-/// When the store cannot be read.
-pub fn seek_delivery<L: Lookout>(look: &L, id: WsbId, told: Told) -> Result<Option<DeliveryKey>, L::Error> {
-    for dead in [true, false] {
-        let mut after = None;
-        for _ in 0..LOOKED_AT / super::PAGE {
-            let rows = look.row_page(dead, told.only, after, super::PAGE)?;
-            if let Some(found) = rows.iter().find(|row| row.id() == id) {
-                return Ok(Some(found.key));
-            }
-            after = rows.last().map(|row| row.key);
-            if rows.len() < super::PAGE {
-                break;
-            }
-        }
+/// What a page of a search has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Searched {
+    /// It is this one.
+    Found(DeliveryKey),
+    /// It is not in what was looked at.
+    NotYet(Search),
+    /// There is none of that id, or it may not be told of.
+    Nowhere,
+}
+
+impl Search {
+    /// Returns a search that has looked at nothing yet.
+    #[must_use]
+    pub fn new(id: WsbId, told: Told) -> Self {
+        Self { id, told, dead: true, after: None }
     }
-    Ok(None)
+
+    /// Looks at the next page.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn page<L: Lookout>(self, look: &L) -> Result<Searched, L::Error> {
+        let rows = look.outlived_page(self.dead, self.told.only, self.after, super::PAGE)?;
+        if let Some(found) = rows.iter().find(|row| row.id() == self.id) {
+            return Ok(Searched::Found(found.key));
+        }
+        Ok(match rows.last() {
+            Some(last) if rows.len() == super::PAGE => Searched::NotYet(Self { after: Some(last.key), ..self }),
+            Some(_) | None if self.dead => Searched::NotYet(Self { dead: false, after: None, ..self }),
+            Some(_) | None => Searched::Nowhere,
+        })
+    }
 }
 
 /// Returns one delivery with all that happened to it and the decision behind it;
@@ -279,22 +299,32 @@ impl Timeline {
                 }
                 self.add(traced.at, json!({ "what": "came-back", "reason": why.name() }));
             }
-            Step::Replayed { died, attempts, failures } => {
+            Step::Replayed { died, attempts, failures, by } => {
                 self.attempts(*attempts, failures, 0);
                 if let Some((at, why)) = died {
                     self.dead(*at, *why);
                 }
-                self.add(traced.at, json!({ "what": "replayed" }));
+                self.by_replay(traced.at, json!({ "what": "replayed" }), by.as_ref());
             }
-            Step::ReplayedInVain { why, died } => {
+            Step::ReplayedInVain { why, died, by } => {
                 self.died = *died;
-                self.add(traced.at, json!({ "what": "replayed-in-vain", "reason": why.name() }));
+                self.by_replay(traced.at, json!({ "what": "replayed-in-vain", "reason": why.name() }), by.as_ref());
             }
             Step::Acted { action, who } => {
                 let who = self.told.only.is_none().then_some(&**who);
                 self.add(traced.at, json!({ "what": "acted", "action": action.name(), "who": who }));
             }
         }
+    }
+
+    /// Adds what a replay did, and which; who has ordered it only for whoever may see
+    /// everything.
+    fn by_replay(&mut self, at: Moment, mut entry: Value, by: Option<&ByReplay>) {
+        if let Some(ByReplay { replay, who }) = by {
+            entry["replay"] = replay.to_string().into();
+            entry["who"] = self.told.only.is_none().then_some(&**who).into();
+        }
+        self.add(at, entry);
     }
 
     /// Adds failed attempts; of those before the first remembered one, how many.

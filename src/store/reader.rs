@@ -241,6 +241,44 @@ impl Lookout for Reader {
         Ok(page)
     }
 
+    fn outlived_page(
+        &self,
+        dead: bool,
+        recipient: Option<Recipient>,
+        after: Option<DeliveryKey>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let shelf = if dead { Shelf::Dead } else { Shelf::Waiting };
+        // No event has the last of all places.
+        let last_of = |recipient| DeliveryKey { recipient, seq: EventSeq(u64::MAX) };
+        let oldest = self.oldest_in_journal()?;
+        let to = recipient.map_or_else(|| vec![shelf.letter() + 1], |of| rows::delivery(shelf, last_of(of)).as_ref().to_vec());
+        let first = recipient.map_or_else(
+            || vec![shelf.letter()],
+            |recipient| rows::delivery(shelf, DeliveryKey { recipient, seq: EventSeq(0) }).as_ref().to_vec(),
+        );
+        let next = |key: DeliveryKey| DeliveryKey { recipient: key.recipient, seq: EventSeq(key.seq.0.saturating_add(1)) };
+        let mut from = after.map_or_else(Vec::new, |after| rows::delivery(shelf, next(after)).as_ref().to_vec()).max(first);
+        let mut page = Vec::new();
+        'recipients: while from < to {
+            for row in self.0.tree.range(from.as_slice()..to.as_slice()) {
+                if page.len() == limit {
+                    break 'recipients;
+                }
+                let (row_key, value) = row?;
+                let key = rows::delivery_key(&row_key).ok_or(Undecodable { what: "the key of a delivery" })?;
+                if key.seq >= oldest {
+                    // The journal has the rest of this one's.
+                    from = rows::delivery(shelf, last_of(key.recipient)).as_ref().to_vec();
+                    continue 'recipients;
+                }
+                page.extend(self.0.unseal_delivery(&row_key, &value)?);
+            }
+            break;
+        }
+        Ok(page)
+    }
+
     fn row(&self, key: DeliveryKey) -> Result<Option<Delivery>, StoreError> {
         self.delivery(key)
     }
@@ -292,6 +330,13 @@ const PAGE_BYTES: usize = 8 << 20;
 const CLOCK_STEPS: i64 = 600;
 
 impl Reader {
+    /// Returns the place of the oldest event that the journal holds; what has a row
+    /// and comes before it has outlived it.
+    fn oldest_in_journal(&self) -> Result<EventSeq, StoreError> {
+        let first = self.0.tree.scan_prefix(b"J").next().transpose()?;
+        Ok(EventSeq(first.and_then(|(key, _)| rows::first_u64(&key)).unwrap_or(u64::MAX)))
+    }
+
     /// Returns the key of packed finishes from which on all are that were written
     /// at `from` or later: found by halving, since they are written in order.
     fn first_finishes(&self, from: Moment) -> Result<rows::Row<13>, StoreError> {

@@ -13,7 +13,7 @@ use wsb_broker::core::ids::{
 use wsb_broker::core::outbox::{End, Failure, State, Withdrawal};
 use wsb_broker::core::policy::{Audience, AudienceRule, Domain, MessageType, Payload, RecipientRule, RetryPolicy, Rules, Subscriptions};
 use wsb_broker::core::records::{Fate, Records};
-use wsb_broker::core::replay::{Filter, Order, Replay, ReplayId, Source, Stage, StateFilter};
+use wsb_broker::core::replay::{Filter, Order, REMEMBERED_SECONDS, Replay, ReplayId, Source, Stage, StateFilter};
 use wsb_broker::core::retry::Outcome;
 use wsb_broker::core::time::{Day, Moment};
 use wsb_broker::ops::Candidates;
@@ -223,9 +223,18 @@ impl Broker {
     fn send_again(&mut self, canary: Option<u32>) -> Arc<Replay> {
         let filter = Filter { state: Some(StateFilter::Delivered), recipient: Some(recipient("akasse:007")), ..Filter::default() };
         let since = self.now.plus_seconds(-7 * 86_400);
-        let mut candidates = Candidates::delivered(rules(), filter.clone(), recipient("akasse:007"), since, self.now);
-        let order =
-            Order { filter, source: Source::Delivered, rate_per_second: None, canary, by: "test".into(), scope: None, request: None };
+        let candidates = Candidates::delivered(rules(), filter.clone(), recipient("akasse:007"), since, self.now);
+        self.select(filter, Source::Delivered, candidates, canary)
+    }
+
+    /// Has whatever is dead sent again, the first ones at first.
+    fn send_dead_again(&mut self, canary: Option<u32>) -> Arc<Replay> {
+        let candidates = Candidates::dead(rules(), Filter::default(), None);
+        self.select(Filter::default(), Source::Dead, candidates, canary)
+    }
+
+    fn select(&mut self, filter: Filter, source: Source, mut candidates: Candidates, canary: Option<u32>) -> Arc<Replay> {
+        let order = Order { filter, source, rate_per_second: None, canary, by: "test".into(), scope: None, request: None };
         let begun = self.engine.begin_replay(order, &mut self.store, self.now).expect("never fails");
         let id = match begun {
             Begun::New(id) => Some(id),
@@ -1562,4 +1571,98 @@ fn what_a_replay_has_sent_again_is_its_own_until_it_is_over() {
     check(&mut broker, "a new order", 10);
     broker.advance();
     assert_eq!(broker.confirm_all(), 10);
+}
+
+/// Ten that 007 has rejected: too large for RabbitMQ.
+fn ten_are_dead() -> Broker {
+    let mut broker = Broker::new();
+    let member = broker.member(1, "m", "007", "2026-01-01");
+    let joblogs = (0..10).map(|n| broker.joblog(1, &format!("j{n}"))).collect();
+    broker.take_in(vec![member]);
+    broker.take_in(joblogs);
+    loop {
+        let attempts = broker.dispatch_all();
+        if attempts.is_empty() {
+            break;
+        }
+        for attempt in attempts {
+            broker.settle(attempt.key, Outcome::Failed { failure: Failure::Unsendable, code: 0 });
+        }
+    }
+    broker
+}
+
+/// What two replays have selected is sent by the one in whose hands it was before a
+/// restart, also where an older one has gone on after that had selected it.
+#[test]
+fn a_delivery_stays_in_the_hands_it_is_in_over_a_restart() {
+    for restarts in 0..4 {
+        let mut broker = ten_are_dead();
+        let first = broker.send_dead_again(Some(1));
+        broker.advance();
+        broker.wish(first.id, Wish::Stop);
+        let second = broker.send_dead_again(Some(2));
+        assert_eq!((first.matched(), second.matched()), (10, 9));
+        broker.wish(first.id, Wish::Resume);
+        if restarts & 1 > 0 {
+            broker.restart();
+        }
+        broker.advance();
+        broker.wish(first.id, Wish::Go);
+        broker.wish(second.id, Wish::Go);
+        if restarts & 2 > 0 {
+            broker.restart();
+        }
+        broker.advance();
+        let progress = |broker: &Broker, id| broker.engine.replay(id).map(|replay| (replay.stage.name(), replay.progress.sent));
+        assert_eq!(progress(&broker, first.id), Some(("done", 1)), "{restarts}");
+        assert_eq!(progress(&broker, second.id), Some(("done", 9)), "{restarts}");
+        assert_eq!(broker.confirm_all(), 10, "{restarts}");
+    }
+}
+
+/// A clock that is set back before a selection, while it waits, or both.
+#[test]
+fn a_clock_that_is_set_back_makes_no_replay_skip_what_is_free() {
+    for (before, meanwhile) in [(0, 0), (300, 0), (0, 300), (300, 300)] {
+        let mut broker = ten_are_dead();
+        broker.now = broker.now.plus_seconds(-before);
+        let replay = broker.send_dead_again(Some(3));
+        broker.advance();
+        broker.now = broker.now.plus_seconds(-meanwhile);
+        broker.restart();
+        broker.wish(replay.id, Wish::Go);
+        broker.advance();
+        let progress = broker.engine.replay(replay.id).map(|replay| (replay.progress.sent, replay.progress.skipped));
+        assert_eq!(progress, Some((10, 0)), "set back by {before} and {meanwhile} seconds");
+        assert_eq!(broker.confirm_all(), 10);
+    }
+}
+
+/// However many others are done since, one that was stopped can go on.
+#[test]
+fn a_replay_that_was_stopped_is_not_forgotten_for_others() {
+    let mut broker = ten_are_dead();
+    let stopped = broker.send_dead_again(Some(1));
+    broker.advance();
+    broker.wish(stopped.id, Wish::Stop);
+    let rest = broker.send_dead_again(None);
+    broker.advance();
+    assert_eq!(broker.confirm_all(), 10);
+    for _ in 0..250 {
+        broker.send_dead_again(None);
+        broker.tend();
+    }
+    assert_eq!(broker.engine.replay(rest.id), None);
+    assert_eq!(broker.engine.replays().count(), 102, "a hundred, the newest and the one that was stopped");
+    broker.wish(stopped.id, Wish::Resume);
+    broker.now = broker.now.plus_seconds(REMEMBERED_SECONDS);
+    broker.wish(stopped.id, Wish::Stop);
+    broker.tend();
+    assert!(broker.engine.replay(stopped.id).is_some(), "it was stopped just now");
+    broker.now = broker.now.plus_seconds(REMEMBERED_SECONDS);
+    while broker.engine.replays().count() > 1 {
+        broker.tend();
+    }
+    assert_eq!(broker.engine.replay(stopped.id), None, "after 90 days it is forgotten like the others");
 }

@@ -14,7 +14,7 @@ use wsb_broker::core::outbox::{Because, Death, Delivery, End, Lane, State, Withd
 use wsb_broker::core::persons::Persons;
 use wsb_broker::core::policy::{Audience, Domain, MessageType, RetryPolicy, Rules, Window};
 use wsb_broker::core::records::{Admission, Change, RowCounts};
-use wsb_broker::core::replay::{Replay, ReplayId, Source, Stage};
+use wsb_broker::core::replay::{CHUNK, LEFT, Replay, ReplayId, Source, Stage};
 use wsb_broker::core::retry::Outcome;
 use wsb_broker::core::routing::Suppression;
 use wsb_broker::core::time::{Day, Moment};
@@ -115,6 +115,8 @@ struct Kept {
 #[derive(Debug, Clone, Default)]
 struct Book {
     replays: BTreeMap<ReplayId, Kept>,
+    /// The chunks that were noted anew in this group by a replay that goes on.
+    noted_anew: BTreeSet<(ReplayId, u32)>,
 }
 
 impl Book {
@@ -123,6 +125,7 @@ impl Book {
         for kept in self.replays.values_mut() {
             kept.coming.clear();
         }
+        self.noted_anew.clear();
         for change in changes {
             match change {
                 Change::PutReplay(replay) => {
@@ -146,9 +149,15 @@ impl Book {
                     }
                     kept.replay = Arc::clone(replay);
                 }
-                Change::PutSelected { replay, keys, .. } => {
-                    let kept = self.replays.get_mut(replay).ok_or_else(|| format!("replay {replay} is not there"))?;
+                Change::PutSelected { replay, chunk, keys } => {
+                    let kept = self.replays.get(replay).ok_or_else(|| format!("replay {replay} is not there"))?;
+                    if let Stage::Stopped { .. } = kept.replay.stage {
+                        self.noted_anew.insert((*replay, *chunk));
+                        self.leaves_what_is_anothers(*replay, *chunk, keys)?;
+                        continue;
+                    }
                     demand!(kept.replay.stage == Stage::Selecting, "replay {replay} selects after it was frozen");
+                    let kept = self.replays.get_mut(replay).ok_or_else(|| format!("replay {replay} is not there"))?;
                     for key in keys {
                         let of_this = kept.keys.entry(key.recipient).or_default();
                         demand!(of_this.last().is_none_or(|last| last < key), "replay {replay} selects out of order");
@@ -161,6 +170,34 @@ impl Book {
                 _ => {}
             }
         }
+        Ok(())
+    }
+
+    /// A replay that goes on after a stop notes what it leaves to others: what those
+    /// have in their hands, and nothing else.
+    fn leaves_what_is_anothers(&mut self, id: ReplayId, chunk: u32, keys: &[DeliveryKey]) -> Verdict {
+        let holds = |kept: &Kept, key: &DeliveryKey| {
+            let lot = kept.replay.lots.iter().find(|lot| lot.recipient == key.recipient);
+            let done = lot.map_or(0, |lot| lot.done as usize);
+            let selected = kept.keys.get(&key.recipient).map_or(&[][..], Vec::as_slice);
+            kept.replay.stage.holds_claims() && selected.iter().skip(done).any(|of| of == key)
+        };
+        let kept = &self.replays[&id];
+        let lot = kept.replay.lots.iter().find(|lot| (lot.first_chunk..lot.end()).contains(&chunk));
+        let lot = *lot.ok_or_else(|| format!("replay {id} has no chunk {chunk}"))?;
+        let first = CHUNK * (chunk - lot.first_chunk) as usize;
+        let mut selected = kept.keys[&lot.recipient].clone();
+        demand!(keys.len() == selected[first..].len().min(CHUNK), "replay {id} selects other than it did");
+        for (at, (key, was)) in selected[first..].iter_mut().zip(keys).map(|(was, key)| (key, was)).enumerate() {
+            if key == was {
+                continue;
+            }
+            let is_anothers = self.replays.iter().any(|(other, of)| *other != id && holds(of, was));
+            demand!(*key == DeliveryKey { seq: LEFT, ..*was } && is_anothers, "replay {id} leaves {was:?} to nobody");
+            demand!(first + at >= lot.done as usize, "replay {id} leaves {was:?}, which has had its turn");
+            *was = *key;
+        }
+        self.replays.entry(id).and_modify(|kept| drop(kept.keys.insert(lot.recipient, selected)));
         Ok(())
     }
 
@@ -530,7 +567,9 @@ impl Model {
         }
         self.book.read(group.changes)?;
         for change in group.changes {
-            if let Change::PutSelected { replay, keys, .. } = change {
+            if let Change::PutSelected { replay, chunk, keys } = change
+                && !self.book.noted_anew.contains(&(*replay, *chunk))
+            {
                 self.selects_what_is_free(*replay, keys)?;
             }
         }

@@ -265,6 +265,16 @@ impl Lookout for Watched {
     ) -> Result<Vec<Delivery>, Infallible> {
         Ok(rows(&self.inner, dead, recipient, after).take(limit).cloned().collect())
     }
+    fn outlived_page(
+        &self,
+        dead: bool,
+        recipient: Option<Recipient>,
+        after: Option<DeliveryKey>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, Infallible> {
+        let outlived = |row: &&Delivery| self.inner.admission(row.key.seq).is_none();
+        Ok(rows(&self.inner, dead, recipient, after).filter(outlived).take(limit).cloned().collect())
+    }
     fn row(&self, key: DeliveryKey) -> Result<Option<Delivery>, Infallible> {
         Ok(self.inner.rows().find(|row| row.key == key).map(|row| Delivery::clone(row)))
     }

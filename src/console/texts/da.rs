@@ -193,7 +193,7 @@ pub const DANISH: Texts = Texts {
     step_took_over: "Overtog fra {}",
     step_took_over_unknown: "Overtog fra en anden",
     step_decided_anew: "Besluttet igen: {}",
-    step_not_entitled: "Trukket tilbage, ikke længere berettiget: {}",
+    step_not_entitled: "Ikke længere berettiget: {}",
     step_record_deleted: "Posten blev slettet",
     step_came_back: "Kom tilbage fra modtageren: {}",
     step_replayed: "Genudsendt",

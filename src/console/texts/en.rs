@@ -193,7 +193,7 @@ pub const ENGLISH: Texts = Texts {
     step_took_over: "Took over from {}",
     step_took_over_unknown: "Took over from another",
     step_decided_anew: "Decided anew: {}",
-    step_not_entitled: "Withdrawn, not entitled any more: {}",
+    step_not_entitled: "Not entitled any more: {}",
     step_record_deleted: "The record was deleted",
     step_came_back: "Came back from the recipient: {}",
     step_replayed: "Replayed",

@@ -8,7 +8,7 @@ use crate::core::lanes::Gate;
 use crate::core::outbox::{Because, Death, Delivery, State, Withdrawal};
 use crate::core::policy::{Audience, Audiences, MessageType};
 use crate::core::records::{Change, Pruned, Records};
-use crate::core::routing::{By, LeftOut, Suppression, name_told, told_as};
+use crate::core::routing::{By, Chosen, LeftOut, Suppression, name_told, told_as};
 use crate::core::time::{Day, Moment};
 use crate::core::today::Today;
 use crate::core::trace::Step;
@@ -46,7 +46,7 @@ pub(super) struct Loss {
     /// Whether it had the citizen, and lost it.
     pub citizen: bool,
     /// What the decision says of it.
-    left_out: Option<LeftOut>,
+    pub left_out: Option<LeftOut>,
 }
 
 /// Leave to send, for one attempt.
@@ -259,6 +259,7 @@ impl Engine {
                 && matches!(left_out.why, Suppression::Condition | Suppression::NotSubscribed | Suppression::Deceased)
         });
         let left_out = decision.left_out.iter().find(|left_out| left_out.recipient == Some(recipient)).cloned();
+        let left_out = left_out.or_else(|| corrected(delivery, &decision.chosen));
         let lost = Loss { citizen, left_out };
         let instead = decision.by(delivery.because.audiences(), recipient);
         Ok(match is_open {
@@ -345,6 +346,20 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Says of a recipient that nothing is known of any more that it was told by a
+/// record which somebody else is told by now.
+fn corrected(delivery: &Delivery, chosen: &[Chosen]) -> Option<LeftOut> {
+    let (record, _) = delivery.because.registration.as_ref()?;
+    let registrations = chosen.iter().filter_map(|chosen| chosen.because.registration.as_ref());
+    let registration = registrations.filter(|(of, _)| of == record).max_by_key(|(_, at)| *at)?;
+    Some(LeftOut {
+        audience: delivery.because.audience,
+        recipient: Some(delivery.key.recipient),
+        why: Suppression::NotMember,
+        registration: Some(registration.clone()),
+    })
 }
 
 /// Notes what happened to a delivery.

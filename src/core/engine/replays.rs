@@ -15,11 +15,11 @@ use crate::core::ids::{DeliveryKey, Recipient};
 use crate::core::outbox::{Delivery, End, State, Withdrawal};
 use crate::core::records::{Archive, Change, Records};
 use crate::core::replay::{
-    Chunk, Claims, Cutter, Order, Pace, REMEMBERED, REMEMBERED_SECONDS, Refused, Replay, ReplayId, Source, Stage, Tally,
+    Chunk, Claims, Cutter, LEFT, Order, Pace, REMEMBERED, REMEMBERED_SECONDS, Refused, Replay, ReplayId, Source, Stage, Tally,
 };
 use crate::core::routing::By;
 use crate::core::time::Moment;
-use crate::core::trace::Step;
+use crate::core::trace::{ByReplay, Step};
 
 /// How many deliveries have their turn between two commits, of all replays
 /// together.
@@ -138,15 +138,23 @@ impl Engine {
         Ok(())
     }
 
-    /// Claims whatever has not had its turn and is in nobody else's hands.
+    /// Claims whatever has not had its turn and is in nobody else's hands. What is
+    /// another's is noted to be left to it: in every life of the process each
+    /// delivery is claimed by the same one, in whichever order they do.
     fn claim_again<R: Records>(&mut self, replay: &Replay, records: &mut R) -> Result<(), R::Error> {
         for lot in &replay.lots {
             let Some((first, at)) = lot.next() else { continue };
             for chunk in first..lot.end() {
-                let keys = records.selected(replay.id, chunk)?;
-                for key in keys.into_iter().skip(if chunk == first { at } else { 0 }) {
-                    // What is another's by now is left to it.
-                    let _ = self.replays.claims.claim(key, replay.id);
+                let mut keys = records.selected(replay.id, chunk)?;
+                let mut leaves = false;
+                for key in keys.iter_mut().skip(if chunk == first { at } else { 0 }).filter(|key| key.seq != LEFT) {
+                    if !self.replays.claims.claim(*key, replay.id) {
+                        key.seq = LEFT;
+                        leaves = true;
+                    }
+                }
+                if leaves {
+                    records.stage(Change::PutSelected { replay: replay.id, chunk, keys })?;
                 }
             }
         }
@@ -272,6 +280,8 @@ impl Engine {
                 replay.already_claimed += 1;
                 continue;
             }
+            // Not by the clock, which may have been set back since.
+            replay.as_of = replay.as_of.max(ended_at(row).unwrap_or(replay.as_of));
             let (why, _) = self.prospect(row, records, now)?;
             *replay.tally.entry((row.key.recipient, why)).or_default() += 1;
             if self.replays.claims.claim(row.key, id)
@@ -303,6 +313,7 @@ impl Engine {
         }
         // What changes from here on is not what was selected.
         replay.at = now;
+        replay.as_of = replay.as_of.max(now);
         replay.stage = replay.going_on(now);
         self.put_replay(replay, records, out).map(Some)
     }
@@ -382,17 +393,17 @@ impl Engine {
     /// Forgets replays that ended long ago.
     pub(super) fn forget_replays<R: Records>(&mut self, records: &mut R, now: Moment) -> Result<(), R::Error> {
         let newest = self.replays.all.last_key_value().map(|(id, _)| *id);
-        let ended: Vec<(ReplayId, Moment)> = self
-            .replays
-            .all
-            .values()
-            .filter_map(|replay| Some((replay.id, replay.ended_at()?)))
-            .filter(|(id, _)| Some(*id) != newest)
-            .collect();
-        let too_many = ended.len().saturating_sub(REMEMBERED);
         let is_old = |at: Moment| at.plus_seconds(REMEMBERED_SECONDS) <= now;
-        let old = ended.iter().enumerate().filter(|(place, (_, at))| *place < too_many || is_old(*at)).map(|(_, (id, _))| *id);
-        for id in old.take(FORGOTTEN_AT_ONCE) {
+        let mut forgotten = Vec::new();
+        // However many are done since, one that was stopped can go on.
+        for cut_short in [false, true] {
+            let of_these = self.replays.all.values().filter(|replay| replay.is_cut_short() == cut_short && Some(replay.id) != newest);
+            let ended: Vec<(ReplayId, Moment)> = of_these.filter_map(|replay| Some((replay.id, replay.ended_at()?))).collect();
+            let too_many = ended.len().saturating_sub(REMEMBERED);
+            let old = ended.iter().enumerate().filter(|(place, (_, at))| *place < too_many || is_old(*at));
+            forgotten.extend(old.map(|(_, (id, _))| *id));
+        }
+        for id in forgotten.into_iter().take(FORGOTTEN_AT_ONCE) {
             self.forget(id, records)?;
         }
         Ok(())
@@ -459,7 +470,7 @@ impl Engine {
                 of_this += 1;
                 replay.lots[at].done += 1;
                 let replayed = match self.replays.claims.owner(key) {
-                    Some(owner) if owner == id => self.send_again(key, replay.order.source, replay.at, records, now, out)?,
+                    Some(owner) if owner == id => self.send_again(key, &replay, records, now, out)?,
                     // It was free while this replay was stopped.
                     Some(_) | None => Replayed::Changed,
                 };
@@ -525,22 +536,21 @@ impl Engine {
     fn send_again<R: Archive>(
         &mut self,
         key: DeliveryKey,
-        source: Source,
-        selected_at: Moment,
+        replay: &Replay,
         records: &mut R,
         now: Moment,
         out: &mut Output,
     ) -> Result<Replayed, R::Error> {
-        match source {
-            Source::Dead => self.revive_dead(key, selected_at, records, now, out),
-            Source::Delivered => self.revive_delivered(key, selected_at, records, now, out),
+        match replay.order.source {
+            Source::Dead => self.revive_dead(key, replay, records, now, out),
+            Source::Delivered => self.revive_delivered(key, replay, records, now, out),
         }
     }
 
     fn revive_dead<R: Archive>(
         &mut self,
         key: DeliveryKey,
-        selected_at: Moment,
+        replay: &Replay,
         records: &mut R,
         now: Moment,
         out: &mut Output,
@@ -548,7 +558,7 @@ impl Engine {
         let Some(dead) = records.delivery(key)? else { return Ok(Replayed::Changed) };
         // One that has died since is not the one that was selected: it has been
         // sent again meanwhile.
-        if !matches!(dead.state, State::Dead { at, .. } if at <= selected_at) {
+        if !matches!(dead.state, State::Dead { at, .. } if at <= replay.as_of) {
             return Ok(Replayed::Changed);
         }
         let state = dead.state.clone();
@@ -556,11 +566,11 @@ impl Engine {
             State::Dead { at, why } => Some((at, why)),
             State::Pending | State::Retrying { .. } => None,
         };
-        let step = Step::Replayed { died, attempts: dead.attempts, failures: dead.failures.clone() };
+        let step = Step::Replayed { died, attempts: dead.attempts, failures: dead.failures.clone(), by: Some(ByReplay::of(replay)) };
         let revived = dead.replayed(now);
         if let Verdict::Withdraw { why, lost, instead } = self.judge_again(&revived, records, now)? {
             let dead = Delivery { state, ..revived };
-            trace(&dead, Step::ReplayedInVain { why, died }, now, records)?;
+            trace(&dead, Step::ReplayedInVain { why, died, by: Some(ByReplay::of(replay)) }, now, records)?;
             let told = self.withdraw_for(&dead, why, lost, instead, records, now, out)?;
             return Ok(if told == 0 { Replayed::Withdrawn } else { Replayed::HandedOver });
         }
@@ -576,7 +586,7 @@ impl Engine {
     fn revive_delivered<R: Archive>(
         &mut self,
         key: DeliveryKey,
-        selected_at: Moment,
+        replay: &Replay,
         records: &mut R,
         now: Moment,
         out: &mut Output,
@@ -584,7 +594,7 @@ impl Engine {
         if self.lanes.loaded(key).is_some() || records.delivery(key)?.is_some() {
             return Ok(Replayed::Changed);
         }
-        let Some(ended) = records.ended(key)?.filter(|ended| ended.end == End::Delivered && ended.at <= selected_at) else {
+        let Some(ended) = records.ended(key)?.filter(|ended| ended.end == End::Delivered && ended.at <= replay.as_of) else {
             return Ok(Replayed::Changed);
         };
         // Forgotten by now, or with its citizen.
@@ -596,11 +606,15 @@ impl Engine {
                 if lost.citizen {
                     out.facts.push(Fact::WrongRecipientPrevented(Prevented::Replay));
                 }
-                trace(&revived, Step::ReplayedInVain { why, died: None }, now, records)?;
+                trace(&revived, Step::ReplayedInVain { why, died: None, by: Some(ByReplay::of(replay)) }, now, records)?;
+                if let Some(left_out) = lost.left_out {
+                    trace(&revived, Step::NotEntitled(left_out), now, records)?;
+                }
                 return Ok(Replayed::Withdrawn);
             }
         }
-        trace(&revived, Step::Replayed { died: None, attempts: ended.attempts, failures: ended.failures }, now, records)?;
+        let by = Some(ByReplay::of(replay));
+        trace(&revived, Step::Replayed { died: None, attempts: ended.attempts, failures: ended.failures, by }, now, records)?;
         self.add(revived, false, records)?;
         Ok(Replayed::Revived)
     }
@@ -622,6 +636,14 @@ fn wished(replay: Replay, wish: Wish, now: Moment) -> Result<Replay, Refused> {
         Wish::Stop => replay.stopped(now),
         Wish::Resume => replay.resumed(now),
         Wish::Go => replay.let_go(now),
+    }
+}
+
+/// Returns when a delivery that is selected ended.
+fn ended_at(delivery: &Delivery) -> Option<Moment> {
+    match delivery.state {
+        State::Dead { at, .. } => Some(at),
+        State::Pending | State::Retrying { .. } => delivery.delivered_before,
     }
 }
 

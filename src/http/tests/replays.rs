@@ -245,8 +245,19 @@ fn what_was_delivered_is_sent_again_to_whoever_is_entitled_still() {
     assert_eq!((&done["sent"], &done["withdrawn"]), (&json!(0), &json!(1)));
     let shown = world.get(&format!("/deliveries/{}", again[0]["id"].as_str().expect("an id"))).ok();
     assert_eq!((&shown["state"], &shown["replays"]), (&json!("delivered"), &json!(1)));
-    let last = shown["timeline"].as_array().and_then(|timeline| timeline.last()).expect("a timeline");
-    assert_eq!((&last["what"], &last["reason"]), (&json!("replayed-in-vain"), &json!("membership-ended")), "{shown}");
+    let of = |what: &str| shown["timeline"].as_array().and_then(|timeline| timeline.iter().find(|entry| entry["what"] == what));
+    let in_vain = of("replayed-in-vain").expect("what became of it");
+    assert_eq!((&in_vain["reason"], &in_vain["replay"], &in_vain["who"]), (&json!("membership-ended"), &answer["id"], &json!("ole")));
+    // The rule, and the membership period that decided.
+    let decided = of("not-entitled").expect("who decided");
+    let registration = json!({ "external_id": super::MEMBERSHIP, "registered_at": "2026-03-02T08:00:00Z" });
+    assert_eq!((&decided["audience"], &decided["registration"]), (&shown["because"]["audience"], &registration), "{shown}");
+    let replayed = of("replayed").expect("that it was sent again");
+    assert!(replayed["replay"].is_string() && replayed["replay"] != answer["id"] && replayed["who"] == "ole", "{replayed}");
+    let own = world.call("GET", &format!("/api/v1/deliveries/{}", again[0]["id"].as_str().expect("an id")), Some(VENDOR), None).ok();
+    let told = own["timeline"].as_array().expect("a timeline").iter().filter(|entry| entry["replay"].is_string());
+    let who: Vec<&Value> = told.map(|entry| &entry["who"]).collect();
+    assert_eq!(who, [&Value::Null, &Value::Null], "who it was is no business of a vendor's: {own}");
 }
 
 #[test]

@@ -280,8 +280,10 @@ fn a_replay_that_found_nobody_entitled_is_told() {
     world.until(&format!("/replays/{}", started["id"].as_str().expect("an id")), |replay| replay["withdrawn"] == 1);
     let trace = world.until("/events/one/trace", ended);
     let lederne = to(&trace, "akasse:067");
-    // The membership has never been Lederne's, says its record now: nobody is left out by name.
-    assert_eq!(timeline(lederne), ["decided", "attempt", "dead", "replayed-in-vain", "withdrawn"], "{lederne}");
+    // The membership has never been Lederne's, says its record now.
+    assert_eq!(timeline(lederne), ["decided", "attempt", "dead", "replayed-in-vain", "not-entitled", "withdrawn"], "{lederne}");
+    let decided = json!({ "external_id": MEMBERSHIP, "registered_at": "2026-03-20T08:00:00Z" });
+    assert_eq!((&lederne["timeline"][4]["registration"], &lederne["timeline"][4]["reason"]), (&decided, &json!("not_member")));
     assert_eq!((&lederne["timeline"][2]["reason"], &lederne["timeline"][3]["reason"]), (&json!("unsendable"), &json!("membership-ended")));
 }
 

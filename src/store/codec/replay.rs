@@ -32,15 +32,20 @@ pub(in crate::store) fn encode_replay(replay: &Replay, out: &mut Vec<u8>) {
     [sent, withdrawn, skipped].into_iter().for_each(|count| out.varint(count));
     put_keys(&replay.canaries, out);
     out.u8(u8::from(replay.gone));
+    if replay.as_of != replay.at {
+        parts::put_moment(out, replay.as_of);
+    }
 }
 
 /// Reverses [`encode_replay`].
 pub(in crate::store) fn decode_replay(id: ReplayId, bytes: &[u8]) -> Result<Replay, Undecodable> {
     let input = &mut Input::versioned(bytes, "a replay")?;
-    let replay = Replay {
+    let (order, at) = (order(input)?, parts::moment(input)?);
+    let mut replay = Replay {
         id,
-        order: order(input)?,
-        at: parts::moment(input)?,
+        order,
+        at,
+        as_of: at,
         stage: stage(input)?,
         lots: (0..input.count()?).map(|_| lot(input)).collect::<Result<_, _>>()?,
         tally: (0..input.count()?)
@@ -51,6 +56,9 @@ pub(in crate::store) fn decode_replay(id: ReplayId, bytes: &[u8]) -> Result<Repl
         canaries: keys(input)?,
         gone: input.flag()?,
     };
+    if !input.is_empty() {
+        replay.as_of = parts::moment(input)?;
+    }
     input.end()?;
     Ok(replay)
 }

@@ -2,9 +2,10 @@
 
 use crate::core::audit::Action;
 use crate::core::outbox::Death;
+use crate::core::replay::ReplayId;
 use crate::core::routing::LeftOut;
 use crate::core::time::Moment;
-use crate::core::trace::Step;
+use crate::core::trace::{ByReplay, Step};
 
 use super::admission::{put_suppression, suppression};
 use super::bytes::{Input, Output, Undecodable};
@@ -26,10 +27,11 @@ pub(in crate::store) fn encode_step(step: &Step, out: &mut Vec<u8>) {
             out.u8(number.and_then(|number| u8::try_from(number).ok()).unwrap_or(u8::MAX));
             out.text(who);
         }
-        Step::Replayed { died, attempts, failures } => {
+        Step::Replayed { died, attempts, failures, by } => {
             put_option(out, *died, put_death_at);
             out.varint(u64::from(*attempts));
             parts::put_attempts(out, failures);
+            put_by_replay(out, by.as_ref());
         }
         Step::NotEntitled(left_out) => {
             parts::put_audience(out, left_out.audience);
@@ -43,9 +45,10 @@ pub(in crate::store) fn encode_step(step: &Step, out: &mut Vec<u8>) {
             parts::put_because(out, because);
         }
         Step::DecidedAnew { because } => parts::put_because(out, because),
-        Step::ReplayedInVain { why, died } => {
+        Step::ReplayedInVain { why, died, by } => {
             put_withdrawal(out, *why);
             put_option(out, *died, put_death_at);
+            put_by_replay(out, by.as_ref());
         }
     }
 }
@@ -61,8 +64,8 @@ pub(in crate::store) fn decode_step(bytes: &[u8]) -> Result<Step, Undecodable> {
         }
         2 => {
             let died = input.option(death_at)?;
-            let attempts = input.varint()?;
-            Step::Replayed { died, attempts: u32::try_from(attempts).map_err(|_| input.error())?, failures: parts::attempts(input)? }
+            let attempts = u32::try_from(input.varint()?).map_err(|_| input.error())?;
+            Step::Replayed { died, attempts, failures: parts::attempts(input)?, by: by_replay(input)? }
         }
         3 => Step::NotEntitled(LeftOut {
             audience: parts::audience(input)?,
@@ -73,11 +76,26 @@ pub(in crate::store) fn decode_step(bytes: &[u8]) -> Result<Step, Undecodable> {
         4 => Step::RecordDeleted { event_id: input.text()? },
         5 => Step::TookOver { from: parts::recipient(input)?, because: parts::because(input)? },
         6 => Step::DecidedAnew { because: parts::because(input)? },
-        7 => Step::ReplayedInVain { why: withdrawal(input)?, died: input.option(death_at)? },
+        7 => Step::ReplayedInVain { why: withdrawal(input)?, died: input.option(death_at)?, by: by_replay(input)? },
         _ => return input.fail(),
     };
     input.end()?;
     Ok(step)
+}
+
+/// Appends nothing where nothing is known, as in steps of older brokers.
+fn put_by_replay(out: &mut Vec<u8>, by: Option<&ByReplay>) {
+    if let Some(ByReplay { replay, who }) = by {
+        out.varint(replay.0);
+        out.text(who);
+    }
+}
+
+fn by_replay(input: &mut Input<'_>) -> Result<Option<ByReplay>, Undecodable> {
+    if input.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(ByReplay { replay: ReplayId(input.varint()?), who: input.text()? }))
 }
 
 fn put_death_at(out: &mut Vec<u8>, (at, why): (Moment, Death)) {

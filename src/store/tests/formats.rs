@@ -12,10 +12,10 @@ use crate::core::ids::{CitizenId, DeliveryKey, EventSeq};
 use crate::core::outbox::{Death, Delivery, Failure, Withdrawal};
 use crate::core::policy::Audience;
 use crate::core::records::{Admission, Quarantined};
-use crate::core::replay::ReplayId;
+use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::Clock;
 use crate::core::time::Moment;
-use crate::core::trace::Step;
+use crate::core::trace::{ByReplay, Step};
 
 use super::super::codec::{self, Ended, FinishRecord, LedgerChange, Undecodable};
 use super::super::disk::Given;
@@ -167,6 +167,12 @@ fn replays() {
         let sample = dice.replay(ReplayId(7));
         let encode = written(codec::encode_replay);
         check(&format!("replay-{at:02}"), &sample, encode, |bytes| codec::decode_replay(ReplayId(7), bytes));
+        if at == 0 {
+            let of_a_clock_set_back = Replay { as_of: sample.at.plus_seconds(300), ..sample };
+            check("replay-clock-set-back", &of_a_clock_set_back, written(codec::encode_replay), |bytes| {
+                codec::decode_replay(ReplayId(7), bytes)
+            });
+        }
     }
     let sample: Vec<DeliveryKey> = (0..3).map(|at| DeliveryKey { recipient: dice.recipient(), seq: EventSeq(at << 30) }).collect();
     // Any bytes of the right length are keys; that they were written here only the place tells.
@@ -233,17 +239,22 @@ fn steps_of_traces() {
     let samples = [
         Step::CameBack { why: Death::DeliveryLimit, delivered_at: Some(at) },
         Step::Acted { action: Action::DeliveryDiscarded, who: "anna".into() },
-        Step::Replayed { died: Some((at, why)), attempts: 7, failures: delivery.failures },
+        Step::Replayed { died: Some((at, why)), attempts: 7, failures: delivery.failures, by: None },
         Step::NotEntitled(left_out),
         Step::RecordDeleted { event_id: "01JQ8ZJ3V5T9W2K4M6N8P0R2S4".into() },
         Step::TookOver { from: key().recipient, because: dice.because() },
         Step::DecidedAnew { because: dice.because() },
-        Step::ReplayedInVain { why: Withdrawal::MembershipEnded, died: Some((at, why)) },
+        Step::ReplayedInVain { why: Withdrawal::MembershipEnded, died: Some((at, why)), by: None },
     ];
     for (number, sample) in samples.iter().enumerate() {
         assert_eq!(usize::from(sample.number()), number);
         check(&format!("step-{number:02}"), sample, written(codec::encode_step), codec::decode_step);
     }
+    let by = Some(ByReplay { replay: ReplayId(7), who: "anna".into() });
+    let again = Step::Replayed { died: None, attempts: 1, failures: Vec::new(), by: by.clone() };
+    check("step-replayed-by", &again, written(codec::encode_step), codec::decode_step);
+    let in_vain = Step::ReplayedInVain { why: Withdrawal::MembershipEnded, died: None, by };
+    check("step-replayed-in-vain-by", &in_vain, written(codec::encode_step), codec::decode_step);
 }
 
 #[test]

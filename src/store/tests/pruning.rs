@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::core::ids::{DeliveryKey, EventMark, EventSeq};
-use crate::core::outbox::End;
-use crate::core::records::{Change, Pruned, Records};
+use crate::core::ids::{DeliveryKey, EventMark, EventSeq, Recipient};
+use crate::core::outbox::{Death, Delivery, End, State};
+use crate::core::records::{Change, Lookout, Pruned, Records};
 use crate::core::time::Moment;
 
 use super::super::Durability;
@@ -68,4 +68,59 @@ fn what_is_old_goes_and_nothing_else() {
     disk.commit_group(Durability::Flush);
     disk.reopen();
     assert_eq!(disk.last_seq(), EventSeq(300), "the newest place is remembered");
+}
+
+/// What has a row and outlives the journal is listed by itself, page by page; what the
+/// journal has, or has no row, is not.
+#[test]
+fn what_outlives_the_journal_is_listed() {
+    let mut disk = OnDisk::new();
+    let mut dice = Dice::new(9);
+    let number = dice.personnummer();
+    let citizen = disk.enroll(&number).expect("enrolled");
+    let mut dead: Vec<DeliveryKey> = Vec::new();
+    for seq in 1..=60 {
+        let mut admission = dice.admission(seq, citizen, number);
+        admission.at = Moment(seq as i64 * 1000);
+        let event = Arc::clone(&admission.event);
+        let keys: Vec<DeliveryKey> =
+            admission.deliveries.iter().map(|(recipient, _)| DeliveryKey { recipient: *recipient, seq: EventSeq(seq) }).collect();
+        disk.stage(Change::Admit(Arc::new(admission))).expect("staged");
+        for key in keys {
+            let state = State::Dead { at: Moment(5), why: Death::Expired };
+            let delivery = Delivery { state, ..dice.delivery(key, citizen, Arc::clone(&event)) };
+            disk.stage(Change::PutDelivery(delivery)).expect("staged");
+            dead.push(key);
+        }
+        disk.stage(Change::SetLowWater(EventSeq(seq + 1))).expect("staged");
+        disk.commit_group(Durability::Lazy);
+    }
+    while disk.store().prune(Moment(40_000), 100).expect("pruned") == Pruned::More {
+        disk.commit_group(Durability::Lazy);
+    }
+    disk.commit_group(Durability::Flush);
+    let first = (1..=60).map(EventSeq).find(|seq| disk.taken_in(*seq).is_some()).expect("some are left");
+    dead.sort_unstable();
+    let reader = disk.store().reader();
+    let pages = |dead: bool, recipient: Option<Recipient>, limit: usize| {
+        let (mut found, mut after): (Vec<DeliveryKey>, _) = (Vec::new(), None);
+        loop {
+            let page = reader.outlived_page(dead, recipient, after, limit).expect("readable");
+            found.extend(page.iter().map(|row| row.key));
+            match page.last() {
+                Some(last) if page.len() == limit => after = Some(last.key),
+                Some(_) | None => return found,
+            }
+        }
+    };
+    let outlived: Vec<DeliveryKey> = dead.iter().filter(|key| key.seq < first).copied().collect();
+    assert!(outlived.len() > 20 && dead.len() > outlived.len() + 10, "{} of {}", outlived.len(), dead.len());
+    for limit in [1, 7, 1000] {
+        assert_eq!(pages(true, None, limit), outlived, "{limit}");
+        for of in dead.iter().map(|key| key.recipient) {
+            let own: Vec<DeliveryKey> = outlived.iter().filter(|key| key.recipient == of).copied().collect();
+            assert_eq!(pages(true, Some(of), limit), own, "{of} {limit}");
+        }
+        assert_eq!(pages(false, None, limit), [], "{limit}");
+    }
 }

@@ -250,6 +250,7 @@ impl Dice {
                 request: self.maybe(|dice| dice.text().into()),
             },
             at,
+            as_of: at,
             stage: self.one_of(&[
                 Stage::Selecting,
                 Stage::Running,

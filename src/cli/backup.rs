@@ -69,7 +69,11 @@ pub fn restore(common: &Common, arguments: &RestoreArguments) -> Result<Exit, Fa
     let restored = store::restore(&arguments.from, &options, arguments.erasures.as_deref(), |rows| progress.at(rows));
     let Restored { manifest, erasures } = restored.map_err(restore_failure)?;
     let list = options.erased_list.clone();
-    let store = Store::open(&Options { create: Create::Never, ..options }).map_err(|error| Failure::new(Exit::Refused, error))?;
+    let mut store = Store::open(&Options { create: Create::Never, ..options }).map_err(|error| Failure::new(Exit::Refused, error))?;
+    let from = std::path::absolute(&arguments.from).unwrap_or_else(|_| arguments.from.clone());
+    let about = format!("from {}, the backup of {}, up to event {}", from.display(), manifest.at, manifest.last_seq);
+    let noted = ops::note(&mut store, now(), local_deed(Action::Restored, &about));
+    noted.and_then(|()| Commit::commit(&mut store, true)).map_err(|error| Failure::new(Exit::Refused, error))?;
     progress.end();
     println!("restored {} from the backup of {}, up to event {}", common.data_dir.display(), manifest.at, manifest.last_seq);
     if store.erased_again() > 0 {

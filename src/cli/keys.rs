@@ -1,11 +1,17 @@
 //! `wsb-broker init-key` and `rotate-key`
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::args::{Common, RotateKeyArguments};
+use super::audit::local_deed;
 use super::exit::{Exit, Failure};
-use super::open::key_file;
-use crate::store::{KeyError, MasterKey, admit_key, keep_only_key};
+use super::open::{key_file, store_options};
+use crate::app::now;
+use crate::core::audit::Action;
+use crate::ops;
+use crate::store::{Create, KeyError, MasterKey, Options, Store, admit_key, keep_only_key};
+use crate::writer::Commit;
 
 pub fn init_key(common: &Common) -> Result<Exit, Failure> {
     let path = key_file(common);
@@ -22,6 +28,7 @@ pub fn rotate_key(common: &Common, arguments: &RotateKeyArguments) -> Result<Exi
         Some(new) => {
             let further = load_or_create(new, common)?;
             admit_key(&common.data_dir, &present, &further).map_err(refused)?;
+            note(common, &format!("the key of {} is admitted too", new.display()));
             println!(
                 "both keys open the store now; put {} in the place of {}, restart, and then run `wsb-broker rotate-key --finish`",
                 new.display(),
@@ -30,6 +37,7 @@ pub fn rotate_key(common: &Common, arguments: &RotateKeyArguments) -> Result<Exi
         }
         None => {
             keep_only_key(&common.data_dir, &present).map_err(refused)?;
+            note(common, &format!("only the key of {} is kept", path.display()));
             println!(
                 "only the key of {} opens the store now; backups made before open with the key of their time: keep it as long as them",
                 path.display()
@@ -37,6 +45,19 @@ pub fn rotate_key(common: &Common, arguments: &RotateKeyArguments) -> Result<Exi
         }
     }
     Ok(Exit::Ok)
+}
+
+/// Notes in the audit log what was done, where no broker has the store open. It is done
+/// already: that it could not be noted is told, and undoes nothing.
+fn note(common: &Common, about: &str) {
+    let options = Options { create: Create::Never, patience: Duration::from_millis(100), ..store_options(common) };
+    let noted = Store::open(&options).map_err(anyhow::Error::new).and_then(|mut store| {
+        ops::note(&mut store, now(), local_deed(Action::KeyRotated, about))?;
+        Ok(Commit::commit(&mut store, true)?)
+    });
+    if let Err(error) = noted {
+        eprintln!("not noted in the audit log: {error:#}");
+    }
 }
 
 fn load_or_create(path: &Path, common: &Common) -> Result<MasterKey, Failure> {

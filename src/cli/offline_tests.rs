@@ -7,18 +7,22 @@ use clap::Parser;
 use serde_json::{Value, json};
 
 use super::args::{Arguments, Command};
+use super::backup::{backup, restore};
 use super::exit::{Exit, Failure};
 use super::import::import;
+use super::keys::rotate_key;
 use super::quarantine::quarantine;
 use super::run::load_rules;
 use crate::core::about::About;
+use crate::core::audit::{Order, Soundness};
 use crate::core::engine::{Engine, Limits, Manner, Output};
 use crate::core::ids::{DeliveryKey, EventSeq};
 use crate::core::outbox::{End, Withdrawal};
 use crate::core::records::{Change, Fate, Quarantined, Records};
 use crate::core::samples::{moment, recipient};
 use crate::core::time::Moment;
-use crate::store::{Options, Store};
+use crate::ops::{self, AuditFilter};
+use crate::store::{MasterKey, Options, Store};
 use crate::wire;
 use crate::writer::Commit;
 
@@ -86,6 +90,9 @@ impl Stopped {
         match &arguments.command {
             Command::Quarantine(of) => quarantine(&arguments.common, of),
             Command::Import(of) => import(&arguments.common, of),
+            Command::Backup(of) => backup(&arguments.common, of),
+            Command::Restore(of) => restore(&arguments.common, of),
+            Command::RotateKey(of) => rotate_key(&arguments.common, of),
             other => panic!("no test of {other:?}"),
         }
     }
@@ -142,4 +149,27 @@ fn what_waits_goes_to_the_fund_of_a_membership_that_is_imported() {
     let file = stopped.write("moved.ndjson", &[moved()]);
     assert_eq!(stopped.run(&["import", &file]).expect("imported"), Exit::Ok);
     assert_eq!(stopped.fates(), [withdrawn(Withdrawal::MembershipEnded), Some(Fate::Unfinished)]);
+}
+
+/// Returns the actions in the audit log of a store, the newest first.
+fn noted(store: &mut Store) -> Vec<Value> {
+    assert!(matches!(ops::verify_audit::<Store>(store).expect("readable"), Soundness::Sound { .. }));
+    let page = ops::audit_page(store, AuditFilter::default(), Order::NewestFirst, None, 10).expect("readable");
+    page["items"].as_array().into_iter().flatten().map(|entry| entry["action"].clone()).collect()
+}
+
+#[test]
+fn restores_and_exchanged_keys_are_noted() {
+    let stopped = Stopped::with_a_joblog_that_waits();
+    let new_key = stopped.0.path().join("new.key").display().to_string();
+    assert_eq!(stopped.run(&["rotate-key", "--new-key-file", &new_key]).expect("admitted"), Exit::Ok);
+    assert_eq!(stopped.run(&["rotate-key", "--finish"]).expect("finished"), Exit::Ok);
+    assert_eq!(noted(&mut stopped.store()), ["key-rotated", "key-rotated"]);
+
+    let backup = stopped.0.path().join("backup").display().to_string();
+    assert_eq!(stopped.run(&["backup", "--to", &backup]).expect("backed up"), Exit::Ok);
+    let restored = Stopped(tempfile::tempdir().expect("a directory"));
+    std::fs::copy(MasterKey::default_path(&stopped.data_dir()), MasterKey::default_path(&restored.data_dir())).expect("the key");
+    assert_eq!(restored.run(&["restore", "--from", &backup]).expect("restored"), Exit::Ok);
+    assert_eq!(noted(&mut restored.store()), ["restored", "key-rotated", "key-rotated"]);
 }

@@ -47,11 +47,15 @@ pub enum Action {
     SignedIn,
     /// Deletion notices that lay unfetched are taken as dealt with.
     NoticesClosed,
+    /// Another master key was admitted, or only the present one kept.
+    KeyRotated,
+    /// The store was written from a backup.
+    Restored,
 }
 
 impl Action {
     /// Every action, in the order of their numbers in stored rows.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::DeliveryDiscarded,
         Self::ReplayStarted,
         Self::ReplayStopped,
@@ -71,6 +75,8 @@ impl Action {
         Self::TokensReloaded,
         Self::SignedIn,
         Self::NoticesClosed,
+        Self::KeyRotated,
+        Self::Restored,
     ];
 
     /// Returns the action's name in the API and in what the hash is made of.
@@ -96,6 +102,8 @@ impl Action {
             Self::TokensReloaded => "tokens-reloaded",
             Self::SignedIn => "signed-in",
             Self::NoticesClosed => "notices-closed",
+            Self::KeyRotated => "key-rotated",
+            Self::Restored => "restored",
         }
     }
 }

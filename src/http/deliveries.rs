@@ -46,6 +46,17 @@ impl Asked {
         })
     }
 
+    /// Refuses what belongs to a page of a list where there are no pages.
+    pub fn refuse_paging(&self) -> Result<(), Problem> {
+        let name = match (self.limit, &self.cursor) {
+            (Some(_), _) => "limit",
+            (None, Some(_)) => "cursor",
+            (None, None) => return Ok(()),
+        };
+        let detail = "expected none: everything that is selected is replayed; canary sends a few at first";
+        Err(Problem::new(422, format!("filter.{name}: not understood")).detail(detail.to_owned()))
+    }
+
     /// Returns what is asked for, checked.
     fn filter(&self) -> Result<Filter, Problem> {
         let refused = |name: &str, expected: &str| Problem::new(400, format!("{name}: not understood")).detail(expected.to_owned());

@@ -51,6 +51,7 @@ pub async fn start(
     headers: HeaderMap,
     Body(wanted): Body<Wanted>,
 ) -> Result<Json<Value>, Problem> {
+    wanted.filter.refuse_paging()?;
     let Some(filter) = wanted.filter.filter_for(&principal)? else {
         return Ok(Json(ops::selected_json(None, &Tally::new(), 0)));
     };

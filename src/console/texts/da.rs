@@ -401,6 +401,8 @@ pub const DANISH: Texts = Texts {
         ("tokens-reloaded", "tokens overtaget"),
         ("signed-in", "logget ind"),
         ("notices-closed", "sletningsbeskeder afsluttet"),
+        ("key-rotated", "hovednøgle skiftet"),
+        ("restored", "gendannet fra sikkerhedskopi"),
         ("rabbitmq consuming", "modtagelse fra RabbitMQ"),
         ("rabbitmq publishing", "afsendelse til RabbitMQ"),
         ("store", "lageret"),

@@ -401,6 +401,8 @@ pub const ENGLISH: Texts = Texts {
         ("tokens-reloaded", "tokens taken over"),
         ("signed-in", "logged in"),
         ("notices-closed", "deletion notices closed"),
+        ("key-rotated", "master key exchanged"),
+        ("restored", "restored from a backup"),
         ("rabbitmq consuming", "consuming from RabbitMQ"),
         ("rabbitmq publishing", "publishing to RabbitMQ"),
         ("store", "the store"),

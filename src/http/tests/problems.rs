@@ -64,6 +64,8 @@ fn every_refusal_is_a_problem() {
         ("/replays/1/go".to_owned(), r#"{"dryrun": true}"#),
         ("/backup".to_owned(), r#"{"to": "/tmp/x", "dry_run": true}"#),
         ("/replays".to_owned(), r#"{"filter": {}, "dryrun": true}"#),
+        ("/replays".to_owned(), r#"{"filter": {"limit": 1}, "dry_run": true}"#),
+        ("/replays".to_owned(), r#"{"filter": {"cursor": "1"}, "dry_run": true}"#),
     ] {
         let answer = world.call("POST", &format!("/api/v1{path}"), Some(OPERATOR), Some(body)).problem(422);
         assert!(answer["detail"].as_str().is_some_and(|detail| detail.starts_with("expected ")), "{path}: {answer}");

@@ -298,6 +298,9 @@ pub enum EventsCommand {
 pub struct ImportArguments {
     /// The file, one JSON event a line; - for standard input.
     pub file: PathBuf,
+    /// Only say what would be taken in, and every line that would not; nothing is changed.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `quarantine`

@@ -173,3 +173,20 @@ fn restores_and_exchanged_keys_are_noted() {
     assert_eq!(restored.run(&["restore", "--from", &backup]).expect("restored"), Exit::Ok);
     assert_eq!(noted(&mut restored.store()), ["restored", "key-rotated", "key-rotated"]);
 }
+
+#[test]
+fn a_first_load_is_tried_first() {
+    let stopped = Stopped::with_a_joblog_that_waits();
+    let known = member("067", "10000000-0000-4000-8000-000000000001", "2026-03-15T08:00:00Z");
+    let joblog = event("Joblog", 1, JOBLOG, "2026-03-16T08:00:00Z", &json!({}));
+    let good = stopped.write("good.ndjson", &[known.clone(), moved(), moved()]);
+    let bad = stopped.write("bad.ndjson", &[known, joblog, moved()]);
+    assert_eq!(stopped.run(&["import", "--dry-run", &good]).expect("tried"), Exit::Ok);
+    assert_eq!(stopped.run(&["import", "--dry-run", &bad]).expect("tried"), Exit::No);
+    assert_eq!(stopped.fates(), [Some(Fate::Unfinished), None], "nothing was changed");
+    assert_eq!(noted(&mut stopped.store()), ["imported", "imported"]);
+
+    let nowhere = Stopped(tempfile::tempdir().expect("a directory"));
+    assert_eq!(nowhere.run(&["import", "--dry-run", &good]).expect("tried"), Exit::Ok);
+    assert!(!nowhere.data_dir().exists(), "no store was made");
+}

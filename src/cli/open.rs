@@ -41,18 +41,29 @@ pub fn store_options(common: &Common) -> Options {
 /// a store, and only where no broker would take it: a mistyped directory would become
 /// one, with a key.
 pub fn open(common: &Common, create: Create) -> Result<Opened, Failure> {
+    let refused = |error| Failure::new(Exit::Refused, error);
+    match (find(common)?, create) {
+        (Some(opened), _) => Ok(opened),
+        (None, Create::Never) => Err(refused(OpenError::Absent(common.data_dir.clone()))),
+        (None, Create::IfMissing) => {
+            let options = Options { create, patience: Duration::from_millis(100), ..store_options(common) };
+            Ok(Opened::Here(Box::new(Store::open(&options).map_err(refused)?)))
+        }
+    }
+}
+
+/// As [`open`], and creates nothing: `None` where there is no store and no broker.
+pub fn find(common: &Common) -> Result<Option<Opened>, Failure> {
     // A broker that has it open will have it open in two seconds, too.
     let options = Options { create: Create::Never, patience: Duration::from_millis(100), ..store_options(common) };
-    let refused = |error| Failure::new(Exit::Refused, error);
     match Store::open(&options) {
-        Ok(store) => Ok(Opened::Here(Box::new(store))),
-        Err(OpenError::Locked(_)) => Ok(Opened::There(Admin::new(common)?)),
-        Err(error @ OpenError::Absent(_)) => match (Admin::new(common)?, create) {
-            (admin, _) if admin.is_known_there() => Ok(Opened::There(admin)),
-            (_, Create::Never) => Err(refused(error)),
-            (_, Create::IfMissing) => Ok(Opened::Here(Box::new(Store::open(&Options { create, ..options }).map_err(refused)?))),
-        },
-        Err(error) => Err(refused(error)),
+        Ok(store) => Ok(Some(Opened::Here(Box::new(store)))),
+        Err(OpenError::Locked(_)) => Ok(Some(Opened::There(Admin::new(common)?))),
+        Err(OpenError::Absent(_)) => {
+            let admin = Admin::new(common)?;
+            Ok(admin.is_known_there().then_some(Opened::There(admin)))
+        }
+        Err(error) => Err(Failure::new(Exit::Refused, error)),
     }
 }
 

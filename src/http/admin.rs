@@ -47,6 +47,9 @@ pub async fn explain(State(server): State<Shared>, Query(at): Query<At>, Raw(bod
 pub struct Place {
     /// The number of its first line, 1 unless given.
     first: Option<usize>,
+    /// Whether it is only said what it would come to.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 /// Takes in a batch of a first load: one event a line.
@@ -62,12 +65,23 @@ pub async fn import(
         return Err(Problem::new(413, "too many lines at once").detail(format!("send at most {} lines a call", ops::IMPORT_BATCH)));
     }
     let first = place.first.unwrap_or(1);
-    let deed = principal.does(Action::Imported, &format!("{lines} lines from line {first}"));
+    let deed = principal.does(Action::Imported, &format!("{lines} lines from line {first}")).tried(place.dry_run);
+    if place.dry_run {
+        let tried = server
+            .writer
+            .ask(move |access| {
+                let tried = ops::would_import(access.engine.rules(), access.records, numbered(&text, first))?;
+                audit(access, deed).map(|()| tried)
+            })
+            .await?;
+        let tried = tried.map_err(|error| store_failed(&error))?;
+        let refused: Vec<Value> = tried.refused.iter().map(|(line, reason)| json!({ "line": line, "reason": reason })).collect();
+        return Ok(Json(json!({ "taken_in": tried.taken_in, "repeats": tried.repeats, "refused": refused })));
+    }
     let imported = server
         .writer
         .ask(move |access| {
-            let lines = text.lines().enumerate().map(|(index, line)| (first.saturating_add(index), line));
-            let lines = lines.filter(|(_, line)| !line.trim().is_empty());
+            let lines = numbered(&text, first);
             let imported = ops::import(access.engine, access.records, lines, access.now);
             // The lines before a bad one are taken in all the same.
             audit(access, deed).map_err(ImportError::Store)?;
@@ -79,6 +93,12 @@ pub async fn import(
         Err(error @ ImportError::Line { .. }) => Err(Problem::new(422, error.to_string())),
         Err(ImportError::Store(error)) => Err(store_failed(&error)),
     }
+}
+
+/// Returns the lines that say something, with their numbers.
+fn numbered(text: &str, first: usize) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().enumerate().map(move |(index, line)| (first.saturating_add(index), line));
+    lines.filter(|(_, line)| !line.trim().is_empty())
 }
 
 /// The limit of an event is that of the wire; kept here so that the two agree.

@@ -18,7 +18,7 @@ pub use audit::{AuditFilter, WhyRefused, audit_extent, audit_json, audit_page, i
 pub use deliveries::{DiscardError, discard_delivery};
 pub use erase::{EraseError, Erasure, erase, erasure, parse_number};
 pub use explain::{ExplainError, Explained, explain, explained_json};
-pub use import::{ImportError, Imported, import};
+pub use import::{ImportError, Imported, Tried, import, would_import};
 pub use lanes::{LaneError, delivery_groups, park_lane, release_lane, would_park, would_release};
 pub use list::{Cursor, deliveries};
 pub use quarantine::{QuarantineError, Retried, discard, page, quarantined_json, retry, would_discard, would_retry};

@@ -6,7 +6,7 @@ use crate::app::now;
 use crate::core::outbox::Failure;
 use crate::core::retry::Outcome;
 
-use super::{OPERATOR, VENDOR, VIEWER, World, indkaldelse, known, lederne_is_gone};
+use super::{OPERATOR, VENDOR, VIEWER, World, confirmed, indkaldelse, known, lederne_is_gone};
 
 #[test]
 fn whatever_is_done_is_noted_with_who_and_why() {
@@ -195,4 +195,23 @@ fn a_reason_that_is_given_is_noted_and_none_is_needed() {
         assert!(matches!(status, 200 | 409), "{method} {call}: {status}");
     }
     send("DELETE", &path, Some(json!({ "reason": "x" }))).problem(422);
+}
+
+#[test]
+fn a_first_load_that_is_tried_changes_nothing() {
+    let world = World::new(confirmed);
+    let known = known();
+    world.tell(&known[..1]);
+    let lines = [&known[0], &known[1], &known[1], &indkaldelse("call")].map(|event| format!("{event}\n\n")).concat();
+    let send = |query: &str, lines: &str| {
+        world.send("POST", &format!("/api/v1/import?first=11{query}"), Some(OPERATOR), Some(("application/x-ndjson", lines.as_bytes())))
+    };
+    let reason = "Indkaldelse changes nothing about who may receive; only such events can be imported";
+    let expected = json!({ "taken_in": 1, "repeats": 2, "refused": [{ "line": 17, "reason": reason }] });
+    for _ in 0..2 {
+        assert_eq!(send("&dry_run=true", &lines).ok(), expected);
+    }
+    let log = world.get("/audit?order=newest&limit=1").ok();
+    assert_eq!([&log["items"][0]["action"], &log["items"][0]["dry_run"]], [&json!("imported"), &json!(true)], "{log}");
+    assert_eq!(send("", &known[1].to_string()).ok(), json!({ "taken_in": 1, "repeats": 0 }));
 }

@@ -86,14 +86,14 @@ pub struct Clock {
     pub details: Details,
     /// Whether a later version of this plan exists.
     pub has_later_version: bool,
-    /// Which, by what the plan said itself. A recall of that one takes it away.
+    /// Which, by what the plan said itself. The recall or deletion of that one takes it away.
     pub later_version: Option<ExternalId>,
     /// The elements of a Min plan-version, which have left `details`.
     pub elements: Vec<Element>,
-    /// Elements that are not listed any more, and were there when they were: their
-    /// deletion may be heard of late.
-    pub unlisted: Vec<ExternalId>,
-    /// The latest deletion of an element that is not listed any more.
+    /// Elements that are not listed any more. Each counts once it is deleted: that may be
+    /// heard of after the list without it.
+    pub unlisted: Vec<Element>,
+    /// The latest deletion of an element that is in neither list any more.
     pub element_gone: Option<Day>,
     /// The order to delete it, if there is one.
     pub order: Option<Order>,
@@ -228,9 +228,14 @@ impl Clocks {
             let clock = &mut self.records[at];
             clock.first_at = clock.first_at.min(first_at);
             if stamp <= clock.newest {
-                // Whoever told of it since has said nothing of its elements.
-                if clock.elements.is_empty() && clock.element_gone.is_none() {
-                    self.records[at].elements = self.elements(details.elements.unwrap_or_default(), None);
+                let has_none = clock.elements.is_empty() && clock.unlisted.is_empty() && clock.element_gone.is_none();
+                let listed = self.elements(details.elements.unwrap_or_default(), None);
+                let clock = &mut self.records[at];
+                if has_none {
+                    // Whoever told of it since has said nothing of its elements.
+                    clock.elements = listed;
+                } else {
+                    clock.take_off_the_list(&listed);
                 }
                 return;
             }
@@ -254,24 +259,18 @@ impl Clocks {
     fn register(&mut self, at: Option<usize>, event: &Event, under: CitizenId, mut details: Details, stamp: Stamp, first_at: Moment) {
         let listed = details.elements.take();
         let former = at.map(|at| &self.records[at]);
-        let mut element_gone = former.and_then(|clock| clock.element_gone);
         // A registration that says nothing of elements changes nothing of them.
         let elements = match (listed, former) {
             (Some(listed), _) => self.elements(listed, former),
             (None, Some(former)) => former.elements.clone(),
             (None, None) => Vec::new(),
         };
-        if let Some(former) = former {
-            let left_out = former.elements.iter().filter(|element| !elements.iter().any(|kept| kept.external_id == element.external_id));
-            element_gone = left_out.filter_map(|element| element.deleted).chain(element_gone).max();
-        }
-        let unlisted = former.map_or_else(Vec::new, |former| unlisted(former, &elements));
         let later_version = match &event.content {
             Content::Plan { later_version, .. } => later_version.clone(),
             _ => None,
         };
-        let is_recalled = later_version.as_ref().is_some_and(|later| self.is_recalled(&event.entity, later, stamp));
-        let clock = Clock {
+        let is_gone = later_version.as_ref().is_some_and(|later| self.is_gone_since(&event.entity, later, stamp));
+        let mut clock = Clock {
             under,
             entity: Arc::clone(&event.entity),
             external_id: event.external_id.clone(),
@@ -279,13 +278,17 @@ impl Clocks {
             newest: stamp,
             period: event.period(),
             details,
-            has_later_version: later_version.is_some() && !is_recalled,
+            has_later_version: later_version.is_some() && !is_gone,
             later_version,
             elements,
-            unlisted,
-            element_gone,
+            unlisted: Vec::new(),
+            element_gone: former.and_then(|former| former.element_gone),
             order: former.and_then(|former| former.order),
         };
+        if let Some(former) = former {
+            clock.take_off_the_list(&former.unlisted);
+            clock.take_off_the_list(&former.elements);
+        }
         match at {
             Some(at) => self.records[at] = clock,
             None => {
@@ -305,6 +308,7 @@ impl Clocks {
             stamp = stamp.max(self.records[at].newest);
         }
         self.bury(under, &entity.into(), &event.external_id, first_at, stamp, Day::in_copenhagen(event.registered.at), now);
+        self.mark_later_version(entity, &event.external_id, false, stamp);
         // Of a record that the broker never heard of, too: DFDG had it. Unless there are more.
         self.emptied = true;
     }
@@ -498,15 +502,8 @@ impl Clocks {
     /// Notes in every Min plan-version that lists the record that it is gone, or
     /// there again.
     pub(super) fn mark_elements(&mut self, external_id: &ExternalId, deleted: Option<Day>) {
-        let elements = self.records.iter_mut().flat_map(|clock| clock.elements.iter_mut());
+        let elements = self.records.iter_mut().flat_map(|clock| clock.elements.iter_mut().chain(&mut clock.unlisted));
         elements.filter(|element| element.external_id == *external_id).for_each(|element| element.deleted = deleted);
-        let Some(deleted) = deleted else { return };
-        for clock in &mut self.records {
-            if let Some(at) = clock.unlisted.iter().position(|unlisted| unlisted == external_id) {
-                clock.unlisted.remove(at);
-                clock.element_gone = clock.element_gone.max(Some(deleted));
-            }
-        }
     }
 
     /// Notes in every plan that names the record as its later version, and was registered
@@ -517,7 +514,7 @@ impl Clocks {
     }
 
     /// Returns whether a record is gone by what was said after `stamp`.
-    fn is_recalled(&self, entity: &str, external_id: &ExternalId, stamp: Stamp) -> bool {
+    fn is_gone_since(&self, entity: &str, external_id: &ExternalId, stamp: Stamp) -> bool {
         self.buried(entity, external_id).is_some_and(|at| self.tombstones[at].newest > stamp)
     }
 
@@ -530,14 +527,19 @@ impl Clocks {
     }
 }
 
-/// Returns the elements that are listed no more and were still there, of a Min
-/// plan-version that lists `elements` now.
-fn unlisted(former: &Clock, elements: &[Element]) -> Vec<ExternalId> {
-    let were_there = former.elements.iter().filter(|element| element.deleted.is_none()).map(|element| &element.external_id);
-    let ids = former.unlisted.iter().chain(were_there);
-    let mut ids: Vec<ExternalId> = ids.filter(|id| !elements.iter().any(|element| element.external_id == **id)).cloned().collect();
-    ids.drain(..ids.len().saturating_sub(UNLISTED));
-    ids
+impl Clock {
+    /// Takes in elements that an older registration listed.
+    fn take_off_the_list(&mut self, elements: &[Element]) {
+        for element in elements {
+            let is_it = |known: &Element| known.external_id == element.external_id;
+            if !self.elements.iter().chain(&self.unlisted).any(is_it) {
+                self.unlisted.push(element.clone());
+            }
+        }
+        let too_many = self.unlisted.len().saturating_sub(UNLISTED);
+        let gone = self.unlisted.drain(..too_many).filter_map(|element| element.deleted).max();
+        self.element_gone = self.element_gone.max(gone);
+    }
 }
 
 impl Tombstone {

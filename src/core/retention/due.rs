@@ -232,7 +232,8 @@ impl<'a> View<'a> {
             Start::PensionAge => Some(self.schedule.pension_ages().reached_by(born(&self.citizen.personnummer))),
             Start::LastElement => {
                 let deleted = clock.elements.iter().map(|element| element.deleted).collect::<Option<Vec<Day>>>()?;
-                deleted.into_iter().chain(clock.element_gone).max()
+                let unlisted = clock.unlisted.iter().filter_map(|element| element.deleted);
+                deleted.into_iter().chain(unlisted).chain(clock.element_gone).max()
             }
             Start::Death => self.citizen.died(),
         }

@@ -133,7 +133,7 @@ struct Registered1 {
     start: Option<i32>,
     end: Option<i32>,
     details: Details,
-    later_version: bool,
+    later_version: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,10 +208,18 @@ impl Life {
             tallies_by_update: dice.one_in(3),
         };
         let records = 1 + dice.below(9);
+        // Some have a contact group, plans and little else, so that one is the later version of another.
+        let has_plans = dice.one_in(6);
         for record in 0..records {
             // The types that wait for one another more often than the others.
             let near = ["Kontaktgruppe", "Personkategori", "Fravaer", "Tilmelding", "MinPlanVersion", "Plan", "Samtale", "Dagpengetaeller"];
-            let entity = if dice.one_in(2) { near[dice.below(near.len())] } else { ENTITIES[dice.below(ENTITIES.len())] };
+            let entity = if has_plans && !dice.one_in(4) {
+                if record == 0 { "Kontaktgruppe" } else { "Plan" }
+            } else if dice.one_in(2) {
+                near[dice.below(near.len())]
+            } else {
+                ENTITIES[dice.below(ENTITIES.len())]
+            };
             life.live(entity, record, records, dice);
         }
         life
@@ -220,13 +228,17 @@ impl Life {
     /// A record's registrations, in order of time.
     fn live(&mut self, entity: &'static str, record: usize, records: usize, dice: &mut Dice) {
         let mut hour = dice.day() * 24 + dice.below(24) as i32;
-        let times = if entity == "MinPlanVersion" { 1 } else { 1 + dice.below(3) };
+        let times = 1 + dice.below(3);
+        let is_told_anew = entity == "MinPlanVersion" && times > 1;
         for _ in 0..times {
             let start = if dice.one_in(6) { None } else { Some(dice.day()) };
             let end = if dice.one_in(3) { None } else { Some(start.unwrap_or(hour / 24) + dice.below(900) as i32) };
             let maybe = |dice: &mut Dice| if dice.one_in(3) { None } else { Day::from_number(dice.day()) };
             let month = Day::from_number(dice.day()).expect("a day").month_end();
-            let elements = (0..records).filter(|_| dice.one_in(3)).map(id_of).collect();
+            let mut elements: Vec<ExternalId> = (0..records).filter(|_| dice.one_in(3)).map(id_of).collect();
+            if is_told_anew && elements.is_empty() {
+                elements.push(id_of(dice.below(records)));
+            }
             let details = Details {
                 owner: [None, Some(Owner::Municipal), Some(Owner::State)][dice.below(3)],
                 absence: [None, Some(11), Some(59), Some(68), Some(69)][dice.below(5)],
@@ -236,16 +248,20 @@ impl Life {
                 updated: maybe(dice),
                 case_closed: maybe(dice),
                 month_end: if dice.one_in(3) { None } else { Some(month) },
-                elements: if dice.one_in(4) { None } else { Some(elements) },
+                // One that says nothing of them leaves them as they are; told in any order, nobody
+                // could say which list is meant.
+                elements: if !is_told_anew && dice.one_in(4) { None } else { Some(elements) },
             };
-            let what = if dice.one_in(12) { What::Recalled } else { What::Told };
-            let later_version = dice.one_in(2);
+            let what = if !is_told_anew && dice.one_in(12) { What::Recalled } else { What::Told };
+            // Also one that nothing is ever heard of.
+            let plans: Vec<usize> = self.told.iter().filter(|told| told.entity == "Plan").map(|told| told.record).collect();
+            let later_version = dice.one_in(2).then(|| if plans.is_empty() { 99 } else { plans[dice.below(plans.len())] });
             self.told.push(Registered1 { entity, record, hour, what, start, end, details, later_version });
             hour = (hour / 24 + 1 + dice.below(125) as i32) * 24 + dice.below(24) as i32;
         }
         if dice.one_in(4) {
             let (start, end, details) = (None, None, Details::default());
-            self.told.push(Registered1 { entity, record, hour, what: What::Deleted, start, end, details, later_version: false });
+            self.told.push(Registered1 { entity, record, hour, what: What::Deleted, start, end, details, later_version: None });
         }
     }
 
@@ -310,7 +326,7 @@ impl Life {
                 }
             }
         }
-        if told.entity == "Plan" && !told.later_version {
+        if told.entity == "Plan" && !self.has_later_version(told) {
             let is_open =
                 |other: &&Registered1| other.entity == "Kontaktgruppe" && (Self::days(other).0..=Self::days(other).1).any(|day| day == on);
             // A group that DFDG has deleted had ended before.
@@ -361,7 +377,7 @@ impl Life {
             "Dagpengetaeller" => ("dagpengetaeller", first, 120),
             "BevillingAfYdelse" => ("ky-afgoerelse", day(details.case_closed), 72),
             "Ydelseskort" => ("ydelseskort", day(details.month_end), 120),
-            "MinPlanVersion" => ("min-plan-version", self.last_element(details), 0),
+            "MinPlanVersion" => ("min-plan-version", self.last_element(told.record, details), 0),
             "Efterloensbevis" => {
                 let (year, month, _) = self.born;
                 let age = match (year, month) {
@@ -381,18 +397,30 @@ impl Life {
         })
     }
 
-    fn last_element(&self, details: &Details) -> Option<i32> {
+    /// Whether the plan has a later version: one that it names, unless that is said to be
+    /// gone since.
+    fn has_later_version(&self, plan: &Registered1) -> bool {
+        let Some(later) = plan.later_version else { return false };
+        let of_it = self.told.iter().filter(|told| told.record == later && told.entity == "Plan");
+        of_it.max_by_key(|told| told.hour).is_none_or(|newest| newest.what == What::Told || newest.hour <= plan.hour)
+    }
+
+    /// The day on which something was deleted, or recalled, unless it is there.
+    fn gone(&self, element: &ExternalId) -> Option<i32> {
+        let about = |told: &&Registered1| id_of(told.record) == *element;
+        let newest = self.told.iter().filter(about).max_by_key(|told| told.hour)?;
+        (newest.what != What::Told).then(|| day_of(newest.hour))
+    }
+
+    /// The latest deletion of an element, once all that are listed are deleted.
+    fn last_element(&self, record: usize, details: &Details) -> Option<i32> {
         let elements = details.elements.as_ref().filter(|elements| !elements.is_empty())?;
         let mut last = FROM;
         for element in elements {
-            let about = |told: &&Registered1| id_of(told.record) == *element;
-            let newest = self.told.iter().filter(about).max_by_key(|told| told.hour)?;
-            if newest.what == What::Told {
-                return None;
-            }
-            last = last.max(day_of(newest.hour));
+            last = last.max(self.gone(element)?);
         }
-        Some(last)
+        let ever = self.told.iter().filter(|told| told.record == record).filter_map(|told| told.details.elements.as_ref()).flatten();
+        Some(ever.filter_map(|element| self.gone(element)).fold(last, i32::max))
     }
 
     /// The same life as the code under test sees it, its events in any order.
@@ -433,10 +461,9 @@ impl Life {
         let content = match (told.what, told.entity) {
             (What::Deleted, entity) => Content::Deletion { area: "joblog".into(), entity: entity.into(), after_death: false },
             (_, "Kontaktgruppe") => Content::ContactGroup { group: (told.what == What::Told).then_some(2), former: None },
-            (_, "Plan") => Content::Plan {
-                kind: (told.what == What::Told).then_some(PlanKind::Jobplan),
-                later_version: told.later_version.then(|| id_of(99)),
-            },
+            (_, "Plan") => {
+                Content::Plan { kind: (told.what == What::Told).then_some(PlanKind::Jobplan), later_version: told.later_version.map(id_of) }
+            }
             _ => Content::Other,
         };
         let day = |number: Option<i32>| number.and_then(Day::from_number);

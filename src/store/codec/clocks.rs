@@ -180,11 +180,7 @@ fn put_clock(out: &mut Vec<u8>, clock: &Clock) {
         parts::put_day(out, *day);
     }
     if !clock.elements.is_empty() {
-        out.varint(clock.elements.len() as u64);
-        for element in &clock.elements {
-            parts::put_external_id(out, &element.external_id);
-            put_option(out, element.deleted, parts::put_day);
-        }
+        put_elements(out, &clock.elements);
     }
     if let Some(day) = clock.element_gone {
         parts::put_day(out, day);
@@ -199,8 +195,7 @@ fn put_clock(out: &mut Vec<u8>, clock: &Clock) {
         parts::put_external_id(out, later);
     }
     if !clock.unlisted.is_empty() {
-        out.varint(clock.unlisted.len() as u64);
-        clock.unlisted.iter().for_each(|external_id| parts::put_external_id(out, external_id));
+        put_elements(out, &clock.unlisted);
     }
 }
 
@@ -223,10 +218,7 @@ fn clock(under: CitizenId, input: &mut Input<'_>) -> Read<Clock> {
         month_end: day(has::MONTH_END)?,
         elements: None,
     };
-    let elements = if has(has::ELEMENTS) { input.count()? } else { 0 };
-    let elements = (0..elements)
-        .map(|_| Ok(Element { external_id: parts::external_id(input)?, deleted: input.option(parts::day)? }))
-        .collect::<Read<Vec<_>>>()?;
+    let elements = if has(has::ELEMENTS) { elements(input)? } else { Vec::new() };
     let element_gone = if has(has::ELEMENT_GONE) { Some(parts::day(input)?) } else { None };
     let order = if has(has::ORDER) {
         let (due, first, asked) = (parts::day(input)?, parts::day(input)?, parts::day(input)?);
@@ -239,8 +231,7 @@ fn clock(under: CitizenId, input: &mut Input<'_>) -> Read<Clock> {
         return input.fail();
     }
     let later_version = if more & more::LATER_VERSION != 0 { Some(parts::external_id(input)?) } else { None };
-    let unlisted = if more & more::UNLISTED != 0 { input.count()? } else { 0 };
-    let unlisted = (0..unlisted).map(|_| parts::external_id(input)).collect::<Read<_>>()?;
+    let unlisted = if more & more::UNLISTED != 0 { self::elements(input)? } else { Vec::new() };
     Ok(Clock {
         under,
         entity,
@@ -256,6 +247,19 @@ fn clock(under: CitizenId, input: &mut Input<'_>) -> Read<Clock> {
         element_gone,
         order,
     })
+}
+
+fn put_elements(out: &mut Vec<u8>, elements: &[Element]) {
+    out.varint(elements.len() as u64);
+    for element in elements {
+        parts::put_external_id(out, &element.external_id);
+        put_option(out, element.deleted, parts::put_day);
+    }
+}
+
+fn elements(input: &mut Input<'_>) -> Read<Vec<Element>> {
+    let read = |input: &mut Input<'_>| Ok(Element { external_id: parts::external_id(input)?, deleted: input.option(parts::day)? });
+    (0..input.count()?).map(|_| read(input)).collect()
 }
 
 fn put_entity(out: &mut Vec<u8>, entity: &str) {

@@ -13,8 +13,8 @@ use crate::core::outbox::{Death, Delivery, Failure, Withdrawal};
 use crate::core::policy::Audience;
 use crate::core::records::{Admission, Quarantined};
 use crate::core::replay::{Replay, ReplayId};
-use crate::core::retention::Clock;
-use crate::core::time::Moment;
+use crate::core::retention::{Clock, Element};
+use crate::core::time::{Day, Moment};
 use crate::core::trace::{ByReplay, Step};
 
 use super::super::codec::{self, Ended, FinishRecord, LedgerChange, Undecodable};
@@ -192,7 +192,9 @@ fn retention_clocks() {
         };
         check(&format!("clocks-{at:02}"), &sample.records, encode, |bytes| codec::decode_clocks(CITIZEN, bytes));
         let ids = || sample.tombstones.iter().map(|tombstone| tombstone.external_id.clone());
-        let more = |clock: &Clock| Clock { later_version: ids().next(), unlisted: ids().collect(), ..clock.clone() };
+        let elements =
+            || ids().zip([None, Day::from_number(20_000)]).map(|(external_id, deleted)| Element { external_id, deleted }).collect();
+        let more = |clock: &Clock| Clock { later_version: ids().next(), unlisted: elements(), ..clock.clone() };
         if ids().next().is_some() {
             check(&format!("clocks-more-{at:02}"), &sample.records.iter().map(more).collect(), encode, |bytes| {
                 codec::decode_clocks(CITIZEN, bytes)

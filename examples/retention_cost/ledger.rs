@@ -24,6 +24,8 @@ const RECORDS: usize = 3;
 const TOLD: usize = 2;
 /// Events in a group.
 const GROUP: usize = 400;
+/// What the records are.
+const ENTITY: &str = "Fravaer";
 /// When all of it happened.
 const AT: Moment = Moment(1_790_000_000_000_000);
 
@@ -144,7 +146,7 @@ pub fn fill(of: &[String]) -> Done {
     store.commit(Durability::Flush)?;
     for (at, id) in ids.iter().enumerate() {
         for record in 0..RECORDS + at_most(at) {
-            entries += store.holders(*id, &ExternalId::parse(&external_id(at, record))?)?.len() as u64;
+            entries += store.holders(*id, ENTITY, &ExternalId::parse(&external_id(at, record))?)?.len() as u64;
         }
     }
     let before = store.size_on_disk()?;
@@ -181,5 +183,5 @@ fn recipients(at: usize, record: usize) -> Vec<Recipient> {
 }
 
 fn event(at: usize, record: usize, round: usize, seq: u64) -> Result<Event, Box<dyn Error>> {
-    made_up::event(&format!("{round}-{seq}"), "Fravaer", &external_id(at, record), number(at)?, AT)
+    made_up::event(&format!("{round}-{seq}"), ENTITY, &external_id(at, record), number(at)?, AT)
 }

@@ -254,6 +254,21 @@ impl Event {
         Period::new(start, self.end).unwrap_or_else(|| Period::new(start, None).expect("an open period never ends before it begins"))
     }
 
+    /// Returns the EntitetNavn of the record that it is about: of a deletion, that of
+    /// what was deleted.
+    #[must_use]
+    pub fn record_entity(&self) -> &str {
+        let Content::Deletion { entity, .. } = &self.content else { return &self.entity };
+        entity
+    }
+
+    /// Returns whether both are about one record: EksternIdentifier alone does not tell,
+    /// records of two types may share it.
+    #[must_use]
+    pub fn is_about_record_of(&self, other: &Self) -> bool {
+        self.external_id == other.external_id && self.record_entity() == other.record_entity()
+    }
+
     /// Returns whether it is the end of a record: a recall, or a deletion.
     #[must_use]
     pub fn ends_record(&self) -> bool {

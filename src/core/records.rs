@@ -187,6 +187,8 @@ pub enum Change {
     /// with that one when it is deleted. Entries of the ledger move, under whichever
     /// number of the first person each is.
     MoveHolders {
+        /// Of which EntitetNavn the record is.
+        entity: Arc<str>,
         /// The record.
         record: ExternalId,
         /// Whose it was.
@@ -380,11 +382,12 @@ pub trait Records {
     /// When the store cannot be read, or a reason not unsealed.
     fn holds(&mut self) -> Result<Vec<(Held, Hold)>, Self::Error>;
 
-    /// Returns whoever was ever sent something about the record, in order.
+    /// Returns whoever was ever sent something about the record of that EntitetNavn, in
+    /// order.
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn holders(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Recipient>, Self::Error>;
+    fn holders(&mut self, citizen: CitizenId, entity: &str, record: &ExternalId) -> Result<Vec<Recipient>, Self::Error>;
 
     /// Returns the committed replays, in order.
     ///

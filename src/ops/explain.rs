@@ -57,7 +57,7 @@ pub fn explain<R: Records>(records: &mut R, rules: &Rules, bytes: &[u8], at: Mom
     let mut holders = Vec::new();
     if citizen_known {
         for id in citizen.ids() {
-            holders.extend(records.holders(id, &event.external_id).map_err(store)?);
+            holders.extend(records.holders(id, event.record_entity(), &event.external_id).map_err(store)?);
         }
     }
     holders.sort_unstable();

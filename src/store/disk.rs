@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use crate::core::audit::Extent;
-use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Personnummer, Recipient, WsbId};
+use crate::core::ids::{DeliveryKey, EventSeq, Personnummer, Recipient, WsbId};
 use crate::core::records::{Admission, RowCounts};
 use crate::core::retention::Clocks;
 use crate::core::time::Day;
@@ -360,20 +360,4 @@ pub(super) fn index_key(fingerprint: u64, seq: u64) -> [u8; 16] {
 /// Returns the place that a key of the index leads to.
 pub(super) fn indexed_seq(key: &[u8; 16]) -> EventSeq {
     EventSeq(u128::from_be_bytes(*key) as u64)
-}
-
-/// Returns what a ledger entry begins with.
-pub(super) fn ledger_prefix(citizen: CitizenId, record: u64) -> [u8; 12] {
-    let mut prefix = [0; 12];
-    prefix[..4].copy_from_slice(&citizen.0.to_be_bytes());
-    prefix[4..].copy_from_slice(&record.to_be_bytes());
-    prefix
-}
-
-/// Returns an entry of the ledger.
-pub(super) fn ledger_key(citizen: CitizenId, record: u64, recipient: Recipient) -> [u8; 14] {
-    let mut key = [0; 14];
-    key[..12].copy_from_slice(&ledger_prefix(citizen, record));
-    key[12..].copy_from_slice(&recipient.to_number().to_be_bytes());
-    key
 }

@@ -55,8 +55,22 @@ pub(super) struct Keyring {
 pub(super) struct CitizenKey {
     /// Seals what is stored about the citizen.
     pub seal: SealKey,
-    /// Of records, in the ledger.
+    /// Of records, in the ledger and among what has ended.
     pub records: Fingerprints,
+}
+
+impl CitizenKey {
+    /// Returns the fingerprint of a record in the ledger.
+    pub fn record(&self, entity: &str, record: &ExternalId) -> u64 {
+        // No id has a zero byte, so it is nothing that `record_of_any_type` is of.
+        self.records.of(&[entity.as_bytes(), &[0], record.identity().as_bytes()].concat())
+    }
+
+    /// Returns the fingerprint of a record in what was entered in the ledger until
+    /// decision 0078.
+    pub fn record_of_any_type(&self, record: &ExternalId) -> u64 {
+        self.records.of(record.identity().as_bytes())
+    }
 }
 
 impl Keyring {

@@ -63,6 +63,9 @@ impl Default for AuditLog {
     }
 }
 
+/// A record by its EntitetNavn and EksternIdentifier.
+type RecordName = (Arc<str>, ExternalId);
+
 #[derive(Debug, Clone, Default)]
 struct Contents {
     last_seq: u64,
@@ -83,7 +86,7 @@ struct Contents {
     finished: BTreeMap<DeliveryKey, Ended>,
     causes: Causes,
     holds: BTreeMap<Held, Hold>,
-    ledger: BTreeSet<(CitizenId, ExternalId, Recipient)>,
+    ledger: BTreeSet<(CitizenId, RecordName, Recipient)>,
     quarantine: BTreeMap<u64, Quarantined>,
     /// The WSBs about erased citizens.
     erased_ids: BTreeSet<WsbId>,
@@ -344,20 +347,21 @@ impl Contents {
                 };
                 self.finished.insert(key, Ended { end, attempts, at, failures, replays, delivered_before });
                 // One that was attempted at all may have arrived.
+                let record = (Arc::from(event.record_entity()), event.external_id.clone());
                 if matches!(event.content, Content::Deletion { .. }) {
                     if end == End::Delivered {
                         // Told that the record is deleted: it holds nothing of it any more.
                         for id in self.persons.all_of(citizen) {
-                            self.ledger.remove(&(id, event.external_id.clone(), key.recipient));
+                            self.ledger.remove(&(id, record.clone(), key.recipient));
                         }
                     }
                 } else if end == End::Delivered || attempts > 0 {
-                    self.ledger.insert((citizen, event.external_id.clone(), key.recipient));
+                    self.ledger.insert((citizen, record, key.recipient));
                 }
             }
-            Change::MoveHolders { record, from, to, at: _ } => {
-                let ids = self.persons.all_of(from);
-                let is_moved = |(of, about, _): &(CitizenId, ExternalId, Recipient)| ids.contains(of) && *about == record;
+            Change::MoveHolders { entity, record, from, to, at: _ } => {
+                let (ids, record) = (self.persons.all_of(from), (entity, record));
+                let is_moved = |(of, about, _): &(CitizenId, RecordName, Recipient)| ids.contains(of) && *about == record;
                 let moved: Vec<_> = self.ledger.iter().filter(|entry| is_moved(entry)).cloned().collect();
                 self.ledger.retain(|entry| !is_moved(entry));
                 self.ledger.extend(moved.into_iter().map(|(_, about, holder)| (to, about, holder)));
@@ -602,12 +606,12 @@ impl Records for MemoryStore {
         Ok(self.working.holds.iter().map(|(held, hold)| (*held, hold.clone())).collect())
     }
 
-    fn holders(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Recipient>, Infallible> {
-        let least = least_recipient();
+    fn holders(&mut self, citizen: CitizenId, entity: &str, record: &ExternalId) -> Result<Vec<Recipient>, Infallible> {
+        let (record, least) = ((Arc::from(entity), record.clone()), least_recipient());
         let mut holders = BTreeSet::new();
         for id in self.working.persons.all_of(citizen) {
             let entries = self.working.ledger.range((id, record.clone(), least)..);
-            holders.extend(entries.take_while(|(of, about, _)| *of == id && about == record).map(|(_, _, holder)| *holder));
+            holders.extend(entries.take_while(|(of, about, _)| *of == id && *about == record).map(|(_, _, holder)| *holder));
         }
         Ok(holders.into_iter().collect())
     }

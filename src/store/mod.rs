@@ -20,6 +20,7 @@ mod gathered;
 mod group;
 mod journal;
 mod keyring;
+mod ledger;
 mod numbering;
 mod open;
 mod owners;

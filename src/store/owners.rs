@@ -1,17 +1,13 @@
 //! Whose each record is: a row for each of those that decide who gets what, and for
 //! each that has a clock, found by a keyed hash of the record. The latter follow the
-//! clocks: whatever changes these changes them. And the ledger of who was sent
-//! something, as far as it follows the record from one citizen to another.
+//! clocks: whatever changes these changes them.
 
 use std::collections::HashSet;
 
-use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, ExternalId, Recipient};
-use crate::core::outbox::{End, Withdrawal};
+use crate::core::ids::ExternalId;
 use crate::core::retention::Clocks;
-use crate::core::time::Moment;
 
-use super::codec::{FinishRecord, LedgerChange};
-use super::disk::{Store, ledger_key, ledger_prefix};
+use super::disk::Store;
 use super::error::StoreError;
 use super::rows;
 
@@ -78,33 +74,6 @@ impl Store {
             let hash = self.vault.keyring.kept_record(entity, record);
             if self.owner(&hash)? == Some(slot) {
                 self.put_owners(hash, Vec::new());
-            }
-        }
-        Ok(())
-    }
-
-    /// Moves the entries of the ledger about a record, each noted among the finishes,
-    /// from which the ledger is rebuilt.
-    pub(super) fn move_holders(&mut self, record: &ExternalId, from: CitizenId, to: CitizenId, at: Moment) -> Result<(), StoreError> {
-        let text = record.identity();
-        let new = self.vault.key(to.0)?.records.of(text.as_bytes());
-        for slot in self.vault.slots_of(from) {
-            let old = self.vault.key(slot)?.records.of(text.as_bytes());
-            for entry in self.ledger.find(&self.vault.tree, &ledger_prefix(CitizenId(slot), old))? {
-                let Some(recipient) = Recipient::from_number(u16::from_be_bytes([entry[12], entry[13]])) else { continue };
-                self.ledger.remove(ledger_key(CitizenId(slot), old, recipient));
-                self.ledger.insert(ledger_key(to, new, recipient));
-                for ledger in [LedgerChange::Gone(vec![(CitizenId(slot), old)]), LedgerChange::Holds(to, new)] {
-                    self.group.finish(&FinishRecord {
-                        // No delivery: there is no such place.
-                        key: DeliveryKey { recipient, seq: EventSeq(0) },
-                        end: End::Withdrawn(Withdrawal::RecordDeleted),
-                        attempts: 0,
-                        at,
-                        had_row: false,
-                        ledger,
-                    });
-                }
             }
         }
         Ok(())

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use crate::core::causes::{Cause, Tally};
 use crate::core::citizen::{Citizen, RecordKind};
-use crate::core::event::{Content, Event};
+use crate::core::event::Event;
 use crate::core::holds::{Held, Hold};
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient};
 use crate::core::notices::Lying;
-use crate::core::outbox::{Delivery, End};
+use crate::core::outbox::Delivery;
 use crate::core::persons::Joined;
 use crate::core::records::{Admission, Change, Fate, Owners, Pruned, Quarantined, Records, RowCounts, Unclaimed};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::Clocks;
 use crate::core::time::{Day, Moment};
 
-use super::codec::{self, Ended, FinishRecord, Input, LedgerChange, Output, Undecodable};
-use super::disk::{Condemned, Store, index_key, indexed_seq, ledger_key, ledger_prefix};
+use super::codec::{self, Ended, FinishRecord, Input, Output, Undecodable};
+use super::disk::{Condemned, Store, index_key, indexed_seq};
 use super::error::StoreError;
 use super::group::{StagedRow, label_of};
 use super::memory::untouched;
@@ -163,17 +163,8 @@ impl Records for Store {
         Ok(self.orders.holds.iter().map(|(held, hold)| (*held, hold.clone())).collect())
     }
 
-    fn holders(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Recipient>, StoreError> {
-        let mut holders = Vec::new();
-        for slot in self.vault.slots_of(citizen) {
-            let record = self.vault.key(slot)?.records.of(record.identity().as_bytes());
-            for entry in self.ledger.find(&self.vault.tree, &ledger_prefix(CitizenId(slot), record))? {
-                holders.extend(Recipient::from_number(u16::from_be_bytes([entry[12], entry[13]])));
-            }
-        }
-        holders.sort_unstable();
-        holders.dedup();
-        Ok(holders)
+    fn holders(&mut self, citizen: CitizenId, entity: &str, record: &ExternalId) -> Result<Vec<Recipient>, StoreError> {
+        self.holders_of(citizen, entity, record)
     }
 
     fn replays(&mut self) -> Result<Vec<Replay>, StoreError> {
@@ -320,7 +311,7 @@ impl Records for Store {
                 let ended = Ended { end, attempts, at, failures: Vec::new(), replays: 0, delivered_before: None };
                 self.finish(key, citizen, &event, had_row, ended)
             }
-            Change::MoveHolders { record, from, to, at } => self.move_holders(&record, from, to, at),
+            Change::MoveHolders { entity, record, from, to, at } => self.move_holders(&entity, &record, from, to, at),
             Change::Trace { key, citizen, id, at, step } => self.put_step(key, citizen, id, at, &step),
             Change::Audit { at, deed } => self.put_audit(at, deed),
             Change::Erase(citizen) => self.stage_erasure(citizen),
@@ -499,24 +490,7 @@ impl Store {
             sealed.map_err(|_| unsealable(row_key.as_ref()))?;
             self.group.put(row_key, value);
         }
-        // One that was attempted at all may have arrived, whatever was heard of it.
-        let is_notice = matches!(event.content, Content::Deletion { .. });
-        let ledger = if is_notice && ended.end == End::Delivered {
-            // Told that the record is deleted: it holds nothing of it any more.
-            let mut gone = Vec::new();
-            for slot in self.vault.slots_of(citizen) {
-                let record = self.vault.key(slot)?.records.of(event.external_id.identity().as_bytes());
-                self.ledger.remove(ledger_key(CitizenId(slot), record, key.recipient));
-                gone.push((CitizenId(slot), record));
-            }
-            LedgerChange::Gone(gone)
-        } else if !is_notice && (ended.end == End::Delivered || ended.attempts > 0) {
-            let record = self.vault.key(citizen.0)?.records.of(event.external_id.identity().as_bytes());
-            self.ledger.insert(ledger_key(citizen, record, key.recipient));
-            LedgerChange::Holds(citizen, record)
-        } else {
-            LedgerChange::None
-        };
+        let ledger = self.enter(key.recipient, citizen, event, &ended)?;
         self.group.finish(&FinishRecord { key, end: ended.end, attempts: ended.attempts, at: ended.at, had_row, ledger });
         self.group.finished.insert(key, ended);
         Ok(())

@@ -9,12 +9,13 @@ use crate::core::records::RowCounts;
 
 use super::cache::Generations;
 use super::codec::{Input, LedgerChange, Undecodable};
-use super::disk::{Given, Store, cover, index_key, ledger_key};
+use super::disk::{Given, Store, cover, index_key};
 use super::erased::ErasedList;
 use super::error::StoreError;
 use super::group::Group;
 use super::hand_over::HandOver;
 use super::journal;
+use super::ledger;
 use super::orders::Orders;
 use super::rows;
 use super::runs::{Cover, Removal, Runs};
@@ -147,10 +148,10 @@ impl Store {
                 }
                 match record.ledger {
                     LedgerChange::None => {}
-                    LedgerChange::Holds(citizen, about) => self.ledger.insert(ledger_key(citizen, about, record.key.recipient)),
+                    LedgerChange::Holds(citizen, about) => self.ledger.insert(ledger::entry(citizen, about, record.key.recipient)),
                     LedgerChange::Gone(entries) => {
                         for (citizen, about) in entries {
-                            self.ledger.remove(ledger_key(citizen, about, record.key.recipient));
+                            self.ledger.remove(ledger::entry(citizen, about, record.key.recipient));
                         }
                     }
                 }

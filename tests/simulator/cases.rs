@@ -56,6 +56,7 @@ fn rules_with_closed(closed: Option<&str>) -> Arc<Rules> {
         kind("Jobcentertilknytning", Domain::Tilknytning, &[], &[]),
         kind("Personnummerskift", Domain::Tilknytning, &[], &[]),
         kind("Joblog", Domain::Joblog, &[Audience::AkasseOwnMembers], &[]),
+        kind("JoblogDokument", Domain::Joblog, &[Audience::AkasseOwnMembers], &[]),
         kind("GdprSletJoblog", Domain::Gdpr, &[Audience::Holders], &["joblog"]),
     ];
     let known = ["akasse:007", "akasse:067", "kommune:101", "kommune:147", "kommune:860"].map(str::to_owned);
@@ -140,8 +141,17 @@ impl Broker {
         self.event("Joblog", of, record, Aendring::Deleted, Content::Other)
     }
 
+    fn kept_document(&mut self, of: u32, record: &str) -> Event {
+        let document = self.event("JoblogDokument", of, record, Aendring::Updated, Content::Other);
+        Event { details: Some(Box::default()), ..document }
+    }
+
     fn erased_in_dfdg(&mut self, of: u32, record: &str) -> Event {
-        let content = Content::Deletion { area: "joblog".into(), entity: "Joblog".into(), after_death: false };
+        self.record_erased_in_dfdg("Joblog", of, record)
+    }
+
+    fn record_erased_in_dfdg(&mut self, entity: &str, of: u32, record: &str) -> Event {
+        let content = Content::Deletion { area: "joblog".into(), entity: entity.into(), after_death: false };
         self.event("GdprSletning", of, record, Aendring::Created, content)
     }
 
@@ -991,6 +1001,54 @@ fn a_holder_is_told_in_nobodys_place() {
         assert_eq!(notices(&mut broker), [], "held by both: {held_by_both}");
         broker.engine.set_rules(rules());
         assert_eq!(notices(&mut broker), [one], "held by both: {held_by_both}");
+    }
+}
+
+/// Records of two types may have one id. Whoever holds a copy of each is told of the
+/// deletion of each, by itself and without the number of who has left.
+#[test]
+fn a_notice_about_one_record_leaves_the_holder_of_another_with_its_id() {
+    for [first, second] in [["JoblogDokument", "Joblog"], ["Joblog", "JoblogDokument"]] {
+        let mut broker = Broker::new();
+        let events = vec![broker.member(1, "m", "007", "2026-01-01"), broker.kept_joblog(1, "j"), broker.kept_document(1, "j")];
+        broker.take_in(events);
+        assert_eq!(broker.confirm_all(), 2);
+        let deletion = broker.record_erased_in_dfdg(first, 1, "j");
+        broker.take_in(vec![deletion]);
+        assert_eq!(broker.confirm_all(), 1);
+        let left = broker.member(1, "m", "067", "2026-01-01");
+        let deletion = broker.record_erased_in_dfdg(second, 1, "j");
+        broker.take_in(vec![left, deletion.clone()]);
+        let told: Vec<_> = broker.dispatch_all().iter().map(|attempt| (attempt.key, attempt.identification)).collect();
+        let [(key, None)] = told[..] else { panic!("{told:?} of the deletion of {second}") };
+        assert_eq!(key.recipient, recipient("akasse:007"));
+        broker.settle(key, Outcome::Confirmed);
+        // Told of both, it holds neither.
+        let again = Event { mark: EventMark::of("urn:test", "again"), id: "again".into(), ..deletion };
+        broker.take_in(vec![again]);
+        assert_eq!(broker.confirm_all(), 0);
+    }
+}
+
+/// One of two records with one id is corrected to another citizen: whoever was told of it
+/// holds a copy of that one's, and of the other record still one of the first citizen's.
+#[test]
+fn a_corrected_record_does_not_take_the_holders_of_another_with_its_id() {
+    let mut broker = Broker::new();
+    let events = vec![broker.member(1, "m1", "007", "2025-01-01"), broker.kept_joblog(1, "j"), broker.kept_document(1, "j")];
+    broker.take_in(events);
+    assert_eq!(broker.confirm_all(), 2);
+    let corrected = broker.kept_joblog(2, "j");
+    let left = broker.member(1, "m1", "067", "2025-01-01");
+    broker.take_in(vec![corrected, left]);
+    let deletions = [broker.record_erased_in_dfdg("JoblogDokument", 1, "j"), broker.erased_in_dfdg(2, "j")];
+    for deletion in deletions {
+        let of = (deletion.personnummer, deletion.record_entity().to_owned());
+        broker.take_in(vec![deletion]);
+        let attempts = broker.dispatch_all();
+        let told: Vec<Recipient> = attempts.iter().map(|attempt| attempt.key.recipient).collect();
+        assert_eq!(told, [recipient("akasse:007")], "of {of:?}");
+        attempts.iter().for_each(|attempt| broker.settle(attempt.key, Outcome::Confirmed));
     }
 }
 

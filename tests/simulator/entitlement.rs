@@ -151,15 +151,24 @@ fn is_ended_by_deletion(content: &Content) -> bool {
     matches!(content, Content::ContactGroup { .. } | Content::Plan { .. })
 }
 
-/// Whether two events are about one record: registrations of it, or its deletion.
-fn is_about(one: &Event, other: &Event) -> bool {
-    fn entity(event: &Event) -> &str {
-        match &event.content {
-            Content::Deletion { entity, .. } => entity,
-            _ => &event.entity,
-        }
+/// A record: its EntitetNavn, and its EksternIdentifier.
+pub type RecordName = (Arc<str>, ExternalId);
+
+/// Returns which record an event is about: a registration of it, or its deletion.
+pub fn record_of(event: &Event) -> RecordName {
+    (entity_of_record(event).into(), event.external_id.clone())
+}
+
+fn entity_of_record(event: &Event) -> &str {
+    match &event.content {
+        Content::Deletion { entity, .. } => entity,
+        _ => &event.entity,
     }
-    one.external_id == other.external_id && entity(one) == entity(other)
+}
+
+/// Whether two events are about one record: registrations of it, or its deletion.
+pub fn is_about(one: &Event, other: &Event) -> bool {
+    one.external_id == other.external_id && entity_of_record(one) == entity_of_record(other)
 }
 
 /// Both days count; without an end it goes on.

@@ -8,7 +8,7 @@ use wsb_broker::core::citizen::Citizen;
 use wsb_broker::core::engine::{Fact, Outgoing};
 use wsb_broker::core::event::{Change as Aendring, Content, Event};
 use wsb_broker::core::holds::{Held, Hold};
-use wsb_broker::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Recipient};
+use wsb_broker::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, Recipient};
 use wsb_broker::core::lanes::Pause;
 use wsb_broker::core::outbox::{Because, Death, Delivery, End, Lane, State, Withdrawal};
 use wsb_broker::core::persons::Persons;
@@ -19,7 +19,7 @@ use wsb_broker::core::retry::Outcome;
 use wsb_broker::core::routing::Suppression;
 use wsb_broker::core::time::{Day, Moment};
 
-use crate::entitlement::{Entitled, Keeper, Past, stamp, told_as};
+use crate::entitlement::{Entitled, Keeper, Past, RecordName, is_about, record_of, stamp, told_as};
 
 /// What is wrong.
 pub type Verdict = Result<(), String>;
@@ -242,11 +242,11 @@ pub struct Model {
     /// The latest dispatch before anybody turned out to be another person.
     regrouped: u64,
     /// Who has received something about whose record.
-    arrived: Vec<(usize, ExternalId, Recipient)>,
+    arrived: Vec<(usize, RecordName, Recipient)>,
     in_queues: Vec<DeliveryKey>,
-    attempted: Vec<(usize, ExternalId, Recipient)>,
+    attempted: Vec<(usize, RecordName, Recipient)>,
     /// Who has been told since the last flush that a record is deleted.
-    told: Vec<(usize, ExternalId, Recipient)>,
+    told: Vec<(usize, RecordName, Recipient)>,
     paused: BTreeMap<Recipient, Pause>,
     resumed: BTreeMap<Recipient, Moment>,
     /// Deliveries about whoever has been erased: nothing may be heard of them.
@@ -339,7 +339,7 @@ impl Model {
         self.condemned.remove(&key);
         let tracked = self.deliveries.get_mut(&key).expect("it arrived");
         // It may not have been told after all.
-        self.attempted.push((tracked.lane.0, tracked.event.external_id.clone(), key.recipient));
+        self.attempted.push((tracked.lane.0, record_of(&tracked.event), key.recipient));
         tracked.under_way = None;
         demand!(matches!(tracked.stand, Stand::Dead | Stand::Withdrawn(_)), "{key:?} came back and is {:?}", tracked.stand);
         Ok(())
@@ -353,7 +353,7 @@ impl Model {
         let tracked = &self.deliveries[&key];
         // Whoever is told that a record is deleted holds nothing of it by that.
         if !matches!(tracked.event.content, Content::Deletion { .. }) {
-            self.arrived.push((tracked.lane.0, tracked.event.external_id.clone(), key.recipient));
+            self.arrived.push((tracked.lane.0, record_of(&tracked.event), key.recipient));
         }
         self.in_queues.push(key);
     }
@@ -510,35 +510,29 @@ impl Model {
 
     /// Everybody who must be taken for a holder of the record, and everybody who may.
     fn holders(&self, event: &Event) -> (BTreeSet<Recipient>, BTreeSet<Recipient>) {
-        let person = self.past.person_of(event);
-        let about =
-            |(of, external_id, _): &&(usize, ExternalId, Recipient)| *external_id == event.external_id && self.past.is_same(*of, person);
+        let (person, record) = (self.past.person_of(event), record_of(event));
+        let about = |(of, held, _): &&(usize, RecordName, Recipient)| *held == record && self.past.is_same(*of, person);
         let mut required: BTreeSet<Recipient> = self.arrived.iter().filter(about).map(|(_, _, recipient)| *recipient).collect();
         required.extend(
             self.deliveries
                 .iter()
                 .filter(|(_, tracked)| {
-                    tracked.under_way.is_some()
-                        && tracked.event.external_id == event.external_id
-                        && self.past.is_same(tracked.lane.0, person)
+                    tracked.under_way.is_some() && is_about(&tracked.event, event) && self.past.is_same(tracked.lane.0, person)
                 })
                 .map(|(key, _)| key.recipient),
         );
         // What waits since before a crash may have been sent without anybody
         // knowing, what takes the place of it included.
         let doubtful = self.deliveries.iter().filter(|(key, tracked)| {
-            key.seq.0 <= self.recovered_to && tracked.event.external_id == event.external_id && self.past.is_same(tracked.lane.0, person)
+            key.seq.0 <= self.recovered_to && is_about(&tracked.event, event) && self.past.is_same(tracked.lane.0, person)
         });
         let allowed = doubtful.map(|(key, _)| key.recipient).chain(required.iter().copied());
         // Of a record that nobody had heard of, whoever was told of others of its type.
-        let is_of_type = |external_id: &ExternalId| {
-            let Content::Deletion { entity, .. } = &event.content else { return false };
-            self.past.known.iter().any(|known| known.event.external_id == *external_id && *known.event.entity == **entity)
-        };
-        let of_type = self.attempted.iter().filter(|(of, external_id, _)| self.past.is_same(*of, person) && is_of_type(external_id));
+        let is_of_type = |entity: &str| matches!(event.content, Content::Deletion { .. }) && *record.0 == *entity;
+        let of_type = self.attempted.iter().filter(|(of, held, _)| self.past.is_same(*of, person) && is_of_type(&held.0));
         // Whoever was ever sent something about the record, whomever it was said to be about:
         // whose it was is not known for ever where it is gone.
-        let sent = self.arrived.iter().chain(&self.attempted).filter(|(_, external_id, _)| *external_id == event.external_id);
+        let sent = self.arrived.iter().chain(&self.attempted).filter(|(_, held, _)| *held == record);
         let allowed = sent.chain(of_type).map(|(_, _, recipient)| *recipient).chain(allowed).collect();
         (required, allowed)
     }
@@ -725,15 +719,15 @@ impl Model {
         if self.past.is_same(to, keeper.node) {
             return;
         }
-        let (past, record) = (&self.past, &event.external_id);
-        let is_about = |of: usize, external_id: &ExternalId| external_id == record && past.is_same(of, keeper.node);
+        let (past, record) = (&self.past, record_of(event));
+        let is_its = |of: usize, held: &RecordName| *held == record && past.is_same(of, keeper.node);
         let arrived: Vec<Recipient> =
-            self.arrived.extract_if(.., |(of, external_id, _)| is_about(*of, external_id)).map(|(.., recipient)| recipient).collect();
+            self.arrived.extract_if(.., |(of, held, _)| is_its(*of, held)).map(|(.., recipient)| recipient).collect();
         let attempted: Vec<Recipient> =
-            self.attempted.iter().filter(|(of, external_id, _)| is_about(*of, external_id)).map(|(.., recipient)| *recipient).collect();
+            self.attempted.iter().filter(|(of, held, _)| is_its(*of, held)).map(|(.., recipient)| *recipient).collect();
         let sent = self.deliveries.iter().filter(|(key, tracked)| {
             let may_be_sent = key.seq.0 <= self.recovered_to || tracked.is_under_way() || tracked.attempts > 0 || tracked.replays > 0;
-            may_be_sent && is_about(tracked.lane.0, &tracked.event.external_id)
+            may_be_sent && is_about(&tracked.event, event) && past.is_same(tracked.lane.0, keeper.node)
         });
         let sent: Vec<Recipient> = sent.map(|(key, _)| key.recipient).collect();
         for recipient in arrived.iter().chain(&attempted).chain(&sent) {
@@ -786,13 +780,13 @@ impl Model {
                 let by = self.sent_again(key, &tracked, delivery)?;
                 // Whoever was told of a deletion as a holder may be told again.
                 if tracked.stand == Stand::Delivered && tracked.by.first() == Some(&Audience::Holders) {
-                    self.attempted.push((tracked.lane.0, tracked.event.external_id.clone(), key.recipient));
+                    self.attempted.push((tracked.lane.0, record_of(&tracked.event), key.recipient));
                 }
                 let (_, most) = self.bounds(&tracked.event, rules, now);
                 demand!(most.iter().any(|entitled| entitled.recipient == key.recipient), "{key:?} is replayed without an entitlement");
                 demand!(delivery.replays > 0 && delivery.first_at == now && delivery.attempts == 0, "{key:?} is not a replay");
                 // It counts anew: whether it was ever sent is not known any more.
-                self.attempted.push((tracked.lane.0, tracked.event.external_id.clone(), key.recipient));
+                self.attempted.push((tracked.lane.0, record_of(&tracked.event), key.recipient));
                 Tracked {
                     stand: Stand::Waiting,
                     attempts: 0,
@@ -1050,10 +1044,9 @@ impl Model {
     fn forget_told(&mut self) {
         for told in std::mem::take(&mut self.told) {
             let is_under_way = self.deliveries.iter().any(|(key, tracked)| {
-                let about = (tracked.lane.0, &tracked.event.external_id, key.recipient);
-                about.1 == &told.1
-                    && about.2 == told.2
-                    && self.past.is_same(about.0, told.0)
+                key.recipient == told.2
+                    && record_of(&tracked.event) == told.1
+                    && self.past.is_same(tracked.lane.0, told.0)
                     && !matches!(tracked.event.content, Content::Deletion { .. })
                     && matches!(tracked.stand, Stand::Waiting | Stand::Dead)
             });
@@ -1066,7 +1059,7 @@ impl Model {
 
     /// Notes what a finish says about who holds something of the record.
     fn holds(&mut self, tracked: &Tracked, recipient: Recipient, end: End, attempts: u32) {
-        let record = (tracked.lane.0, tracked.event.external_id.clone(), recipient);
+        let record = (tracked.lane.0, record_of(&tracked.event), recipient);
         if !matches!(tracked.event.content, Content::Deletion { .. }) {
             if end == End::Delivered || attempts > 0 {
                 self.attempted.push(record);
@@ -1233,8 +1226,7 @@ impl Model {
     /// that dispatch is decided.
     pub fn departing(&mut self, attempts: &[Outgoing]) {
         let known = attempts.iter().filter_map(|attempt| self.deliveries.get(&attempt.key).map(|tracked| (attempt, tracked)));
-        let records: Vec<_> =
-            known.map(|(attempt, tracked)| (tracked.lane.0, tracked.event.external_id.clone(), attempt.key.recipient)).collect();
+        let records: Vec<_> = known.map(|(attempt, tracked)| (tracked.lane.0, record_of(&tracked.event), attempt.key.recipient)).collect();
         self.attempted.extend(records);
     }
 
@@ -1307,7 +1299,7 @@ impl Model {
             demand!(!beside, "goes beside {other:?}");
         }
         self.keeps_its_place(key, tracked)?;
-        let record = (tracked.lane.0, tracked.event.external_id.clone(), key.recipient);
+        let record = (tracked.lane.0, record_of(&tracked.event), key.recipient);
         self.attempted.push(record);
         let dispatch = self.dispatch;
         let tracked = self.deliveries.get_mut(&key).expect("looked up above");

@@ -132,8 +132,8 @@ impl Records for Watched {
     fn holds(&mut self) -> Result<Vec<(Held, Hold)>, Infallible> {
         self.inner.holds()
     }
-    fn holders(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Recipient>, Infallible> {
-        let found = self.inner.holders(citizen, record)?;
+    fn holders(&mut self, citizen: CitizenId, entity: &str, record: &ExternalId) -> Result<Vec<Recipient>, Infallible> {
+        let found = self.inner.holders(citizen, entity, record)?;
         self.reads += 1 + found.len();
         Ok(found)
     }

@@ -129,12 +129,12 @@ impl Engine {
         let mut holders: Vec<Recipient> = told.into_iter().collect();
         if kind.audiences.iter().any(|rule| rule.audience == Audience::Holders) {
             for id in citizen.ids() {
-                holders.extend(records.holders(id, &event.external_id)?);
+                holders.extend(records.holders(id, event.record_entity(), &event.external_id)?);
             }
             // Those that were sent something and have not confirmed it, as far as
             // is known, are not in the ledger yet.
             let unfinished = self.unfinished_about(citizen, records)?.into_iter();
-            let sent = unfinished.filter(|delivery| delivery.event.external_id == event.external_id && self.may_have_been_sent(delivery));
+            let sent = unfinished.filter(|delivery| delivery.event.is_about_record_of(event) && self.may_have_been_sent(delivery));
             holders.extend(sent.map(|delivery| delivery.key.recipient));
             holders.extend(self.taken_back_under_way(event, citizen));
             if holders.is_empty() && self.was_unknown(event, citizen, records)? {
@@ -284,7 +284,7 @@ fn holders_of_its_type<R: Records>(deletion: &Event, citizen: &Citizen, records:
     let Some(clocks) = records.clocks(citizen.id)? else { return Ok(holders) };
     for clock in clocks.records.iter().filter(|clock| *clock.entity == **entity) {
         for id in citizen.ids() {
-            holders.extend(records.holders(id, &clock.external_id)?);
+            holders.extend(records.holders(id, entity, &clock.external_id)?);
         }
     }
     Ok(holders)

@@ -173,7 +173,7 @@ impl Engine {
     /// Returns who is being sent something about the record of `event` that has been
     /// withdrawn: it may arrive all the same, after the notice of a deletion even.
     pub(super) fn taken_back_under_way(&self, event: &Event, citizen: &Citizen) -> Vec<Recipient> {
-        let about_it = |loaded: &&Loaded| loaded.is_withdrawn() && loaded.delivery.event.external_id == event.external_id;
+        let about_it = |loaded: &&Loaded| loaded.is_withdrawn() && loaded.delivery.event.is_about_record_of(event);
         let of_queue = |(_, queue): (Recipient, &Queue)| {
             let mut loaded = citizen.ids().flat_map(|id| queue.all_of(id)).filter_map(|seq| queue.get(seq));
             loaded.find(about_it).map(|loaded| loaded.delivery.key.recipient)

@@ -102,10 +102,7 @@ impl Engine {
         now: Moment,
         out: &mut Output,
     ) -> Result<Option<GivenUp>, R::Error> {
-        let entity = match &event.content {
-            Content::Deletion { entity, .. } => Arc::from(&**entity),
-            _ => Arc::clone(&event.entity),
-        };
+        let entity: Arc<str> = event.record_entity().into();
         let (Some(citizen), Some(known)) = (records.citizen(from)?, records.clocks(from)?) else { return Ok(None) };
         let mut clocks = Clocks::clone(&known);
         let given = clocks.give_up(event, &entity, now);
@@ -115,7 +112,7 @@ impl Engine {
         let is_about_it = |told: &Event| told.external_id == event.external_id && told.entity == entity;
         self.withdraw_taken_back(&citizen, |told| is_about_it(&told.event).then_some(event), records, now, out)?;
         // After what was withdrawn under way, which enters the ledger by that.
-        records.stage(Change::MoveHolders { record: event.external_id.clone(), from: citizen.id, to: under, at: now })?;
+        records.stage(Change::MoveHolders { entity, record: event.external_id.clone(), from: citizen.id, to: under, at: now })?;
         Ok(given)
     }
 

@@ -14,7 +14,7 @@ pub(in crate::store) enum LedgerChange {
     /// Nothing.
     None,
     /// The recipient holds something about this record of this citizen: the
-    /// fingerprint of its id.
+    /// fingerprint of it.
     Holds(CitizenId, u64),
     /// The recipient has been told that it is deleted; under each of the
     /// citizen's former ids.

@@ -64,7 +64,10 @@ fn contents(store: &mut Store) -> Vec<String> {
         }
         if let Some(admission) = &admission {
             assert!(store.has_seen(&admission.event.mark).expect("readable"));
-            all.push(format!("{:?}", store.holders(admission.citizen, &admission.event.external_id).expect("readable")));
+            all.push(format!(
+                "{:?}",
+                store.holders(admission.citizen, admission.event.record_entity(), &admission.event.external_id).expect("readable")
+            ));
         }
         all.push(format!("{admission:?}"));
     }

@@ -15,7 +15,8 @@ use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::{Clocks, MOST_UNEXPECTED};
 use crate::core::time::Moment;
 
-use super::super::{Durability, MemoryStore};
+use super::super::codec::{FinishRecord, LedgerChange};
+use super::super::{Durability, MemoryStore, ledger};
 use super::samples::Dice;
 use super::{OnDisk, Stored};
 
@@ -40,6 +41,7 @@ over_both!(
     what_is_older_than_the_horizon_goes,
     nothing_is_known_of_an_erased_citizen,
     whoever_was_told_of_a_deletion_holds_nothing_any_more,
+    records_of_two_types_share_an_id,
     what_ends_twice_has_ended_as_it_did_last,
     a_selection_stays_until_it_is_dropped,
     the_end_of_a_record_is_found,
@@ -90,6 +92,24 @@ impl<S: Stored> Case<S> {
         let key = DeliveryKey { recipient, seq: admission.seq };
         let (citizen, event) = (admission.citizen, Arc::clone(&admission.event));
         self.stage(Change::Finish { key, citizen, event, had_row, end, attempts: 2, at: Moment(9) });
+    }
+
+    /// Has a delivery about a record of that type end, one that had been attempted.
+    fn told(&mut self, entity: &str, record: &ExternalId, is_notice: bool, recipient: Recipient, end: End) {
+        let mut admission = self.admit(&[recipient]);
+        let content = match is_notice {
+            true => Content::Deletion { area: "joblog".into(), entity: entity.into(), after_death: false },
+            false => Content::Other,
+        };
+        let entity = if is_notice { "GdprSletning" } else { entity };
+        let event = Event::clone(&admission.event);
+        admission.event = Arc::new(Event { entity: entity.into(), external_id: record.clone(), content, ..event });
+        self.finish(&admission, recipient, false, end);
+    }
+
+    fn holders(&mut self, admission: &Admission) -> Vec<Recipient> {
+        let event = &admission.event;
+        self.store.holders(self.citizen, event.record_entity(), &event.external_id).expect("readable")
     }
 
     fn fate(&mut self, admission: &Admission, recipient: Recipient) -> Option<Fate> {
@@ -285,17 +305,9 @@ fn whoever_was_told_of_a_deletion_holds_nothing_any_more<S: Stored>(store: S) {
         let at = case.dice.below(40) as usize;
         let recipient = case.dice.one_of(&[fund(), kommune()]);
         case.citizen = if round < 300 && at.is_multiple_of(2) { former } else { remaining };
-        let mut admission = case.admit(&[recipient]);
         let is_notice = case.dice.once_in(3);
-        let mut event = Event::clone(&admission.event);
-        event.external_id = records[at].clone();
-        event.content = match is_notice {
-            true => Content::Deletion { area: "joblog".into(), entity: "Joblog".into(), after_death: false },
-            false => Content::Other,
-        };
-        admission.event = Arc::new(event);
         let end = if case.dice.once_in(4) { End::Withdrawn(Withdrawal::Operator) } else { End::Delivered };
-        case.finish(&admission, recipient, false, end);
+        case.told("Joblog", &records[at], is_notice, recipient, end);
         match (is_notice, end) {
             // Attempted: it may have arrived.
             (false, _) => drop(expected.insert((at, recipient))),
@@ -315,12 +327,101 @@ fn whoever_was_told_of_a_deletion_holds_nothing_any_more<S: Stored>(store: S) {
         if round % 50 == 49 || round > 890 {
             for (at, record) in records.iter().enumerate() {
                 let citizen = if round < 300 && at.is_multiple_of(2) { former } else { remaining };
-                let holders = case.store.holders(citizen, record).expect("readable");
+                let holders = case.store.holders(citizen, "Joblog", record).expect("readable");
                 let of_record: Vec<Recipient> = expected.range((at, least())..(at + 1, least())).map(|(_, recipient)| *recipient).collect();
                 assert_eq!(holders, of_record, "record {at} in round {round}");
             }
         }
     }
+}
+
+/// Records of two types with one id: what is told of one, and where that goes, is
+/// nothing to who holds something of the other.
+fn records_of_two_types_share_an_id<S: Stored>(store: S) {
+    let mut case = Case::new(store);
+    let (one, number) = (case.citizen, case.dice.personnummer());
+    let other = case.store.enroll(&number).expect("enrolled");
+    let record = ExternalId::parse("shared").expect("an id");
+    let check = |case: &mut Case<S>, expected: [&[Recipient]; 4]| {
+        for _ in 0..2 {
+            let held = [(one, "Joblog"), (one, "JoblogDokument"), (other, "Joblog"), (other, "JoblogDokument")]
+                .map(|(citizen, entity)| case.store.holders(citizen, entity, &record).expect("readable"));
+            assert_eq!(held, expected);
+            case.store.commit_group(Durability::Flush);
+            case.store.reopen();
+        }
+    };
+    for entity in ["Joblog", "JoblogDokument"] {
+        for recipient in [fund(), kommune()] {
+            case.told(entity, &record, false, recipient, End::Delivered);
+        }
+    }
+    let both = [fund(), kommune()];
+    check(&mut case, [&both, &both, &[], &[]]);
+    case.told("JoblogDokument", &record, true, fund(), End::Delivered);
+    check(&mut case, [&both, &[kommune()], &[], &[]]);
+    case.stage(Change::MoveHolders { entity: "Joblog".into(), record: record.clone(), from: one, to: other, at: Moment(10) });
+    check(&mut case, [&[], &[kommune()], &both, &[]]);
+    case.told("Joblog", &record, true, kommune(), End::Delivered);
+    check(&mut case, [&[], &[kommune()], &both, &[]]);
+    case.citizen = other;
+    case.told("Joblog", &record, true, kommune(), End::Delivered);
+    check(&mut case, [&[], &[kommune()], &[fund()], &[]]);
+}
+
+/// What was entered in the ledger by the id alone may be about a record of any type: it
+/// is found for each, and leaves with a notice that was confirmed, or where a record goes.
+#[test]
+fn what_was_entered_by_the_id_alone_is_found_and_leaves() {
+    let mut case = Case::new(OnDisk::new());
+    let (one, number) = (case.citizen, case.dice.personnummer());
+    let other = case.store.enroll(&number).expect("enrolled");
+    let records = ["told", "moved", "told-under-both"].map(|id| ExternalId::parse(id).expect("an id"));
+    let [told, moved, told_under_both] = &records;
+    for record in &records {
+        for recipient in [fund(), kommune()] {
+            enter_by_the_id_alone(&mut case, record, recipient);
+        }
+    }
+    let check = |case: &mut Case<OnDisk>, citizen, entity: &str, record: &ExternalId, expected: &[Recipient]| {
+        for _ in 0..2 {
+            assert_eq!(case.store.holders(citizen, entity, record).expect("readable"), expected, "{entity} {record:?}");
+            case.store.commit_group(Durability::Flush);
+            case.store.reopen();
+        }
+    };
+    let both = [fund(), kommune()];
+    for entity in ["Joblog", "JoblogDokument"] {
+        records.iter().for_each(|record| check(&mut case, one, entity, record, &both));
+    }
+    case.told("Joblog", told, true, fund(), End::Delivered);
+    check(&mut case, one, "Joblog", told, &[kommune()]);
+    // Told of once more since: by type.
+    case.told("Joblog", told_under_both, false, fund(), End::Delivered);
+    check(&mut case, one, "Joblog", told_under_both, &both);
+    check(&mut case, one, "JoblogDokument", told_under_both, &both);
+    case.told("Joblog", told_under_both, true, fund(), End::Delivered);
+    check(&mut case, one, "Joblog", told_under_both, &[kommune()]);
+    case.stage(Change::MoveHolders { entity: "Joblog".into(), record: moved.clone(), from: one, to: other, at: Moment(10) });
+    check(&mut case, one, "Joblog", moved, &[]);
+    check(&mut case, other, "Joblog", moved, &both);
+    check(&mut case, other, "JoblogDokument", moved, &[]);
+}
+
+/// As it was done until the type counted.
+fn enter_by_the_id_alone(case: &mut Case<OnDisk>, record: &ExternalId, recipient: Recipient) {
+    let admission = case.admit(&[recipient]);
+    let (citizen, store) = (case.citizen, case.store.store());
+    let fingerprint = store.vault.key(citizen.0).expect("a key").records.of(record.as_str().as_bytes());
+    store.ledger.insert(ledger::entry(citizen, fingerprint, recipient));
+    store.group.finish(&FinishRecord {
+        key: DeliveryKey { recipient, seq: admission.seq },
+        end: End::Delivered,
+        attempts: 1,
+        at: Moment(9),
+        had_row: false,
+        ledger: LedgerChange::Holds(citizen, fingerprint),
+    });
 }
 
 fn least() -> Recipient {
@@ -371,7 +472,7 @@ fn nothing_is_known_of_an_erased_citizen<S: Stored>(store: S) {
             assert_eq!(case.store.citizen(id).expect("readable"), None);
             assert_eq!(case.store.rows_of(id).expect("readable"), []);
             for admission in [&old, &waits, &died] {
-                assert_eq!(case.store.holders(id, &admission.event.external_id).expect("readable"), []);
+                assert_eq!(case.store.holders(id, admission.event.record_entity(), &admission.event.external_id).expect("readable"), []);
             }
         }
         for admission in [&old, &waits, &died] {
@@ -450,6 +551,7 @@ fn a_record_with_a_clock_goes_from_one_to_another<S: Stored>(store: S) {
         clocks.tombstones.clear();
     }
     clocks[0].records[7].external_id = record.clone();
+    clocks[0].records[7].entity = admission.event.record_entity().into();
     let entity = Arc::clone(&clocks[0].records[7].entity);
     case.stage(Change::PutClocks(Arc::new(clocks[0].clone())));
     case.stage(Change::PutClocks(Arc::new(clocks[1].clone())));
@@ -459,7 +561,7 @@ fn a_record_with_a_clock_goes_from_one_to_another<S: Stored>(store: S) {
         for _ in 0..2 {
             assert_eq!(case.store.clock_owner(&entity, &record).expect("readable"), Some(owners[from]));
             assert_eq!(case.store.clock_owner("Ydelseskort", &record).expect("readable"), None, "of another type");
-            let held = [from, to].map(|at| case.store.holders(owners[at], &record).expect("readable").len());
+            let held = [from, to].map(|at| case.store.holders(owners[at], &entity, &record).expect("readable").len());
             assert_eq!(held, [2, 0]);
             case.store.commit_group(Durability::Flush);
             case.store.reopen();
@@ -470,7 +572,13 @@ fn a_record_with_a_clock_goes_from_one_to_another<S: Stored>(store: S) {
         for at in if from_first { [from, to] } else { [to, from] } {
             case.stage(Change::PutClocks(Arc::new(clocks[at].clone())));
         }
-        case.stage(Change::MoveHolders { record: record.clone(), from: owners[from], to: owners[to], at: Moment(10) });
+        case.stage(Change::MoveHolders {
+            entity: Arc::clone(&entity),
+            record: record.clone(),
+            from: owners[from],
+            to: owners[to],
+            at: Moment(10),
+        });
     }
     case.store.commit_group(Durability::Flush);
     case.store.reopen();
@@ -479,7 +587,7 @@ fn a_record_with_a_clock_goes_from_one_to_another<S: Stored>(store: S) {
     case.stage(Change::Erase(one));
     case.store.commit_group(Durability::Flush);
     assert_eq!(case.store.clock_owner(&entity, &record).expect("readable"), Some(other));
-    assert_eq!(case.store.holders(other, &record).expect("readable").len(), 2);
+    assert_eq!(case.store.holders(other, &entity, &record).expect("readable").len(), 2);
     case.stage(Change::Erase(other));
     case.store.commit_group(Durability::Flush);
     case.store.reopen();
@@ -568,7 +676,7 @@ fn a_group_sees_itself<S: Stored>(store: S) {
     assert_eq!(case.store.delivery(row.key).expect("readable"), Some(row));
     case.finish(&admission, kommune(), false, End::Delivered);
     assert_eq!(case.fate(&admission, kommune()), Some(Fate::Ended(End::Delivered)));
-    assert_eq!(case.store.holders(case.citizen, &admission.event.external_id).expect("readable"), [kommune()]);
+    assert_eq!(case.holders(&admission), [kommune()]);
     assert_eq!(case.store.by_wsb_id(admission.event.mark.wsb_id(kommune())).map(|(key, _)| key.recipient), Some(kommune()));
 }
 
@@ -608,7 +716,7 @@ fn a_delivery_goes_through_its_states<S: Stored>(store: S) {
     assert_eq!(case.store.row_counts().expect("readable"), []);
     assert!(matches!(case.fate(&admission, fund()), Some(Fate::Ended(End::Withdrawn(_)))));
     assert_eq!(case.fate(&admission, kommune()), None, "there never was one");
-    let holders = case.store.holders(case.citizen, &admission.event.external_id).expect("readable");
+    let holders = case.holders(&admission);
     assert_eq!(holders, [fund()], "it was attempted twice, and may have arrived");
 }
 
@@ -632,7 +740,10 @@ fn two_numbers_are_one_person_for_a_while<S: Stored>(store: S) {
             assert_eq!((one.id, &*one.also), (into, &[from][..]));
             assert_eq!(case.store.under_number(id).expect("readable").map(|own| (own.id, own.also.len())), Some((id, 0)));
             assert_eq!(case.store.rows_of(id).expect("readable"), [row.key]);
-            assert_eq!(case.store.holders(id, &admission.event.external_id).expect("readable"), [kommune()]);
+            assert_eq!(
+                case.store.holders(id, admission.event.record_entity(), &admission.event.external_id).expect("readable"),
+                [kommune()]
+            );
             let clocks = case.store.clocks(id).expect("readable").expect("kept");
             assert_eq!((clocks.citizen, &clocks.records), (into, &theirs.records));
         }

@@ -107,7 +107,7 @@ fn check(store: &mut Store, last: u64) {
         let fate = if is_over { Fate::Ended(End::Delivered) } else { Fate::Unfinished };
         assert_eq!(store.fate(key).expect("readable"), Some(fate), "{seq} of {last}");
         assert_eq!(store.delivery(key).expect("readable").is_some(), seq <= last - GROUP && seq % 3 == 1);
-        let holders = store.holders(citizen, &expected.event.external_id).expect("readable");
+        let holders = store.holders(citizen, expected.event.record_entity(), &expected.event.external_id).expect("readable");
         // Told that a record is deleted, a recipient holds nothing of it.
         let is_notice = matches!(expected.event.content, Content::Deletion { .. });
         // Ids of this kind are shared by many events, notices among them.

@@ -152,7 +152,7 @@ fn whoever_has_lost_the_last_record_is_forgotten_once_all_holders_are_told() {
     life.take_in(joblog());
     assert_eq!(life.turns(Some(Outcome::Confirmed)), 0);
     let citizen = life.citizen().expect("known");
-    let holder: Vec<Recipient> = life.store.holders(citizen, &ExternalId::parse(PLANTED).expect("an id")).expect("readable");
+    let holder: Vec<Recipient> = life.store.holders(citizen, "Joblog", &ExternalId::parse(PLANTED).expect("an id")).expect("readable");
     assert_eq!(holder, [recipient("akasse:067")]);
 
     // A member is known, with records or without.

@@ -209,8 +209,8 @@ impl Records for OnDisk {
         self.store().row_counts()
     }
 
-    fn holders(&mut self, citizen: CitizenId, record: &ExternalId) -> Result<Vec<Recipient>, Self::Error> {
-        self.store().holders(citizen, record)
+    fn holders(&mut self, citizen: CitizenId, entity: &str, record: &ExternalId) -> Result<Vec<Recipient>, Self::Error> {
+        self.store().holders(citizen, entity, record)
     }
 
     fn replays(&mut self) -> Result<Vec<Replay>, Self::Error> {

@@ -331,8 +331,9 @@ impl Both {
             assert_eq!(self.disk.by_wsb_id(id), self.memory.by_wsb_id(id));
         }
         assert_eq!(self.disk.deleted(admission.citizen, record), self.memory.deleted(admission.citizen, record));
-        let holders = self.memory.holders(admission.citizen, record).expect("readable");
-        assert_eq!(self.disk.holders(admission.citizen, record).expect("readable"), holders);
+        let entity = admission.event.record_entity();
+        let holders = self.memory.holders(admission.citizen, entity, record).expect("readable");
+        assert_eq!(self.disk.holders(admission.citizen, entity, record).expect("readable"), holders);
     }
 
     /// What is seen after a commit only.

@@ -410,6 +410,23 @@ impl World {
         external_id
     }
 
+    /// A new record. Its id may be that of a record of another kind. Not of one where both
+    /// are ordered to be deleted: orders under way are told apart by the id alone so far, so
+    /// the second of them goes a day late.
+    fn new_or_shared_id(&mut self, entity: &'static str, person: usize, dice: &mut Dice) -> ExternalId {
+        let is_ordered = |entity: &str| !self.rules.schedule().rules_of(entity).is_empty();
+        let may_share = |other: &str| other != entity && !(is_ordered(other) && is_ordered(entity));
+        let of_another = |record: &&Record| record.person == person && may_share(record.entity);
+        let shared = self.records.iter().rev().find(of_another).map(|record| record.external_id.clone());
+        match shared.filter(|_| dice.chance(15)) {
+            Some(external_id) => {
+                self.records.push(Record { entity, external_id: external_id.clone(), person });
+                external_id
+            }
+            None => self.new_record(entity, person),
+        }
+    }
+
     /// An event about one of the person's records of that kind, or a new one.
     fn about(&mut self, entity: &'static str, person: usize, dice: &mut Dice, now: Moment) -> Event {
         let known: Vec<ExternalId> =
@@ -421,7 +438,7 @@ impl World {
         let external_id = if !others.is_empty() && matches!(entity, "Joblog" | "Fravaer" | "Aktivitet" | "Indkaldelse") && dice.chance(8) {
             others[others.len() - 1 - dice.below(others.len().min(3))].clone()
         } else if known.is_empty() || dice.chance(35) {
-            self.new_record(entity, person)
+            self.new_or_shared_id(entity, person, dice)
         } else {
             known[known.len() - 1 - dice.below(known.len().min(3))].clone()
         };

@@ -410,13 +410,9 @@ impl World {
         external_id
     }
 
-    /// A new record. Its id may be that of a record of another kind. Not of one where both
-    /// are ordered to be deleted: orders under way are told apart by the id alone so far, so
-    /// the second of them goes a day late.
+    /// A new record. Its id may be that of a record of another kind.
     fn new_or_shared_id(&mut self, entity: &'static str, person: usize, dice: &mut Dice) -> ExternalId {
-        let is_ordered = |entity: &str| !self.rules.schedule().rules_of(entity).is_empty();
-        let may_share = |other: &str| other != entity && !(is_ordered(other) && is_ordered(entity));
-        let of_another = |record: &&Record| record.person == person && may_share(record.entity);
+        let of_another = |record: &&Record| record.person == person && record.entity != entity;
         let shared = self.records.iter().rev().find(of_another).map(|record| record.external_id.clone());
         match shared.filter(|_| dice.chance(15)) {
             Some(external_id) => {

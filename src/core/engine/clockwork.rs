@@ -77,7 +77,7 @@ pub enum Traffic {
 #[derive(Debug, Default)]
 pub(super) struct Clockwork {
     under_way: BTreeMap<u64, UnderWay>,
-    flying: BTreeSet<(CitizenId, ExternalId)>,
+    flying: BTreeSet<(CitizenId, Arc<str>, ExternalId)>,
     last_token: u64,
     /// How far the present pass over what is due has come.
     after: Option<(Day, CitizenId)>,
@@ -428,11 +428,11 @@ impl Engine {
                 Standing::Ordered(_) | Standing::Blocked(_) => continue,
             };
             // Also one that was ordered under another number of the person.
-            let is_flying = |id| self.clockwork.flying.contains(&(id, item.clock.external_id.clone()));
+            let is_flying = |id| self.clockwork.flying.contains(&(id, Arc::clone(&item.clock.entity), item.clock.external_id.clone()));
             if citizen.ids().any(is_flying) {
                 continue;
             }
-            self.clockwork.flying.insert((item.clock.under, item.clock.external_id.clone()));
+            self.clockwork.flying.insert((item.clock.under, Arc::clone(&item.clock.entity), item.clock.external_id.clone()));
             made += 1;
             clocks.records[item.at].order = Some(order);
             self.clockwork.last_token += 1;
@@ -474,7 +474,7 @@ impl Engine {
         out: &mut Output,
     ) -> Result<(), R::Error> {
         let Some(order) = self.clockwork.under_way.remove(&token) else { return Ok(()) };
-        self.clockwork.flying.remove(&(order.citizen, order.external_id.clone()));
+        self.clockwork.flying.remove(&(order.citizen, Arc::clone(&order.entity), order.external_id.clone()));
         match outcome {
             Outcome::Confirmed => (self.clockwork.failures, self.clockwork.paused_until) = (0, None),
             Outcome::Failed { .. } => {

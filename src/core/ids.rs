@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -315,9 +316,9 @@ impl fmt::Display for OrderId {
 
 /// The `EksternIdentifier` of a record in DFDG, a uuid in practice; kept as it
 /// came, since it is sent on as it came. Told apart by [`ExternalId::identity`]:
-/// a recall in other letters is a recall all the same.
+/// a recall in other letters is a recall all the same. Cheap to clone: clocks have many.
 #[derive(Clone)]
-pub struct ExternalId(Box<str>);
+pub struct ExternalId(Arc<str>);
 
 impl ExternalId {
     /// Parses a non-empty text of at most 64 visible ASCII characters.
@@ -363,7 +364,7 @@ fn is_uuid(text: &str) -> bool {
 
 impl PartialEq for ExternalId {
     fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0 || (self.0.eq_ignore_ascii_case(&other.0) && is_uuid(&self.0))
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0 || (self.0.eq_ignore_ascii_case(&other.0) && is_uuid(&self.0))
     }
 }
 

@@ -416,14 +416,6 @@ impl Rules {
         self.types.values()
     }
 
-    /// Returns whether a clock is kept of every record of a type: of those that a deletion
-    /// rule names, and of all others that say nothing of who is entitled, so that a rule that
-    /// comes to name them finds what is known already, and a correction whom it was about.
-    #[must_use]
-    pub fn keeps_time_of(&self, kind: &MessageType) -> bool {
-        self.schedule.names(&kind.name) || !matches!(kind.domain, Domain::Tilknytning | Domain::Gdpr)
-    }
-
     /// Returns the deletion notice of a data area.
     #[must_use]
     pub fn notice(&self, area: &str) -> Option<&Arc<MessageType>> {

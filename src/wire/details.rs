@@ -1,4 +1,5 @@
-//! `Indhold`: what of it deletion rules depend on, or may come to depend on.
+//! `Indhold`: what of it deletion rules depend on. Only of types that have a
+//! rule; of others the same names may mean something else.
 
 use super::content::{Subject, read};
 use super::object::Field;
@@ -16,14 +17,13 @@ const EXPECTED_DAY: Malformed = Malformed { expected: "expected a day, YYYY-MM-D
 const EXPECTED_MONTH: Malformed = Malformed { expected: "expected a month, YYYY-MM" };
 
 impl Subject<'_> {
-    /// Reads what the rules of this type's records may depend on, if time is kept of
-    /// them. A member that is malformed is refused if a rule depends on it, and not known
-    /// otherwise.
+    /// Reads what the rules of this type's records may depend on. A member that
+    /// is malformed is refused if a rule depends on it, and not known otherwise.
     pub(super) fn details(&self, indhold: &Field<'_>) -> Result<Option<Details>, Refusal> {
-        if !self.rules.keeps_time_of(self.message_type) {
+        let rules = self.rules.schedule().rules_of(&self.message_type.name);
+        if rules.is_empty() {
             return Ok(None);
         }
-        let rules = self.rules.schedule().rules_of(&self.message_type.name);
         let json = indhold.json().filter(|json| json.starts_with('{')).unwrap_or("{}");
         let [owner, absence, company, answered, sent, updated, closed, month, elements] = read(
             json,

@@ -1382,45 +1382,6 @@ fn a_retained_record_corrected_to_another_citizen_runs_out_for_that_one() {
     }
 }
 
-/// So is one of a type that no deletion rule names: what waits about it for the first
-/// citizen is withdrawn, its recall takes it back for the second, and whoever was told of it
-/// as the first one's is told when it is deleted.
-#[test]
-fn a_record_without_a_rule_is_one_citizens_too() {
-    let mut broker = Broker::new();
-    let resides = |broker: &mut Broker, of: u32, kommune: &str| {
-        let kommune = Kommunekode::parse(kommune).expect("a kommune");
-        broker.event("Bopaelskommune", of, &format!("b{of}"), Aendring::Created, Content::Residence { kommune: Some(kommune) })
-    };
-    let summons = |broker: &mut Broker, of: u32, change| Event {
-        details: Some(Box::default()),
-        ..broker.event("Indkaldelse", of, "i", change, Content::Other)
-    };
-    let told = |attempts: &[Outgoing]| attempts.iter().map(|attempt| attempt.key.recipient).collect::<Vec<_>>();
-    let events = vec![resides(&mut broker, 1, "101"), resides(&mut broker, 2, "147"), summons(&mut broker, 1, Aendring::Created)];
-    broker.take_in(events);
-    broker.confirm_all();
-    let again = summons(&mut broker, 1, Aendring::Updated);
-    let late = summons(&mut broker, 1, Aendring::Updated);
-    let right = summons(&mut broker, 2, Aendring::Updated);
-    broker.take_in(vec![again]);
-    broker.take_in(vec![right]);
-    assert_eq!(told(&broker.dispatch_all()), [recipient("kommune:147")], "not what waited");
-    broker.take_in(vec![late]);
-    assert_eq!(told(&broker.dispatch_all()), [], "nor what is older");
-    let content = Content::Deletion { area: "joblog".into(), entity: "Indkaldelse".into(), after_death: false };
-    let deletion = broker.event("GdprSletning", 2, "i", Aendring::Created, content);
-    let late = summons(&mut broker, 2, Aendring::Updated);
-    let late = Event { registered: Registered { at: Moment(deletion.registered.at.0 - 1), ..late.registered.clone() }, ..late };
-    broker.take_in(vec![deletion]);
-    let attempts = broker.dispatch_all();
-    let mut whom: Vec<_> = attempts.iter().map(|attempt| (attempt.key.recipient, attempt.identification)).collect();
-    whom.sort_unstable_by_key(|(recipient, _)| *recipient);
-    assert_eq!(whom, [(recipient("kommune:101"), None), (recipient("kommune:147"), Some(person(2)))]);
-    broker.take_in(vec![late]);
-    assert_eq!(told(&broker.dispatch_all()), [], "it is gone");
-}
-
 /// Whoever was sent something about the record while it was said to be the first
 /// citizen's is told of its deletion, without a number, and nothing is sent again.
 #[test]

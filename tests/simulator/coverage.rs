@@ -181,7 +181,7 @@ pub const OCCURRED: [(&str, u64); 109] = [
     ("deletion of an unknown record", 1700),
     ("deletion ordered", 3500),
     ("order published", 4200),
-    ("order repeated", 590),
+    ("order repeated", 400),
     ("delivered", 25691),
     ("delivered from a row", 18149),
     ("delivered without a row", 7541),

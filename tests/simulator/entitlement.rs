@@ -9,11 +9,10 @@ use wsb_broker::core::ids::{Akassekode, EventMark, EventSeq, ExternalId, Kommune
 use wsb_broker::core::policy::{Audience, Condition, MessageType, Rules};
 use wsb_broker::core::time::{Day, Moment, Period};
 
-/// Whether it is known of each record of a type whose it is: of those that tell of
-/// something, and do not decide who is told.
-pub fn is_kept(entity: &str) -> bool {
-    let decides = ["Akassemedlemskab", "Jobcentertilknytning", "Bopaelskommune", "Personnummerskift", "PersonDoed"];
-    !decides.contains(&entity) && !["GdprSletning", "RigsarkivAflevering"].contains(&entity)
+/// Whether it is known of each record of a type whose it is: of those that a deletion rule
+/// names.
+pub fn is_kept(entity: &str, rules: &Rules) -> bool {
+    !rules.schedule().rules_of(entity).is_empty()
 }
 
 /// An event that has been taken in.
@@ -297,14 +296,14 @@ impl Past {
     /// Whether an event, not taken in yet, is about a record that has been deleted or
     /// recalled since it was registered, as far as anybody can tell: what is forgotten
     /// in time, and who is one person when, may decide otherwise.
-    pub fn is_late(&self, event: &Event) -> Lateness {
+    pub fn is_late(&self, event: &Event, rules: &Rules) -> Lateness {
         let stamp_as = |event: &Event, change: Change| (event.registered.at, change.number(), event.mark);
         let own = stamp_as(event, event.change);
         let node = self.numbers.get(&event.personnummer).copied();
         let is_deletion = |known: &Known| matches!(known.event.content, Content::Deletion { .. });
         let ends = |known: &&Known| match &known.event.content {
             Content::Deletion { entity, .. } => **entity == *event.entity,
-            _ => known.event.change == Change::Deleted && known.event.entity == event.entity && is_kept(&event.entity),
+            _ => known.event.change == Change::Deleted && known.event.entity == event.entity && is_kept(&event.entity, rules),
         };
         let of_record = |known: &&Known| !known.forgotten && known.event.external_id == event.external_id;
         let mut lateness = Lateness { certain: false, likely: false, possible: false };
@@ -323,8 +322,8 @@ impl Past {
             lateness.likely |= is_later && is_theirs;
             lateness.possible |= may_be_later;
         }
-        if event.details.is_some() || is_kept(&event.entity) && !matches!(event.content, Content::Deletion { .. }) {
-            let keeper = self.keeper_of_the_record(event).filter(|keeper| keeper.stamp > own);
+        if event.details.is_some() || is_kept(&event.entity, rules) && !matches!(event.content, Content::Deletion { .. }) {
+            let keeper = self.keeper_of_the_record(event, rules).filter(|keeper| keeper.stamp > own);
             let anothers = keeper.filter(|keeper| node.is_none_or(|node| !self.is_same(keeper.node, node)));
             lateness.certain |= anothers.as_ref().is_some_and(|keeper| keeper.is_there);
             lateness.likely |= anothers.is_some();
@@ -337,10 +336,10 @@ impl Past {
 
     /// Who has the record that an event registers or ends, by everything taken in: the
     /// newest registration counts, and a deletion ends it whoever it is said to be of.
-    pub fn keeper_of_the_record(&self, event: &Event) -> Option<Keeper> {
+    pub fn keeper_of_the_record(&self, event: &Event, rules: &Rules) -> Option<Keeper> {
         let is_deletion = |event: &Event| matches!(event.content, Content::Deletion { .. });
         // Of others a deletion is all that is known.
-        if !is_deletion(event) && !is_kept(&event.entity) {
+        if !is_deletion(event) && !is_kept(&event.entity, rules) {
             return None;
         }
         let mut keeper: Option<Keeper> = None;
@@ -349,7 +348,7 @@ impl Past {
             keeper = keeper.filter(|keeper| !is_forgotten(keeper, known.place));
             let own = stamp(&known.event);
             let is_deletion = is_deletion(&known.event);
-            if !is_deletion && !is_kept(&known.event.entity) {
+            if !is_deletion && !is_kept(&known.event.entity, rules) {
                 continue;
             }
             let is_older = keeper.as_ref().is_some_and(|keeper| keeper.is_there && own < keeper.stamp);

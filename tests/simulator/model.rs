@@ -657,14 +657,14 @@ impl Model {
         demand!(admission.at == now, "{} was taken in at {now}, not {}", event.id, admission.at);
         self.last_seq = admission.seq.0;
         let first_load = self.first_loads.contains(&event.mark);
-        let lateness = self.past.is_late(event);
+        let lateness = self.past.is_late(event, rules);
         // Seen where anybody might have been told.
         let shows = !first_load && told_as(event, rules).is_some_and(|kind| !kind.audiences.is_empty());
         let said = admission.left_out.iter().any(|left_out| left_out.why == Suppression::RecordDeleted);
         demand!(!said || lateness.possible, "{} is said to be about a record that is gone", event.id);
         demand!(!lateness.certain || !shows || said, "{} ({}) is about a record that is gone", event.id, event.entity);
         let late = if shows { said } else { lateness.likely };
-        let keeper = self.past.keeper_of_the_record(event).filter(|_| !late);
+        let keeper = self.past.keeper_of_the_record(event, rules).filter(|_| !late);
         self.past.take_in(Arc::clone(event), admission.seq, first_load, late);
         if let Some(keeper) = keeper {
             self.moves(event, &keeper, admission.seq);
@@ -777,7 +777,7 @@ impl Model {
         let was_told = known.is_some();
         let mut tracked = match known {
             Some(tracked) if matches!(tracked.stand, Stand::Dead | Stand::Delivered) && delivery.replays == tracked.replays + 1 => {
-                let by = self.sent_again(key, &tracked, delivery)?;
+                let by = self.sent_again(key, &tracked, delivery, rules)?;
                 // Whoever was told of a deletion as a holder may be told again.
                 if tracked.stand == Stand::Delivered && tracked.by.first() == Some(&Audience::Holders) {
                     self.attempted.push((tracked.lane.0, record_of(&tracked.event), key.recipient));
@@ -1073,7 +1073,7 @@ impl Model {
 
     /// A delivery is sent again by one replay, which has it in its selection and
     /// has come to it, and nobody else has sent it since that was frozen.
-    fn sent_again(&self, key: DeliveryKey, tracked: &Tracked, delivery: &Delivery) -> Result<ReplayId, String> {
+    fn sent_again(&self, key: DeliveryKey, tracked: &Tracked, delivery: &Delivery, rules: &Rules) -> Result<ReplayId, String> {
         let by: Vec<&Kept> = self.book.replays.values().filter(|kept| kept.coming.contains(&key)).collect();
         // One that was stopped and goes on may come to it in the same group, and leaves it to
         // the one that has selected it since.
@@ -1089,7 +1089,7 @@ impl Model {
                 known.seq > key.seq && concerns(&known.event, &tracked.event) && self.past.is_same(known.node, tracked.lane.0)
             });
         demand!(!gone, "{key:?} is sent again though its record is gone");
-        let keeper = self.past.keeper_of_the_record(&tracked.event).filter(|keeper| keeper.is_there);
+        let keeper = self.past.keeper_of_the_record(&tracked.event, rules).filter(|keeper| keeper.is_there);
         // Whoever has something of it is still to be told that it was deleted.
         let is_notice = matches!(tracked.event.content, Content::Deletion { .. });
         let keeper = keeper.filter(|_| !is_notice);

@@ -495,7 +495,7 @@ impl World {
             start,
             end,
             content,
-            details: is_kept(entity).then(Box::default),
+            details: is_kept(entity, &self.rules).then(Box::default),
             body: None,
         }
     }

@@ -1,5 +1,4 @@
-//! What is kept of each record that a rule may cover, now or after the next change of the
-//! rules, and how events change it.
+//! What is kept of each record that a rule may cover, and how events change it.
 //!
 //! For one record the newest registration counts, in whatever order they arrive.
 //! A record that was deleted or recalled leaves a tombstone for a while, so that

@@ -10,7 +10,7 @@ use super::open::{key_file, store_options};
 use crate::app::now;
 use crate::core::audit::Action;
 use crate::ops;
-use crate::store::{Create, KeyError, MasterKey, Options, Store, admit_key, keep_only_key};
+use crate::store::{Create, KeyError, MasterKey, OpenError, Options, Store, admit_key, keep_only_key};
 use crate::writer::Commit;
 
 pub fn init_key(common: &Common) -> Result<Exit, Failure> {
@@ -51,12 +51,15 @@ pub fn rotate_key(common: &Common, arguments: &RotateKeyArguments) -> Result<Exi
 /// already: that it could not be noted is told, and undoes nothing.
 fn note(common: &Common, about: &str) {
     let options = Options { create: Create::Never, patience: Duration::from_millis(100), ..store_options(common) };
-    let noted = Store::open(&options).map_err(anyhow::Error::new).and_then(|mut store| {
-        ops::note(&mut store, now(), local_deed(Action::KeyRotated, about))?;
-        Ok(Commit::commit(&mut store, true)?)
-    });
-    if let Err(error) = noted {
-        eprintln!("not noted in the audit log: {error:#}");
+    let noted = match Store::open(&options) {
+        Ok(mut store) => ops::note(&mut store, now(), local_deed(Action::KeyRotated, about))
+            .and_then(|()| Commit::commit(&mut store, true))
+            .map_err(|error| error.to_string()),
+        Err(OpenError::Locked(_)) => Err("a broker has the store open".to_owned()),
+        Err(error) => Err(error.to_string()),
+    };
+    if let Err(why) = noted {
+        eprintln!("done, and not noted in the audit log: {why}");
     }
 }
 

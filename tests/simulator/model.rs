@@ -383,6 +383,11 @@ impl Model {
         Ok(())
     }
 
+    /// By which ids the broker knows the numbers of a person, this one among them.
+    pub fn joined_with(&self, citizen: CitizenId) -> Vec<CitizenId> {
+        self.joined.all_of(citizen)
+    }
+
     /// Whose number is known to the broker by this id.
     pub fn person_known_as(&self, citizen: CitizenId) -> Option<usize> {
         self.citizens.iter().find(|(_, known)| **known == citizen).map(|(person, _)| *person)

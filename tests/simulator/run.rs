@@ -409,14 +409,16 @@ impl Run {
         if durability != Durability::Flush {
             return Err(format!("citizen {} is forgotten, and a crash would bring them back", citizen.0));
         }
-        let person = self.model.person_known_as(citizen).ok_or_else(|| format!("citizen {} was nobody", citizen.0))?;
+        // Of one of the numbers nothing may ever have come but that it is another's.
+        let ids = self.model.joined_with(citizen);
+        let person = ids.iter().find_map(|id| self.model.person_known_as(*id));
+        let person = person.ok_or_else(|| format!("citizen {} was nobody", citizen.0))?;
         let schedule = self.world.rules.schedule();
         let has_rule = |entity: &str| !schedule.rules_of(entity).is_empty();
         self.model.may_be_forgotten(person, has_rule, Day::in_copenhagen(self.now))?;
         let number = self.model.past.number_of(person);
         self.note(|| format!("citizen {} is forgotten", citizen.0));
         self.let_orders_go(person);
-        let ids = self.store.inner.ids_of(citizen);
         self.model.forget(person, ids)?;
         if infallible(self.store.find_citizen(&number)).is_some() {
             return Err(format!("the number of citizen {} is still known", citizen.0));

@@ -203,6 +203,12 @@ impl Reader {
     }
 }
 
+/// Returns where the rows of a shelf go on after a delivery's.
+fn beyond(shelf: Shelf, key: DeliveryKey) -> Vec<u8> {
+    let next = DeliveryKey { recipient: key.recipient, seq: EventSeq(key.seq.0.saturating_add(1)) };
+    rows::delivery(shelf, next).as_ref().to_vec()
+}
+
 impl Lookout for Reader {
     type Error = StoreError;
 
@@ -228,8 +234,7 @@ impl Lookout for Reader {
             return self.rows(shelf, recipient, after, limit);
         }
         // Rows sort by the recipients' numbers.
-        let next = |key: DeliveryKey| DeliveryKey { recipient: key.recipient, seq: EventSeq(key.seq.0.saturating_add(1)) };
-        let from = after.map_or_else(|| vec![shelf.letter()], |after| rows::delivery(shelf, next(after)).as_ref().to_vec());
+        let from = after.map_or_else(|| vec![shelf.letter()], |after| beyond(shelf, after));
         let mut page = Vec::new();
         for row in self.0.tree.range(from..vec![shelf.letter() + 1]) {
             if page.len() == limit {
@@ -257,8 +262,7 @@ impl Lookout for Reader {
             || vec![shelf.letter()],
             |recipient| rows::delivery(shelf, DeliveryKey { recipient, seq: EventSeq(0) }).as_ref().to_vec(),
         );
-        let next = |key: DeliveryKey| DeliveryKey { recipient: key.recipient, seq: EventSeq(key.seq.0.saturating_add(1)) };
-        let mut from = after.map_or_else(Vec::new, |after| rows::delivery(shelf, next(after)).as_ref().to_vec()).max(first);
+        let mut from = after.map_or_else(Vec::new, |after| beyond(shelf, after)).max(first);
         let mut page = Vec::new();
         'recipients: while from < to {
             for row in self.0.tree.range(from.as_slice()..to.as_slice()) {

@@ -2,7 +2,6 @@
 
 use super::samples::{every_kind, rules};
 use super::{Wsb, decode_event, encode_event, parse_event, write_wsb};
-use crate::core::event::Event;
 use crate::core::ids::Recipient;
 use crate::core::time::Moment;
 
@@ -104,7 +103,6 @@ fn no_message_causes_a_panic_or_is_quoted_in_its_refusal() {
         match parse_event(&bytes, &rules) {
             Ok(event) => {
                 taken += 1;
-                let event = Event { details: None, ..event };
                 let mut stored = Vec::new();
                 encode_event(&event, &mut stored);
                 assert_eq!(decode_event(&stored).as_ref(), Ok(&event), "{}", at());

@@ -261,8 +261,7 @@ impl Engine {
             (_, None) => {}
         }
         if let Some(first_at) = first_at {
-            let entity = if let Content::Deletion { entity, .. } = &event.content { entity } else { &*event.entity };
-            clocks.was_registered(entity, &event.external_id, first_at);
+            clocks.was_registered(event.record_entity(), &event.external_id, first_at);
         }
         self.put_clocks(clocks, known.as_deref(), citizen, records, now)?;
         // Perhaps there is something to do at once; whether to leave is found out anew.

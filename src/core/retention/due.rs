@@ -107,9 +107,8 @@ impl Dates<'_> {
 impl Clocks {
     /// Brings up to date what depends on the day: orders of records that are not
     /// due any more, due since another day, or blocked, are forgotten, and tombstones that may go; and
-    /// whether anything is due, and when to look again, is computed anew. And what depends on the rules: which
-    /// records they name. To be called after every change,
-    /// before it is stored, by which the store comes to tell whose each record is.
+    /// whether anything is due, whether the rules name any record, and when to look again, is computed anew. To be
+    /// called after every change, before it is stored, by which the store comes to tell whose each record is.
     pub fn settle(&mut self, citizen: &Citizen, schedule: &Schedule, today: Day) {
         self.expire(today);
         self.has_retained = self.records.iter().any(|clock| schedule.names(&clock.entity));

@@ -11,9 +11,9 @@ use super::parts::{self, put_option};
 
 type Read<T> = Result<T, Undecodable>;
 
-/// The types of which the shipped files have clocks kept, written as their place here
+/// The types that rules of the shipped file name, written as their place here
 /// plus one. Part of the format: only ever added to, at the end.
-const ENTITIES: [&str; 29] = [
+const ENTITIES: [&str; 23] = [
     "JoblogDokument",
     "Joblog",
     "AndenLog",
@@ -37,12 +37,6 @@ const ENTITIES: [&str; 29] = [
     "Ydelseskort",
     "EoesDagpenge",
     "Feriedagpenge",
-    "Indkaldelse",
-    "Frist",
-    "FagprofessionelKontakt",
-    "YderligeInfoOmFravaer",
-    "ForsoergerStatusSkift",
-    "DagpengetaellerTidligereAkasse",
 ];
 
 /// Which of the optional parts of a clock follow.

@@ -1,12 +1,7 @@
-use super::super::samples::{self, every_kind, indkaldelse, sample};
+use super::super::samples::{event, every_kind, indkaldelse, sample};
 use super::DecodeError::{Damaged, Truncated, UnknownVersion};
 use super::*;
 use crate::core::event::Event;
-
-/// An event as it is kept: what deletion rules depend on has gone to the clock.
-fn event(json: &str) -> Event {
-    Event { details: None, ..samples::event(json) }
-}
 
 fn stored(event: &Event) -> Vec<u8> {
     let mut out = Vec::new();

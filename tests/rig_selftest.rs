@@ -76,6 +76,26 @@ fn a_vendor_may_come_before_its_queue_and_judges_messages() {
 }
 
 #[test]
+fn a_vendor_whose_consumer_is_lost_without_a_word_consumes_anew() {
+    let node = shared_node();
+    let uri = node.vhost("unheard");
+    let amqp = Amqp::connect(&uri);
+    amqp.declare_queue("q", &[]);
+    let vendor = Vendor::consume(&uri, "q");
+    amqp.publish("", "q", "one");
+    vendor.wait_for(1, SOON);
+
+    // It learns of the queue's end once there is another one of that name.
+    node.suspend_consumer(&uri, "q");
+    amqp.delete_queue("q");
+    amqp.declare_queue("q", &[]);
+    node.resume_consumer(&uri, "q");
+    amqp.publish("", "q", "two");
+    assert_eq!(vendor.wait_for(2, SOON)[1].body, b"two");
+    until(SOON, "nothing is left", || node.held(&uri, "q") == 0);
+}
+
+#[test]
 fn a_proxy_cuts_refuses_and_stalls() {
     let node = shared_node();
     let uri = node.vhost("proxy");

@@ -241,6 +241,44 @@ impl Node {
         assert_eq!(done.trim(), "{ok, ok}", "sys:{order} of {queue}");
     }
 
+    /// Has the queues that were declared so far on disk: a node that is killed right
+    /// after one was made forgets its log.
+    pub fn keep_queues(&self) {
+        // A table that closes meanwhile is on disk.
+        let synced = self.eval("[catch dets:sync(Table) || Table <- dets:all()], synced");
+        assert!(synced.contains("synced"), "dets:sync: {synced}");
+    }
+
+    /// Has the one channel that consumes a queue stop, in the vhost of a URI: it
+    /// learns of nothing until it goes on.
+    pub fn suspend_consumer(&self, uri: &str, queue: &str) {
+        let (name, suspended) = (resource(uri, queue), suspended_consumer(uri, queue));
+        let done = self.eval(&format!(
+            "begin {{ok, Queue}} = rabbit_amqqueue:lookup({name}), [Consumer] = rabbit_amqqueue:consumers(Queue), \
+             register({suspended}, element(1, Consumer)), sys:suspend({suspended}) end"
+        ));
+        assert_eq!(done.trim(), "{ok, ok}", "the consumer of {queue} stops");
+    }
+
+    /// Has it go on.
+    pub fn resume_consumer(&self, uri: &str, queue: &str) {
+        let suspended = suspended_consumer(uri, queue);
+        let done = self.eval(&format!("begin Consumer = whereis({suspended}), unregister({suspended}), sys:resume(Consumer) end"));
+        assert_eq!(done.trim(), "{ok, ok}", "the consumer of {queue} goes on");
+    }
+
+    /// Returns how many messages a queue holds, those included that consumers have
+    /// not acknowledged.
+    pub fn held(&self, uri: &str, queue: &str) -> usize {
+        let name = resource(uri, queue);
+        let answer = self.eval(&format!(
+            "begin {{ok, Queue}} = rabbit_amqqueue:lookup({name}), \
+             {{ok, {{_, Total}}, _}} = ra:leader_query(amqqueue:get_pid(Queue), fun rabbit_fifo:query_messages_total/1), Total end"
+        ));
+        let total = answer.trim().strip_prefix("{ok, ").and_then(|rest| rest.strip_suffix('}')?.parse().ok());
+        total.unwrap_or_else(|| panic!("what {queue} holds: {answer}"))
+    }
+
     /// Returns the process id of the server, for measuring.
     pub fn pid(&self) -> Option<u32> {
         self.private("pid").lock().server.as_ref().map(Child::id)
@@ -423,6 +461,17 @@ impl Drop for Private {
 pub fn shared_node() -> &'static Node {
     static NODE: OnceLock<Node> = OnceLock::new();
     NODE.get_or_init(Node::start)
+}
+
+/// What a queue is called in Erlang.
+fn resource(uri: &str, queue: &str) -> String {
+    let vhost = uri.rsplit('/').next().unwrap_or_default();
+    format!("rabbit_misc:r(<<\"{vhost}\">>, queue, <<\"{queue}\">>)")
+}
+
+/// What the channel that consumes a queue is called while it is stopped.
+fn suspended_consumer(uri: &str, queue: &str) -> String {
+    format!("'consumer of {queue} in {}'", uri.rsplit('/').next().unwrap_or_default())
 }
 
 fn start_epmd(port: u16) -> Child {

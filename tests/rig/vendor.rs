@@ -118,7 +118,8 @@ impl Default for VendorOptions {
 }
 
 /// A running consumer of one or more queues. It connects again for as long as
-/// it lives: queues may come later than it, RabbitMQ may go and come back.
+/// it lives: queues may come later than it, be deleted and declared again, and
+/// RabbitMQ may go and come back.
 pub struct Vendor {
     inbox: Arc<Inbox>,
     tasks: Vec<JoinHandle<()>>,
@@ -235,6 +236,13 @@ async fn consume_forever(line: Arc<Line>, queue: String, options: VendorOptions,
 const ANSWER: Duration = Duration::from_secs(10);
 /// How often a vendor that gets nothing looks whether it still could.
 const LOOK: Duration = Duration::from_millis(500);
+/// A vendor that has got nothing for so long, and holds nothing, consumes anew.
+///
+/// A channel of RabbitMQ 3.10 that learns of its queue's end after another one of
+/// that name was declared consumes the other one without a word, and forgets that
+/// it does: what it is given of the prefetch is lost to everybody until it closes.
+/// Neither cancelled nor short of a consumer, a vendor sees only that nothing comes.
+const QUIET: Duration = Duration::from_secs(2);
 
 async fn attach(line: &Line, queue: &str, options: &VendorOptions) -> lapin::Result<(Channel, lapin::Consumer)> {
     let channel = line.channel().await?;
@@ -246,16 +254,25 @@ async fn attach(line: &Line, queue: &str, options: &VendorOptions) -> lapin::Res
 async fn consume_once(line: &Line, queue: &str, options: &VendorOptions, inbox: &Inbox) -> lapin::Result<()> {
     let Ok(attached) = timeout(ANSWER, attach(line, queue, options)).await else { return Ok(()) };
     let (channel, mut consumer) = attached?;
+    let (mut latest, mut holds) = (Instant::now(), false);
     loop {
         let delivery = match timeout(LOOK, consumer.next()).await {
             Ok(Some(delivery)) => delivery?,
             Ok(None) => return Ok(()),
-            Err(_) if channel.status().connected() => continue,
-            Err(_) => return Ok(()),
+            Err(_) if !channel.status().connected() => return Ok(()),
+            Err(_) if holds || latest.elapsed() < QUIET => continue,
+            Err(_) => {
+                // Before the consumer is dropped: what a cancelled one was sent may
+                // come again in another order.
+                let _ = timeout(ANSWER, channel.close(200, "quiet".into())).await;
+                return Ok(());
+            }
         };
+        latest = Instant::now();
         let acker = delivery.acker.clone();
         let message = Message::from_delivery(queue, delivery);
         let verdict = (options.judge)(&message);
+        holds |= verdict == Verdict::Hold;
         inbox.lock().push(message);
         inbox.changed.notify_all();
         let settled = timeout(ANSWER, async {

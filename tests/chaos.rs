@@ -1,7 +1,8 @@
 //! Load on real nodes while everything goes wrong, by a schedule thrown with dice
 //! from a seed that is printed. What came of it is judged by the model of the load:
 //! nothing lost, nobody wrong, the same id in every repeat, order within every lane,
-//! and nothing given up, since nobody's time has run out.
+//! what recipients reject dead until it is sent again, and nothing else given up,
+//! since nobody's time has run out.
 //!
 //! Half a minute in `make test`; `make chaos MINUTES=5` goes on for that long.
 //! `WSB_CHAOS_SEED` repeats a schedule; how threads meet it is not repeated.
@@ -111,7 +112,7 @@ fn round(node: &Node, dice: &mut Dice, round: usize) {
     let early: Vec<Blow> = (0..3).map(|_| dice.pick(&EARLY)).collect();
     let late: Vec<Blow> = (0..2).map(|_| dice.pick(&LATE)).collect();
     println!("chaos: round {round}: {early:?}, then {late:?}");
-    let outcome = load::run(&mut world, &direct, 3, |world, progress| {
+    let outcome = load::run_with_rejections(&mut world, &direct, 3, |world, progress| {
         for (at, blow) in early.iter().enumerate() {
             progress.arrived(0.1 + 0.15 * at as f64);
             strike(*blow, world, node, &proxy, &direct, dice);

@@ -10,7 +10,7 @@ fn kill_9_at_any_moment_loses_nothing() {
     let mut world = World::running("kill", &Routing::few());
     let uri = world.uri.clone();
     let kills = size("WSB_TEST_KILLS", 9);
-    load::run(&mut world, &uri, 5, |world, progress| {
+    load::run_with_rejections(&mut world, &uri, 5, |world, progress| {
         for kill in 1..=kills {
             progress.arrived(kill as f64 / (kills + 1) as f64);
             world.broker.kill9();

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use crate::rig::{Amqp, Event, Message, Vendor, event, membership, until};
+use serde_json::Value;
+
+use crate::rig::{Amqp, Event, Message, Vendor, VendorOptions, Verdict, event, membership, until};
 use crate::world::{LIMIT, World, cpr, enroll, queue, size};
 
 /// Everybody who is told something under load.
@@ -137,6 +139,23 @@ impl Progress {
 
 /// Publishes load while `disturb` does its worst, and checks what came of it.
 pub fn run(world: &mut World, vendor_uri: &str, transfers: usize, disturb: impl FnOnce(&mut World, &Progress)) -> Outcome {
+    run_refusing(world, vendor_uri, transfers, usize::MAX, disturb)
+}
+
+/// As [`run`], with recipients who reject some of it: that must be dead, and nothing
+/// else, until it is sent again.
+pub fn run_with_rejections(world: &mut World, vendor_uri: &str, transfers: usize, disturb: impl FnOnce(&mut World, &Progress)) -> Outcome {
+    run_refusing(world, vendor_uri, transfers, 37, disturb)
+}
+
+/// One event in `every` is rejected by all who are told of it.
+fn run_refusing(
+    world: &mut World,
+    vendor_uri: &str,
+    transfers: usize,
+    every: usize,
+    disturb: impl FnOnce(&mut World, &Progress),
+) -> Outcome {
     let events = size("WSB_TEST_LOAD", 2400);
     let citizens = 60;
     let known: Vec<Event> = (0..citizens).flat_map(|n| enroll(&cpr(n), ["067", "053"][n % 2], "86001", "101")).collect();
@@ -145,10 +164,11 @@ pub fn run(world: &mut World, vendor_uri: &str, transfers: usize, disturb: impl 
         world.amqp.purge(&queue(recipient));
     }
     let queues: Vec<String> = TOLD.iter().map(|recipient| queue(recipient)).collect();
-    let vendor = Arc::new(Vendor::consume_all(vendor_uri, queues.iter().map(String::as_str)));
 
     let script = script(events, citizens, transfers);
     let expected = Arc::new(script.expected);
+    let refused = Refused::of(&expected, every);
+    let vendor = Arc::new(Vendor::with(vendor_uri, queues.iter().map(String::as_str), &refused.options()));
     let least: usize = expected.values().map(|one| one.kommuner.len() + 1).sum();
     let progress = Progress { vendor: Arc::clone(&vendor), least, published: Arc::default() };
     let publisher = {
@@ -186,9 +206,76 @@ pub fn run(world: &mut World, vendor_uri: &str, transfers: usize, disturb: impl 
     });
     world.idle();
     barrier(world, vendor_uri, &vendor);
+    refused.are_dead_and_sent_again(world, &vendor);
     let messages = vendor.messages();
     assert!(!world.broker.log().contains("panicked"), "{}", world.broker.log());
     Outcome { repeats: check(&messages, &expected) }
+}
+
+/// What recipients reject, until they have thought better of it.
+struct Refused {
+    /// Queues and events.
+    pairs: BTreeSet<(String, String)>,
+    no_more: Arc<AtomicBool>,
+}
+
+impl Refused {
+    /// One event in `every`, if it is certain who is told of it.
+    fn of(expected: &HashMap<String, Expected>, every: usize) -> Self {
+        let certain = |one: &Expected| one.place % every == every - 1 && matches!(one.funds, Funds::Only(_));
+        let refused = expected.iter().filter(|(_, one)| certain(one));
+        let pairs = refused.flat_map(|(id, one)| one.may().into_iter().map(|queue| (queue, id.clone()))).collect();
+        Self { pairs, no_more: Arc::default() }
+    }
+
+    /// How they consume.
+    fn options(&self) -> VendorOptions {
+        let (pairs, no_more) = (self.pairs.clone(), Arc::clone(&self.no_more));
+        let judge = move |message: &Message| {
+            let is_refused = !no_more.load(Ordering::Acquire) && pairs.contains(&told(message));
+            if is_refused { Verdict::Reject } else { Verdict::Ack }
+        };
+        VendorOptions { judge: Arc::new(judge), ..VendorOptions::default() }
+    }
+
+    fn are_dead_and_sent_again(&self, world: &World, vendor: &Vendor) {
+        self.are_dead(world, vendor);
+        if !self.pairs.is_empty() {
+            self.are_sent_again(world, vendor);
+        }
+    }
+
+    fn are_dead(&self, world: &World, vendor: &Vendor) {
+        let dead = || world.count("wsb_dead", &[]);
+        until(LIMIT, &format!("{} rejected messages are dead", self.pairs.len()), || dead() >= self.pairs.len());
+        let listed = world.deliveries("state=dead&reason=rejected-by-recipient");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let pair = |one: &Value| (queue(&text(&one["recipient"])), text(&one["event_id"]));
+        assert_eq!(listed.iter().map(pair).collect::<BTreeSet<_>>(), self.pairs, "what is dead");
+        assert_eq!((listed.len(), dead()), (self.pairs.len(), self.pairs.len()), "each is dead once, and for this reason");
+        let sent: HashMap<_, _> = vendor.messages().iter().map(|message| (told(message), message.id.clone())).collect();
+        for one in &listed {
+            assert_eq!(sent.get(&pair(one)), Some(&text(&one["id"])), "the id that it was sent with: {one}");
+        }
+    }
+
+    fn are_sent_again(&self, world: &World, vendor: &Vendor) {
+        self.no_more.store(true, Ordering::Release);
+        world.broker.cli_ok(&["replays", "start", "--state", "dead", "--reason", "rejected-by-recipient", "--wait"]);
+        world.idle();
+        let again = |messages: &[Message]| -> Vec<(String, String)> {
+            messages.iter().filter(|message| message.headers["wsb-replay"] == true).map(told).collect()
+        };
+        let messages = vendor.wait_until(LIMIT, "what was dead comes again", |messages| again(messages).len() >= self.pairs.len());
+        let again = again(&messages);
+        assert_eq!(again.len(), self.pairs.len(), "each comes again once");
+        assert_eq!(again.into_iter().collect::<BTreeSet<_>>(), self.pairs, "what comes again");
+    }
+}
+
+/// To whom a message was sent and of what: queue and event.
+fn told(message: &Message) -> (String, String) {
+    (message.queue.clone(), message.correlation_id.clone())
 }
 
 /// Tells where things stand, for when they do not go on.

@@ -5,19 +5,23 @@
 //! Knows neither RabbitMQ nor HTTP. Deliberately absent: revocation lists, and
 //! any way to switch verification off.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore, ServerConfig};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme,
+};
 
 use crate::core::time::Moment;
 
@@ -26,12 +30,22 @@ use crate::core::time::Moment;
 #[error("{0}")]
 pub struct Problem(String);
 
-/// The files of a client: whom it trusts, and who it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The files of a client: whom it trusts, and who it is. Clones share what servers
+/// have shown.
+#[derive(Debug, Clone, Default)]
 pub struct ClientFiles {
     ca: Option<PathBuf>,
     identity: Option<(PathBuf, PathBuf)>,
+    shown: Arc<Shown>,
 }
+
+impl PartialEq for ClientFiles {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.ca, &self.identity) == (&other.ca, &other.identity)
+    }
+}
+
+impl Eq for ClientFiles {}
 
 impl ClientFiles {
     /// Takes the files. Without `ca` the system's authorities are trusted, with
@@ -40,7 +54,14 @@ impl ClientFiles {
     /// # Errors
     /// A certificate without its key, or a key without its certificate.
     pub fn new(ca: Option<PathBuf>, cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Self, Problem> {
-        Ok(Self { ca, identity: pair(cert, key)? })
+        Ok(Self { ca, identity: pair(cert, key)?, shown: Arc::default() })
+    }
+
+    /// Returns until when the certificate is valid that the server has shown last, of
+    /// those that were accepted; nothing before the first handshake.
+    #[must_use]
+    pub fn server_valid_until(&self) -> Option<Moment> {
+        *self.shown.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether there is a client certificate.
@@ -83,7 +104,9 @@ impl ClientFiles {
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
             .map_err(|error| Problem(error.to_string()))?
-            .with_webpki_verifier(verifier);
+            // rustls calls any verifier of one's own dangerous. This one leaves every answer to its own.
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Remembering { verifier, shown: Arc::clone(&self.shown) }));
         let config = match &self.identity {
             None => builder.with_no_client_auth(),
             Some((cert, key)) => {
@@ -111,6 +134,58 @@ impl ClientFiles {
             }
         }
         Ok(roots)
+    }
+}
+
+/// Until when the certificate is valid that a server has shown last.
+#[derive(Debug, Default)]
+struct Shown(Mutex<Option<Moment>>);
+
+/// Verifies as rustls does, and remembers until when what was accepted is valid.
+#[derive(Debug)]
+struct Remembering {
+    verifier: Arc<WebPkiServerVerifier>,
+    shown: Arc<Shown>,
+}
+
+impl ServerCertVerifier for Remembering {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verified = self.verifier.verify_server_cert(certificate, intermediates, name, ocsp, now)?;
+        *self.shown.0.lock().unwrap_or_else(PoisonError::into_inner) = valid_until(certificate);
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+
+    fn root_hint_subjects(&self) -> Option<&[rustls::DistinguishedName]> {
+        self.verifier.root_hint_subjects()
     }
 }
 
@@ -180,21 +255,26 @@ impl Identity {
     }
 }
 
-/// The certificates that the broker has been given, to be asked until when they are
-/// valid.
+/// The certificates that the broker works with, to be asked until when they are
+/// valid. A file is read once, and again when it has changed. Clones share what has
+/// been read.
 #[derive(Debug, Clone, Default)]
 pub struct Certificates {
     http: Option<Arc<Current>>,
     amqp: ClientFiles,
+    read: Arc<Mutex<BTreeMap<PathBuf, Read>>>,
 }
+
+/// What a file held when it was as the stamp says: until when each of its certificates is valid.
+type Read = (Stamp, Vec<Moment>);
 
 /// Until when a certificate is valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expiry {
-    /// Which: `http`, `amqp_client` or `amqp_ca`.
+    /// Which: `http`, `amqp_client`, `amqp_ca` or `amqp_server`.
     pub certificate: &'static str,
-    /// The setting that names its file.
-    pub setting: &'static str,
+    /// The setting that names its file, or whose it is.
+    pub whose: &'static str,
     /// Until when.
     pub at: Moment,
 }
@@ -203,28 +283,43 @@ impl Certificates {
     /// Takes those of the server, if HTTP is served with any, and of the client.
     #[must_use]
     pub fn new(http: Option<&Identity>, amqp: ClientFiles) -> Self {
-        Self { http: http.map(|identity| Arc::clone(&identity.current)), amqp }
+        Self { http: http.map(|identity| Arc::clone(&identity.current)), amqp, read: Arc::default() }
     }
 
     /// Returns until when each is valid, of those that can be read. For HTTP the one in
     /// use counts, whatever lies in the file since; those for RabbitMQ are read anew
-    /// for every connection.
+    /// for every connection, and its own is the one that it has shown last.
     #[must_use]
     pub fn expiries(&self) -> Vec<Expiry> {
-        let moments = |chain: &[CertificateDer<'_>]| chain.iter().filter_map(valid_until).collect::<Vec<_>>();
-        let of_file = |file: &PathBuf| read_chain(file).map(|chain| moments(&chain)).unwrap_or_default();
         let http = self.http.as_ref().map(|current| moments(&current.now().cert)).unwrap_or_default();
-        let client = self.amqp.identity.as_ref().map(|(cert, _)| of_file(cert)).unwrap_or_default();
-        let authorities = self.amqp.ca.as_ref().map(of_file).unwrap_or_default();
+        let client = self.amqp.identity.as_ref().map(|(cert, _)| self.of_file(cert)).unwrap_or_default();
+        let authorities = self.amqp.ca.as_ref().map(|ca| self.of_file(ca)).unwrap_or_default();
         // A chain holds no longer than its first to end. Of authorities one is enough:
         // a new one is put beside the old one before it is needed.
         let found = [
             ("http", "WSB_HTTP_CERT", http.into_iter().min()),
             ("amqp_client", "WSB_AMQP_CERT", client.into_iter().min()),
             ("amqp_ca", "WSB_AMQP_CA", authorities.into_iter().max()),
+            ("amqp_server", "RabbitMQ", self.amqp.server_valid_until()),
         ];
-        found.into_iter().filter_map(|(certificate, setting, at)| Some(Expiry { certificate, setting, at: at? })).collect()
+        found.into_iter().filter_map(|(certificate, whose, at)| Some(Expiry { certificate, whose, at: at? })).collect()
     }
+
+    fn of_file(&self, file: &PathBuf) -> Vec<Moment> {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        // Before it is read: a file that changes meanwhile is read once more.
+        let stamp = stamp(file);
+        if let Some((_, known)) = read.get(file).filter(|(of, _)| *of == stamp && stamp.is_some()) {
+            return known.clone();
+        }
+        let found = read_chain(file).map(|chain| moments(&chain)).unwrap_or_default();
+        read.insert(file.clone(), (stamp, found.clone()));
+        found
+    }
+}
+
+fn moments(chain: &[CertificateDer<'_>]) -> Vec<Moment> {
+    chain.iter().filter_map(valid_until).collect()
 }
 
 fn valid_until(certificate: &CertificateDer<'_>) -> Option<Moment> {
@@ -290,8 +385,11 @@ impl Watch {
 }
 
 fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
-    let stamp = |file: &PathBuf| fs::metadata(file).ok().map(|found| (found.mtime(), found.mtime_nsec(), found.size(), found.ino()));
     files.iter().map(stamp).collect()
+}
+
+fn stamp(file: &PathBuf) -> Stamp {
+    fs::metadata(file).ok().map(|found| (found.mtime(), found.mtime_nsec(), found.size(), found.ino()))
 }
 
 fn pair(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<(PathBuf, PathBuf)>, Problem> {
@@ -470,6 +568,30 @@ unpJ96wPiq9t0WvXNh8CIDKm75u/jn9MC+mE5GbU3R05OnJoFFK59I+k/HQk/F7M
         assert_eq!(of(Some("both.pem"), None), [("amqp_ca", short.to_owned())]);
         assert_eq!(of(Some("garbled.pem"), Some("gone.pem")), []);
         assert_eq!(of(None, None), []);
+    }
+
+    #[test]
+    fn a_file_is_read_once_and_again_when_it_has_changed() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let ca = folder.path().join("ca.pem");
+        let write = |text: &str, at: std::time::SystemTime| {
+            fs::write(&ca, text).expect("the folder is writable");
+            fs::File::options().write(true).open(&ca).and_then(|file| file.set_modified(at)).expect("our own file");
+        };
+        let certificates = Certificates::new(None, ClientFiles::new(Some(ca.clone()), None, None).expect("no pair"));
+        let until = || certificates.clone().expiries().pop().map(|expiry| expiry.at.to_string());
+        let then = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
+        let later = then + std::time::Duration::from_secs(1);
+        assert_eq!(until(), None, "there is no file yet");
+        write(SHORT, then);
+        assert_eq!(until().as_deref(), Some("2030-06-01T12:00:00Z"));
+        // Of the same length and time: nothing says that it is another one.
+        write(&"x".repeat(SHORT.len()), then);
+        assert_eq!(until().as_deref(), Some("2030-06-01T12:00:00Z"), "it is read at every look");
+        write(&"x".repeat(SHORT.len()), later);
+        assert_eq!(until(), None, "its time has changed");
+        write(LONG, later);
+        assert_eq!(until().as_deref(), Some("2099-01-01T00:00:00Z"), "its length has changed");
     }
 
     #[test]

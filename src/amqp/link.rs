@@ -170,7 +170,8 @@ impl Link {
         let tasks = vec![
             tokio::spawn(keep_consuming(shared.clone(), intake, senders, acks.clone(), phases.clone())),
             tokio::spawn(keep_publishing(shared.clone(), publish, publish_rx, outcome_tx, phases.clone())),
-            tokio::spawn(follow_files(shared.clone(), phases)),
+            tokio::spawn(follow_files(shared.clone(), phases.clone())),
+            tokio::spawn(follow_certificate(shared.clone(), phases)),
         ];
         let link = Self { shared, phase: Arc::new(phase), tasks: Arc::new(Mutex::new(tasks)), questions };
         (link, Endpoints { publish: publish_tx, outcomes, deliveries, acks })
@@ -374,6 +375,31 @@ async fn follow_files(shared: Arc<Shared>, mut phase: watch::Receiver<Phase>) {
                 shared.renewals.send_modify(|renewals| *renewals += 1);
             }
             Err(problem) => tracing::warn!(%problem, "the new certificates for RabbitMQ are not used; connections stay as they are"),
+        }
+    }
+}
+
+/// How often a certificate of RabbitMQ's that ends soon is looked at.
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(30);
+/// When it ends soon: that of the alert.
+const ENDS_SOON: Duration = Duration::from_secs(14 * 86_400);
+
+/// Looks at RabbitMQ's certificate while the one that is known ends soon: connections
+/// stay when it is exchanged, and would show the old one until somebody is woken for it.
+async fn follow_certificate(shared: Arc<Shared>, mut phase: watch::Receiver<Phase>) {
+    let mut look = tokio::time::interval(CERTIFICATE_LOOK);
+    loop {
+        tokio::select! {
+            _ = look.tick() => {}
+            () = closed(&mut phase) => return,
+        }
+        if !shared.target.certificate_ends_within(ENDS_SOON) {
+            continue;
+        }
+        // What is wrong with it, whoever connects next is told.
+        tokio::select! {
+            _ = shared.target.see_certificate() => {}
+            () = closed(&mut phase) => return,
         }
     }
 }

@@ -5,13 +5,14 @@ use std::fmt;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lapin::tcp::{AMQPUriTcpExt, AsyncTcpStream, RustlsConnector};
 use lapin::uri::{AMQPScheme, AMQPUri, SASLMechanism};
 use lapin::{Connection, ConnectionProperties};
 
 use super::trouble::Trouble;
+use crate::core::time::Moment;
 use crate::tls::{ClientFiles, Problem, problem_of};
 
 /// A peer that is gone is noticed after at most two of these.
@@ -150,6 +151,28 @@ impl Target {
         }
     }
 
+    /// Whether the certificate that RabbitMQ has shown last ends within so long, or has
+    /// ended; not without one.
+    pub(super) fn certificate_ends_within(&self, span: Duration) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let then = i64::try_from((now + span).as_micros()).unwrap_or(i64::MAX);
+        self.tls.server_valid_until().is_some_and(|until| until < Moment(then))
+    }
+
+    /// Shakes hands and goes, so that the certificate is known that RabbitMQ has now.
+    pub(super) async fn see_certificate(&self) -> std::io::Result<()> {
+        let config = self.tls.config().map_err(std::io::Error::other)?;
+        let connector = RustlsConnector::from(config);
+        tokio::time::timeout(CONNECT_DEADLINE, self.shake_hands(&connector)).await?
+    }
+
+    async fn shake_hands(&self, connector: &RustlsConnector) -> std::io::Result<()> {
+        let runtime = lapin::runtime::default_runtime().map_err(std::io::Error::other)?;
+        let plain = AMQPUri { scheme: AMQPScheme::AMQP, ..self.uri.clone() };
+        let stream = AMQPUriTcpExt::connect_async(&plain, &runtime).await?;
+        stream.into_rustls(connector, &plain.authority.host).await.map(drop)
+    }
+
     /// Asks once more, in a way that is answered.
     async fn why_cut_off(&self) -> Trouble {
         let certificate = |problem| Trouble::Certificate { target: self.to_string(), problem };
@@ -157,17 +180,11 @@ impl Target {
             Ok(config) => RustlsConnector::from(config),
             Err(problem) => return Trouble::BadTlsFiles { problem },
         };
-        let handshake = async || {
-            let runtime = lapin::runtime::default_runtime().map_err(std::io::Error::other)?;
-            let plain = AMQPUri { scheme: AMQPScheme::AMQP, ..self.uri.clone() };
-            let stream = AMQPUriTcpExt::connect_async(&plain, &runtime).await?;
-            stream.into_rustls(&connector, &plain.authority.host).await.map(drop)
-        };
         // A connection that is reset may take the answer with it.
-        let mut answer = handshake().await;
+        let mut answer = self.shake_hands(&connector).await;
         for _ in 0..4 {
             if answer.as_ref().is_err_and(|error| problem_of(error).is_none()) {
-                answer = handshake().await;
+                answer = self.shake_hands(&connector).await;
             }
         }
         match answer {

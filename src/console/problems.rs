@@ -69,8 +69,8 @@ pub struct Situation<'a> {
 /// A certificate that is used.
 #[derive(Debug, Clone)]
 pub struct Certificate {
-    /// The setting that names its file.
-    pub setting: &'static str,
+    /// The setting that names its file, or whose it is.
+    pub whose: &'static str,
     /// The day of its end.
     pub day: String,
     /// How long it is still valid; negative once it is not.
@@ -140,7 +140,7 @@ pub fn problems(situation: &Situation<'_>, language: Language) -> Vec<Problem> {
         .iter()
         .filter(|one| one.seconds_left < CERTIFICATE_ENDS)
         .partition(|one| one.seconds_left < CERTIFICATE_ENDS_SOON);
-    let ends = |of: &[&Certificate]| of.iter().map(|one| format!("{}: {}", one.setting, one.day)).collect::<Vec<_>>().join(", ");
+    let ends = |of: &[&Certificate]| of.iter().map(|one| format!("{}: {}", one.whose, one.day)).collect::<Vec<_>>().join(", ");
     if !soon.is_empty() {
         add(Gravity::Bad, language.count(texts.problem_certificate_soon, soon.len() as u64), ends(&soon), None);
     }
@@ -251,10 +251,10 @@ mod tests {
             backup_failed: Some("no room".to_owned()),
             latest_backup: Some(("2026-03-13".to_owned(), 2.5 * 86_400.0)),
             certificates: vec![
-                Certificate { setting: "WSB_HTTP_CERT", day: "2026-03-18".to_owned(), seconds_left: 2.0 * 86_400.0 },
-                Certificate { setting: "WSB_AMQP_CERT", day: "2026-03-15".to_owned(), seconds_left: -1.0 },
-                Certificate { setting: "WSB_AMQP_CA", day: "2026-03-29".to_owned(), seconds_left: 13.0 * 86_400.0 },
-                Certificate { setting: "none", day: "2026-03-31".to_owned(), seconds_left: 15.0 * 86_400.0 },
+                Certificate { whose: "WSB_HTTP_CERT", day: "2026-03-18".to_owned(), seconds_left: 2.0 * 86_400.0 },
+                Certificate { whose: "WSB_AMQP_CERT", day: "2026-03-15".to_owned(), seconds_left: -1.0 },
+                Certificate { whose: "WSB_AMQP_CA", day: "2026-03-29".to_owned(), seconds_left: 13.0 * 86_400.0 },
+                Certificate { whose: "none", day: "2026-03-31".to_owned(), seconds_left: 15.0 * 86_400.0 },
             ],
             replays: &[replay],
             intake: vec![("wsb.intake.events".to_owned(), 1_200), ("wsb.intake.tilknytning".to_owned(), 1_000)],

@@ -28,6 +28,16 @@ fn refusal(broker: &Broker) -> String {
     said
 }
 
+fn seconds_since_1970() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// An instant as openssl wants it.
+fn in_asn1(seconds: u64) -> String {
+    let made = std::process::Command::new("date").args(["-u", "-d", &format!("@{seconds}"), "+%Y%m%d%H%M%SZ"]).output().unwrap();
+    String::from_utf8(made.stdout).unwrap().trim().to_owned()
+}
+
 #[test]
 fn certificates_to_rabbitmq() {
     let (node, authority) = node();
@@ -118,9 +128,28 @@ fn certificates_to_rabbitmq() {
     assert!(broker.readyz().is_some_and(|(status, _)| status == 200));
     assert!(subjects().contains("O=second"));
 
-    // RabbitMQ's certificate expires: said in words, and mended by a new one alone.
     authority.issue_for("client", "/O=third/CN=by-certificate", "DNS:broker", "20250101000000Z", "20990101000000Z");
     until(LIMIT, "the third certificate is used", || subjects().matches("O=third").count() == 2);
+
+    // RabbitMQ's certificate is told of before it ends, and no longer than it is in use,
+    // although connections stay when it is exchanged.
+    let known = |broker: &Broker| broker.metrics().sum("wsb_certificate_expiry_timestamp_seconds", &[("certificate", "amqp_server")]);
+    let end_of_century = 4_070_908_800.0;
+    assert_eq!(known(&broker), end_of_century);
+    let connections = || node.eval("lists:sort(rabbit_networking:connections())");
+    let soon = seconds_since_1970() + 10 * 86_400;
+    authority.issue_for("server", "/CN=rabbitmq", "IP:127.0.0.1", "20250101000000Z", &in_asn1(soon));
+    node.eval("ssl:clear_pem_cache()");
+    node.eval("[rabbit_networking:close_connection(Pid, \"test\") || Pid <- rabbit_networking:connections()]");
+    until(LIMIT, "it is seen that the new one ends soon", || known(&broker) == soon as f64);
+    broker.wait_ready();
+    let before = connections();
+    authority.issue("server", "rabbitmq", "IP:127.0.0.1");
+    node.eval("ssl:clear_pem_cache()");
+    until(LIMIT, "it is seen that it has been exchanged", || known(&broker) == end_of_century);
+    until(LIMIT, "nobody has connected anew for that", || connections() == before);
+
+    // RabbitMQ's certificate expires: said in words, and mended by a new one alone.
     authority.issue_expired("server", "rabbitmq", "IP:127.0.0.1");
     node.eval("ssl:clear_pem_cache()");
     node.eval("[rabbit_networking:close_connection(Pid, \"test\") || Pid <- rabbit_networking:connections()]");

@@ -74,7 +74,7 @@ pub async fn overview(State(console): Shown, visitor: Visitor) -> Page {
         situation.latest_backup = latest.map(|at| (Day::in_copenhagen(at).to_string(), now.seconds_since(at)));
         situation.backup_failed = backup.filter(|backup| backup.state == "failed").map(|backup| backup.why.unwrap_or_default());
         let certificate = |of: Expiry| Certificate {
-            setting: of.setting,
+            whose: of.whose,
             day: Day::in_copenhagen(of.at).to_string(),
             seconds_left: of.at.seconds_since(now),
         };

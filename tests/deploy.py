@@ -142,6 +142,20 @@ for line in steps:
     for source in (line.split()[1:-1] if line.startswith("COPY") and "--from" not in line else []):
         check("[" in source or os.path.exists(path(source)), f"Dockerfile copies {source}, which does not exist")
 
+# What the program is made of beside src goes into the image's build, whoever adds to it.
+copied = {source for line in steps if line.startswith("COPY") and "--from" not in line for source in line.split()[1:-1]}
+sent = {line[1:] for line in read(".dockerignore").splitlines() if line.startswith("!")}
+for folder, _, files in os.walk(path("src")):
+    for name in files:
+        if not name.endswith(".rs") or "test" in name or "/tests" in folder:
+            continue
+        code = read(os.path.relpath(os.path.join(folder, name), ROOT)).split("#[cfg(test)]\nmod tests {")[0]
+        for source in re.findall(r'include_(?:str|bytes)!\("((?:\.\./)+[^"]+)"\)', code):
+            needed = os.path.relpath(os.path.join(folder, source), ROOT)
+            if not needed.startswith("src"):
+                check(needed in {source.replace("tom[l]", "toml") for source in copied}, f"Dockerfile does not copy {needed}, which {name} includes")
+                check(needed in sent, f".dockerignore keeps {needed} from the build, which {name} includes")
+
 for mistake in mistakes:
     print(mistake, file=sys.stderr)
 sys.exit(bool(mistakes))

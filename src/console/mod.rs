@@ -18,6 +18,7 @@ pub mod problems;
 pub mod quarantine;
 pub mod recipients;
 pub mod replays;
+pub mod runbook;
 pub mod samples;
 pub mod search;
 mod show;

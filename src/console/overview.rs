@@ -55,7 +55,9 @@ pub fn overview(frame: &Frame<'_>, problems: &[Problem], flowing: Option<Flowing
                 Some(None) => { p.asof { (texts.backup_none) } }
                 None => {}
             }
-            p.asof { (fill(texts.as_of, &[frame.now.on_the_clock().get(11..).unwrap_or_default()])) span.refreshes { " · " (texts.live) } }
+            p.asof { (fill(texts.as_of, &[frame.now.on_the_clock().get(11..).unwrap_or_default()])) span.refreshes { " · " (texts.live) }
+                @if has_runbook(frame) { " · " a href="/console/runbook" { (texts.runbook_title) } }
+            }
         }))
     };
     page(frame, texts.nav_overview, &content)
@@ -66,10 +68,15 @@ fn latest_backup(frame: &Frame<'_>, at: &str) -> Markup {
     html! { (before) (clock(at)) " (" (time(frame, at)) ")" (after) }
 }
 
+/// It is for those who run the broker.
+fn has_runbook(frame: &Frame<'_>) -> bool {
+    frame.who.is_some_and(|who| who.sees_all())
+}
+
 fn list(frame: &Frame<'_>, problems: &[Problem]) -> Markup {
     let texts = frame.texts();
     if problems.is_empty() {
-        let detail = if frame.who.is_some_and(|who| who.sees_all()) { texts.wrong_nothing_detail } else { texts.wrong_nothing_vendor };
+        let detail = if has_runbook(frame) { texts.wrong_nothing_detail } else { texts.wrong_nothing_vendor };
         return html! { div.calm { strong { (texts.wrong_nothing) } p { (detail) } } };
     }
     html! {
@@ -78,6 +85,9 @@ fn list(frame: &Frame<'_>, problems: &[Problem]) -> Markup {
                 li class=(match problem.gravity { Gravity::Bad => "bad", Gravity::Warn => "warn" }) {
                     div { strong { (problem.what) } @if !problem.detail.is_empty() { span.note { (problem.detail) } } }
                     @if let Some((path, name)) = &problem.act { a.button href=(path) aria-label={ (name) ": " (problem.what) } { (name) } }
+                    @if has_runbook(frame) {
+                        a.guide href={ "/console/runbook#" (problem.section) } aria-label={ (texts.act_runbook) ": " (problem.what) } { (texts.act_runbook) }
+                    }
                 }
             }
         }

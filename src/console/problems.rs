@@ -26,6 +26,8 @@ pub struct Problem {
     pub detail: String,
     /// Where to act: an address, and what to call it.
     pub act: Option<(String, &'static str)>,
+    /// The section of the runbook that says what it means and what to do.
+    pub section: &'static str,
 }
 
 /// Everything that problems are made of.
@@ -94,11 +96,11 @@ const INTAKE_LAG: u64 = 1_000;
 pub fn problems(situation: &Situation<'_>, language: Language) -> Vec<Problem> {
     let texts = language.texts();
     let mut found = Vec::new();
-    let mut add = |gravity, what: String, detail: String, act: Option<(&str, &'static str)>| {
-        found.push(Problem { gravity, what, detail, act: act.map(|(path, name)| (path.to_owned(), name)) });
+    let mut add = |section, gravity, what: String, detail: String, act: Option<(&str, &'static str)>| {
+        found.push(Problem { gravity, what, detail, act: act.map(|(path, name)| (path.to_owned(), name)), section });
     };
     for missing in &situation.missing {
-        add(Gravity::Bad, fill(texts.problem_not_ready, &[texts.word(&missing.what)]), missing.why.clone(), None);
+        add("wsbnotready", Gravity::Bad, fill(texts.problem_not_ready, &[texts.word(&missing.what)]), missing.why.clone(), None);
     }
     let names = |chosen: &[&Recipient]| {
         let first: Vec<&str> = chosen.iter().take(3).map(|recipient| recipient.name.as_str()).collect();
@@ -111,29 +113,29 @@ pub fn problems(situation: &Situation<'_>, language: Language) -> Vec<Problem> {
     let failing = some(&Recipient::is_failing);
     if !failing.is_empty() {
         let what = language.count(texts.problem_paused, failing.len() as u64);
-        add(Gravity::Bad, what, names(&failing), Some(("/console/recipients?state=troubled", texts.act_recipients)));
+        add("wsbqueuepaused", Gravity::Bad, what, names(&failing), Some(("/console/recipients?state=troubled", texts.act_recipients)));
     }
     let dead = sum(|one| one.dead);
     let with_dead = some(&|one| one.dead > 0);
     if situation.died > 0 {
         let what = language.count(texts.problem_dead_growing, situation.died);
-        add(Gravity::Bad, what, names(&with_dead), Some(("/console/failures", texts.act_failures)));
+        add("wsbdeadgrowing", Gravity::Bad, what, names(&with_dead), Some(("/console/failures", texts.act_failures)));
     }
     if situation.overdue > 0 {
         let what = language.count(texts.problem_overdue, situation.overdue);
-        add(Gravity::Bad, what, String::new(), Some(("/console/gdpr", texts.act_gdpr)));
+        add("wsbordersoverdue", Gravity::Bad, what, String::new(), Some(("/console/gdpr", texts.act_gdpr)));
     }
     let lagging: Vec<&(String, u64)> = situation.intake.iter().filter(|(_, events)| *events > INTAKE_LAG).collect();
     if !lagging.is_empty() {
         let what = language.count(texts.problem_intake, lagging.iter().map(|(_, events)| events).sum());
         let queues: Vec<&str> = lagging.iter().map(|(queue, _)| queue.as_str()).collect();
-        add(Gravity::Bad, what, queues.join(", "), None);
+        add("wsbintakelag", Gravity::Bad, what, queues.join(", "), None);
     }
     if situation.routing_refused {
-        add(Gravity::Bad, texts.problem_routing.to_owned(), texts.problem_routing_detail.to_owned(), None);
+        add("wsbroutingrefused", Gravity::Bad, texts.problem_routing.to_owned(), texts.problem_routing_detail.to_owned(), None);
     }
     if situation.tokens_refused {
-        add(Gravity::Bad, texts.problem_tokens.to_owned(), texts.problem_tokens_detail.to_owned(), None);
+        add("wsbtokensrefused", Gravity::Bad, texts.problem_tokens.to_owned(), texts.problem_tokens_detail.to_owned(), None);
     }
     let (soon, later): (Vec<&Certificate>, Vec<&Certificate>) = situation
         .certificates
@@ -142,23 +144,29 @@ pub fn problems(situation: &Situation<'_>, language: Language) -> Vec<Problem> {
         .partition(|one| one.seconds_left < CERTIFICATE_ENDS_SOON);
     let ends = |of: &[&Certificate]| of.iter().map(|one| format!("{}: {}", one.whose, one.day)).collect::<Vec<_>>().join(", ");
     if !soon.is_empty() {
-        add(Gravity::Bad, language.count(texts.problem_certificate_soon, soon.len() as u64), ends(&soon), None);
+        add(
+            "wsbcertificateexpiressoon",
+            Gravity::Bad,
+            language.count(texts.problem_certificate_soon, soon.len() as u64),
+            ends(&soon),
+            None,
+        );
     }
     if let Some(why) = &situation.backup_failed {
-        add(Gravity::Bad, texts.problem_backup.to_owned(), why.clone(), None);
+        add("wsbbackupold", Gravity::Bad, texts.problem_backup.to_owned(), why.clone(), None);
     }
     if dead > situation.died {
         let what = language.count(texts.problem_dead, dead);
-        add(Gravity::Warn, what, names(&with_dead), Some(("/console/failures", texts.act_failures)));
+        add("wsbdeadgrowing", Gravity::Warn, what, names(&with_dead), Some(("/console/failures", texts.act_failures)));
     }
     let late = some(&|one| !one.is_paused() && one.oldest_pending_seconds > LONG_SECONDS);
     if !late.is_empty() {
         let what = language.count(texts.problem_old, late.len() as u64);
-        add(Gravity::Warn, what, names(&late), Some(("/console/recipients?state=troubled", texts.act_recipients)));
+        add("wsboldestwaiting", Gravity::Warn, what, names(&late), Some(("/console/recipients?state=troubled", texts.act_recipients)));
     }
     if situation.contradictory > 0 {
         let what = language.count(texts.problem_contradictory, situation.contradictory);
-        add(Gravity::Warn, what, texts.problem_contradictory_detail.to_owned(), None);
+        add("wsbcontradictorymemberships", Gravity::Warn, what, texts.problem_contradictory_detail.to_owned(), None);
     }
     let (quarantined, more) = situation.quarantine;
     if quarantined > 0 {
@@ -166,36 +174,36 @@ pub fn problems(situation: &Situation<'_>, language: Language) -> Vec<Problem> {
             true => fill(texts.problem_quarantine_many, &[&language.number(quarantined)]),
             false => language.count(texts.problem_quarantine, quarantined),
         };
-        add(Gravity::Warn, what, String::new(), Some(("/console/quarantine", texts.act_quarantine)));
+        add("wsbquarantinegrowing", Gravity::Warn, what, String::new(), Some(("/console/quarantine", texts.act_quarantine)));
     }
     if !situation.unfetched.is_empty() {
         let named: Vec<&Recipient> = situation.recipients.iter().filter(|one| situation.unfetched.contains(&one.recipient)).collect();
         let what = language.count(texts.problem_unfetched, situation.unfetched.len() as u64);
-        add(Gravity::Warn, what, names(&named), Some(("/console/gdpr", texts.act_gdpr)));
+        add("wsbnoticesunfetched", Gravity::Warn, what, names(&named), Some(("/console/gdpr", texts.act_gdpr)));
     }
     if !later.is_empty() {
-        add(Gravity::Warn, language.count(texts.problem_certificate, later.len() as u64), ends(&later), None);
+        add("wsbcertificateexpires", Gravity::Warn, language.count(texts.problem_certificate, later.len() as u64), ends(&later), None);
     }
     if let Some((day, _)) = situation.latest_backup.as_ref().filter(|(_, ago)| *ago > BACKUP_OLD) {
-        add(Gravity::Warn, texts.problem_backup_old.to_owned(), day.clone(), None);
+        add("wsbbackupold", Gravity::Warn, texts.problem_backup_old.to_owned(), day.clone(), None);
     }
     if situation.erasures > 0 {
         let what = language.count(texts.problem_erasures, situation.erasures);
-        add(Gravity::Warn, what, String::new(), Some(("/console/gdpr", texts.act_erasures)));
+        add("what-waits-for-a-person", Gravity::Warn, what, String::new(), Some(("/console/gdpr", texts.act_erasures)));
     }
     if situation.parked > 0 {
         let what = language.count(texts.problem_parked, situation.parked);
-        add(Gravity::Warn, what, String::new(), Some(("/console/lanes", texts.act_lanes)));
+        add("what-waits-for-a-person", Gravity::Warn, what, String::new(), Some(("/console/lanes", texts.act_lanes)));
     }
     let canaries = situation.replays.iter().filter(|replay| replay.state == "waiting-for-go").count();
     if canaries > 0 {
         let what = language.count(texts.problem_waiting_for_go, canaries as u64);
-        add(Gravity::Warn, what, String::new(), Some(("/console/replays", texts.act_replays)));
+        add("what-waits-for-a-person", Gravity::Warn, what, String::new(), Some(("/console/replays", texts.act_replays)));
     }
     let resting = some(&|one| one.is_paused() && !one.is_failing());
     if !resting.is_empty() {
         let what = language.count(texts.problem_ordered, resting.len() as u64);
-        add(Gravity::Warn, what, names(&resting), Some(("/console/pauses", texts.act_pauses)));
+        add("what-waits-for-a-person", Gravity::Warn, what, names(&resting), Some(("/console/pauses", texts.act_pauses)));
     }
     found
 }
@@ -219,6 +227,11 @@ mod tests {
             .map(|problem| format!("{:?}: {} [{}]", problem.gravity, problem.what, problem.detail))
             .collect();
         assert_eq!(told, expected);
+    }
+
+    /// What is told, and in which section of the runbook.
+    fn sections(situation: &Situation<'_>) -> Vec<&'static str> {
+        problems(situation, Language::English).iter().map(|problem| problem.section).collect()
     }
 
     #[test]
@@ -285,6 +298,10 @@ mod tests {
                 "Warn: 2 recipients are paused on purpose [b, c]",
             ],
         );
+        let there = crate::console::runbook::anchors();
+        for section in sections(&situation) {
+            assert!(there.iter().any(|anchor| anchor == section), "the runbook has no section {section}");
+        }
         // A queue that is paused since it does not work is no maintenance, and
         // what waits behind a pause is not late.
         let failing = [Recipient { oldest_pending_seconds: 9999.0, ..paused("a", "failure") }];

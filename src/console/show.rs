@@ -12,7 +12,7 @@ use crate::core::time::Moment;
 pub fn live(frame: &Frame<'_>, every: Option<u32>, content: &Markup) -> Markup {
     let trigger = every.map(|seconds| format!("every {seconds}s"));
     html! {
-        div #live data-as-of=(frame.now.on_the_clock()) hx-get=[every.map(|_| frame.path)] hx-trigger=[trigger] hx-select="#live" hx-swap="outerHTML" {
+        div #live tabindex="-1" data-as-of=(frame.now.on_the_clock()) hx-get=[every.map(|_| frame.path)] hx-trigger=[trigger] hx-select="#live" hx-swap="outerHTML" {
             (content)
         }
     }

@@ -189,6 +189,7 @@ fn operators_and_vendors_find_their_way() {
     nothing_is_objected_to(&browser);
     says_that_a_broker_hangs_or_answers_oddly(&stage, &browser);
     replays_after_a_trial(&stage, &browser);
+    keeps_what_is_typed_while_it_refreshes(&stage, &browser);
     can_be_used_by_keyboard(&stage, &browser);
     parks_a_lane_and_lets_it_go(&stage, &browser);
     shows_windows_to_come(&stage, &browser);
@@ -230,6 +231,16 @@ fn shows_what_is_wrong(stage: &Stage, browser: &Chromium) {
     browser.click(".problems li.bad a");
     browser.until_url("/console/recipients?state=troubled");
     assert!(browser.count("svg.spark") >= 2, "each has its last hour");
+    // Why, and what to do, is one click away, and comes from the broker too.
+    browser.go(&stage.url("/console"));
+    browser.click(".problems li.bad a.guide");
+    browser.until_url("/console/runbook#wsbqueuepaused");
+    browser.until_text("The queue of a recipient has taken nothing for a quarter of an hour.");
+    let seen = "const box = document.querySelector(':target').getBoundingClientRect(); return box.top >= 0 && box.bottom < innerHeight";
+    assert_eq!(browser.run(seen), true, "the section is not in sight");
+    browser.go(&stage.url("/console"));
+    browser.click(".asof a[href='/console/runbook']");
+    browser.until_text("For whoever has been called, or has a ticket.");
 }
 
 fn draws_the_course_of_an_event(stage: &Stage, browser: &Chromium, event: &str) {
@@ -278,6 +289,7 @@ fn fits_narrow_screens_and_is_called_what_it_says(stage: &Stage, browser: &Chrom
         "/quarantine",
         "/gdpr",
         "/audit",
+        "/runbook",
         "/login",
     ]
     .map(|page| format!("/console{page}"))
@@ -328,10 +340,74 @@ fn tells_of_tokens_that_are_refused(stage: &Stage, browser: &Chromium) {
     let good = fs::read(&file).expect("the file of tokens is there");
     browser.go(&stage.url("/console"));
     assert!(!browser.text().contains("file of tokens"), "{}", browser.text());
+    // Told as well while somebody is on a line below, who stays where they are.
+    let here = holds_on_to(browser, ".problems li.warn:last-child a");
     fs::write(&file, "no tokens").expect("the directory is writable");
     browser.until_text("The latest file of tokens was refused");
+    assert_eq!(holds(browser), here);
     fs::write(&file, good).expect("the directory is writable");
     browser.until_text_gone("The latest file of tokens was refused");
+    assert_eq!(holds(browser), here);
+}
+
+/// Puts the focus on something, and returns what it is.
+fn holds_on_to(browser: &Chromium, selector: &str) -> Value {
+    browser.run(&format!("const one = document.querySelector({selector:?}); one.focus(); one.mine = one.outerHTML"));
+    holds(browser)
+}
+
+/// Returns what has the focus, if it is the very element that was chosen.
+fn holds(browser: &Chromium) -> Value {
+    let mine = browser.run("return document.activeElement.mine || null");
+    assert!(mine.is_string(), "the focus is lost: {}", browser.run("return document.activeElement.outerHTML.slice(0, 300)"));
+    mine
+}
+
+/// Waits until the page has refreshed itself so many times.
+fn until_refreshed(browser: &Chromium, times: u32) {
+    let as_of = || browser.run("return document.getElementById('live').dataset.asOf");
+    for _ in 0..times {
+        let before = as_of();
+        until(LIMIT, "the page refreshes itself", || as_of() != before);
+    }
+}
+
+fn yesterday() -> String {
+    let made = std::process::Command::new("date").args(["-u", "-d", "-1 day", "+%Y-%m-%dT%H:%M:%SZ"]).output().expect("date is there");
+    String::from_utf8_lossy(&made.stdout).trim().to_owned()
+}
+
+/// Somebody writes why, while the numbers above go on.
+fn keeps_what_is_typed_while_it_refreshes(stage: &Stage, browser: &Chromium) {
+    let begin = || {
+        let filter = serde_json::json!({ "recipient": "akasse:067", "state": "delivered", "since": yesterday() });
+        let (status, begun) = stage.broker.api_post("/api/v1/replays", &serde_json::json!({ "filter": filter, "canary": 1 }));
+        assert!(status < 300, "{begun}");
+        let id = begun["id"].as_str().expect("a number").to_owned();
+        browser.go(&stage.url(&format!("/console/replays/{id}")));
+        browser.until_text("waiting for your word");
+        browser.until_text("1 delivered");
+        id
+    };
+    begin();
+    holds_on_to(browser, "form[action$='/go'] input[name=why]");
+    browser.type_text("as agreed");
+    until_refreshed(browser, 2);
+    browser.type_text(" with the fund");
+    until_refreshed(browser, 1);
+    holds(browser);
+    assert_eq!(browser.run("return document.activeElement.value"), "as agreed with the fund");
+    browser.press(ENTER);
+    browser.until_text("done");
+    browser.go(&stage.url("/console/audit"));
+    browser.until_text("as agreed with the fund");
+    // What is gone is let go, and whoever was on it goes on from there.
+    let id = begin();
+    holds_on_to(browser, "form[action$='/go'] input[name=why]");
+    let (status, _) = stage.broker.api_post(&format!("/api/v1/replays/{id}/go"), &serde_json::json!({}));
+    assert!(status < 300, "{status}");
+    browser.until_text("done");
+    assert_eq!(browser.run("return document.activeElement.id"), "live");
 }
 
 /// What is told when nothing comes any more, and that the time is that of what is shown.
@@ -383,13 +459,13 @@ fn says_that_a_broker_hangs_or_answers_oddly(stage: &Stage, browser: &Chromium) 
         browser.until_text_gone(ODD);
     }
 
-    // A part in use is left as it is, and silence is told all the same.
-    browser.run("document.querySelector('#live a').focus(); document.activeElement.dataset.mine = 'yes'");
+    // What has the focus keeps it, and silence is told all the same.
+    browser.run("document.querySelector('#live a').focus(); document.activeElement.mine = 'yes'");
     stage.broker.signal("STOP");
     until_it_is_told(browser, SILENT);
     stage.broker.signal("CONT");
     browser.until_text_gone(SILENT);
-    assert_eq!(browser.run("return document.activeElement.dataset.mine"), "yes", "it was taken out of somebody's hands");
+    assert_eq!(browser.run("return document.activeElement.mine"), "yes", "it was taken out of somebody's hands");
 
     choose_language(stage, browser, "da", "Galt lige nu");
     stage.broker.signal("STOP");
@@ -566,10 +642,14 @@ fn shows_a_vendor_its_own(stage: &Stage, browser: &Chromium) {
     assert!(!browser.text().contains("akasse:053") && browser.count("details.confirm") == 0, "{}", browser.text());
     browser.go(&stage.url("/console/pauses"));
     assert!(!browser.text().contains("kommune:860") && browser.count("form.stacked") == 0, "{}", browser.text());
-    browser.go(&stage.url("/console/recipients/akasse:053"));
-    assert!(browser.text().contains("There is no such page, or you may not see it."), "{}", browser.text());
+    assert_eq!(browser.count("a.guide"), 0, "the runbook is not for vendors");
+    for hidden in ["/console/recipients/akasse:053", "/console/runbook"] {
+        browser.go(&stage.url(hidden));
+        let page = browser.text();
+        assert!(["There is no such page", "may not"].iter().any(|words| page.contains(words)) && !page.contains("For whoever"), "{page}");
+    }
     // That a page is not there is told by the browser as well.
-    let objections: Vec<String> = browser.objections().into_iter().filter(|line| !line.contains("404")).collect();
+    let objections: Vec<String> = browser.objections().into_iter().filter(|line| !line.contains("404") && !line.contains("403")).collect();
     assert_eq!(objections, Vec::<String>::new());
 }
 

@@ -71,6 +71,7 @@ texts! {
     problem_unfetched problem_erasures problem_parked problem_backup problem_backup_old act_lanes act_erasures when_tried
     problem_intake problem_contradictory problem_contradictory_detail backup_latest backup_none waiting_first
     problem_certificate problem_certificate_soon problem_tokens problem_tokens_detail call_vendor stale_silent stale_refused
+    act_runbook runbook_title runbook_sections
 }
 
 impl Texts {

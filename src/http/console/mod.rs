@@ -258,6 +258,7 @@ pub fn router(console: &Arc<Console>) -> Router {
         .route("/console/gdpr/notices/close", post(deeds::close_notices))
         .route("/console/gdpr/erasures/{id}/confirm", post(deeds::confirm_erasure))
         .route("/console/audit", get(pages::audit))
+        .route("/console/runbook", get(pages::runbook))
         .route("/console/assets/{name}", get(asset))
         .route("/console/{*rest}", get(pages::nothing_there))
         .layer(DefaultBodyLimit::max(LARGEST_FORM))

@@ -15,7 +15,8 @@ use crate::console::view::{Backup, Delivery, Entry, ErasureRequest, Group, Items
 use crate::console::view::{Trace, Unexpected, Unfetched, Window};
 use crate::console::{Section, failures, gdpr as gdpr_page, overview as overview_page, quarantine as quarantine_page};
 use crate::console::{
-    audit as audit_page, lanes as lanes_page, recipients as recipient_pages, replays as replay_pages, trace as trace_page,
+    audit as audit_page, lanes as lanes_page, recipients as recipient_pages, replays as replay_pages, runbook as runbook_page,
+    trace as trace_page,
 };
 use crate::core::ids;
 use crate::core::time::{Day, Moment};
@@ -207,7 +208,7 @@ pub async fn quarantine(State(console): Shown, visitor: Visitor) -> Page {
 /// What falls due.
 pub async fn gdpr(State(console): Shown, visitor: Visitor) -> Page {
     if !visitor.who.sees_all() {
-        return Err(Refused::because(&console, &visitor, &Refusal { status: 403, ..Refusal::default() }));
+        return Err(forbidden(&console, &visitor));
     }
     let today = Day::in_copenhagen(now());
     let until = in_a_year(today).to_string();
@@ -233,6 +234,14 @@ pub async fn audit(State(console): Shown, visitor: Visitor) -> Page {
     Ok(console.page(&visitor, Section::Audit, |frame| audit_page::audit(frame, &log, !cursor.is_empty())))
 }
 
+/// What to do when, for those who run the broker.
+pub async fn runbook(State(console): Shown, visitor: Visitor) -> Page {
+    if !visitor.who.sees_all() {
+        return Err(forbidden(&console, &visitor));
+    }
+    Ok(console.page(&visitor, Section::Other, runbook_page::runbook))
+}
+
 /// A page that is not there.
 pub async fn nothing_there(State(console): Shown, visitor: Visitor) -> Refused {
     nothing(&console, &visitor)
@@ -240,4 +249,8 @@ pub async fn nothing_there(State(console): Shown, visitor: Visitor) -> Refused {
 
 fn nothing(console: &Console, visitor: &Visitor) -> Refused {
     Refused::because(console, visitor, &Refusal { status: 404, ..Refusal::default() })
+}
+
+fn forbidden(console: &Console, visitor: &Visitor) -> Refused {
+    Refused::because(console, visitor, &Refusal { status: 403, ..Refusal::default() })
 }

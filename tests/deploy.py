@@ -67,6 +67,15 @@ broker = services["broker"]
 check(broker["read_only"] is True and broker["cap_drop"] == ["ALL"], "compose: the broker's root is writable, or it has capabilities")
 check(services["rabbitmq"]["image"].startswith("rabbitmq:4"), "compose: RabbitMQ is not 4")
 
+# Every file that it is told of is there: a secret, or below something mounted.
+FILES = ["WSB_KEY_FILE", "WSB_ADMIN_TOKEN_FILE", "WSB_TOKENS"]
+targets = [volume.split(":")[1] for volume in broker["volumes"]]
+for variable in FILES:
+    file = broker["environment"].get(variable, "")
+    folder, name = os.path.split(file)
+    there = name in broker["secrets"] and name in compose["secrets"] if folder == "/run/secrets" else folder in targets
+    check(there, f"compose: {variable} is {file or 'not set'}, where nothing is mounted")
+
 # Prometheus scrapes what compose runs, under the name that rules ask for.
 prometheus = load("deploy", "prometheus", "prometheus.yml")
 jobs = {job["job_name"]: job["static_configs"][0]["targets"] for job in prometheus["scrape_configs"]}
@@ -118,6 +127,19 @@ check(container["readinessProbe"]["httpGet"]["path"] == "/readyz", "statefulset.
 mounts = {mount["name"] for mount in container["volumeMounts"]}
 volumes = {volume["name"] for volume in pod["spec"]["volumes"]} | {claim["metadata"]["name"] for claim in stateful["spec"]["volumeClaimTemplates"]}
 check(mounts == volumes, f"statefulset.yaml mounts {mounts}, and has {volumes}")
+volume_of = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+secrets = {volume["name"]: volume["secret"] for volume in pod["spec"]["volumes"] if "secret" in volume}
+settings = {entry["name"]: entry.get("value", "") for entry in container["env"]}
+for variable in FILES:
+    folder, name = os.path.split(settings.get(variable, ""))
+    secret = secrets.get(volume_of.get(folder), {"items": []})
+    check(name in [item["path"] for item in secret["items"]], f"statefulset.yaml: {variable} is in no secret")
+# How the secrets are made, the kustomization says.
+how = read("deploy", "kubernetes", "kustomization.yaml").replace("\\\n#", "")
+for secret in secrets.values():
+    made = [line for line in how.splitlines() if f"create secret generic {secret['secretName']} " in line]
+    for item in secret["items"]:
+        check(any(f"--from-file={item['key']}" in line for line in made), f"kustomization.yaml does not say how {secret['secretName']} gets {item['key']}")
 service = load("deploy", "kubernetes", "service.yaml")
 monitor = load("deploy", "kubernetes", "servicemonitor.yaml")
 check(monitor["apiVersion"] == "monitoring.coreos.com/v1" and monitor["kind"] == "ServiceMonitor", "servicemonitor.yaml is something else")

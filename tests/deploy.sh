@@ -102,9 +102,14 @@ if [ -n "$broker" ]; then
     cp "$work/deploy/compose/secrets/admin-token" "$work/token"
     prepare
     cmp -s "$work/token" "$work/deploy/compose/secrets/admin-token" || fail "prepare makes a new token every time"
-    for file in master-key admin-token broker.env definitions.json; do
-        [ -s "$work/deploy/compose/secrets/$file" ] || fail "prepare does not make secrets/$file"
+    for file in $(sed -n 's/^[^#]*[ /]\(secrets\/[a-z.-]*\).*/\1/p' deploy/compose/compose.yaml | sort -u); do
+        [ -s "$work/deploy/compose/$file" ] || fail "prepare does not make $file"
     done
+    # A token for somebody: the file is there, takes it, and keeps it.
+    tokens=$work/deploy/compose/secrets/tokens/tokens.toml
+    "$broker" token create --name anna --role viewer --file "$tokens" >/dev/null 2>&1 || fail "no token can be added to the file that prepare makes"
+    prepare
+    "$broker" token check "$tokens" | grep -q '1 tokens' || fail "prepare forgets the tokens, or the broker refuses its file"
     git check-ignore -q deploy/compose/secrets/admin-token || fail "git does not ignore deploy/compose/secrets"
 fi
 echo "deploy: ok"

@@ -81,7 +81,6 @@ pub fn failures(
         h1 { (texts.failures_title) }
         @if let Some(groups) = groups { (by_cause(frame, groups)) }
         section {
-            h2 { (texts.list_title) }
             (filters(frame, wanted, entities))
             (bulk(frame, wanted, list))
             (pager(frame, first.as_deref(), next.as_deref()))

@@ -202,6 +202,18 @@ mod tests {
         );
     }
 
+    /// Why a queue is paused is called the same here and on the pages that lead here.
+    #[test]
+    fn reasons_have_the_words_of_the_console() {
+        let section = TEXT.split("## WsbQueuePaused").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap_or_default();
+        let reasons: Vec<(&str, &str)> =
+            section.lines().filter_map(|line| line.strip_prefix("| `")?.split('|').next()?.trim().split_once("`, ")).collect();
+        assert_eq!(reasons.len(), 5, "{reasons:?}");
+        for (reason, words) in reasons {
+            assert_eq!(crate::console::Language::English.texts().word(reason), words);
+        }
+    }
+
     /// Nothing of the file is shown as the Markdown that it is, every link leads
     /// somewhere, and no anchor is there twice.
     #[test]

@@ -660,5 +660,7 @@ fn photograph(stage: &Stage, browser: &Chromium, event: &str) {
     browser.photograph(&image("trace"));
     browser.go(&stage.url("/console/failures"));
     browser.photograph(&image("failures"));
+    browser.go(&stage.url("/console/runbook#wsbqueuepaused"));
+    browser.photograph(&image("runbook"));
     browser.resize(1280, 900, false);
 }

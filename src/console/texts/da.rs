@@ -104,7 +104,7 @@ pub const DANISH: Texts = Texts {
     state_failing: "Virker ikke",
     state_ordered: "På pause",
     state_window: "Servicevindue",
-    until: "til {}",
+    until: "slutter {}",
     probed_next: "prøves {}",
     spark_label: "Ventende den seneste time: højst {}, nu {}",
     spark_none: "Ingen målinger endnu",

@@ -3,26 +3,20 @@
 //!
 //! `cargo build --release && cargo run --release --example console_cost -- [waiting]`
 
+#[path = "made_up/backlog.rs"]
+mod backlog;
 mod made_up;
 #[path = "../tests/rig/mod.rs"]
 mod rig;
 
 use std::error::Error;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rig::{Broker, Options, until};
 use wsb_broker::config::load_routing;
-use wsb_broker::core::ids::{DeliveryKey, EventSeq, Personnummer, Recipient};
-use wsb_broker::core::outbox::{Because, Death, Delivery, State};
-use wsb_broker::core::policy::{Audience, Audiences, Domain};
-use wsb_broker::core::records::{Admission, Change, Records};
-use wsb_broker::core::time::{Day, Moment};
-use wsb_broker::store::{self, Durability, Store};
+use wsb_broker::core::ids::Recipient;
 
-/// Of so many deliveries one is dead.
-const DEAD: u64 = 100;
 /// How often each page is asked for.
 const TIMES: usize = 21;
 
@@ -33,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rules = load_routing(&Path::new(env!("CARGO_MANIFEST_DIR")).join("routing.toml"))?;
     let recipients: Vec<Recipient> = rules.recipients().map(|rule| rule.recipient).collect();
     let begun = Instant::now();
-    fill(&data, waiting, &recipients)?;
+    backlog::fill(&data, waiting, &recipients)?;
     println!("{waiting} deliveries written in {:.1} s", begun.elapsed().as_secs_f64());
 
     let begun = Instant::now();
@@ -66,52 +60,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         took.sort_by(f64::total_cmp);
         let (median, slowest) = (took[TIMES / 2], took[TIMES - 1]);
         println!("{path:<52} {first:>6.1} ms {median:>6.1} ms {slowest:>6.1} ms {:>5} KiB", size / 1024);
-    }
-    Ok(())
-}
-
-fn fill(data: &Path, waiting: u64, recipients: &[Recipient]) -> Result<(), Box<dyn Error>> {
-    let mut store = Store::open(&store::Options::new(data.to_owned()))?;
-    let numbers: Vec<Personnummer> = (0..10_000).filter_map(|at| Personnummer::parse(&made_up::number(at)).ok()).collect();
-    let mut citizens = Vec::new();
-    for number in &numbers {
-        citizens.push(store.enroll(number)?);
-    }
-    store.commit(Durability::Flush)?;
-    let kinds = ["Indkaldelse", "Tilmelding", "Samtale", "Kontaktgruppe"];
-    for seq in 1..=waiting {
-        let mixed = seq.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
-        let who = mixed as usize % numbers.len();
-        let recipient = recipients[mixed as usize / 7 % recipients.len()];
-        let at = Moment(1_790_000_000_000_000 + 1000 * seq as i64);
-        let (id, record) = (format!("event-{seq}"), format!("00000000-1111-4111-8111-{seq:012x}"));
-        let event = Arc::new(made_up::event(&id, kinds[seq as usize % kinds.len()], &record, numbers[who], at)?);
-        let because =
-            Because { audience: Audience::AkasseOwnMembers, also: Audiences::default(), registration: None, day: Day::in_copenhagen(at) };
-        let domain = Domain::Kontaktforloeb;
-        let key = DeliveryKey { recipient, seq: EventSeq(seq) };
-        let deliveries = vec![(recipient, because.clone())];
-        let citizen = citizens[who];
-        let admitted = Admission { seq: key.seq, citizen, event: Arc::clone(&event), domain, at, deliveries, left_out: Vec::new() };
-        store.stage(Change::Admit(Arc::new(admitted)))?;
-        let state = if seq % DEAD == 0 { State::Dead { at, why: Death::RejectedByRecipient } } else { State::Pending };
-        store.stage(Change::PutDelivery(Delivery {
-            key,
-            citizen,
-            event,
-            domain,
-            because,
-            first_at: at,
-            attempts: 0,
-            failures: Vec::new(),
-            replays: 0,
-            delivered_before: None,
-            state,
-        }))?;
-        if seq % 500 == 0 || seq == waiting {
-            store.stage(Change::SetLowWater(EventSeq(seq + 1)))?;
-            store.commit(Durability::Flush)?;
-        }
     }
     Ok(())
 }

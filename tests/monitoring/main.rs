@@ -3,7 +3,12 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "in a test, a panic with a good message is how it fails")]
 
+#[path = "../../examples/made_up/backlog.rs"]
+mod backlog;
+mod costs;
 mod dashboards;
+#[path = "../../examples/made_up/mod.rs"]
+mod made_up;
 mod prometheus;
 #[path = "../rig/mod.rs"]
 mod rig;

@@ -40,8 +40,9 @@ fn the_first_page_comes_at_once_while_very_much_waits() {
         (text, begun.elapsed())
     };
     let (text, _) = page();
-    let waiting = (WAITING - WAITING / 100) / 1000;
-    assert!(text.contains(&format!(">{waiting}.000<")) || text.contains(&format!(">{waiting},000<")), "not all of them wait: {text}");
+    let waiting = WAITING - WAITING / 100;
+    let shown = [".", ","].map(|point| format!(">{}{point}{:03}<", waiting / 1000, waiting % 1000));
+    assert!(shown.iter().any(|shown| text.contains(shown)), "not all of them wait: {text}");
     // What else runs on the machine makes one slow, and not each of them.
     let fastest = (0..20).map(|_| page().1).min().unwrap();
     println!("the first page: {fastest:?}");

@@ -1,5 +1,6 @@
 //! What brings everything, or one recipient, to a standstill, and what ends it.
 
+use fs2::FileExt;
 use serde_json::{Value, json};
 
 use crate::rig::{Event, Vendor, event, membership, shared_node, until};
@@ -143,4 +144,51 @@ fn a_maintenance_window_costs_no_attempt_and_wakes_nobody() {
     let open = world.recipient("akasse:067");
     assert_eq!((&open["state"], &open["paused_by"]), (&json!("open"), &Value::Null), "{open}");
     assert_eq!(world.count("wsb_dead", &[]), 0);
+}
+
+/// On a disk from which room is taken, by a file that is only allocated, and which is
+/// given room again. It does not come near its end: the broker is told to leave most of it
+/// free, so that what others write meanwhile decides nothing.
+#[test]
+fn a_full_disk_stops_intake_loses_nothing_and_goes_on_by_itself() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let free = fs2::available_space(folder.path()).unwrap();
+    // A tenth more than this must be free before it goes on.
+    let least = ((free / 100 * 87) >> 20).to_string();
+    let uri = shared_node().vhost("full-disk");
+    let mut world = World::at(&uri, &impatient(), |options| options.data_dir(folder.path().join("data")).env("WSB_MIN_FREE_MIB", &least));
+    world.broker.start_again();
+    let citizen = cpr(1);
+    world.tell(&enroll(&citizen, "067", "86001", "101"));
+    world.empty(&FEW);
+
+    let filler = folder.path().join("filler");
+    std::fs::File::create(&filler).and_then(|file| file.allocate(free / 100 * 20)).unwrap();
+    let is_full = |world: &World| {
+        let missing = world.broker.readyz().map(|(status, text)| (status, serde_json::from_str::<Value>(&text).unwrap_or_default()));
+        missing.is_some_and(|(status, list)| status == 503 && list[0]["what"] == "disk" && list[0]["why"].to_string().contains("free"))
+    };
+    until(LIMIT, "readiness names the disk", || is_full(&world));
+    let before = world.consumed();
+    let events = news(&[&citizen], 50);
+    world.publish(&events);
+    // Each answer takes a turn of the writer, and each turn would take something in.
+    for _ in 0..20 {
+        world.recipient("akasse:067");
+    }
+    assert_eq!(world.consumed(), before, "something is taken in");
+    // Killed in this state it comes back in this state.
+    world.broker.kill9();
+    world.broker.spawn_again();
+    until(LIMIT, "readiness names the disk again", || is_full(&world));
+    assert_eq!((world.consumed(), world.depth("akasse:067")), (0, Some(0)));
+
+    std::fs::remove_file(&filler).unwrap();
+    until(LIMIT, "it goes on by itself", || world.broker.readyz().is_some_and(|(status, _)| status == 200));
+    for recipient in ["akasse:067", "kommune:860"] {
+        until(LIMIT, "everything is there", || world.depth(recipient) == Some(50));
+        let got = world.take(recipient);
+        let got: Vec<&str> = got.iter().map(|message| message.correlation_id.as_str()).collect();
+        assert_eq!(got, ids(&events), "{recipient}");
+    }
 }

@@ -123,13 +123,13 @@ enum Retrier {
 fn retry_one(retrier: &mut Retrier, id: u64, how: &Retry<'_>) -> Result<(), Failure> {
     match retrier {
         Retrier::Here(engine, store) => {
+            let why = how.why.map(Into::into);
+            let deed = Deed { why, ..local_deed(Action::QuarantineRetried, &id.to_string()) }.tried(how.dry_run);
             let retried = match how.dry_run {
                 true => ops::would_retry(engine, &mut **store, id, now()),
-                false => ops::retry(engine, &mut **store, id, now(), &mut Output::default()),
+                false => ops::retry(engine, &mut **store, id, &deed.who, now(), &mut Output::default()),
             };
             if retried.is_ok() {
-                let why = how.why.map(Into::into);
-                let deed = Deed { why, ..local_deed(Action::QuarantineRetried, &id.to_string()) }.tried(how.dry_run);
                 ops::note(&mut **store, now(), deed).map_err(store_failure)?;
             }
             Commit::commit(&mut **store, true).map_err(store_failure)?;
@@ -150,12 +150,12 @@ fn reason(why: &str) -> Result<&str, Failure> {
 fn discard(common: &Common, id: u64, why: &str, dry_run: bool) -> Result<Exit, Failure> {
     match open(common, Create::Never)? {
         Opened::Here(mut store) => {
+            let deed = local_deed(Action::QuarantineDiscarded, &id.to_string()).because(why).tried(dry_run);
             let discarded = match dry_run {
                 true => ops::would_discard(&mut *store, id),
-                false => ops::discard(&mut *store, id),
+                false => ops::discard(&mut *store, id, &deed.who, now()),
             };
             if discarded.is_ok() {
-                let deed = local_deed(Action::QuarantineDiscarded, &id.to_string()).because(why).tried(dry_run);
                 ops::note(&mut *store, now(), deed).map_err(store_failure)?;
             }
             Commit::commit(&mut *store, true).map_err(store_failure)?;

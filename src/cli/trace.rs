@@ -43,7 +43,7 @@ fn of_delivery(admin: &Admin, id: &str) -> Option<Result<Value, Failure>> {
 }
 
 fn for_people(traced: &Value) -> String {
-    let mut text = String::new();
+    let mut text: String = list(&traced["lying_in_quarantine"]).iter().map(|lying| lies(&traced["event_id"], lying)).collect();
     for event in list(&traced["events"]) {
         let change = match event["change_type"].as_u64() {
             Some(1) => ", created",
@@ -58,11 +58,48 @@ fn for_people(traced: &Value) -> String {
             cell(&event["source"]),
             cell(&event["external_id"])
         ));
+        text.push_str(&stays(event));
         text.push_str(&timeline(event));
         text.push_str(&left_out(event));
         text.push_str(&ends(event));
     }
     text
+}
+
+/// A message that lies in quarantine, and what is to be done about it.
+fn lies(event_id: &Value, lying: &Value) -> String {
+    let id = cell(&lying["id"]);
+    format!(
+        "{} lies in quarantine as {id}: refused at {} for {}\n  \
+        once the reason is gone: wsb-broker quarantine retry {id}\n  \
+        to give it up: wsb-broker quarantine discard {id} --why \"…\"\n\n",
+        cell(event_id),
+        cell(&lying["since"]),
+        cell(&lying["reason"])
+    )
+}
+
+/// What happened before an event could be one.
+fn stays(event: &Value) -> String {
+    let line = |stay: &Value| {
+        let who = stay["who"].as_str().unwrap_or("an operator");
+        let end = match stay["end"].as_str().unwrap_or_default() {
+            "retried" => format!("taken in again by {who} (quarantine retry)"),
+            "repeat" => format!("then retried by {who}: it had been taken in otherwise, by an import or by coming again"),
+            "discarded" => format!("then discarded by {who}: it had been taken in otherwise, by an import or by coming again"),
+            other => other.to_owned(),
+        };
+        let text = |name: &str| cell(&stay[name]);
+        format!(
+            "  refused at {} for {}\n    lay in quarantine as {} until {}, {end}\n",
+            text("since"),
+            text("reason"),
+            text("id"),
+            text("until")
+        )
+    };
+    let lines: String = list(&event["lay_in_quarantine"]).iter().map(line).collect();
+    if lines.is_empty() { lines } else { lines + "\n" }
 }
 
 /// Everything that happened, to whomever, in order.
@@ -237,6 +274,35 @@ Indkaldelse e, created
     delivery 2
     waits because its queue is paused since 2026-03-16T08:00:30Z (nacked), probed next at 2026-03-16T08:00:58Z
     waits behind event d in its lane, delivery 3
+";
+        assert_eq!(for_people(&traced), expected);
+    }
+
+    #[test]
+    fn what_was_refused_at_first_begins_with_that() {
+        let refused = "missing-field: data.Personnummer: required";
+        let lay = json!({ "id": 7, "since": "2026-03-16T08:00:01Z", "reason": refused, "until": "2026-03-17T09:00:00Z", "end": "retried", "who": "anna" });
+        let lies = json!({ "id": 9, "since": "2026-03-18T08:00:00Z", "reason": refused });
+        let traced = json!({ "event_id": "e", "lying_in_quarantine": [lies], "events": [{
+            "event_id": "e", "source": "urn:dk:star:dfdg:test", "entity": "Indkaldelse", "change_type": 1, "external_id": "x",
+            "registered_at": "2026-03-16T08:00:00Z", "taken_in_at": "2026-03-17T09:00:00Z", "lay_in_quarantine": [lay],
+            "left_out": [], "deliveries": [],
+        }] });
+        let expected = "\
+e lies in quarantine as 9: refused at 2026-03-18T08:00:00Z for missing-field: data.Personnummer: required
+  once the reason is gone: wsb-broker quarantine retry 9
+  to give it up: wsb-broker quarantine discard 9 --why \"…\"
+
+Indkaldelse e, created
+  from urn:dk:star:dfdg:test, about record x
+
+  refused at 2026-03-16T08:00:01Z for missing-field: data.Personnummer: required
+    lay in quarantine as 7 until 2026-03-17T09:00:00Z, taken in again by anna (quarantine retry)
+
+  2026-03-16T08:00:00Z    registered
+  2026-03-17T09:00:00Z    taken in
+
+  nobody was told
 ";
         assert_eq!(for_people(&traced), expected);
     }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::language::fill;
 use super::page::{Frame, page};
 use super::show::{clock, delivery_state, id_link, recipient_link, waits};
-use super::view::{Delivery, Happening, Trace, Traced};
+use super::view::{Delivery, Happening, Stay, Trace, Traced};
 use crate::core::time::Moment;
 
 /// What a mark on the time line stands for.
@@ -133,9 +133,28 @@ pub fn trace(frame: &Frame<'_>, trace: &Trace) -> String {
     let texts = frame.texts();
     let content = html! {
         h1 { (texts.trace_title) " " span.code { (trace.event_id) } }
+        @if !trace.lying_in_quarantine.is_empty() {
+            dl.facts {
+                @for lying in &trace.lying_in_quarantine {
+                    div { dt { (texts.trace_lies) } dd { (refused(frame, lying)) } }
+                }
+            }
+        }
         @for event in &trace.events { (one(frame, event)) }
     };
     page(frame, texts.trace_title, &content)
+}
+
+/// Says what was wrong with a message, and when; what lies in quarantine still is
+/// decided about there.
+fn refused(frame: &Frame<'_>, stay: &Stay) -> Markup {
+    html! {
+        (clock(&stay.since))
+        @if let Some(until) = stay.until.as_deref() { " – " (clock(until)) }
+        @if let Some(who) = &stay.who { " (" (who) ")" }
+        ": " span.note lang="en" { (stay.reason) } " "
+        @if stay.until.is_none() { a href="/console/quarantine" { (frame.texts().act_quarantine) } }
+    }
 }
 
 fn one(frame: &Frame<'_>, event: &Traced) -> Markup {
@@ -151,6 +170,7 @@ fn one(frame: &Frame<'_>, event: &Traced) -> Markup {
             div { dt { (texts.col_type) } dd { (event.entity) ", " (change) } }
             div { dt { (texts.trace_source) } dd.code { (event.source) } }
             @if let Some(record) = event.external_id.as_deref() { div { dt { (texts.trace_record) } dd.code { (record) } } }
+            @for stay in &event.lay_in_quarantine { div { dt { (texts.trace_lay) } dd { (refused(frame, stay)) } } }
             div { dt { (texts.trace_registered) } dd { (clock(&event.registered_at)) } }
             div { dt { (texts.trace_taken_in) } dd { (clock(&event.taken_in_at)) } }
         }

@@ -213,6 +213,8 @@ pub struct Group {
 pub struct Trace {
     /// The id.
     pub event_id: String,
+    /// Messages of that id that cannot be events.
+    pub lying_in_quarantine: Vec<Stay>,
     /// Nearly always one; two when two sources use the same id.
     pub events: Vec<Traced>,
 }
@@ -233,10 +235,28 @@ pub struct Traced {
     pub registered_at: String,
     /// When the broker took it in.
     pub taken_in_at: String,
+    /// Stays in quarantine that are over.
+    pub lay_in_quarantine: Vec<Stay>,
     /// Who is told.
     pub deliveries: Vec<Delivery>,
     /// Who is not.
     pub left_out: Vec<LeftOut>,
+}
+
+/// A stay in quarantine.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Stay {
+    /// The number there.
+    pub id: u64,
+    /// Since when.
+    pub since: String,
+    /// What is wrong, and where.
+    pub reason: String,
+    /// Until when, once it is over.
+    pub until: Option<String>,
+    /// Who ended it.
+    pub who: Option<String>,
 }
 
 /// A recipient that was left out.

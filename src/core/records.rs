@@ -231,6 +231,17 @@ pub enum Change {
         /// What.
         step: Step,
     },
+    /// Something happened to an event itself that its trace has to tell.
+    TraceEvent {
+        /// Its place in the order of intake.
+        seq: EventSeq,
+        /// About whom.
+        citizen: CitizenId,
+        /// When.
+        at: Moment,
+        /// What.
+        step: Step,
+    },
     /// Somebody did something: the next entry of the audit log, in the same group
     /// as what was done.
     Audit {
@@ -586,7 +597,7 @@ pub trait Archive: Records {
     /// When the store cannot be read.
     fn audit_extent(&mut self) -> Result<Extent, Self::Error>;
 
-    /// Returns what happened to the deliveries of an event besides attempts and
+    /// Returns what happened to an event and its deliveries besides attempts and
     /// ends, in order.
     ///
     /// # Errors
@@ -703,12 +714,19 @@ pub trait Lookout {
     /// When the store cannot be read.
     fn taken_in(&self, seq: EventSeq) -> Result<Option<Arc<Admission>>, Self::Error>;
 
-    /// Returns what happened to the deliveries of an event besides attempts and
+    /// Returns what happened to an event and its deliveries besides attempts and
     /// ends, in order.
     ///
     /// # Errors
     /// When the store cannot be read.
     fn steps_of(&self, seq: EventSeq) -> Result<Vec<Traced>, Self::Error>;
+
+    /// Returns messages in quarantine with a number above `after`, in order, at most
+    /// `limit`, and fewer when they are large: none only at the end.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn quarantine_after(&self, after: u64, limit: usize) -> Result<Vec<Quarantined>, Self::Error>;
 
     /// Returns how a finished delivery ended.
     ///

@@ -1,5 +1,5 @@
-//! What happened to a delivery besides being decided at intake, attempted and
-//! ended: what an auditor needs to be told, and nothing decides by.
+//! What happened to an event before it was taken in, and to a delivery besides being
+//! decided at intake, attempted and ended: what an auditor needs to be told, and nothing decides by.
 
 use super::audit::Action;
 use super::ids::Recipient;
@@ -8,7 +8,7 @@ use super::replay::{Replay, ReplayId};
 use super::routing::LeftOut;
 use super::time::Moment;
 
-/// One thing that happened to a delivery.
+/// One thing that happened to a delivery, or to its event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// It took the place of another recipient's, which had lost the citizen.
@@ -67,6 +67,47 @@ pub enum Step {
         /// The name of the token; only for those who may see it.
         who: Box<str>,
     },
+    /// The event had lain in quarantine, as a message that could not be one: the only
+    /// step that is of no delivery.
+    LayInQuarantine(Stay),
+}
+
+/// A stay in quarantine that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stay {
+    /// The number that the message had there.
+    pub id: u64,
+    /// Since when.
+    pub since: Moment,
+    /// What was wrong and where, without anything of what the message said.
+    pub reason: Box<str>,
+    /// How it ended.
+    pub end: StayEnd,
+    /// The name of the token that ended it; only for those who may see it.
+    pub who: Box<str>,
+}
+
+/// How a stay in quarantine ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StayEnd {
+    /// The event was taken in from there.
+    TakenIn,
+    /// It was tried once more, when the event had come in another way already.
+    Repeat,
+    /// It was given up, when the event had come in another way already.
+    Discarded,
+}
+
+impl StayEnd {
+    /// Returns the stable word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TakenIn => "retried",
+            Self::Repeat => "repeat",
+            Self::Discarded => "discarded",
+        }
+    }
 }
 
 /// The replay by which a delivery was to be sent again.
@@ -100,15 +141,20 @@ impl Step {
             Self::TookOver { .. } => 5,
             Self::DecidedAnew { .. } => 6,
             Self::ReplayedInVain { .. } => 7,
+            Self::LayInQuarantine(_) => 8,
         }
     }
 }
 
+/// The most stays in quarantine that are kept of one event: a message that is told
+/// again and again must not make a trace without end.
+pub const MOST_STAYS: usize = 20;
+
 /// A step, of which delivery and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Traced {
-    /// Whose delivery of the event.
-    pub recipient: Recipient,
+    /// Whose delivery of the event; `None` of the event itself.
+    pub recipient: Option<Recipient>,
     /// When.
     pub at: Moment,
     /// What.

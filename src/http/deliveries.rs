@@ -202,7 +202,30 @@ pub async fn discard(
 /// `GET /api/v1/events/{event_id}/trace`
 pub async fn trace(State(server): State<Shared>, principal: Principal, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
     let told = Told { only: principal.scope() };
-    let traced = server.writer.ask(move |access| ops::trace(access.engine, access.records, &id, told, access.now)).await?;
-    let traced = traced.map_err(|error| store_failed(&error))?;
-    traced.map(Json).ok_or_else(|| Problem::new(404, "no event of that id is known"))
+    let asked = id.clone();
+    let events = server.writer.ask(move |access| ops::trace(access.engine, access.records, &asked, told, access.now)).await?;
+    let events = events.map_err(|error| store_failed(&error))?;
+    // What is no event yet is nobody's.
+    let lying = if told.only.is_none() { lying(&server, &id).await? } else { Vec::new() };
+    if events.is_empty() && lying.is_empty() {
+        return Err(Problem::new(404, "no event of that id is known"));
+    }
+    Ok(Json(json!({ "event_id": id, "lying_in_quarantine": lying, "events": events })))
+}
+
+/// Returns the messages in quarantine that say the id of an event.
+async fn lying(server: &Shared, event_id: &str) -> Result<Vec<Value>, Problem> {
+    let (mut found, mut after) = (Vec::new(), 0);
+    loop {
+        let event_id = event_id.to_owned();
+        // A turn for each page: others look meanwhile.
+        let page = look(server, move |reader| ops::lying(reader, &event_id, after)).await?;
+        let (lying, last) = page.map_err(|error| store_failed(&error))?;
+        found.extend(lying);
+        found.truncate(ops::MOST_LYING);
+        match last {
+            Some(last) if found.len() < ops::MOST_LYING => after = last,
+            Some(_) | None => return Ok(found),
+        }
+    }
 }

@@ -63,7 +63,7 @@ pub async fn retry(
         .ask(move |access| {
             let retried = match dry_run {
                 true => ops::would_retry(access.engine, access.records, id, access.now)?,
-                false => ops::retry(access.engine, access.records, id, access.now, access.out)?,
+                false => ops::retry(access.engine, access.records, id, &deed.who, access.now, access.out)?,
             };
             audit(access, deed).map_err(QuarantineError::Store)?;
             Ok(retried)
@@ -101,7 +101,7 @@ pub async fn discard(
         .ask(move |access| {
             match body.dry_run {
                 true => ops::would_discard(access.records, id)?,
-                false => ops::discard(access.records, id)?,
+                false => ops::discard(access.records, id, &deed.who, access.now)?,
             }
             audit(access, deed).map_err(QuarantineError::Store)
         })

@@ -153,10 +153,11 @@ impl Page<'_> {
         let mut told: Vec<(Recipient, Because)> = admission.deliveries.clone();
         // Those that took over from them, each by the latest decision.
         for traced in look.steps_of(admission.seq)? {
+            let Some(by) = traced.recipient else { continue };
             let (Step::TookOver { because, .. } | Step::DecidedAnew { because }) = traced.step else { continue };
-            match told.iter_mut().find(|(recipient, _)| *recipient == traced.recipient) {
+            match told.iter_mut().find(|(recipient, _)| *recipient == by) {
                 Some((_, known)) => *known = because,
-                None => told.push((traced.recipient, because)),
+                None => told.push((by, because)),
             }
         }
         for (recipient, because) in &told {
@@ -226,7 +227,7 @@ mod tests {
     use crate::core::ids::{CitizenId, WsbId};
     use crate::core::outbox::{Death, Delivery, End, State};
     use crate::core::policy::{Audience, Audiences, Domain, RetryPolicy};
-    use crate::core::records::Ended;
+    use crate::core::records::{Ended, Quarantined};
     use crate::core::samples::{day, event, recipient};
     use crate::core::trace::Traced;
     use crate::ops::{Search, Searched, Told};
@@ -317,6 +318,10 @@ mod tests {
 
         fn steps_of(&self, _: EventSeq) -> Result<Vec<Traced>, Infallible> {
             self.reads(1);
+            Ok(Vec::new())
+        }
+
+        fn quarantine_after(&self, _: u64, _: usize) -> Result<Vec<Quarantined>, Infallible> {
             Ok(Vec::new())
         }
 

@@ -26,7 +26,7 @@ pub use replay::{
     Canaries, Candidates, Named, Page, PageError, TooMany, canaries, keys_of, order_words, replay_json, selected_json, surveyed_json,
 };
 pub use retention::{Calendar, DUE_CITIZENS, Due, DueCursor, DuePage, Month, due_json, due_page, unexpected_json, unfetched_json};
-pub use trace::{Search, Searched, Sought, Told, delivery, trace};
+pub use trace::{MOST_LYING, Search, Searched, Sought, Told, delivery, lying, trace};
 
 /// The most that one page may hold.
 pub const PAGE: usize = 500;

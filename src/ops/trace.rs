@@ -13,6 +13,7 @@ use crate::core::outbox::{Attempt, Because, Death, Delivery, End, State};
 use crate::core::records::{Admission, Archive, Ended, Lookout};
 use crate::core::time::Moment;
 use crate::core::trace::{ByReplay, Step, Traced};
+use crate::wire;
 
 /// What somebody who asks may be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,13 +111,13 @@ pub fn delivery<R: Archive>(
     describe(&Asked { engine, told, now }, records, key, admission.as_deref(), &steps)
 }
 
-/// Returns everything that happened with the events of that id, of which there
-/// may be one from each source; `None` if none is known any more, or who asks
-/// never had a delivery of it.
+/// Returns everything that happened with the events of that id that were taken in, of
+/// which there may be one from each source: none if none is known any more, or who
+/// asks never had a delivery of it. What [lies in quarantine](lying) is not among them.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn trace<R: Archive>(engine: &Engine, records: &mut R, event_id: &str, told: Told, now: Moment) -> Result<Option<Value>, R::Error> {
+pub fn trace<R: Archive>(engine: &Engine, records: &mut R, event_id: &str, told: Told, now: Moment) -> Result<Vec<Value>, R::Error> {
     let asked = Asked { engine, told, now };
     let mut events = Vec::new();
     for seq in records.events_by_id(event_id)? {
@@ -124,7 +125,26 @@ pub fn trace<R: Archive>(engine: &Engine, records: &mut R, event_id: &str, told:
             events.extend(event(&asked, records, seq, &admission)?);
         }
     }
-    Ok((!events.is_empty()).then(|| json!({ "event_id": event_id, "events": events })))
+    Ok(events)
+}
+
+/// The most messages in quarantine that one trace names.
+pub const MOST_LYING: usize = 20;
+
+/// Returns the messages of a page of the quarantine that say this id, whatever else is
+/// wrong with them, and after which number the next page begins; `None` at the end.
+/// Unseals and reads every message: beside the writer, as [`Search`] does.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn lying<L: Lookout>(look: &L, event_id: &str, after: u64) -> Result<(Vec<Value>, Option<u64>), L::Error> {
+    let page = look.quarantine_after(after, super::PAGE)?;
+    let lying = page.iter().filter_map(|message| {
+        // Its source is not told: of a message that is no event it may be anything.
+        let (_, id) = wire::read_identity(&message.body)?;
+        (id == event_id).then(|| json!({ "id": message.id, "since": message.at.to_string(), "reason": &*message.reason }))
+    });
+    Ok((lying.collect(), page.last().map(|message| message.id)))
 }
 
 /// What is asked, and by whom.
@@ -140,9 +160,7 @@ fn event<R: Archive>(asked: &Asked<'_>, records: &mut R, seq: EventSeq, admissio
     let steps = records.steps(seq)?;
     let mut recipients: Vec<Recipient> = admission.deliveries.iter().map(|(recipient, _)| *recipient).collect();
     for traced in &steps {
-        if !recipients.contains(&traced.recipient) {
-            recipients.push(traced.recipient);
-        }
+        recipients.extend(traced.recipient.filter(|recipient| !recipients.contains(recipient)));
     }
     let mut deliveries = Vec::new();
     for recipient in recipients.into_iter().filter(|recipient| told.of(*recipient)) {
@@ -156,6 +174,7 @@ fn event<R: Archive>(asked: &Asked<'_>, records: &mut R, seq: EventSeq, admissio
         return Ok(None);
     }
     let event = &admission.event;
+    let stays: Vec<Value> = steps.iter().filter_map(|traced| stay_json(traced, told)).collect();
     Ok(Some(json!({
         "event_id": &*event.id,
         "source": &*event.source,
@@ -164,9 +183,24 @@ fn event<R: Archive>(asked: &Asked<'_>, records: &mut R, seq: EventSeq, admissio
         "external_id": event.external_id.as_str(),
         "registered_at": event.registered.at.to_string(),
         "taken_in_at": admission.at.to_string(),
+        "lay_in_quarantine": stays,
         "deliveries": deliveries,
         "left_out": left_out,
     })))
+}
+
+/// Says that an event had lain in quarantine; who ended that only to whoever may see
+/// everything.
+fn stay_json(traced: &Traced, told: Told) -> Option<Value> {
+    let Step::LayInQuarantine(stay) = &traced.step else { return None };
+    Some(json!({
+        "id": stay.id,
+        "since": stay.since.to_string(),
+        "reason": &*stay.reason,
+        "until": traced.at.to_string(),
+        "end": stay.end.name(),
+        "who": told.only.is_none().then_some(&*stay.who),
+    }))
 }
 
 fn describe<R: Archive>(
@@ -183,7 +217,7 @@ fn describe<R: Archive>(
         timeline.add(admission.at, json!({ "what": "decided", "because": because_json(because) }));
     }
     let mut latest = chosen.map(|(_, because)| because.clone());
-    let mut own: Vec<&Traced> = steps.iter().filter(|traced| traced.recipient == key.recipient).collect();
+    let mut own: Vec<&Traced> = steps.iter().filter(|traced| traced.recipient == Some(key.recipient)).collect();
     // What a replay found out about it comes after that it was asked for.
     own.sort_by_key(|traced| (traced.at, !matches!(traced.step, Step::ReplayedInVain { .. })));
     for traced in own {
@@ -314,6 +348,8 @@ impl Timeline {
                 let who = self.told.only.is_none().then_some(&**who);
                 self.add(traced.at, json!({ "what": "acted", "action": action.name(), "who": who }));
             }
+            // Of the event, not of any of its deliveries.
+            Step::LayInQuarantine(_) => {}
         }
     }
 

@@ -92,7 +92,7 @@ struct Contents {
     erased_ids: BTreeSet<WsbId>,
     replays: BTreeMap<ReplayId, Arc<Replay>>,
     selected: BTreeMap<(ReplayId, u32), Arc<[DeliveryKey]>>,
-    steps: BTreeMap<(EventSeq, Moment, u8, Recipient), Step>,
+    steps: BTreeMap<(EventSeq, Moment, u8, Option<Recipient>), Step>,
     audit: AuditLog,
     clocks: BTreeMap<CitizenId, Arc<Clocks>>,
     indexed_by: Option<u64>,
@@ -207,7 +207,7 @@ impl MemoryStore {
         self.committed.quarantine.values()
     }
 
-    /// Returns what happened to the deliveries of an event, in order.
+    /// Returns what happened to an event and its deliveries, in order.
     #[must_use]
     pub fn steps(&self, seq: EventSeq) -> Vec<Traced> {
         let steps = self.committed.steps.iter().filter(|((of, ..), _)| *of == seq);
@@ -383,7 +383,10 @@ impl Contents {
                 if let Step::TookOver { .. } = step {
                     self.wsb_ids.insert(id, key);
                 }
-                self.steps.insert((key.seq, at, step.number(), key.recipient), step);
+                self.steps.insert((key.seq, at, step.number(), Some(key.recipient)), step);
+            }
+            Change::TraceEvent { seq, citizen: _, at, step } => {
+                self.steps.insert((seq, at, step.number(), None), step);
             }
             Change::Audit { at, deed } => {
                 let log = &mut self.audit;

@@ -295,6 +295,10 @@ impl Lookout for Reader {
         self.0.steps(seq)
     }
 
+    fn quarantine_after(&self, after: u64, limit: usize) -> Result<Vec<Quarantined>, StoreError> {
+        self.quarantine(after, limit)
+    }
+
     fn end_of(&self, key: DeliveryKey) -> Result<Option<crate::core::records::Ended>, StoreError> {
         Ok(self.finished(key)?.map(crate::core::records::Ended::from))
     }

@@ -313,6 +313,7 @@ impl Records for Store {
             }
             Change::MoveHolders { entity, record, from, to, at } => self.move_holders(&entity, &record, from, to, at),
             Change::Trace { key, citizen, id, at, step } => self.put_step(key, citizen, id, at, &step),
+            Change::TraceEvent { seq, citizen, at, step } => self.put_event_step(seq, citizen, at, &step),
             Change::Audit { at, deed } => self.put_audit(at, deed),
             Change::Erase(citizen) => self.stage_erasure(citizen),
             Change::SetLowWater(seq) => {

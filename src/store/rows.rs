@@ -236,11 +236,15 @@ pub(super) fn looked_up(key: &[u8]) -> Option<(Day, CitizenId)> {
     key.get(5..)?.first_chunk::<4>().map(|slot| (day, CitizenId(u32::from_be_bytes(*slot))))
 }
 
-/// A step of a trace.
-pub(super) fn step(key: DeliveryKey, at: Moment, kind: u8) -> Row<21> {
+/// Stands for no recipient in the key of a step: it is of the event itself.
+const NOBODY: u16 = u16::MAX;
+
+/// A step of a trace, of the delivery to a recipient or of the event itself.
+pub(super) fn step(seq: EventSeq, recipient: Option<Recipient>, at: Moment, kind: u8) -> Row<21> {
+    let recipient = recipient.map_or(NOBODY, Recipient::to_number);
     // So that moments before 1970 order before those after.
     let at = (at.0 as u64) ^ (1 << 63);
-    join(b't', &[b"s", &step_of(key), &at.to_be_bytes(), &[kind]])
+    join(b't', &[b"s", &seq.0.to_be_bytes(), &recipient.to_be_bytes(), &at.to_be_bytes(), &[kind]])
 }
 
 /// What the keys of steps of an event begin with.
@@ -262,11 +266,14 @@ pub(super) fn step_key(of: &[u8]) -> Option<DeliveryKey> {
     Some(DeliveryKey { recipient, seq: EventSeq(u64::from_be_bytes(*seq)) })
 }
 
-/// Returns whose delivery a step is of, and when it happened.
-pub(super) fn step_place(key: &[u8]) -> Option<(Recipient, Moment)> {
-    let of = step_key(key.get(2..12)?)?;
+/// Returns whose delivery a step is of, if any, and when it happened.
+pub(super) fn step_place(key: &[u8]) -> Option<(Option<Recipient>, Moment)> {
+    let recipient = match u16::from_be_bytes(*key.get(10..12)?.first_chunk()?) {
+        NOBODY => None,
+        number => Some(Recipient::from_number(number)?),
+    };
     let at = u64::from_be_bytes(*key.get(12..20)?.first_chunk()?);
-    Some((of.recipient, Moment((at ^ (1 << 63)) as i64)))
+    Some((recipient, Moment((at ^ (1 << 63)) as i64)))
 }
 
 pub(super) fn took_over(fingerprint: u64) -> Row<10> {

@@ -2,7 +2,7 @@
 //! by their event. A delivery that took over from another has an id that its
 //! event did not know at intake: a second row leads from that to the event.
 
-use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Recipient, WsbId};
+use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, WsbId};
 use crate::core::time::Moment;
 use crate::core::trace::{Step, Traced};
 
@@ -13,9 +13,8 @@ use super::rows;
 use super::vault::{Vault, unsealable};
 
 impl Store {
-    /// Stages a step.
+    /// Stages a step of a delivery.
     pub(super) fn put_step(&mut self, key: DeliveryKey, citizen: CitizenId, id: WsbId, at: Moment, step: &Step) -> Result<(), StoreError> {
-        let row = rows::step(key, at, step.number());
         let fingerprint = match step {
             Step::TookOver { .. } => self.vault.keyring.events.of(id.as_bytes()),
             Step::DecidedAnew { .. }
@@ -24,8 +23,24 @@ impl Store {
             | Step::CameBack { .. }
             | Step::Replayed { .. }
             | Step::ReplayedInVain { .. }
-            | Step::Acted { .. } => 0,
+            | Step::Acted { .. }
+            | Step::LayInQuarantine(_) => 0,
         };
+        self.seal_step(rows::step(key.seq, Some(key.recipient), at, step.number()), citizen, fingerprint, step)?;
+        if fingerprint != 0 {
+            let mut leads_to = vec![1];
+            leads_to.raw(&rows::step_of(key));
+            self.group.put(rows::took_over(fingerprint), leads_to);
+        }
+        Ok(())
+    }
+
+    /// Stages a step of an event itself.
+    pub(super) fn put_event_step(&mut self, seq: EventSeq, citizen: CitizenId, at: Moment, step: &Step) -> Result<(), StoreError> {
+        self.seal_step(rows::step(seq, None, at, step.number()), citizen, 0, step)
+    }
+
+    fn seal_step(&mut self, row: rows::Row<21>, citizen: CitizenId, fingerprint: u64, step: &Step) -> Result<(), StoreError> {
         let mut value = vec![1];
         value.u32(citizen.0);
         value.u64(fingerprint);
@@ -33,11 +48,6 @@ impl Store {
         let sealed = self.sealer.seal(&seal_key, row.as_ref(), &mut value, |out| codec::encode_step(step, out));
         sealed.map_err(|_| unsealable(row.as_ref()))?;
         self.group.put(row, value);
-        if fingerprint != 0 {
-            let mut leads_to = vec![1];
-            leads_to.raw(&rows::step_of(key));
-            self.group.put(rows::took_over(fingerprint), leads_to);
-        }
         Ok(())
     }
 
@@ -72,7 +82,7 @@ impl Store {
 }
 
 impl Vault {
-    /// Returns what happened to the deliveries of an event, in order.
+    /// Returns what happened to an event and its deliveries, in order.
     pub(super) fn steps(&self, seq: EventSeq) -> Result<Vec<Traced>, StoreError> {
         let mut steps = Vec::new();
         for row in self.tree.scan_prefix(rows::steps(seq.0)) {
@@ -85,7 +95,7 @@ impl Vault {
 
     /// Reads the row of a step; `None` once the citizen is erased.
     pub(super) fn read_step(&self, key: &[u8], value: &[u8]) -> Result<Option<Traced>, StoreError> {
-        let (recipient, at): (Recipient, Moment) = rows::step_place(key).ok_or(Undecodable { what: "the key of a step" })?;
+        let (recipient, at) = rows::step_place(key).ok_or(Undecodable { what: "the key of a step" })?;
         let mut input = Input::versioned(value, "a step of a trace")?;
         let (slot, _) = (input.u32()?, input.u64()?);
         let Some(bytes) = self.unseal(slot, key, input.rest())? else { return Ok(None) };

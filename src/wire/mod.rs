@@ -22,7 +22,7 @@ mod samples;
 mod schema_tests;
 
 pub use order::{ORDER_KIND, write_order};
-pub use parse::{MAX_BYTES, parse_event};
+pub use parse::{MAX_BYTES, parse_event, read_identity};
 pub use refusal::{Reason, Refusal};
 pub use stored::{DecodeError, decode_event, encode_event};
 pub use wsb::{APP_ID, CONTENT_TYPE, Wsb, WsbProperties, routing_key, write_wsb};

@@ -105,6 +105,17 @@ pub fn parse_event(bytes: &[u8], rules: &Rules) -> Result<Event, Refusal> {
     })
 }
 
+/// Returns the `source` and `id` of a message that says both as an event does, whatever
+/// else is wrong with it.
+#[must_use]
+pub fn read_identity(bytes: &[u8]) -> Option<(String, String)> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let [source, id] = members(text, 0, &["source", "id"]).ok()?;
+    let source = attribute(&source, MAX_SOURCE, "").ok()?;
+    let id = attribute(&id, MAX_ID, "").ok()?;
+    Some((source.into_owned(), id.into_owned()))
+}
+
 const EXPECTED_CHANGE: &str = "expected 1, 2 or 3";
 
 fn utf8(bytes: &[u8]) -> Result<&str, Refusal> {

@@ -95,7 +95,7 @@ impl Coverage {
             Change::PutHold(Held::Lane(..), Hold::Over { .. }) => "lane released".to_owned(),
             Change::ForgetHold(_) => "hold forgotten".to_owned(),
             Change::Quarantine(_) => "quarantined".to_owned(),
-            Change::Trace { step, .. } => format!("step {}", step.number()),
+            Change::Trace { step, .. } | Change::TraceEvent { step, .. } => format!("step {}", step.number()),
             Change::Audit { .. } => "noted what somebody did".to_owned(),
             Change::PutUnclaimed(_) => "left unclaimed".to_owned(),
             Change::DropUnclaimed { .. } => "not unclaimed any more".to_owned(),

@@ -623,6 +623,7 @@ impl Model {
                 | Change::Quarantine(_)
                 | Change::Audit { .. }
                 | Change::Trace { .. }
+                | Change::TraceEvent { .. }
                 | Change::PutUnclaimed(_)
                 | Change::Release(_) => {}
             }

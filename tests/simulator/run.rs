@@ -1237,6 +1237,7 @@ fn weight(change: &Change) -> u64 {
         Change::DropSelected { replay, chunk } => 12 << 32 | replay.0 << 16 | u64::from(*chunk),
         Change::DropReplay(replay) => 13 << 32 | replay.0,
         Change::Trace { key, step, .. } => 15 << 32 | key.seq.0 << 16 | u64::from(step.number()),
+        Change::TraceEvent { seq, step, .. } => 21 << 32 | seq.0 << 16 | u64::from(step.number()),
         Change::Audit { deed, .. } => 14 << 32 | deed.action as u64,
         Change::MoveHolders { from, to, .. } => 20 << 32 | u64::from(from.0) << 16 | u64::from(to.0),
         Change::PutClocks(clocks) => 15 << 32 | u64::from(clocks.citizen.0) << 8 | clocks.records.len() as u64,

@@ -284,6 +284,9 @@ impl Lookout for Watched {
     fn steps_of(&self, seq: EventSeq) -> Result<Vec<Traced>, Infallible> {
         Ok(self.inner.steps(seq))
     }
+    fn quarantine_after(&self, after: u64, limit: usize) -> Result<Vec<Quarantined>, Infallible> {
+        Ok(self.inner.quarantine().filter(|message| message.id > after).take(limit).cloned().collect())
+    }
     fn end_of(&self, key: DeliveryKey) -> Result<Option<Ended>, Infallible> {
         Ok(self.inner.finished(key))
     }

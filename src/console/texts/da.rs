@@ -181,6 +181,8 @@ pub const DANISH: Texts = Texts {
     trace_source: "Afsender",
     trace_registered: "Registreret",
     trace_taken_in: "Modtaget",
+    trace_lies: "I karantæne",
+    trace_lay: "Var i karantæne",
     trace_change: "Ændring",
     trace_record: "Ekstern identifikator",
     trace_line: "Tidslinje",

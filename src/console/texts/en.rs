@@ -181,6 +181,8 @@ pub const ENGLISH: Texts = Texts {
     trace_source: "Source",
     trace_registered: "Registered",
     trace_taken_in: "Taken in",
+    trace_lies: "In quarantine",
+    trace_lay: "Was in quarantine",
     trace_change: "Change",
     trace_record: "External identifier",
     trace_line: "Time line",

@@ -393,6 +393,13 @@ impl Engine {
             .collect()
     }
 
+    /// Returns the place of the newest event taken in, committed or not; 0 before the
+    /// first.
+    #[must_use]
+    pub fn newest(&self) -> EventSeq {
+        self.last_seq
+    }
+
     /// Puts a message that cannot be an event into quarantine.
     ///
     /// # Errors

@@ -123,7 +123,8 @@ impl Engine {
         }
         let chosen = admission.deliveries.iter().find(|(recipient, _)| *recipient == key.recipient);
         // Decided again since, or first chosen only when another had lost the citizen.
-        let decided_later = records.steps(key.seq)?.into_iter().rev().filter(|traced| traced.recipient == key.recipient).find_map(later);
+        let decided_later =
+            records.steps(key.seq)?.into_iter().rev().filter(|traced| traced.recipient == Some(key.recipient)).find_map(later);
         let Some(because) = decided_later.or_else(|| chosen.map(|(_, because)| because.clone())) else {
             return Ok(TakenBack::Unknown);
         };
@@ -173,7 +174,8 @@ fn later(traced: Traced) -> Option<Because> {
         | Step::CameBack { .. }
         | Step::Replayed { .. }
         | Step::ReplayedInVain { .. }
-        | Step::Acted { .. } => None,
+        | Step::Acted { .. }
+        | Step::LayInQuarantine(_) => None,
     }
 }
 

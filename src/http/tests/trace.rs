@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::core::outbox::Failure;
 use crate::core::retry::Outcome;
 
-use super::{JOBCENTRE, MEMBERSHIP, OPERATOR, OTHER_VENDOR, VENDOR, World, confirmed, event, indkaldelse, known, lederne_is_gone};
+use super::{CITIZEN, JOBCENTRE, MEMBERSHIP, OPERATOR, OTHER_VENDOR, VENDOR, World, confirmed, event, indkaldelse, known, lederne_is_gone};
 
 fn timeline(delivery: &Value) -> Vec<String> {
     let entries = delivery["timeline"].as_array().expect("a timeline");
@@ -76,6 +76,52 @@ fn a_transfer_is_told_whole_after_it_has_ended() {
     assert!(!own.to_string().contains("akasse:053"), "{own}");
     world.call("GET", &format!("/api/v1/deliveries/{id}"), Some(VENDOR), None).problem(404);
     world.call("GET", &format!("/api/v1/deliveries/{id}"), Some(OTHER_VENDOR), None).problem(404);
+}
+
+/// The auditor's answer begins with what held an event up before it could be one; whoever
+/// lies there still is found by its id.
+#[test]
+fn what_lay_in_quarantine_says_so() {
+    let world = World::new(confirmed);
+    world.tell(&known());
+    world.quarantine(&indkaldelse("one").to_string());
+    world.quarantine(&indkaldelse("other").to_string());
+    let lies = world.get("/events/one/trace").ok();
+    let lying = lies["lying_in_quarantine"].as_array().expect("messages");
+    assert_eq!((lying.len(), &lying[0]["id"], &lying[0]["reason"]), (1, &json!(1), &json!("not JSON")), "{lies}");
+    assert_eq!(lies["events"], json!([]));
+    world.call("GET", "/api/v1/events/one/trace", Some(VENDOR), None).problem(404);
+    assert!(!lies.to_string().contains(CITIZEN), "{lies}");
+
+    world.post("/quarantine/1/retry", &json!({})).ok();
+    let trace = world.until("/events/one/trace", ended);
+    let stay = &trace["events"][0]["lay_in_quarantine"][0];
+    assert_eq!((&stay["id"], &stay["since"], &stay["reason"]), (&json!(1), &lying[0]["since"], &json!("not JSON")), "{trace}");
+    assert_eq!((&stay["end"], &stay["who"], &stay["until"]), (&json!("retried"), &json!("ole"), &trace["events"][0]["taken_in_at"]));
+    assert_eq!(trace["lying_in_quarantine"], json!([]));
+    let own = world.call("GET", "/api/v1/events/one/trace", Some(VENDOR), None).ok();
+    assert_eq!(own["events"][0]["lay_in_quarantine"][0]["who"], Value::Null, "who acts is for operators alone");
+}
+
+/// What came in otherwise, by an import say, lies there until somebody says what is to
+/// become of it, and tells both.
+#[test]
+fn what_was_taken_in_beside_quarantine_says_so() {
+    let world = World::new(confirmed);
+    world.tell(&known());
+    for _ in 0..2 {
+        world.quarantine(&indkaldelse("one").to_string());
+    }
+    world.tell(&[indkaldelse("one")]);
+    let trace = world.until("/events/one/trace", ended);
+    assert_eq!(trace["lying_in_quarantine"].as_array().map(Vec::len), Some(2), "{trace}");
+    assert_eq!(trace["events"][0]["lay_in_quarantine"], json!([]));
+    world.post("/quarantine/1/discard", &json!({ "why": "imported" })).ok();
+    world.post("/quarantine/2/retry", &json!({})).ok();
+    let trace = world.get("/events/one/trace").ok();
+    let stays = trace["events"][0]["lay_in_quarantine"].as_array().expect("stays");
+    let ends: Vec<(&Value, &Value)> = stays.iter().map(|stay| (&stay["id"], &stay["end"])).collect();
+    assert_eq!(ends, [(&json!(1), &json!("discarded")), (&json!(2), &json!("repeat"))], "{trace}");
 }
 
 /// Returns a world in which Lederne's WSB of the event "one" is dead, and its id.

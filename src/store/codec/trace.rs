@@ -5,7 +5,7 @@ use crate::core::outbox::Death;
 use crate::core::replay::ReplayId;
 use crate::core::routing::LeftOut;
 use crate::core::time::Moment;
-use crate::core::trace::{ByReplay, Step};
+use crate::core::trace::{ByReplay, Stay, StayEnd, Step};
 
 use super::admission::{put_suppression, suppression};
 use super::bytes::{Input, Output, Undecodable};
@@ -50,6 +50,17 @@ pub(in crate::store) fn encode_step(step: &Step, out: &mut Vec<u8>) {
             put_option(out, *died, put_death_at);
             put_by_replay(out, by.as_ref());
         }
+        Step::LayInQuarantine(Stay { id, since, reason, end, who }) => {
+            out.varint(*id);
+            parts::put_moment(out, *since);
+            out.text(reason);
+            out.u8(match end {
+                StayEnd::TakenIn => 0,
+                StayEnd::Repeat => 1,
+                StayEnd::Discarded => 2,
+            });
+            out.text(who);
+        }
     }
 }
 
@@ -77,10 +88,26 @@ pub(in crate::store) fn decode_step(bytes: &[u8]) -> Result<Step, Undecodable> {
         5 => Step::TookOver { from: parts::recipient(input)?, because: parts::because(input)? },
         6 => Step::DecidedAnew { because: parts::because(input)? },
         7 => Step::ReplayedInVain { why: withdrawal(input)?, died: input.option(death_at)?, by: by_replay(input)? },
+        8 => Step::LayInQuarantine(Stay {
+            id: input.varint()?,
+            since: parts::moment(input)?,
+            reason: input.text()?,
+            end: stay_end(input)?,
+            who: input.text()?,
+        }),
         _ => return input.fail(),
     };
     input.end()?;
     Ok(step)
+}
+
+fn stay_end(input: &mut Input<'_>) -> Result<StayEnd, Undecodable> {
+    match input.u8()? {
+        0 => Ok(StayEnd::TakenIn),
+        1 => Ok(StayEnd::Repeat),
+        2 => Ok(StayEnd::Discarded),
+        _ => input.fail(),
+    }
 }
 
 /// Appends nothing where nothing is known, as in steps of older brokers.

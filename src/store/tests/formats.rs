@@ -15,7 +15,7 @@ use crate::core::records::{Admission, Quarantined};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::{Clock, Element};
 use crate::core::time::{Day, Moment};
-use crate::core::trace::{ByReplay, Step};
+use crate::core::trace::{ByReplay, Stay, StayEnd, Step};
 
 use super::super::codec::{self, Ended, FinishRecord, LedgerChange, Undecodable};
 use super::super::disk::Given;
@@ -247,6 +247,13 @@ fn steps_of_traces() {
         Step::TookOver { from: key().recipient, because: dice.because() },
         Step::DecidedAnew { because: dice.because() },
         Step::ReplayedInVain { why: Withdrawal::MembershipEnded, died: Some((at, why)), by: None },
+        Step::LayInQuarantine(Stay {
+            id: 7,
+            since: at,
+            reason: "missing-field: data.Personnummer: required".into(),
+            end: StayEnd::TakenIn,
+            who: "anna".into(),
+        }),
     ];
     for (number, sample) in samples.iter().enumerate() {
         assert_eq!(usize::from(sample.number()), number);

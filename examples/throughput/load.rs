@@ -31,6 +31,8 @@ pub struct Scenario {
     pub fanout: usize,
     /// Citizens that the events are about.
     pub citizens: usize,
+    /// EntitetNavn of events that one authority gets.
+    pub entity: String,
 }
 
 impl fmt::Display for Scenario {
@@ -44,10 +46,13 @@ pub fn cpr(citizen: usize) -> String {
     format!("{:02}01{:02}{:04}", 1 + citizen % 28, 30 + citizen / 28 % 60, 1000 + citizen / (28 * 60))
 }
 
-/// Returns event `number`: a Frist, which one authority gets, or an Indkaldelse,
-/// which three get; padded to the agreed size.
+/// EntitetNavn of the events unless it is chosen: no deletion rule names it.
+pub const ENTITY: &str = "Frist";
+
+/// Returns event `number`: of the chosen type, which one authority gets, or an
+/// Indkaldelse, which three get; padded to the agreed size.
 pub fn event(number: usize, scenario: &Scenario) -> rig::Event {
-    let entity = if scenario.fanout == 1 { "Frist" } else { "Indkaldelse" };
+    let entity = if scenario.fanout == 1 { &scenario.entity } else { "Indkaldelse" };
     let event = rig::event(entity)
         .id(&format!("bench-{number}"))
         .cpr(&cpr(number % scenario.citizens))

@@ -38,7 +38,7 @@ use usage::Machine;
 
 /// What can be chosen: `--rounds 3 --events 60000 --targets 1,20,98 --fanout 1
 /// --only shovel,relay,broker --latency-seconds 10 --latency-rate 0
-/// --json FILE`; and `--soak 2000000 --citizens 200000 --targets 20`, which
+/// --entity Frist --json FILE`; and `--soak 2000000 --citizens 200000 --targets 20`, which
 /// watches the broker's memory instead.
 struct Arguments {
     rounds: usize,
@@ -53,6 +53,9 @@ struct Arguments {
     /// keeps up with while they are published, or the relay where the broker
     /// does not run.
     latency_rate: f64,
+    /// EntitetNavn of what one authority gets: Samtale is a type of which
+    /// each record has a clock.
+    entity: String,
     json: PathBuf,
     /// Events to watch the broker's memory over; 0: compete.
     soak: usize,
@@ -69,6 +72,7 @@ impl Arguments {
             only: Contestant::ALL.to_vec(),
             latency_seconds: 10,
             latency_rate: 0.0,
+            entity: load::ENTITY.to_owned(),
             json: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/bench/throughput.json"),
             soak: 0,
             citizens: load::CITIZENS,
@@ -87,6 +91,7 @@ impl Arguments {
                 "--latency-rate" => arguments.latency_rate = value.parse().expect("a number"),
                 "--soak" => arguments.soak = value.parse().expect("a number"),
                 "--citizens" => arguments.citizens = value.parse().expect("a number"),
+                "--entity" => arguments.entity = value,
                 "--json" => arguments.json = value.into(),
                 _ => panic!("unknown argument {name}"),
             }
@@ -99,7 +104,7 @@ impl Arguments {
         let pairs = self.fanouts.iter().flat_map(|fanout| self.targets.iter().map(|targets| (*targets, *fanout)));
         pairs
             .filter(|(targets, fanout)| *fanout == 1 || targets >= &(fanout * 4))
-            .map(|(targets, fanout)| Scenario { targets, fanout, citizens: self.citizens })
+            .map(|(targets, fanout)| Scenario { targets, fanout, citizens: self.citizens, entity: self.entity.clone() })
             .collect()
     }
 }

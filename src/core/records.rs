@@ -185,7 +185,8 @@ pub enum Change {
     },
     /// A record is another citizen's: whoever was sent something about it is to be told
     /// with that one when it is deleted. Entries of the ledger move, under whichever
-    /// number of the first person each is.
+    /// number of the first person each is, and [`Records::clock_owner`] goes with them:
+    /// neither may be found without the other.
     MoveHolders {
         /// Of which EntitetNavn the record is.
         entity: Arc<str>,

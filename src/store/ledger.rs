@@ -103,7 +103,9 @@ impl Store {
         at: Moment,
     ) -> Result<(), StoreError> {
         let new = self.vault.key(to.0)?.record(entity, record);
-        for slot in self.vault.slots_of(from).into_iter().map(CitizenId) {
+        let slots = self.vault.slots_of(from);
+        self.move_owner(entity, record, &slots, to.0)?;
+        for slot in slots.into_iter().map(CitizenId) {
             for old in self.entered_as(slot.0, entity, record)? {
                 let found = self.ledger.find(&self.vault.tree, &prefix(slot, old))?;
                 for recipient in found.iter().filter_map(recipient) {

@@ -25,6 +25,7 @@ use crate::core::time::{Day, Moment};
 use crate::core::trace::{Step, Traced};
 
 use super::durability::Durability;
+use super::owners::{Claim, claims};
 
 /// A store that lives as long as the process. Clones are cheap, and apart from
 /// then on.
@@ -95,6 +96,7 @@ struct Contents {
     steps: BTreeMap<(EventSeq, Moment, u8, Option<Recipient>), Step>,
     audit: AuditLog,
     clocks: BTreeMap<CitizenId, Arc<Clocks>>,
+    clock_owners: BTreeMap<RecordName, CitizenId>,
     indexed_by: Option<u64>,
     notices: BTreeMap<(Recipient, Day), Lying>,
     unexpected: BTreeMap<EventSeq, Arc<Unexpected>>,
@@ -288,16 +290,13 @@ impl Contents {
             Change::Part { one, other } => drop(self.persons.part(one, other)),
             Change::PutClocks(clocks) => {
                 for part in clocks.apart(&self.persons.all_of(clocks.citizen)) {
-                    if part.citizen == clocks.citizen || !part.is_empty() {
-                        self.clocks.insert(part.citizen, Arc::new(part));
-                    } else {
-                        self.clocks.remove(&part.citizen);
-                    }
+                    let keeps = part.citizen == clocks.citizen || !part.is_empty();
+                    self.put_clocks(part.citizen, keeps.then(|| Arc::new(part)));
                 }
             }
             Change::DropClocks(citizen) => {
                 for id in self.persons.all_of(citizen) {
-                    self.clocks.remove(&id);
+                    self.put_clocks(id, None);
                 }
             }
             Change::SetIndexed(fingerprint) => self.indexed_by = Some(fingerprint),
@@ -365,6 +364,9 @@ impl Contents {
                 let moved: Vec<_> = self.ledger.iter().filter(|entry| is_moved(entry)).cloned().collect();
                 self.ledger.retain(|entry| !is_moved(entry));
                 self.ledger.extend(moved.into_iter().map(|(_, about, holder)| (to, about, holder)));
+                if let Some(owner) = self.clock_owners.get_mut(&record).filter(|owner| ids.contains(owner)) {
+                    *owner = to;
+                }
             }
             Change::PutReplay(replay) => {
                 self.replays.insert(replay.id, replay);
@@ -421,6 +423,19 @@ impl Contents {
         }
     }
 
+    fn put_clocks(&mut self, id: CitizenId, now: Option<Arc<Clocks>>) {
+        let known = self.clocks.remove(&id);
+        for (entity, record, claim) in claims(known.as_deref(), now.as_deref()) {
+            let name = (Arc::clone(entity), record.clone());
+            match (claim, self.clock_owners.get(&name)) {
+                (Claim::Has, _) | (Claim::HeardOf, None) => drop(self.clock_owners.insert(name, id)),
+                (Claim::Drops, Some(owner)) if *owner == id => drop(self.clock_owners.remove(&name)),
+                (Claim::HeardOf | Claim::Drops, _) => {}
+            }
+        }
+        self.clocks.extend(now.map(|now| (id, now)));
+    }
+
     /// Keeps the marks of events, how deliveries ended, and nothing else.
     fn erase(&mut self, citizen: CitizenId) {
         let ids = self.persons.all_of(citizen);
@@ -433,7 +448,7 @@ impl Contents {
         self.owners.values_mut().for_each(|of| of.former.retain(|former| !ids.contains(former)));
         for id in &ids {
             self.citizens.remove(id);
-            self.clocks.remove(id);
+            self.put_clocks(*id, None);
             for partner in &ids {
                 self.persons.part(*id, *partner);
             }
@@ -506,12 +521,7 @@ impl Records for MemoryStore {
     }
 
     fn clock_owner(&mut self, entity: &str, record: &ExternalId) -> Result<Option<CitizenId>, Infallible> {
-        let is_it = |(of, id, _): &(&Arc<str>, &ExternalId, bool)| ***of == *entity && *id == record;
-        let owned = self.working.clocks.values().filter(|clocks| clocks.owned);
-        let found = owned.filter_map(|clocks| Some((clocks.kept().find(is_it)?.2, clocks)));
-        // Kept by the newest where it is there with none.
-        let best = found.max_by_key(|(is_there, clocks)| (*is_there, clocks.newest_of(entity, record)));
-        Ok(best.filter(|_| record.names_one_record()).map(|(_, clocks)| clocks.citizen))
+        Ok(self.working.clock_owners.get(&(entity.into(), record.clone())).copied())
     }
 
     fn enroll(&mut self, personnummer: &Personnummer) -> Result<CitizenId, Infallible> {

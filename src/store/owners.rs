@@ -3,6 +3,7 @@
 //! clocks: whatever changes these changes them.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::core::ids::ExternalId;
 use crate::core::retention::Clocks;
@@ -48,41 +49,64 @@ impl Store {
         Ok(())
     }
 
-    /// Has the rows of a slot's records follow its clocks. A record that is there is
-    /// the slot's; one that is gone is only where it is not somebody else's.
+    /// Has the rows of a slot's records follow its clocks.
     pub(super) fn own_clocks(&mut self, slot: u32, known: Option<&Clocks>, now: Option<&Clocks>) -> Result<(), StoreError> {
-        if now.is_some_and(|now| !now.owned) {
-            return Ok(());
-        }
-        // Most of them stand where they stood.
-        let is_known = known.is_none_or(|known| known.owned);
-        let (before, after) = (of(known), of(now));
-        let same = before.iter().zip(&after).take_while(|(before, after)| is_known && before == after).count();
-        let before: HashSet<Kept<'_>> = before[same..].iter().copied().filter(|_| is_known).collect();
-        let after: HashSet<Kept<'_>> = after[same..].iter().copied().collect();
-        for kept @ (entity, record, is_there) in after.difference(&before).copied().filter(|kept| kept.1.names_one_record()) {
-            let was_there = !is_there && before.contains(&(entity, record, true));
-            let hash = self.vault.keyring.kept_record(kept.0, kept.1);
-            if is_there || (!was_there && self.owner(&hash)?.is_none()) {
-                self.put_owners(hash, vec![slot]);
-            }
-        }
-        for (entity, record, is_there) in before.difference(&after).copied() {
-            if after.contains(&(entity, record, !is_there)) {
-                continue;
-            }
+        for (entity, record, claim) in claims(known, now) {
             let hash = self.vault.keyring.kept_record(entity, record);
-            if self.owner(&hash)? == Some(slot) {
-                self.put_owners(hash, Vec::new());
+            match claim {
+                Claim::Has => self.put_owners(hash, vec![slot]),
+                Claim::HeardOf if self.owner(&hash)?.is_none() => self.put_owners(hash, vec![slot]),
+                Claim::Drops if self.owner(&hash)? == Some(slot) => self.put_owners(hash, Vec::new()),
+                Claim::HeardOf | Claim::Drops => {}
             }
+        }
+        Ok(())
+    }
+
+    /// Has the row of a record follow those who were sent something about it.
+    pub(super) fn move_owner(&mut self, entity: &str, record: &ExternalId, from: &[u32], to: u32) -> Result<(), StoreError> {
+        let hash = self.vault.keyring.kept_record(entity, record);
+        if self.owner(&hash)?.is_some_and(|owner| from.contains(&owner)) {
+            self.put_owners(hash, vec![to]);
         }
         Ok(())
     }
 }
 
+/// What changed clocks say of whose a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// It is there: it is theirs.
+    Has,
+    /// It is gone, and was not known to have been there: theirs where it is nobody's.
+    HeardOf,
+    /// Nothing of it is kept any more: nobody's if it was theirs.
+    Drops,
+}
+
+/// Returns what changes, from one state of a slot's clocks to the next, of whose the
+/// records are. A record that goes stays whose it was.
+pub(super) fn claims<'a>(known: Option<&'a Clocks>, now: Option<&'a Clocks>) -> Vec<(&'a Arc<str>, &'a ExternalId, Claim)> {
+    if now.is_some_and(|now| !now.owned) {
+        return Vec::new();
+    }
+    let (before, after) = (of(known.filter(|known| known.owned)), of(now));
+    // Most of them stand where they stood.
+    let same = before.iter().zip(&after).take_while(|(before, after)| before == after).count();
+    let before: HashSet<Kept<'_>> = before[same..].iter().copied().collect();
+    let after: HashSet<Kept<'_>> = after[same..].iter().copied().collect();
+    let new = after.difference(&before).filter(|(_, record, _)| record.names_one_record());
+    let claimed = new.filter_map(|&(entity, record, is_there)| match is_there {
+        true => Some((entity, record, Claim::Has)),
+        false => (!before.contains(&(entity, record, true))).then_some((entity, record, Claim::HeardOf)),
+    });
+    let gone = before.difference(&after).filter(|(entity, record, is_there)| !after.contains(&(*entity, *record, !is_there)));
+    claimed.chain(gone.map(|&(entity, record, _)| (entity, record, Claim::Drops))).collect()
+}
+
 /// A record by its type and id, and whether it is there.
-type Kept<'a> = (&'a str, &'a ExternalId, bool);
+type Kept<'a> = (&'a Arc<str>, &'a ExternalId, bool);
 
 fn of(clocks: Option<&Clocks>) -> Vec<Kept<'_>> {
-    clocks.into_iter().flat_map(|clocks| clocks.kept().map(|(entity, record, is_there)| (&**entity, record, is_there))).collect()
+    clocks.into_iter().flat_map(Clocks::kept).collect()
 }

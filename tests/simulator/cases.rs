@@ -1442,6 +1442,27 @@ fn a_deletion_under_another_number_ends_the_record() {
     }
 }
 
+/// A record is recalled under another number than it was registered under, and deleted
+/// under either one's: whoever was told of it is told that, once.
+#[test]
+fn whoever_was_told_is_told_of_the_deletion_under_either_number_after_a_recall() {
+    for deleted_under in [1, 2] {
+        let mut broker = Broker::new();
+        let events =
+            vec![broker.member(1, "m1", "007", "2025-01-01"), broker.member(2, "m2", "067", "2025-01-01"), broker.kept_joblog(1, "j")];
+        broker.take_in(events);
+        broker.confirm_all();
+        let recalled = Event { change: Aendring::Deleted, ..broker.kept_joblog(2, "j") };
+        broker.take_in(vec![recalled]);
+        broker.confirm_all();
+        let deletion = broker.erased_in_dfdg(deleted_under, "j");
+        broker.take_in(vec![deletion]);
+        let told: Vec<Recipient> = broker.dispatch_all().iter().map(|attempt| attempt.key.recipient).collect();
+        assert!(told.contains(&recipient("akasse:007")), "under {deleted_under}: {told:?}");
+        assert_eq!(told.iter().collect::<BTreeSet<_>>().len(), told.len(), "under {deleted_under}: {told:?}");
+    }
+}
+
 /// What comes late about somebody who has been erased, and is no reason to know anybody,
 /// leaves nobody behind.
 #[test]

@@ -12,7 +12,7 @@ use crate::core::outbox::{Delivery, End, State, Withdrawal};
 use crate::core::persons::{Joined, Persons};
 use crate::core::records::{Admission, Change, Fate, Owners, Pruned, Quarantined, Records, RowCounts};
 use crate::core::replay::{Replay, ReplayId};
-use crate::core::retention::{Clocks, MOST_UNEXPECTED};
+use crate::core::retention::{Clocks, MOST_UNEXPECTED, Tombstone};
 use crate::core::time::Moment;
 
 use super::super::codec::{FinishRecord, LedgerChange};
@@ -48,6 +48,7 @@ over_both!(
     the_audit_log_is_whole,
     a_record_is_somebodys_until_that_one_is_erased,
     a_record_with_a_clock_goes_from_one_to_another,
+    what_is_left_of_a_record_is_found_where_its_holders_are,
     clocks_from_before_records_had_owners_get_them,
     unexpected_deletions_are_listed_until_the_horizon_and_never_more_than_so_many,
     notices_that_lie_are_counted_by_recipient_and_day,
@@ -592,6 +593,36 @@ fn a_record_with_a_clock_goes_from_one_to_another<S: Stored>(store: S) {
     case.store.commit_group(Durability::Flush);
     case.store.reopen();
     assert_eq!(case.store.clock_owner(&entity, &record).expect("readable"), None);
+}
+
+/// A record that is gone under both numbers is found where those are who were sent
+/// something about it.
+fn what_is_left_of_a_record_is_found_where_its_holders_are<S: Stored>(store: S) {
+    let mut case = Case::new(store);
+    let (one, number) = (case.citizen, case.dice.personnummer());
+    let other = case.store.enroll(&number).expect("enrolled");
+    let mut clocks = case.dice.clocks(one, 1);
+    clocks.tombstones.clear();
+    let clock = clocks.records[0].clone();
+    case.stage(Change::PutClocks(Arc::new(clocks)));
+    case.store.commit_group(Durability::Flush);
+    let left = |of: CitizenId| {
+        let (entity, external_id) = (Arc::clone(&clock.entity), clock.external_id.clone());
+        let (first_at, newest, deleted, noted) = (clock.first_at, clock.newest, clock.period.start(), clock.first_at);
+        let tombstone = Tombstone { under: of, entity, external_id, first_at, newest, deleted, noted };
+        Change::PutClocks(Arc::new(Clocks { tombstones: vec![tombstone], ..Clocks::new(of) }))
+    };
+    for (from, to) in [(one, other), (other, one), (one, other)] {
+        case.stage(left(from));
+        let (entity, record) = (Arc::clone(&clock.entity), clock.external_id.clone());
+        case.stage(Change::MoveHolders { entity, record, from, to, at: Moment(10) });
+        case.stage(left(to));
+        case.store.commit_group(Durability::Flush);
+        case.store.reopen();
+        assert_eq!(case.store.clock_owner(&clock.entity, &clock.external_id).expect("readable"), Some(to));
+    }
+    case.stage(Change::DropClocks(other));
+    assert_eq!(case.store.clock_owner(&clock.entity, &clock.external_id).expect("readable"), None);
 }
 
 /// A store that was written before: its clocks get their rows when they are next

@@ -6,6 +6,7 @@
 //! before the broker, so that whatever orders take is taken from it; *steady* is a
 //! rate that leaves room.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use crate::usage::{self, Machine};
 use crate::{Arguments, Done, broker, in_child};
 
 /// Where ordinary traffic goes.
-const TRAFFIC: Scenario = Scenario { targets: 20, fanout: 1, citizens: 4000 };
+const TRAFFIC: Scenario = Scenario { targets: 20, fanout: 1, citizens: 4000, entity: Cow::Borrowed(load::ENTITY) };
 const EVENTS: &str = "dfdg.events";
 const ORDERS: &str = "dfdg.deletions";
 

@@ -1,5 +1,6 @@
 //! The messages, and the consumers that count them at the targets.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,7 +33,7 @@ pub struct Scenario {
     /// Citizens that the events are about.
     pub citizens: usize,
     /// EntitetNavn of events that one authority gets.
-    pub entity: String,
+    pub entity: Cow<'static, str>,
 }
 
 impl fmt::Display for Scenario {

@@ -104,7 +104,7 @@ impl Arguments {
         let pairs = self.fanouts.iter().flat_map(|fanout| self.targets.iter().map(|targets| (*targets, *fanout)));
         pairs
             .filter(|(targets, fanout)| *fanout == 1 || targets >= &(fanout * 4))
-            .map(|(targets, fanout)| Scenario { targets, fanout, citizens: self.citizens, entity: self.entity.clone() })
+            .map(|(targets, fanout)| Scenario { targets, fanout, citizens: self.citizens, entity: self.entity.clone().into() })
             .collect()
     }
 }

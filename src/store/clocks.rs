@@ -2,15 +2,16 @@
 //! day on which to look next, and one of those of whom something is due. What is kept in memory does not grow with
 //! the clocks.
 //!
-//! Pages hold 64 clocks in order, so that one event about a citizen with many
-//! records rewrites a few kilobytes and not all of them. Page 0 begins, outside
+//! Pages hold 8 clocks in order, so that one event about a citizen with many
+//! records rewrites some hundred bytes and not all of them. They held 64 once, and are
+//! all written anew at the first change. Page 0 begins, outside
 //! of its seal, with the day of the citizen's row in the index.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::core::ids::CitizenId;
-use crate::core::retention::Clocks;
+use crate::core::retention::{Clock, Clocks};
 use crate::core::time::Day;
 
 use super::batch::Batch;
@@ -23,7 +24,7 @@ use super::seal::Sealer;
 use super::vault::{Vault, unsealable};
 
 /// How many clocks a page holds.
-const PAGE: usize = 64;
+const PAGE: usize = 8;
 /// Outside of the seal of page 0: no day.
 const NEVER: i32 = i32::MIN;
 
@@ -156,7 +157,7 @@ impl Vault {
                         emptied: rest.emptied,
                         has_retained: rest.has_retained,
                         has_due: rest.has_due,
-                        owned: rest.owned,
+                        is_current: rest.owned && rest.in_eights,
                         next: if next == NEVER { None } else { Day::from_number(next) },
                     });
                 }
@@ -232,14 +233,14 @@ pub(super) fn put(vault: &Vault, sealer: &mut Sealer, batch: &mut Batch, slot: u
     for page in 0..pages(&staged.now) {
         let records = of_page(now, page);
         let same = before.as_ref().is_some_and(|before| {
-            pages(&staged.before) > page
+            before.is_current
+                && pages(&staged.before) > page
                 && of_page(before, page) == records
                 && (page > 0
                     || (was == is
                         && before.tombstones == now.tombstones
                         && before.handovers == now.handovers
-                        && (before.emptied, before.has_retained, before.has_due, before.owned)
-                            == (now.emptied, now.has_retained, now.has_due, now.owned)))
+                        && (before.emptied, before.has_retained, before.has_due) == (now.emptied, now.has_retained, now.has_due)))
         });
         if same {
             continue;
@@ -252,9 +253,9 @@ pub(super) fn put(vault: &Vault, sealer: &mut Sealer, batch: &mut Batch, slot: u
         let sealed = sealer.seal(&seal_key, key.as_ref(), &mut value, |out| {
             if page == 0 {
                 let mut rest = Vec::new();
-                let Clocks { emptied, has_retained, has_due, owned, .. } = **now;
-                let kept =
-                    Rest { tombstones: now.tombstones.clone(), handovers: now.handovers.clone(), emptied, has_retained, has_due, owned };
+                let Clocks { emptied, has_retained, has_due, is_current, .. } = **now;
+                let (tombstones, handovers) = (now.tombstones.clone(), now.handovers.clone());
+                let kept = Rest { tombstones, handovers, emptied, has_retained, has_due, owned: is_current, in_eights: true };
                 codec::encode_rest(&kept, &mut rest);
                 out.bytes(&rest);
             }
@@ -266,7 +267,7 @@ pub(super) fn put(vault: &Vault, sealer: &mut Sealer, batch: &mut Batch, slot: u
     Ok(())
 }
 
-fn of_page(clocks: &Clocks, page: usize) -> &[crate::core::retention::Clock] {
+fn of_page(clocks: &Clocks, page: usize) -> &[Arc<Clock>] {
     let records = &clocks.records;
     &records[(page * PAGE).min(records.len())..((page + 1) * PAGE).min(records.len())]
 }

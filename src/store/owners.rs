@@ -87,14 +87,14 @@ pub(super) enum Claim {
 /// Returns what changes, from one state of a slot's clocks to the next, of whose the
 /// records are. A record that goes stays whose it was.
 pub(super) fn claims<'a>(known: Option<&'a Clocks>, now: Option<&'a Clocks>) -> Vec<(&'a Arc<str>, &'a ExternalId, Claim)> {
-    if now.is_some_and(|now| !now.owned) {
+    if now.is_some_and(|now| !now.is_current) {
         return Vec::new();
     }
-    let (before, after) = (of(known.filter(|known| known.owned)), of(now));
+    let (before, after) = (|| of(known.filter(|known| known.is_current)), || of(now));
     // Most of them stand where they stood.
-    let same = before.iter().zip(&after).take_while(|(before, after)| before == after).count();
-    let before: HashSet<Kept<'_>> = before[same..].iter().copied().collect();
-    let after: HashSet<Kept<'_>> = after[same..].iter().copied().collect();
+    let same = before().zip(after()).take_while(|(before, after)| before == after).count();
+    let before: HashSet<Kept<'_>> = before().skip(same).collect();
+    let after: HashSet<Kept<'_>> = after().skip(same).collect();
     let new = after.difference(&before).filter(|(_, record, _)| record.names_one_record());
     let claimed = new.filter_map(|&(entity, record, is_there)| match is_there {
         true => Some((entity, record, Claim::Has)),
@@ -107,6 +107,6 @@ pub(super) fn claims<'a>(known: Option<&'a Clocks>, now: Option<&'a Clocks>) -> 
 /// A record by its type and id, and whether it is there.
 type Kept<'a> = (&'a Arc<str>, &'a ExternalId, bool);
 
-fn of(clocks: Option<&Clocks>) -> Vec<Kept<'_>> {
-    clocks.into_iter().flat_map(Clocks::kept).collect()
+fn of(clocks: Option<&Clocks>) -> impl Iterator<Item = Kept<'_>> {
+    clocks.into_iter().flat_map(Clocks::kept)
 }

@@ -230,7 +230,7 @@ impl Store {
                 let is_indexed = clocks.next.is_none_or(|day| vault.tree.contains_key(rows::look(day, slot)).unwrap_or(false));
                 demand(is_indexed, "has no row of the day on which to look: what is due would not be found")?;
                 for (entity, record, _) in
-                    clocks.kept().filter(|(_, record, is_there)| clocks.owned && *is_there && record.names_one_record())
+                    clocks.kept().filter(|(_, record, is_there)| clocks.is_current && *is_there && record.names_one_record())
                 {
                     let owner = vault.owner(&vault.keyring.kept_record(entity, record))?;
                     demand(owner == Some(slot), "has a record that is not found by itself: a correction would miss it")?;

@@ -571,7 +571,7 @@ impl Run {
                 let stands = |clock: &Clock| {
                     clock.order.is_some_and(|order| OrderId::of(&clock.entity, &clock.external_id, order.due, clock.under) == *id)
                 };
-                clocks.records.iter().any(stands)
+                clocks.records.iter().any(|clock| stands(clock))
             })
         });
     }

@@ -136,8 +136,9 @@ pub struct Handover {
 pub struct Clocks {
     /// Whose; the citizen that stands for the person.
     pub citizen: CitizenId,
-    /// The records, in order of first arrival while none is removed.
-    pub records: Vec<Clock>,
+    /// The records, in order of first arrival while none is removed. Shared with the
+    /// state before: an event changes one of them.
+    pub records: Vec<Arc<Clock>>,
     /// What is gone.
     pub tombstones: Vec<Tombstone>,
     /// What was handed over.
@@ -152,9 +153,10 @@ pub struct Clocks {
     /// Whether something was due when this was last settled: it waits for
     /// something else, or for its order, or for the answer to that.
     pub has_due: bool,
-    /// Whether the store tells of each record, gone ones included, whose it is:
-    /// not yet in what was stored before it did.
-    pub owned: bool,
+    /// Whether the store has all of this in today's form: not where it was stored
+    /// before it told of each record, gone ones included, whose it is, or in pages of
+    /// another size.
+    pub is_current: bool,
     /// The next day on which there may be something to do.
     pub next: Option<Day>,
 }
@@ -171,7 +173,7 @@ impl Clocks {
             emptied: false,
             has_retained: false,
             has_due: false,
-            owned: true,
+            is_current: true,
             next: None,
         }
     }
@@ -185,7 +187,7 @@ impl Clocks {
     /// Returns the clock of a record.
     #[must_use]
     pub fn of_record(&self, entity: &str, external_id: &ExternalId) -> Option<&Clock> {
-        self.records.iter().find(|clock| clock.external_id == *external_id && &*clock.entity == entity)
+        self.place(entity, external_id).map(|at| &*self.records[at])
     }
 
     /// Returns the days on which unanswered orders were first given.
@@ -224,12 +226,12 @@ impl Clocks {
             }
         }
         if let Some(at) = at {
-            let clock = &mut self.records[at];
+            let clock = Arc::make_mut(&mut self.records[at]);
             clock.first_at = clock.first_at.min(first_at);
             if stamp <= clock.newest {
                 let has_none = clock.elements.is_empty() && clock.unlisted.is_empty() && clock.element_gone.is_none();
                 let listed = self.elements(details.elements.unwrap_or_default(), None);
-                let clock = &mut self.records[at];
+                let clock = Arc::make_mut(&mut self.records[at]);
                 if has_none {
                     // Whoever told of it since has said nothing of its elements.
                     clock.elements = listed;
@@ -260,7 +262,7 @@ impl Clocks {
         let former = at.map(|at| &self.records[at]);
         // A registration that says nothing of elements changes nothing of them.
         let elements = match (listed, former) {
-            (Some(listed), _) => self.elements(listed, former),
+            (Some(listed), _) => self.elements(listed, former.map(|former| &**former)),
             (None, Some(former)) => former.elements.clone(),
             (None, None) => Vec::new(),
         };
@@ -289,11 +291,11 @@ impl Clocks {
             clock.take_off_the_list(&former.elements);
         }
         match at {
-            Some(at) => self.records[at] = clock,
+            Some(at) => self.records[at] = Arc::new(clock),
             None => {
                 self.mark_elements(&event.external_id, None);
                 self.mark_later_version(&event.entity, &event.external_id, true, stamp);
-                self.records.push(clock);
+                self.records.push(Arc::new(clock));
             }
         }
     }
@@ -349,7 +351,7 @@ impl Clocks {
             // Not later than either: whoever looks there computes it anew.
             one.next = one.next.into_iter().chain(other.next).min();
             one.has_due |= other.has_due;
-            one.owned &= other.owned;
+            one.is_current &= other.is_current;
         }
         Some(Arc::new(one))
     }
@@ -369,7 +371,7 @@ impl Clocks {
                 emptied: stands_for && self.emptied,
                 has_retained: stands_for && self.has_retained,
                 has_due: stands_for && self.has_due,
-                owned: self.owned,
+                is_current: self.is_current,
                 next: self.next.filter(|_| stands_for),
             }
         };
@@ -393,8 +395,9 @@ impl Clocks {
                     // Ordered under both numbers: the latest, and once is enough.
                     let order = ours.order.into_iter().chain(theirs.order).max_by_key(|order| (order.asked, order.confirmed));
                     if ours.newest < theirs.newest {
-                        *ours = theirs.clone();
+                        *ours = Arc::clone(theirs);
                     }
+                    let ours = Arc::make_mut(ours);
                     (ours.first_at, ours.order) = (first_at, order);
                 }
                 None => self.records.push(theirs.clone()),
@@ -413,7 +416,7 @@ impl Clocks {
         for tombstone in tombstones {
             match self.place(&tombstone.entity, &tombstone.external_id) {
                 Some(at) if self.records[at].newest >= tombstone.newest => {
-                    let clock = &mut self.records[at];
+                    let clock = Arc::make_mut(&mut self.records[at]);
                     clock.first_at = clock.first_at.min(tombstone.first_at);
                     self.mark_elements(&tombstone.external_id, None);
                 }
@@ -501,15 +504,19 @@ impl Clocks {
     /// Notes in every Min plan-version that lists the record that it is gone, or
     /// there again.
     pub(super) fn mark_elements(&mut self, external_id: &ExternalId, deleted: Option<Day>) {
-        let elements = self.records.iter_mut().flat_map(|clock| clock.elements.iter_mut().chain(&mut clock.unlisted));
-        elements.filter(|element| element.external_id == *external_id).for_each(|element| element.deleted = deleted);
+        let is_it = |element: &Element| element.external_id == *external_id;
+        let lists = |clock: &Clock| clock.elements.iter().chain(&clock.unlisted).any(is_it);
+        for clock in self.records.iter_mut().filter(|clock| lists(clock)).map(Arc::make_mut) {
+            let elements = clock.elements.iter_mut().chain(&mut clock.unlisted);
+            elements.filter(|element| is_it(element)).for_each(|element| element.deleted = deleted);
+        }
     }
 
     /// Notes in every plan that names the record as its later version, and was registered
     /// before that was said, that there is one, or none after all.
     fn mark_later_version(&mut self, entity: &str, external_id: &ExternalId, is_there: bool, by: Stamp) {
         let plans = self.records.iter_mut().filter(|clock| &*clock.entity == entity && clock.later_version.as_ref() == Some(external_id));
-        plans.filter(|clock| clock.newest < by).for_each(|clock| clock.has_later_version = is_there);
+        plans.filter(|clock| clock.newest < by).for_each(|clock| Arc::make_mut(clock).has_later_version = is_there);
     }
 
     /// Returns whether a record is gone by what was said after `stamp`.

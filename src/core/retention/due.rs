@@ -118,15 +118,16 @@ impl Clocks {
             let standing = view.due(today).into_iter().filter(|item| matches!(item.standing, Standing::Ordered(_)));
             let ordered: BTreeSet<usize> = standing.map(|item| item.at).collect();
             for (at, clock) in self.records.iter_mut().enumerate() {
-                if !ordered.contains(&at) {
-                    clock.order = None;
+                if clock.order.is_some() && !ordered.contains(&at) {
+                    Arc::make_mut(clock).order = None;
                 }
             }
         }
         let view = View { clocks: self, citizen, schedule };
-        let due = view.due(today);
-        let next = view.next_after(&due, today);
-        (self.has_due, self.next, self.owned) = (!due.is_empty(), next, true);
+        let dated = view.dated();
+        let due = view.due_of(&dated, today);
+        let next = view.next_after(&dated, &due, today);
+        (self.has_due, self.next, self.is_current) = (!due.is_empty(), next, true);
     }
 }
 
@@ -134,11 +135,21 @@ impl<'a> View<'a> {
     /// Returns the records that are due on `on`, oldest registration first.
     #[must_use]
     pub fn due(&self, on: Day) -> Vec<Item<'a>> {
+        self.due_of(&self.dated(), on)
+    }
+
+    /// Returns the records that a rule covers, each by its place, with their days.
+    fn dated(&self) -> Vec<(usize, Dates<'a>)> {
+        let clocks = self.clocks.records.iter().enumerate();
+        clocks.filter_map(|(at, clock)| Some((at, self.dates(clock)?))).collect()
+    }
+
+    fn due_of(&self, dated: &[(usize, Dates<'a>)], on: Day) -> Vec<Item<'a>> {
         let mut items = Vec::new();
-        for (at, clock) in self.clocks.records.iter().enumerate() {
-            let Some(dates) = self.dates(clock) else { continue };
+        for (at, dates) in dated {
+            let (at, clock) = (*at, &*self.clocks.records[*at]);
             let Some(due) = dates.due().filter(|due| *due <= on) else { continue };
-            let blockers = self.blockers(clock, &dates, on);
+            let blockers = self.blockers(clock, dates, on);
             let standing = match clock.order {
                 _ if !blockers.is_empty() => Standing::Blocked(blockers),
                 // One that says another day has been overtaken by a correction.
@@ -156,14 +167,14 @@ impl<'a> View<'a> {
     /// forgotten, a tombstone may go, or the citizen.
     #[must_use]
     pub fn next(&self, today: Day) -> Option<Day> {
-        self.next_after(&self.due(today), today)
+        let dated = self.dated();
+        self.next_after(&dated, &self.due_of(&dated, today), today)
     }
 
-    fn next_after(&self, due: &[Item<'_>], today: Day) -> Option<Day> {
+    fn next_after(&self, dated: &[(usize, Dates<'_>)], due: &[Item<'_>], today: Day) -> Option<Day> {
         let mut next = self.clocks.next_expiry();
         let mut look = |day: Day| next = Some(next.map_or(day, |next| next.min(day)));
-        for clock in &self.clocks.records {
-            let Some(dates) = self.dates(clock) else { continue };
+        for (_, dates) in dated {
             [dates.own, dates.by_death].into_iter().flatten().filter(|day| *day > today).for_each(&mut look);
         }
         for item in due {
@@ -206,14 +217,18 @@ impl<'a> View<'a> {
 
     /// Returns the days of a record; `None` where no rule ever makes it due.
     fn dates(&self, clock: &Clock) -> Option<Dates<'a>> {
+        let rules = self.schedule.rules_of(&clock.entity);
         // Nobody is told of a data area that is none, after a death neither.
-        if !self.schedule.names(&clock.entity) {
+        if rules.is_empty() {
             return None;
         }
-        let own_rule = self.schedule.rule_for(&clock.entity, &clock.details);
+        let own_rule = rules.iter().find(|rule| rule.covers(&clock.details));
         let own = own_rule.and_then(|rule| self.runs_from(clock, rule.from).map(|from| rule.period.after(from).next()));
-        let deceased = self.schedule.rule(DECEASED);
         let died = self.citizen.died();
+        if let (Some(rule), None) = (own_rule, died) {
+            return Some(Dates { rule, own, by_death: None });
+        }
+        let deceased = self.schedule.rule(DECEASED);
         let by_death = deceased.zip(died).map(|(rule, died)| rule.period.after(died).next());
         Some(Dates { rule: own_rule.or(deceased)?, own, by_death })
     }
@@ -252,7 +267,7 @@ impl<'a> View<'a> {
         let mut blockers = Vec::new();
         if !rule.overlapping.is_empty() {
             let others =
-                self.clocks.records.iter().filter(|other| rule.overlapping.contains(&other.entity) && !std::ptr::eq(*other, clock));
+                self.clocks.records.iter().filter(|other| rule.overlapping.contains(&other.entity) && !std::ptr::eq(&***other, clock));
             let overlapping = others.filter(|other| other.period.overlaps(&clock.period));
             blockers.extend(overlapping.map(|other| Blocker::Record(other.external_id.clone())));
         }

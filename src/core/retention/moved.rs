@@ -36,7 +36,7 @@ impl Clocks {
     /// Takes in that a record is another citizen's, by an event that came under that
     /// one's number: for this one it is gone. Returns what was known of it.
     pub fn give_up(&mut self, event: &Event, entity: &Arc<str>, now: Moment) -> Option<GivenUp> {
-        let clock = self.place(entity, &event.external_id).map(|at| self.records[at].clone());
+        let clock = self.place(entity, &event.external_id).map(|at| Clock::clone(&self.records[at]));
         let tombstone = self.buried(entity, &event.external_id).map(|at| &self.tombstones[at]);
         let first_at = clock.iter().map(|clock| clock.first_at).chain(tombstone.map(|tombstone| tombstone.first_at)).min()?;
         let under = clock.as_ref().map(|clock| clock.under).or(tombstone.map(|tombstone| tombstone.under))?;
@@ -50,13 +50,13 @@ impl Clocks {
     pub fn take_over(&mut self, given: GivenUp, under: CitizenId) {
         let Some(clock) = given.clock else { return };
         self.mark_elements(&clock.external_id, None);
-        self.records.push(Clock { under, order: None, ..clock });
+        self.records.push(Arc::new(Clock { under, order: None, ..clock }));
     }
 
     /// Takes in that a record had been registered at `first_at`.
     pub fn was_registered(&mut self, entity: &str, external_id: &ExternalId, first_at: Moment) {
         if let Some(at) = self.place(entity, external_id) {
-            let clock = &mut self.records[at];
+            let clock = Arc::make_mut(&mut self.records[at]);
             clock.first_at = clock.first_at.min(first_at);
         }
         if let Some(at) = self.buried(entity, external_id) {

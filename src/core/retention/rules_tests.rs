@@ -579,7 +579,7 @@ fn what_was_expected() {
 fn an_order_stands_while_the_record_is_due() {
     let mut life = Life::of(&[record("Kontaktgruppe", "a", "2021-01-01..2021-12-31")]);
     let order = Order { due: day("2028-01-01"), first: day("2028-01-01"), asked: day("2028-01-01"), confirmed: true };
-    life.clocks.records[0].order = Some(order);
+    Arc::make_mut(&mut life.clocks.records[0]).order = Some(order);
     assert_eq!(life.due("2028-01-01"), ["kontaktgruppe a ordered"]);
     assert_eq!(life.view().next(day("2028-01-01")), Some(day("2028-01-02")), "repeated daily");
     let schedule = life.schedule.clone();

@@ -75,10 +75,11 @@ pub(in crate::store) struct Rest {
     pub has_retained: bool,
     pub has_due: bool,
     pub owned: bool,
+    pub in_eights: bool,
 }
 
 /// Appends a page of clocks.
-pub(in crate::store) fn encode_clocks(clocks: &[Clock], out: &mut Vec<u8>) {
+pub(in crate::store) fn encode_clocks(clocks: &[Arc<Clock>], out: &mut Vec<u8>) {
     out.u8(super::VERSION);
     out.varint(clocks.len() as u64);
     for clock in clocks {
@@ -87,9 +88,9 @@ pub(in crate::store) fn encode_clocks(clocks: &[Clock], out: &mut Vec<u8>) {
 }
 
 /// Reverses [`encode_clocks`].
-pub(in crate::store) fn decode_clocks(under: CitizenId, bytes: &[u8]) -> Read<Vec<Clock>> {
+pub(in crate::store) fn decode_clocks(under: CitizenId, bytes: &[u8]) -> Read<Vec<Arc<Clock>>> {
     let input = &mut Input::versioned(bytes, "a page of retention clocks")?;
-    let clocks = (0..input.count()?).map(|_| clock(under, input)).collect::<Read<_>>()?;
+    let clocks = (0..input.count()?).map(|_| clock(under, input).map(Arc::new)).collect::<Read<_>>()?;
     input.end()?;
     Ok(clocks)
 }
@@ -111,7 +112,7 @@ pub(in crate::store) fn encode_rest(rest: &Rest, out: &mut Vec<u8>) {
         put_stamp(out, handover.newest);
         out.u8(u8::from(handover.holds));
     }
-    let flags = [rest.emptied, rest.has_due, rest.owned, rest.has_retained];
+    let flags = [rest.emptied, rest.has_due, rest.owned, rest.has_retained, rest.in_eights];
     let flags = flags.iter().rev().fold(0, |all, flag| all << 1 | u8::from(*flag));
     if flags > 0 {
         out.u8(flags);
@@ -132,12 +133,12 @@ pub(in crate::store) fn decode_rest(under: CitizenId, bytes: &[u8]) -> Read<Rest
         .map(|_| Ok(Handover { under, area: input.text()?, newest: stamp(input)?, holds: input.flag()? }))
         .collect::<Read<_>>()?;
     let flags = if input.is_empty() { 0 } else { input.u8()? };
-    if flags > 15 {
+    if flags > 31 {
         return input.fail();
     }
     input.end()?;
-    let [emptied, has_due, owned, has_retained] = [1, 2, 4, 8].map(|flag| flags & flag != 0);
-    Ok(Rest { tombstones, handovers, emptied, has_retained, has_due, owned })
+    let [emptied, has_due, owned, has_retained, in_eights] = [1, 2, 4, 8, 16].map(|flag| flags & flag != 0);
+    Ok(Rest { tombstones, handovers, emptied, has_retained, has_due, owned, in_eights })
 }
 
 fn put_clock(out: &mut Vec<u8>, clock: &Clock) {

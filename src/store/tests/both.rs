@@ -12,7 +12,7 @@ use crate::core::outbox::{Delivery, End, State, Withdrawal};
 use crate::core::persons::{Joined, Persons};
 use crate::core::records::{Admission, Change, Fate, Owners, Pruned, Quarantined, Records, RowCounts};
 use crate::core::replay::{Replay, ReplayId};
-use crate::core::retention::{Clocks, MOST_UNEXPECTED, Tombstone};
+use crate::core::retention::{Clock, Clocks, MOST_UNEXPECTED, Tombstone};
 use crate::core::time::Moment;
 
 use super::super::codec::{FinishRecord, LedgerChange};
@@ -551,8 +551,9 @@ fn a_record_with_a_clock_goes_from_one_to_another<S: Stored>(store: S) {
         clocks.records.retain(|clock| clock.external_id != record);
         clocks.tombstones.clear();
     }
-    clocks[0].records[7].external_id = record.clone();
-    clocks[0].records[7].entity = admission.event.record_entity().into();
+    let seventh = Arc::make_mut(&mut clocks[0].records[7]);
+    seventh.external_id = record.clone();
+    seventh.entity = admission.event.record_entity().into();
     let entity = Arc::clone(&clocks[0].records[7].entity);
     case.stage(Change::PutClocks(Arc::new(clocks[0].clone())));
     case.stage(Change::PutClocks(Arc::new(clocks[1].clone())));
@@ -569,7 +570,7 @@ fn a_record_with_a_clock_goes_from_one_to_another<S: Stored>(store: S) {
         }
         let at = clocks[from].records.iter().position(|clock| clock.external_id == record).expect("there");
         let clock = clocks[from].records.swap_remove(at);
-        clocks[to].records.push(crate::core::retention::Clock { under: owners[to], order: None, ..clock });
+        clocks[to].records.push(Arc::new(Clock { under: owners[to], order: None, ..Clock::clone(&clock) }));
         for at in if from_first { [from, to] } else { [to, from] } {
             case.stage(Change::PutClocks(Arc::new(clocks[at].clone())));
         }
@@ -631,11 +632,11 @@ fn clocks_from_before_records_had_owners_get_them<S: Stored>(store: S) {
     let mut case = Case::new(store);
     let clocks = case.dice.clocks(case.citizen, 3);
     let (entity, record) = (Arc::clone(&clocks.records[1].entity), clocks.records[1].external_id.clone());
-    case.stage(Change::PutClocks(Arc::new(Clocks { owned: false, ..clocks.clone() })));
+    case.stage(Change::PutClocks(Arc::new(Clocks { is_current: false, ..clocks.clone() })));
     case.store.commit_group(Durability::Flush);
     case.store.reopen();
     assert_eq!(case.store.clock_owner(&entity, &record).expect("readable"), None);
-    assert!(!case.store.clocks(case.citizen).expect("readable").expect("some").owned);
+    assert!(!case.store.clocks(case.citizen).expect("readable").expect("some").is_current);
     case.stage(Change::PutClocks(Arc::new(clocks)));
     case.store.commit_group(Durability::Flush);
     case.store.reopen();

@@ -185,7 +185,7 @@ fn retention_clocks() {
     let mut dice = Dice::new(25);
     for at in 0..4 {
         let sample = dice.clocks(CITIZEN, 6);
-        let encode = |clocks: &Vec<Clock>| {
+        let encode = |clocks: &Vec<Arc<Clock>>| {
             let mut out = Vec::new();
             codec::encode_clocks(clocks, &mut out);
             out
@@ -194,7 +194,7 @@ fn retention_clocks() {
         let ids = || sample.tombstones.iter().map(|tombstone| tombstone.external_id.clone());
         let elements =
             || ids().zip([None, Day::from_number(20_000)]).map(|(external_id, deleted)| Element { external_id, deleted }).collect();
-        let more = |clock: &Clock| Clock { later_version: ids().next(), unlisted: elements(), ..clock.clone() };
+        let more = |clock: &Arc<Clock>| Arc::new(Clock { later_version: ids().next(), unlisted: elements(), ..Clock::clone(clock) });
         if ids().next().is_some() {
             check(&format!("clocks-more-{at:02}"), &sample.records.iter().map(more).collect(), encode, |bytes| {
                 codec::decode_clocks(CITIZEN, bytes)
@@ -211,6 +211,8 @@ fn retention_clocks() {
             check("clocks-rest-owned", &rest, written(codec::encode_rest), |bytes| codec::decode_rest(CITIZEN, bytes));
             let rest = codec::Rest { owned: false, has_retained: true, ..rest };
             check("clocks-rest-retained", &rest, written(codec::encode_rest), |bytes| codec::decode_rest(CITIZEN, bytes));
+            let rest = codec::Rest { has_retained: false, in_eights: true, ..rest };
+            check("clocks-rest-in-eights", &rest, written(codec::encode_rest), |bytes| codec::decode_rest(CITIZEN, bytes));
         }
     }
 }

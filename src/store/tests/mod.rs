@@ -6,6 +6,7 @@ mod crash;
 mod erasing;
 mod forgetting;
 mod formats;
+mod pages;
 mod pruning;
 mod random;
 mod refusals;

@@ -305,7 +305,7 @@ impl Dice {
             let elements = if self.once_in(4) { self.below(5) } else { 0 };
             let start = self.day();
             let end = self.maybe(|dice| Day::from_number(start.number() + dice.below(900) as i32)).flatten();
-            clocks.records.push(Clock {
+            clocks.records.push(Arc::new(Clock {
                 under: citizen,
                 entity: self.one_of(&["Joblog", "Fravaer", "Feriedagpenge", "EtNytOmraade"]).into(),
                 external_id: self.external_id(),
@@ -334,7 +334,7 @@ impl Dice {
                     asked: dice.day(),
                     confirmed: dice.once_in(2),
                 }),
-            });
+            }));
         }
         let tombstone = |dice: &mut Self| Tombstone {
             under: citizen,

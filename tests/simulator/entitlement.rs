@@ -305,13 +305,19 @@ impl Past {
             Content::Deletion { entity, .. } => **entity == *event.entity,
             _ => known.event.change == Change::Deleted && known.event.entity == event.entity && is_kept(&event.entity, rules),
         };
-        let of_record = |known: &&Known| !known.forgotten && known.event.external_id == event.external_id;
+        let is_about_it = |known: &&Known| known.event.external_id == event.external_id;
+        let of_record = |known: &&Known| !known.forgotten && is_about_it(known);
         let mut lateness = Lateness { certain: false, likely: false, possible: false };
-        for known in self.known.iter().filter(of_record).filter(ends) {
+        for known in self.known.iter().filter(is_about_it).filter(ends) {
             let is_later = stamp_as(&known.event, Change::Deleted) > own;
             let before = self.known[..known.place].iter().filter(of_record).filter(|other| other.event.entity == event.entity);
             let newest = before.map(|other| stamp_as(&other.event, other.event.change)).max().filter(|_| is_deletion(known));
             let may_be_later = is_later || newest > Some(own);
+            if known.forgotten {
+                // Whoever it was taken from by that, and is still known, keeps that it is gone.
+                lateness.possible |= newest.is_some() && may_be_later;
+                continue;
+            }
             let is_there_again = self.known[known.place..].iter().filter(of_record).any(|other| {
                 let registers = other.event.entity == event.entity && other.event.change != Change::Deleted;
                 registers && stamp_as(&other.event, other.event.change) > stamp_as(&known.event, Change::Deleted)

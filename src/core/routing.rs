@@ -326,7 +326,7 @@ mod tests {
     use super::super::event::Change::{Created, Deleted, Updated};
     use super::super::event::{PlanKind, Registrar};
     use super::super::policy::{Domain, Payload, RetryPolicy, Subscriptions};
-    use super::super::samples::{citizen, day, event, fund, group, jobcentre, kommune, recipient};
+    use super::super::samples::{citizen, day, event, external, fund, group, jobcentre, kommune, moment, recipient};
     use super::*;
 
     const TODAY: &str = "2026-03-16";
@@ -433,6 +433,29 @@ mod tests {
             case.about = vec![former_member(), member(), at_jobcentre];
             check(&case, "kommune:147 jobcenter-own-citizens, akasse:007 akasse-own-members, not akasse:067 not_member");
         }
+    }
+
+    /// What ended it: its own record where that says so, else the one that took its place.
+    #[test]
+    fn a_former_fund_is_left_out_by_what_decided() {
+        let check = |about: &[Event], expected: (&str, u32)| {
+            let case = Case::of(vec![of(Audience::AkasseOwnMembers)], about);
+            let citizen = citizen(&case.about);
+            let today = Today::of(&citizen, day(TODAY));
+            let decision = Question { event: &case.event, kind: &case.kind, today: &today, holders: &[], rules: &case.rules }.decide();
+            let former = decision.left_out.iter().find(|left_out| left_out.recipient == Some(recipient("akasse:067"))).expect("left out");
+            let (record, hour) = expected;
+            assert_eq!(former.registration, Some((external(record), moment(&format!("2026-03-16T{hour:02}:00:00Z")))));
+        };
+        let open = || event("m0", 1, Created, "2020-01-01..", fund("067"));
+        let newer = || event("m1", 2, Created, "2026-01-01..", fund("007"));
+        check(&[open(), newer()], ("m1", 2));
+        check(&[newer(), open()], ("m1", 2));
+        let ended = || event("m0", 3, Updated, "2020-01-01..2025-12-31", fund("067"));
+        check(&[open(), newer(), ended()], ("m0", 3));
+        check(&[open(), ended()], ("m0", 3));
+        let recalled = event("m0", 3, Deleted, "..", Content::Membership { fund: None });
+        check(&[open(), newer(), recalled], ("m0", 3));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
-use super::citizen::{Citizen, History, InForce, Registration};
+use super::citizen::{Citizen, History, InForce, Registration, Standing};
 use super::event::PlanKind;
 use super::ids::{ExternalId, Recipient};
 use super::policy::Audience;
@@ -152,14 +152,15 @@ fn current<T: Clone + PartialEq>(
     recipient: impl Fn(&T) -> Recipient,
 ) -> Vec<Candidate> {
     let mut candidates = Vec::new();
-    match history.on(day, &recipient) {
+    let in_force = history.on(day, &recipient);
+    match &in_force {
         InForce::One(registration, value) => candidates.push(Candidate::Entitled(recipient(value), Some(because(registration)))),
         InForce::Ended => {}
         InForce::Unknown => candidates.push(Candidate::unknown(audience)),
         InForce::Contradictory(registrations) => {
             // Each of them left out by name, each once.
             let mut named = BTreeSet::new();
-            for registration in registrations {
+            for registration in registrations.iter().copied() {
                 let Some(claim) = registration.claim() else { continue };
                 if named.insert(recipient(&claim.value)) {
                     candidates.push(Candidate::Not(LeftOut {
@@ -174,11 +175,17 @@ fn current<T: Clone + PartialEq>(
         }
     }
     if let Some((registration, value)) = history.latest_not_in_force(day) {
+        // One that would cover the day by itself has been overridden: that decided.
+        let is_overridden = matches!(&registration.standing, Standing::Holds(claim) if claim.period.covers(day));
+        let decided = match in_force {
+            InForce::One(newer, _) if is_overridden => because(newer),
+            InForce::One(..) | InForce::Ended | InForce::Unknown | InForce::Contradictory(_) => because(registration),
+        };
         candidates.push(Candidate::Not(LeftOut {
             audience,
             recipient: Some(recipient(value)),
             why: Suppression::NotMember,
-            registration: Some(because(registration)),
+            registration: Some(decided),
         }));
     } else if candidates.is_empty() {
         // Something is known, all of it of days to come.

@@ -8,9 +8,10 @@ use super::deliveries::{because_json, finished, item};
 use super::explain::left_out_json;
 use crate::core::engine::{Engine, RestCause, Resting, Wait};
 use crate::core::holds::Why;
-use crate::core::ids::{DeliveryKey, EventSeq, Recipient, WsbId};
+use crate::core::ids::{DeliveryKey, EventSeq, ExternalId, Recipient, WsbId};
 use crate::core::outbox::{Attempt, Because, Death, Delivery, End, State};
 use crate::core::records::{Admission, Archive, Ended, Lookout};
+use crate::core::routing::LeftOut;
 use crate::core::time::Moment;
 use crate::core::trace::{ByReplay, Step, Traced};
 use crate::wire;
@@ -30,6 +31,19 @@ impl Told {
     #[must_use]
     pub fn of(self, recipient: Recipient) -> bool {
         self.only.is_none_or(|only| only == recipient)
+    }
+
+    /// Says who is left out. A registration that took the place of a vendor's own is of
+    /// whoever has the citizen now: it is told only of the record by which the vendor
+    /// had been chosen.
+    fn left_out_json(self, left_out: &LeftOut, chosen: Option<&Because>) -> Value {
+        let record = |registration: &Option<(ExternalId, Moment)>| registration.as_ref().map(|(record, _)| record.clone());
+        let mut value = left_out_json(left_out);
+        let is_own = chosen.is_some_and(|chosen| record(&chosen.registration) == record(&left_out.registration));
+        if self.only.is_some() && !is_own {
+            value["registration"] = Value::Null;
+        }
+        value
     }
 }
 
@@ -167,7 +181,7 @@ fn event<R: Archive>(asked: &Asked<'_>, records: &mut R, seq: EventSeq, admissio
         deliveries.extend(describe(asked, records, DeliveryKey { recipient, seq }, Some(admission), &steps)?);
     }
     let left_out = admission.left_out.iter().filter(|left_out| told.only.is_none() || left_out.recipient.is_some_and(|who| told.of(who)));
-    let left_out: Vec<Value> = left_out.map(left_out_json).collect();
+    let left_out: Vec<Value> = left_out.map(|left_out| told.left_out_json(left_out, None)).collect();
     // Who was only left out must not learn that there is such an event, nor which
     // record of somebody else's it is about.
     if told.only.is_some() && deliveries.is_empty() {
@@ -322,7 +336,7 @@ impl Timeline {
                 *latest = Some(because.clone());
             }
             Step::NotEntitled(left_out) => {
-                let mut entry = left_out_json(left_out);
+                let mut entry = self.told.left_out_json(left_out, latest.as_ref());
                 entry["what"] = "not-entitled".into();
                 self.add(traced.at, entry);
             }

@@ -130,7 +130,7 @@ fn words(entry: &Value) -> String {
             None => format!("took over from another, {}", by(&entry["because"])),
         },
         "not-entitled" => format!("not entitled any more ({}), {}", text("reason"), by(entry)),
-        "record-deleted" => format!("the record is gone, says event {}", text("event_id")),
+        "record-deleted" => format!("the record is gone, says event {} taken in {}", text("event_id"), text("deleted_at")),
         "came-back" => format!("came back ({})", text("reason")),
         "replayed" => format!("sent again {}", ordered(entry)),
         "replayed-in-vain" => format!("to be sent again {}, and not sent ({})", ordered(entry), text("reason")),

@@ -26,10 +26,13 @@ pub enum Step {
     },
     /// It was taken back, for this reason.
     NotEntitled(LeftOut),
-    /// It was taken back because an event said that its record is gone.
+    /// It was taken back, or not sent again, because an event said that its record is
+    /// gone.
     RecordDeleted {
         /// The id of that event.
         event_id: Box<str>,
+        /// When that was taken in, if it was before this step.
+        taken_in: Option<Moment>,
     },
     /// It came back after it had been published.
     CameBack {

@@ -340,7 +340,10 @@ impl Timeline {
                 entry["what"] = "not-entitled".into();
                 self.add(traced.at, entry);
             }
-            Step::RecordDeleted { event_id } => self.add(traced.at, json!({ "what": "record-deleted", "event_id": &**event_id })),
+            Step::RecordDeleted { event_id, taken_in } => {
+                let deleted_at = taken_in.unwrap_or(traced.at).to_string();
+                self.add(traced.at, json!({ "what": "record-deleted", "event_id": &**event_id, "deleted_at": deleted_at }));
+            }
             Step::CameBack { why, delivered_at } => {
                 if let Some(at) = delivered_at {
                     self.delivered(*at);

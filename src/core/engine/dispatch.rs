@@ -7,7 +7,7 @@ use crate::core::ids::{DeliveryKey, EventSeq, Recipient};
 use crate::core::lanes::Gate;
 use crate::core::outbox::{Because, Death, Delivery, State, Withdrawal};
 use crate::core::policy::{Audience, Audiences, MessageType};
-use crate::core::records::{Change, Pruned, Records};
+use crate::core::records::{Admission, Change, Pruned, Records};
 use crate::core::routing::{By, Chosen, LeftOut, Suppression, name_told, told_as};
 use crate::core::time::{Day, Moment};
 use crate::core::today::Today;
@@ -47,6 +47,22 @@ pub(super) struct Loss {
     pub citizen: bool,
     /// What the decision says of it.
     pub left_out: Option<LeftOut>,
+    /// The event that deleted or recalled its record before.
+    pub deleted_by: Option<Arc<Admission>>,
+}
+
+impl Loss {
+    /// Notes what was lost by, besides why.
+    pub fn trace<R: Records>(self, delivery: &Delivery, now: Moment, records: &mut R) -> Result<(), R::Error> {
+        if let Some(left_out) = self.left_out {
+            trace(delivery, Step::NotEntitled(left_out), now, records)?;
+        }
+        if let Some(deletion) = self.deleted_by {
+            let step = Step::RecordDeleted { event_id: deletion.event.id.clone(), taken_in: Some(deletion.at) };
+            trace(delivery, step, now, records)?;
+        }
+        Ok(())
+    }
 }
 
 /// Leave to send, for one attempt.
@@ -208,9 +224,7 @@ impl Engine {
             out.facts.push(Fact::WrongRecipientPrevented(if delivery.replays > 0 { Stage::Replay } else { Stage::Attempt }));
         }
         self.withdraw(delivery, why, now, records, out)?;
-        if let Some(left_out) = lost.left_out {
-            trace(delivery, Step::NotEntitled(left_out), now, records)?;
-        }
+        lost.trace(delivery, now, records)?;
         if matches!(why, Withdrawal::MembershipEnded | Withdrawal::RecipientClosed) {
             self.leave_unclaimed(delivery, &instead.nobody, now, records)?;
         }
@@ -260,7 +274,7 @@ impl Engine {
         });
         let left_out = decision.left_out.iter().find(|left_out| left_out.recipient == Some(recipient)).cloned();
         let left_out = left_out.or_else(|| corrected(delivery, &decision.chosen));
-        let lost = Loss { citizen, left_out };
+        let lost = Loss { citizen, left_out, deleted_by: None };
         let instead = decision.by(delivery.because.audiences(), recipient);
         Ok(match is_open {
             true => Verdict::Withdraw { why: Withdrawal::MembershipEnded, lost, instead },

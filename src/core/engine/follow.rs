@@ -130,7 +130,7 @@ impl Engine {
     ) -> Result<(), R::Error> {
         for delivery in self.unfinished_about(citizen, records)? {
             if let Some(event) = taken_back_by(&delivery) {
-                trace(&delivery, Step::RecordDeleted { event_id: event.id.clone() }, now, records)?;
+                trace(&delivery, Step::RecordDeleted { event_id: event.id.clone(), taken_in: None }, now, records)?;
                 self.withdraw(&delivery, Withdrawal::RecordDeleted, now, records, out)?;
             }
         }

@@ -13,7 +13,7 @@ use super::moved::has_moved_on;
 use super::{Engine, Fact, Output, Stage as Prevented, uncount};
 use crate::core::ids::{DeliveryKey, Recipient};
 use crate::core::outbox::{Delivery, End, State, Withdrawal};
-use crate::core::records::{Archive, Change, Records};
+use crate::core::records::{Admission, Archive, Change, Records};
 use crate::core::replay::{
     Chunk, Claims, Cutter, LEFT, Order, Pace, REMEMBERED, REMEMBERED_SECONDS, Refused, Replay, ReplayId, Source, Stage, Tally,
 };
@@ -190,8 +190,8 @@ impl Engine {
 
     /// Evaluates the audience rule as for any attempt, of a record that is not gone.
     fn judge_again<R: Archive>(&self, delivery: &Delivery, records: &mut R, now: Moment) -> Result<Verdict, R::Error> {
-        if is_record_gone(delivery, records)? {
-            return Ok(Verdict::Withdraw { why: Withdrawal::RecordDeleted, lost: Loss::default(), instead: By::default() });
+        if let Some(lost) = record_gone(delivery, records)? {
+            return Ok(Verdict::Withdraw { why: Withdrawal::RecordDeleted, lost, instead: By::default() });
         }
         self.judge(delivery, records, now)
     }
@@ -607,9 +607,7 @@ impl Engine {
                     out.facts.push(Fact::WrongRecipientPrevented(Prevented::Replay));
                 }
                 trace(&revived, Step::ReplayedInVain { why, died: None, by: Some(ByReplay::of(replay)) }, now, records)?;
-                if let Some(left_out) = lost.left_out {
-                    trace(&revived, Step::NotEntitled(left_out), now, records)?;
-                }
+                lost.trace(&revived, now, records)?;
                 return Ok(Replayed::Withdrawn);
             }
         }
@@ -620,14 +618,14 @@ impl Engine {
     }
 }
 
-/// Returns whether the record that a delivery is about has been deleted or recalled
-/// since (R 5.1), or turned out to be somebody else's.
-pub(super) fn is_record_gone<R: Archive>(delivery: &Delivery, records: &mut R) -> Result<bool, R::Error> {
-    if has_moved_on(delivery, records)? {
-        return Ok(true);
-    }
+/// Returns how the record that a delivery is about is gone: it has been deleted or
+/// recalled since (R 5.1), or turned out to be somebody else's. `None` if it is there.
+pub(super) fn record_gone<R: Archive>(delivery: &Delivery, records: &mut R) -> Result<Option<Loss>, R::Error> {
     let deletions = records.deletions_of(delivery.citizen, &delivery.event.external_id)?;
-    Ok(deletions.iter().any(|deletion| deletion.seq > delivery.key.seq && deletion.event.takes_back(&delivery.event)))
+    let takes_back = |deletion: &Arc<Admission>| deletion.seq > delivery.key.seq && deletion.event.takes_back(&delivery.event);
+    let deleted_by = deletions.into_iter().find(takes_back);
+    let is_gone = deleted_by.is_some() || has_moved_on(delivery, records)?;
+    Ok(is_gone.then(|| Loss { deleted_by, ..Loss::default() }))
 }
 
 /// Returns a replay as somebody wants it.

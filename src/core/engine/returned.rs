@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use super::dispatch::{Loss, trace};
-use super::replays::is_record_gone;
+use super::dispatch::trace;
+use super::replays::record_gone;
 use super::{Engine, Fact, Output};
 use crate::core::ids::{DeliveryKey, Recipient, WsbId};
 use crate::core::outbox::{Because, Death, Delivery, End, State, Withdrawal};
@@ -147,9 +147,9 @@ impl Engine {
         out.facts.push(Fact::Died(Arc::clone(name_told(&delivery.event, &self.rules)), key.recipient, why));
         came_back(&delivery, why, ended.map(|ended| ended.at), records, now)?;
         records.stage(Change::PutDelivery(delivery.clone()))?;
-        if is_record_gone(&delivery, records)? {
+        if let Some(lost) = record_gone(&delivery, records)? {
             // As if it had been dead when its record went.
-            self.withdraw_for(&delivery, Withdrawal::RecordDeleted, Loss::default(), By::default(), records, now, out)?;
+            self.withdraw_for(&delivery, Withdrawal::RecordDeleted, lost, By::default(), records, now, out)?;
         }
         Ok(TakenBack::Known)
     }

@@ -223,6 +223,14 @@ fn what_was_delivered_is_sent_again_to_whoever_is_entitled_still() {
     let done = world.until(&path, |replay| replay["state"] == "done");
     // The deletion itself has been delivered by now, perhaps.
     assert_eq!(done["withdrawn"], 1, "{done}");
+    let withheld = world.get("/events/job-1/trace").ok();
+    let lederne = items(&json!({ "items": withheld["events"][0]["deliveries"] })).into_iter().find(|one| one["recipient"] == "akasse:067");
+    let timeline = lederne.expect("delivered")["timeline"].as_array().cloned().expect("a timeline");
+    let told: Vec<(&str, Option<&str>)> =
+        timeline.iter().rev().take(2).map(|entry| (entry["what"].as_str().expect("what"), entry["event_id"].as_str())).collect();
+    assert_eq!(told, [("record-deleted", Some("gone")), ("replayed-in-vain", None)], "{withheld}");
+    let deletion = world.get("/events/gone/trace").ok();
+    assert_eq!(timeline.last().map(|entry| &entry["deleted_at"]), Some(&deletion["events"][0]["taken_in_at"]));
     let page = world.until("/deliveries?recipient=akasse:067&entity=Joblog&state=delivered", |page| {
         items(page).iter().filter(|one| one["replays"] == 1).count() >= 2
     });

@@ -39,7 +39,13 @@ pub(in crate::store) fn encode_step(step: &Step, out: &mut Vec<u8>) {
             put_suppression(out, left_out.why);
             parts::put_registration(out, left_out.registration.as_ref());
         }
-        Step::RecordDeleted { event_id } => out.text(event_id),
+        Step::RecordDeleted { event_id, taken_in } => {
+            out.text(event_id);
+            // Nothing where there is none, as in steps of older brokers.
+            if let Some(at) = taken_in {
+                parts::put_moment(out, *at);
+            }
+        }
         Step::TookOver { from, because } => {
             parts::put_recipient(out, *from);
             parts::put_because(out, because);
@@ -84,7 +90,10 @@ pub(in crate::store) fn decode_step(bytes: &[u8]) -> Result<Step, Undecodable> {
             why: suppression(input)?,
             registration: parts::registration(input)?,
         }),
-        4 => Step::RecordDeleted { event_id: input.text()? },
+        4 => {
+            let event_id = input.text()?;
+            Step::RecordDeleted { event_id, taken_in: (!input.is_empty()).then(|| parts::moment(input)).transpose()? }
+        }
         5 => Step::TookOver { from: parts::recipient(input)?, because: parts::because(input)? },
         6 => Step::DecidedAnew { because: parts::because(input)? },
         7 => Step::ReplayedInVain { why: withdrawal(input)?, died: input.option(death_at)?, by: by_replay(input)? },

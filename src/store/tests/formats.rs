@@ -245,7 +245,7 @@ fn steps_of_traces() {
         Step::Acted { action: Action::DeliveryDiscarded, who: "anna".into() },
         Step::Replayed { died: Some((at, why)), attempts: 7, failures: delivery.failures, by: None },
         Step::NotEntitled(left_out),
-        Step::RecordDeleted { event_id: "01JQ8ZJ3V5T9W2K4M6N8P0R2S4".into() },
+        Step::RecordDeleted { event_id: "01JQ8ZJ3V5T9W2K4M6N8P0R2S4".into(), taken_in: None },
         Step::TookOver { from: key().recipient, because: dice.because() },
         Step::DecidedAnew { because: dice.because() },
         Step::ReplayedInVain { why: Withdrawal::MembershipEnded, died: Some((at, why)), by: None },
@@ -261,6 +261,8 @@ fn steps_of_traces() {
         assert_eq!(usize::from(sample.number()), number);
         check(&format!("step-{number:02}"), sample, written(codec::encode_step), codec::decode_step);
     }
+    let deleted = Step::RecordDeleted { event_id: "01JQ8ZJ3V5T9W2K4M6N8P0R2S4".into(), taken_in: Some(at) };
+    check("step-deleted-before", &deleted, written(codec::encode_step), codec::decode_step);
     let by = Some(ByReplay { replay: ReplayId(7), who: "anna".into() });
     let again = Step::Replayed { died: None, attempts: 1, failures: Vec::new(), by: by.clone() };
     check("step-replayed-by", &again, written(codec::encode_step), codec::decode_step);

@@ -113,7 +113,7 @@ pub fn verify(common: &Common) -> Result<Exit, Failure> {
     let options = Options { create: Create::Never, patience: Duration::from_millis(100), ..store_options(common) };
     let mut store = Store::open(&options).map_err(|error| {
         let exit = match &error {
-            OpenError::Damaged { .. } | OpenError::CutShort { .. } => Exit::No,
+            OpenError::Damaged { .. } | OpenError::CutShort { .. } | OpenError::ExtentUnreadable(_) => Exit::No,
             // Of whatever keeps it from being looked at.
             _ => Exit::Refused,
         };

@@ -170,6 +170,14 @@ pub enum OpenError {
         /// The file that says how far it should go.
         extent: PathBuf,
     },
+    /// The file that says how far the store goes says something else.
+    #[error(
+        "the file {} does not say how far the store goes, but something else: the disk or another program has written into it; nothing was changed; \
+         look into the disk, keep a copy of the directory and delete that file: nothing else is in it, the broker makes it anew, and only that the store \
+         has lost its end could not be noticed this once (`wsb-broker verify` checks the rest)",
+        .0.display()
+    )]
+    ExtentUnreadable(PathBuf),
     /// Its files may not be written.
     #[error("{} cannot be written: let the user that runs the broker own it", path.display())]
     NotWritable {
@@ -227,7 +235,11 @@ impl Store {
         let tuning = Tuning { cached_citizens: options.cached_citizens, gathered_keys: options.gathered_keys };
         let vault = Vault::new(tree, keyring, options.cached_citizens).map_err(damaged)?;
         let extent_path = options.data_dir.join(EXTENT);
-        let (witness, said) = Witness::open(&extent_path).map_err(|source| at_fault(&extent_path, source))?;
+        let (witness, said) = Witness::open(&extent_path).map_err(|source| match source.kind() {
+            io::ErrorKind::InvalidData => OpenError::ExtentUnreadable(extent_path.clone()),
+            // Every other kind is about the file, not about what it says.
+            _ => at_fault(&extent_path, source),
+        })?;
         let erased = ErasedList::open(&options.erased_list, &root).map_err(|source| at_fault(&options.erased_list, source))?;
         if !erased.path().exists() && erasing::erased_to(&vault).map_err(damaged)? > 0 {
             return Err(OpenError::ErasedListMissing(options.erased_list.clone()));

@@ -4,12 +4,19 @@
 //! Written after each flush and never synced: it may be behind, never ahead.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// How far a store goes: the newest event, and the newest packed finishes.
 pub(super) type Extent = (u64, (u64, u32));
+
+/// What may stand in the file: the line, or what a crash of the machine leaves of it,
+/// zeros where nothing had been written yet.
+const LETTERS: &[u8] = b"0123456789 \n\0";
+
+/// More than the line has.
+const LONGEST: u64 = 256;
 
 /// Keeps the line.
 #[derive(Debug)]
@@ -19,10 +26,16 @@ pub(super) struct Witness {
 }
 
 impl Witness {
-    /// Opens the file and returns what it says; nothing when it is new.
+    /// Opens the file and returns what it says; nothing when it is new. Fails with
+    /// [`io::ErrorKind::InvalidData`] where something else stands in it.
     pub fn open(path: &Path) -> io::Result<(Self, Option<Extent>)> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        let said = parse(&io::read_to_string(&file)?);
+        let mut bytes = Vec::new();
+        (&file).take(LONGEST).read_to_end(&mut bytes)?;
+        if !bytes.iter().all(|byte| LETTERS.contains(byte)) {
+            return Err(io::Error::from(io::ErrorKind::InvalidData));
+        }
+        let said = std::str::from_utf8(&bytes).ok().and_then(parse);
         Ok((Self { file, said }, said))
     }
 
@@ -59,7 +72,9 @@ mod tests {
         witness.testify(17, (18, 3)).expect("written");
         witness.testify(19, (18, 3)).expect("written");
         assert_eq!(Witness::open(&path).expect("the file").1, Some((19, (18, 3))));
-        std::fs::write(&path, "000").expect("written");
-        assert_eq!(Witness::open(&path).expect("the file").1, None);
+        for torn in ["000", "", "\0\0\0\0"] {
+            std::fs::write(&path, torn).expect("written");
+            assert_eq!(Witness::open(&path).expect("the file").1, None);
+        }
     }
 }

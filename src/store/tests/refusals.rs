@@ -55,6 +55,20 @@ impl Closed {
 }
 
 #[test]
+fn what_is_beside_it_says_something_else() {
+    let closed = Closed::new(20);
+    for garbage in [&b"\xff\xfe\x80"[..], b"not numbers at all\n"] {
+        fs::write(closed.path("extent"), garbage).expect("written");
+        let refusal = closed.check(&["extent", "does not say how far the store goes", "delete that file"]);
+        assert!(matches!(refusal, OpenError::ExtentUnreadable(_)));
+        assert_eq!(fs::read(closed.path("extent")).expect("readable"), garbage, "nothing was changed");
+    }
+    fs::remove_file(closed.path("extent")).expect("as told");
+    let store = Store::open(&closed.options).expect("opened");
+    assert_eq!(store.last_seq(), EventSeq(closed.events));
+}
+
+#[test]
 fn another_process_has_it() {
     let closed = Closed::new(1);
     let open = Store::open(&closed.options).expect("open");

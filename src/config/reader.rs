@@ -59,21 +59,40 @@ impl<'t> Reader<'t> {
     /// run all the same, the line of the error is blanked and the rest parsed
     /// again; but only lines whose absence cannot change the meaning of others,
     /// and only if the rest then parses: otherwise one error would be reported
-    /// many times over. `None` when there is nothing to read.
+    /// many times over. Where it does not, each table is read by itself, so that what is
+    /// wrong in one hides nothing in others. `None` when there is nothing to read.
     pub(super) fn parse(&mut self) -> Option<Document<String>> {
-        const ROUNDS: usize = 20;
-        let mut text = self.places.text().to_owned();
+        let text = self.places.text().to_owned();
+        let first = match self.leave_out(text.clone()) {
+            Ok(LeftOut { document, errors, lines }) => {
+                self.left_out = lines;
+                self.report_all(errors);
+                return Some(document);
+            }
+            Err(first) => first,
+        };
         let mut errors = Vec::new();
-        let mut left_out = Vec::new();
+        for table in tables(&text) {
+            match self.leave_out(alone(&text, &table)) {
+                Ok(left_out) => errors.extend(left_out.errors),
+                Err(first) => errors.push(first),
+            }
+        }
+        if errors.is_empty() {
+            errors.push(first);
+        }
+        self.report_all(errors);
+        None
+    }
+
+    /// Reads a text without the lines that are wrong; fails with the first error where
+    /// they cannot be left out.
+    fn leave_out(&self, mut text: String) -> Result<LeftOut, SyntaxError> {
+        const ROUNDS: usize = 20;
+        let (mut errors, mut lines) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             let error = match Document::parse(text.clone()) {
-                Ok(document) => {
-                    self.left_out = left_out;
-                    for (span, message) in errors {
-                        self.report_syntax(&span, message);
-                    }
-                    return Some(document);
-                }
+                Ok(document) => return Ok(LeftOut { document, errors, lines }),
                 Err(error) => error,
             };
             let span = error.span().unwrap_or(0..0);
@@ -82,14 +101,16 @@ impl<'t> Reader<'t> {
             if !stands_alone(&text[line.clone()]) {
                 break;
             }
-            left_out.push(text[line.clone()].to_owned());
+            lines.push(text[line.clone()].to_owned());
             text.replace_range(line.clone(), &" ".repeat(line.len()));
         }
-        if !errors.is_empty() {
-            let (span, message) = errors.swap_remove(0);
+        Err(errors.swap_remove(0))
+    }
+
+    fn report_all(&mut self, errors: Vec<SyntaxError>) {
+        for (span, message) in errors {
             self.report_syntax(&span, message);
         }
-        None
     }
 
     fn report_syntax(&mut self, span: &Span, message: String) {
@@ -102,6 +123,48 @@ impl<'t> Reader<'t> {
         };
         self.report(span, message, Some(hint.to_owned()));
     }
+}
+
+/// Where the syntax breaks, and how.
+type SyntaxError = (Span, String);
+
+/// A text that is TOML but for some lines.
+struct LeftOut {
+    document: Document<String>,
+    errors: Vec<SyntaxError>,
+    lines: Vec<String>,
+}
+
+/// Returns where each table begins and ends, what stands before the first as well; the
+/// whole where that cannot be told.
+fn tables(text: &str) -> Vec<Span> {
+    // Inside of such a text anything may look like a heading.
+    if text.contains("\"\"\"") || text.contains("'''") {
+        return std::iter::once(0..text.len()).collect();
+    }
+    let mut begins = vec![0];
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        if at > 0 && is_heading(line) {
+            begins.push(at);
+        }
+        at += line.len();
+    }
+    let ends = begins.iter().skip(1).copied().chain([text.len()]);
+    begins.iter().copied().zip(ends).map(|(begin, end)| begin..end).collect()
+}
+
+/// Returns whether a line begins a table, closed or not; an array in an array is of
+/// values, which are no words.
+fn is_heading(line: &str) -> bool {
+    let name = line.strip_prefix('[').map(|rest| rest.strip_prefix('[').unwrap_or(rest).trim_start());
+    name.is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()) && !line.trim_end().ends_with(','))
+}
+
+/// Returns a part of a text in its place, with nothing before it or after.
+fn alone(text: &str, part: &Span) -> String {
+    let before = text[..part.start].bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' });
+    before.chain(text[part.clone()].chars()).collect()
 }
 
 /// Returns whether a line can be left out without changing what others mean.

@@ -242,6 +242,19 @@ fn mistakes_of_syntax_do_not_hide_others() {
     // What follows an open bracket cannot be told apart from what is in it.
     check_type("audiences = [\"holders\"\npayload = 1", &["6:1 missing comma between array elements, expected `,`"]);
     check("[[type]\n", &["1:8 unclosed array table, expected `]`"]);
+    // But what is in one table from what is in another.
+    check(
+        "æ\n[retry\ninitial_ms = 1\n\n[[type]\nname = \"A\"\n\n[queues]\nx = [1,\n2\ny = 3\n[recipient-defaults]\nz = 1 =\nw = { a = 1\n",
+        &[
+            "1:2 key with no value, expected `=`",
+            "2:7 unclosed table, expected `]`",
+            "5:8 unclosed array table, expected `]`",
+            "11:1 missing comma between array elements, expected `,`",
+            "13:7 unexpected key or value, expected newline, `#`",
+        ],
+    );
+    // Of the inside of a text that goes over lines nothing is guessed.
+    check("[retry\nx = '''\n[queues\n'''\n", &["1:7 unclosed table, expected `]`"]);
     check(&format!("\u{feff}x\n{TYPE}{RECIPIENT}"), &["1:2 key with no value, expected `=`"]);
 }
 

@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::json;
+
+use super::admin::Admin;
 use super::args::{Common, RotateKeyArguments};
 use super::audit::local_deed;
 use super::exit::{Exit, Failure};
@@ -28,7 +31,7 @@ pub fn rotate_key(common: &Common, arguments: &RotateKeyArguments) -> Result<Exi
         Some(new) => {
             let further = load_or_create(new, common)?;
             admit_key(&common.data_dir, &present, &further).map_err(refused)?;
-            note(common, &format!("the key of {} is admitted too", new.display()));
+            note(common, &format!("the key of {} is admitted too", new.display()), "admitted");
             println!(
                 "both keys open the store now; put {} in the place of {}, restart, and then run `wsb-broker rotate-key --finish`",
                 new.display(),
@@ -37,7 +40,7 @@ pub fn rotate_key(common: &Common, arguments: &RotateKeyArguments) -> Result<Exi
         }
         None => {
             keep_only_key(&common.data_dir, &present).map_err(refused)?;
-            note(common, &format!("only the key of {} is kept", path.display()));
+            note(common, &format!("only the key of {} is kept", path.display()), "finished");
             println!(
                 "only the key of {} opens the store now; backups made before open with the key of their time: keep it as long as them",
                 path.display()
@@ -47,20 +50,28 @@ pub fn rotate_key(common: &Common, arguments: &RotateKeyArguments) -> Result<Exi
     Ok(Exit::Ok)
 }
 
-/// Notes in the audit log what was done, where no broker has the store open. It is done
-/// already: that it could not be noted is told, and undoes nothing.
-fn note(common: &Common, about: &str) {
+/// Notes in the audit log what was done, or has the broker note it that has the store
+/// open. It is done already: that it could not be noted is told, and undoes nothing.
+fn note(common: &Common, about: &str, step: &str) {
     let options = Options { create: Create::Never, patience: Duration::from_millis(100), ..store_options(common) };
     let noted = match Store::open(&options) {
         Ok(mut store) => ops::note(&mut store, now(), local_deed(Action::KeyRotated, about))
             .and_then(|()| Commit::commit(&mut store, true))
             .map_err(|error| error.to_string()),
-        Err(OpenError::Locked(_)) => Err("a broker has the store open".to_owned()),
+        Err(OpenError::Locked(_)) => note_there(common, step).map_err(|failure| {
+            format!("a broker has the store open ({failure}): with the token of an operator the step can be repeated, and is noted then")
+        }),
         Err(error) => Err(error.to_string()),
     };
     if let Err(why) = noted {
         eprintln!("done, and not noted in the audit log: {why}");
     }
+}
+
+/// Has the broker that runs note a step.
+fn note_there(common: &Common, step: &str) -> Result<(), Failure> {
+    let body = json!({ "step": step }).to_string();
+    Admin::new(common)?.post("/master-key/exchanged", "application/json", body.as_bytes()).map(drop)
 }
 
 fn load_or_create(path: &Path, common: &Common) -> Result<MasterKey, Failure> {

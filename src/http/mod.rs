@@ -13,6 +13,7 @@ mod deliveries;
 mod erasures;
 mod extract;
 mod guesses;
+mod keys;
 mod lanes;
 mod look;
 mod problem;
@@ -186,6 +187,7 @@ fn calls(server: &Shared) -> (Router<Shared>, Vec<Call>) {
         .post("/erasures/{id}/confirm", Needs::Operator, erasures::confirm)
         .get("/backup", Needs::Operator, backup::show)
         .post("/backup", Needs::Operator, backup::start)
+        .post("/master-key/exchanged", Needs::Operator, keys::exchanged)
         .get("/retention/due", Needs::Viewer, retention::due)
         .get("/retention/notices", Needs::Viewer, retention::notices)
         .post("/retention/notices/close", Needs::Operator, retention::close_notices)

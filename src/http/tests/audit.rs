@@ -126,6 +126,22 @@ fn what_is_tried_on_deliveries_and_replays_is_noted_and_changes_nothing() {
     world.post(&format!("/deliveries/{id}/discard"), &dry).problem(409);
 }
 
+/// The key is exchanged beside the broker, which hears of it by whoever does it.
+#[test]
+fn a_key_that_is_exchanged_beside_the_broker_is_noted() {
+    let world = World::new(lederne_is_gone);
+    for step in ["admitted", "finished"] {
+        world.post("/master-key/exchanged", &json!({ "step": step })).ok();
+    }
+    let log = world.get("/audit").ok();
+    let entries: Vec<(&Value, &Value, &Value)> =
+        log["items"].as_array().expect("entries").iter().map(|entry| (&entry["action"], &entry["who"], &entry["about"])).collect();
+    let noted = |about: &'static str| (json!("key-rotated"), json!("ole"), json!(about));
+    let expected = [noted("a further key is admitted too"), noted("only the present key is kept")];
+    assert_eq!(entries, expected.iter().map(|(action, who, about)| (action, who, about)).collect::<Vec<_>>());
+    world.post("/master-key/exchanged", &json!({ "step": "forgotten" })).problem(422);
+}
+
 /// What is tried is noted as that, and changes nothing.
 #[test]
 fn what_is_in_quarantine_can_be_tried() {

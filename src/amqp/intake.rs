@@ -2,20 +2,19 @@
 //! stops the queue: the channel to it is bounded, and RabbitMQ hands out no
 //! more than the prefetch.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, Stream, StreamExt};
+use futures_util::{Stream, StreamExt};
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Connection, Consumer, Error, Event};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tracing::warn;
 
 use super::delivery::{Acks, Delivery, Intake};
-use super::link::{Phase, end_of, renewed, stopped, while_alive};
+use super::link::{Phase, end_of, renewed, while_alive};
+use super::pump::{Held, Pumped, Subscription, pump};
 use super::target::Socket;
 use super::trouble::{Trouble, reason_of};
 
@@ -130,13 +129,6 @@ pub(super) fn channels() -> (Senders, Deliveries) {
     ([tilknytning_tx, events_tx, returned_tx], Deliveries { tilknytning, events, returned })
 }
 
-/// A queue being consumed.
-struct Subscription {
-    intake: Intake,
-    queue: String,
-    channel: Channel,
-}
-
 /// The three subscriptions of one connection.
 pub(super) struct Subscribed {
     subscriptions: Vec<Subscription>,
@@ -236,8 +228,7 @@ pub(super) async fn serve(
         for (subscription, consumer) in subscriptions.iter().zip(consumers) {
             let sender = senders[subscription.intake as usize].clone();
             let queue = subscription.queue.as_str();
-            let held =
-                Held { acks, intake: subscription.intake, queue, epoch, most: taken.now.held_bytes, sizes: VecDeque::new(), bytes: 0 };
+            let held = Held::none(acks, subscription.intake, queue, epoch, taken.now.held_bytes);
             pumps.push(pump(consumer, subscription, taken.now.batch.max(1), held, sender, phase.clone()));
         }
     }
@@ -266,16 +257,6 @@ pub(super) async fn serve(
     let _ = while_alive(connection, close).await;
     drop((pumps, resting));
     ended
-}
-
-/// What became of a pump.
-enum Pumped {
-    /// Intake stops; the consumer is to be kept until its channel is closed.
-    Stopped(Consumer),
-    /// Too much is held; the consumer is to be kept likewise.
-    Heavy(Consumer, Intake, u16),
-    /// The consumer is gone.
-    Ended(Trouble),
 }
 
 async fn hand_over(
@@ -322,100 +303,5 @@ async fn hand_over(
             },
             () = &mut gone => return Ended::Lost(Trouble::Lost { reason: "connection closed".into() }),
         }
-    }
-}
-
-/// What has arrived from one queue and is not acknowledged.
-struct Held<'a> {
-    acks: &'a Acks,
-    intake: Intake,
-    queue: &'a str,
-    epoch: u64,
-    most: usize,
-    /// Tag and bytes of each, in order; some may be acknowledged since.
-    sizes: VecDeque<(u64, usize)>,
-    bytes: usize,
-}
-
-impl Held<'_> {
-    /// Notes one that has arrived. Returns how many may be taken at once from now on,
-    /// if all of them together are too much.
-    fn add(&mut self, delivery: &Delivery) -> Option<u16> {
-        self.sizes.push_back((delivery.tag, delivery.body.len()));
-        self.bytes += delivery.body.len();
-        if self.bytes <= self.most {
-            return None;
-        }
-        let settled = self.acks.settled(self.intake, self.epoch);
-        while self.sizes.front().is_some_and(|(tag, _)| *tag <= settled) {
-            self.bytes -= self.sizes.pop_front().map_or(0, |(_, bytes)| bytes);
-        }
-        if self.bytes <= self.most || self.sizes.len() < 2 {
-            return None;
-        }
-        let largest = self.sizes.iter().map(|(_, bytes)| *bytes).max().unwrap_or_default().max(1);
-        let most = u16::try_from(self.most / largest / 2).unwrap_or(u16::MAX).max(1);
-        warn!(queue = self.queue, largest, at_once = most, "messages are so large that fewer of them are taken at once");
-        Some(most)
-    }
-}
-
-/// Moves deliveries from one consumer to its reader, as many at a time as are
-/// there. Returns when intake stops, when too much is held, or when the consumer ends.
-async fn pump(
-    mut consumer: Consumer,
-    subscription: &Subscription,
-    batch: usize,
-    mut held: Held<'_>,
-    sender: mpsc::Sender<Vec<Delivery>>,
-    mut phase: watch::Receiver<Phase>,
-) -> Pumped {
-    let (intake, epoch) = (held.intake, held.epoch);
-    // Taken from lapin also while nobody reads, so that their bytes are known; the
-    // prefetch bounds how many they are.
-    let mut waiting = VecDeque::new();
-    loop {
-        // No arm loses anything when another one is taken.
-        let mut next = tokio::select! {
-            biased;
-            () = stopped(&mut phase) => return Pumped::Stopped(consumer),
-            Ok(room) = sender.reserve(), if !waiting.is_empty() => {
-                let most = waiting.len().min(batch);
-                room.send(waiting.drain(..most).collect());
-                continue;
-            }
-            next = consumer.next() => next,
-        };
-        loop {
-            match next {
-                Some(Ok(delivery)) => {
-                    let delivery = Delivery::of(intake, epoch, delivery);
-                    let fewer = held.add(&delivery);
-                    waiting.push_back(delivery);
-                    if let Some(most) = fewer {
-                        return Pumped::Heavy(consumer, intake, most);
-                    }
-                }
-                Some(Err(error)) => return Pumped::Ended(why_ended(Some(error), subscription)),
-                None => return Pumped::Ended(why_ended(None, subscription)),
-            }
-            if waiting.len() >= batch {
-                break;
-            }
-            match consumer.next().now_or_never() {
-                Some(ready) => next = ready,
-                None => break,
-            }
-        }
-    }
-}
-
-fn why_ended(error: Option<Error>, subscription: &Subscription) -> Trouble {
-    let queue = subscription.queue.clone();
-    match error {
-        Some(error) if error.is_amqp_soft_error() => Trouble::ChannelClosed { queue, reason: reason_of(&error) },
-        Some(error) => Trouble::lost(&error),
-        None if subscription.channel.status().connected() => Trouble::ConsumerCancelled { queue },
-        None => Trouble::Lost { reason: "channel closed".into() },
     }
 }

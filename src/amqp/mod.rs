@@ -28,6 +28,7 @@ mod lock;
 mod message;
 mod outlets;
 mod publisher;
+mod pump;
 mod reconnect;
 mod target;
 mod topology;

@@ -613,6 +613,130 @@ async fn a_deleted_intake_queue_is_declared_again() {
     within("close", link.close()).await;
 }
 
+/// Has a consumed queue deleted and declared again before its consumer hears of it.
+async fn exchange_queue(link: &Link, uri: &str, queue: &str) {
+    shared_node().suspend_consumer(uri, queue);
+    delete_queue(uri, queue).await;
+    assert_eq!(link.update_topology(topology(&[])).await, Ok(Applied::Now));
+    shared_node().resume_consumer(uri, queue);
+}
+
+/// Which connection holds the lock.
+fn holder(uri: &str) -> String {
+    let vhost = uri.rsplit('/').next().unwrap_or_default().replace("%2f", "/");
+    let queues = shared_node().ctl(&["list_queues", "--quiet", "-p", &vhost, "name", "owner_pid"]);
+    queues.lines().find(|line| line.starts_with(LOCK)).unwrap_or_default().to_owned()
+}
+
+/// Takes so many, and acknowledges each vector as it comes. Returns the epoch and body of each.
+async fn settle(receiver: &mut mpsc::Receiver<Vec<Delivery>>, acks: &Acks, count: usize) -> Vec<(u64, String)> {
+    let mut all = Vec::new();
+    while all.len() < count {
+        let vector = within("deliveries", receiver.recv()).await.expect("the consumer runs");
+        let newest = vector.last().expect("not empty");
+        acks.ack_through(newest.intake, newest.epoch, newest.tag);
+        all.extend(vector.into_iter().map(|delivery| (delivery.epoch, String::from_utf8(delivery.body).unwrap())));
+    }
+    all
+}
+
+/// Checks that the bodies are the numbers from 0, each once, in order.
+#[track_caller]
+fn in_order(taken: &[(u64, String)], count: usize) {
+    let bodies: Vec<&str> = taken.iter().map(|(_, body)| body.as_str()).collect();
+    assert_eq!(bodies, (0..count).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
+/// Exchanges a queue, publishes to it, and takes all of it in the order in which it was published.
+async fn comes_from_an_exchanged_queue(name: &str, intake: Intake, key: &str, consuming: IntakeSettings) {
+    const COUNT: usize = 200;
+    let uri = shared_node().vhost(name);
+    let (link, mut endpoints) = started(Settings { intake: consuming, ..settings(&uri, topology(&[])) }).await;
+    let (queue, deliveries) = match intake {
+        Intake::Tilknytning => ("wsb.intake.tilknytning", &mut endpoints.deliveries.tilknytning),
+        Intake::Events => ("wsb.intake.events", &mut endpoints.deliveries.events),
+        Intake::Returned => panic!("nothing is published to it"),
+    };
+    let holder_before = holder(&uri);
+    assert!(holder_before.len() > LOCK.len(), "the lock is held: {holder_before:?}");
+    let mut state = link.state();
+    state.mark_unchanged();
+
+    exchange_queue(&link, &uri, queue).await;
+    publish_events(&uri, (0..COUNT).map(|number| (key, number.to_string()))).await;
+    let taken = settle(deliveries, &endpoints.acks, COUNT).await;
+    in_order(&taken, COUNT);
+    rig::until(PATIENCE, "nothing is held", || shared_node().held(&uri, queue) == 0);
+    assert_eq!((state.has_changed().unwrap(), holder(&uri)), (false, holder_before), "on the same connection");
+    within("close", link.close()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_lost_consumer_holds_is_taken_from_it() {
+    let soon = IntakeSettings { renew_after: Duration::from_secs(2), ..IntakeSettings::default() };
+    comes_from_an_exchanged_queue("lost-events", Intake::Events, "plan.plan.oprettet", soon.clone()).await;
+    comes_from_an_exchanged_queue("lost-tilknytning", Intake::Tilknytning, "tilknytning.akassemedlemskab.oprettet", soon).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_seen_to_lie_behind_a_lost_consumer_is_taken_sooner() {
+    let late = IntakeSettings { events_prefetch: 50, renew_after: Duration::from_secs(86_400), ..IntakeSettings::default() };
+    comes_from_an_exchanged_queue("lying", Intake::Events, "plan.plan.oprettet", late).await;
+}
+
+/// Publishes numbers, each to both queues, `tilknytning` first; waits for each confirm.
+async fn publish_in_turn(uri: &str, count: usize) {
+    let (connection, channel) = raw(uri).await;
+    channel.confirm_select(lapin::options::ConfirmSelectOptions::default()).await.unwrap();
+    let options = lapin::options::BasicPublishOptions::default();
+    for number in (0..count).map(|number| number.to_string()) {
+        for key in ["tilknytning.akassemedlemskab.oprettet", "plan.plan.oprettet"] {
+            let properties = lapin::BasicProperties::default();
+            let published = channel.basic_publish("dfdg.events".into(), key.into(), options, number.as_bytes(), properties).await;
+            published.unwrap().await.unwrap();
+        }
+    }
+    connection.close(200, "done".into()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn consuming_anew_at_any_moment_loses_repeats_and_reorders_nothing() {
+    const COUNT: usize = 600;
+    let uri = shared_node().vhost("renewed");
+    let restless = IntakeSettings { renew_after: Duration::from_millis(1), ..IntakeSettings::default() };
+    let (link, mut endpoints) = started(Settings { intake: restless, ..settings(&uri, topology(&[])) }).await;
+    let mut state = link.state();
+    state.mark_unchanged();
+    let publisher = tokio::spawn({
+        let uri = uri.clone();
+        async move { publish_in_turn(&uri, COUNT).await }
+    });
+    let Deliveries { tilknytning, events, .. } = &mut endpoints.deliveries;
+    let (mut urgent, mut ordinary) = (Vec::new(), Vec::new());
+    while ordinary.len() < COUNT {
+        let vector = within("deliveries", async {
+            tokio::select! {
+                biased;
+                vector = tilknytning.recv() => vector,
+                vector = events.recv() => vector,
+            }
+        });
+        let vector = vector.await.expect("the consumers run");
+        let newest = vector.last().expect("not empty");
+        endpoints.acks.ack_through(newest.intake, newest.epoch, newest.tag);
+        let taken = if newest.intake == Intake::Events { &mut ordinary } else { &mut urgent };
+        taken.extend(vector.into_iter().map(|delivery| (delivery.epoch, String::from_utf8(delivery.body).unwrap())));
+        assert!(urgent.len() >= ordinary.len(), "number {} of tilknytning was overtaken", urgent.len());
+    }
+    within("publishing", publisher).await.unwrap();
+    for taken in [urgent, ordinary] {
+        in_order(&taken, COUNT);
+        assert!(taken.last().unwrap().0 > 10, "was consumed anew again and again");
+    }
+    assert!(!state.has_changed().unwrap(), "and nobody noticed");
+    within("close", link.close()).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_topology_is_declared_or_refused_while_running() {
     let uri = shared_node().vhost("reload");

@@ -30,9 +30,9 @@ impl Intake {
 pub struct Delivery {
     /// Which queue it came from.
     pub intake: Intake,
-    /// Which connection it came on; a tag means nothing on another.
+    /// Which consumer of the queue it came to; a tag means nothing to another.
     pub epoch: u64,
-    /// Its number on that connection and queue, growing from 1.
+    /// Its number there, growing from 1.
     pub tag: u64,
     /// Whether RabbitMQ has handed it out before.
     pub redelivered: bool,
@@ -113,19 +113,19 @@ fn text(table: &FieldTable, key: &str) -> Option<String> {
 pub struct Acks(Arc<Mutex<Option<Open>>>);
 
 pub(super) struct Open {
-    epoch: u64,
     lanes: [Lane; 3],
 }
 
 struct Lane {
+    epoch: u64,
     channel: Channel,
     settled: u64,
 }
 
 impl Acks {
-    /// Acknowledges `tag` and every earlier delivery of `intake` on that
-    /// connection. Does nothing when the connection is gone (RabbitMQ delivers
-    /// again on the next one) or when the tag is settled already.
+    /// Acknowledges `tag` and every earlier delivery of `intake` to that
+    /// consumer. Does nothing when the consumer is gone (RabbitMQ delivers
+    /// again to the next one) or when the tag is settled already.
     pub fn ack_through(&self, intake: Intake, epoch: u64, tag: u64) {
         self.settle(intake, epoch, tag, |channel| {
             send_now(channel.basic_ack(tag, BasicAckOptions { multiple: true }));
@@ -142,9 +142,9 @@ impl Acks {
 
     fn settle(&self, intake: Intake, epoch: u64, tag: u64, send: impl FnOnce(&Channel)) {
         if let Some(open) = self.lock().as_mut()
-            && open.epoch == epoch
+            && let lane = &mut open.lanes[intake as usize]
+            && lane.epoch == epoch
         {
-            let lane = &mut open.lanes[intake as usize];
             // RabbitMQ closes the channel over a tag that it has forgotten.
             if tag > lane.settled {
                 lane.settled = tag;
@@ -155,15 +155,24 @@ impl Acks {
 
     /// Returns through which tag deliveries are settled.
     pub(super) fn settled(&self, intake: Intake, epoch: u64) -> u64 {
-        self.lock().as_ref().filter(|open| open.epoch == epoch).map_or(0, |open| open.lanes[intake as usize].settled)
+        self.lock().as_ref().map(|open| &open.lanes[intake as usize]).filter(|lane| lane.epoch == epoch).map_or(0, |lane| lane.settled)
     }
 
     pub(super) fn open(&self, epoch: u64, channels: [Channel; 3]) {
-        *self.lock() = Some(Open { epoch, lanes: channels.map(|channel| Lane { channel, settled: 0 }) });
+        *self.lock() = Some(Open { lanes: channels.map(|channel| Lane { epoch, channel, settled: 0 }) });
     }
 
-    pub(super) fn close(&self) {
-        *self.lock() = None;
+    /// Goes on with another channel for one queue.
+    pub(super) fn replace(&self, intake: Intake, epoch: u64, channel: Channel) {
+        if let Some(open) = self.lock().as_mut() {
+            open.lanes[intake as usize] = Lane { epoch, channel, settled: 0 };
+        }
+    }
+
+    /// Acknowledges nothing more. Returns the channels.
+    pub(super) fn close(&self) -> Vec<Channel> {
+        let closed = self.lock().take();
+        closed.into_iter().flat_map(|open| open.lanes.map(|lane| lane.channel)).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Open>> {

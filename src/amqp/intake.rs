@@ -2,19 +2,21 @@
 //! stops the queue: the channel to it is bounded, and RabbitMQ hands out no
 //! more than the prefetch.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt};
-use lapin::options::{BasicConsumeOptions, BasicQosOptions};
-use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Connection, Consumer, Error, Event};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::Instant;
 
 use super::delivery::{Acks, Delivery, Intake};
+use super::depth::Waiting;
 use super::link::{Phase, end_of, renewed, while_alive};
-use super::pump::{Held, Pumped, Subscription, pump};
+use super::pump::{Held, Lane, Pumped};
+use super::silence::Silence;
+use super::subscription::Subscription;
 use super::target::Socket;
 use super::trouble::{Trouble, reason_of};
 
@@ -41,6 +43,9 @@ pub struct IntakeSettings {
     pub held_bytes: usize,
     /// After this long, as many as ever are tried again.
     pub fewer_for: Duration,
+    /// A queue that nothing has come from for so long is consumed anew, sooner where
+    /// messages are seen to lie in it.
+    pub renew_after: Duration,
 }
 
 impl Default for IntakeSettings {
@@ -55,6 +60,7 @@ impl Default for IntakeSettings {
             batch: 500,
             held_bytes: 16 << 20,
             fewer_for: Duration::from_secs(60),
+            renew_after: Duration::from_secs(30),
         }
     }
 }
@@ -129,57 +135,63 @@ pub(super) fn channels() -> (Senders, Deliveries) {
     ([tilknytning_tx, events_tx, returned_tx], Deliveries { tilknytning, events, returned })
 }
 
-/// The three subscriptions of one connection.
-pub(super) struct Subscribed {
-    subscriptions: Vec<Subscription>,
-    consumers: Vec<Consumer>,
-    /// Tells the connection from those before it.
-    epoch: u64,
-    socket: Socket,
+/// What consuming draws on, from one connection to the next.
+pub(super) struct Drawn<'a> {
+    /// The newest number of a consumer.
+    pub epochs: &'a AtomicU64,
+    /// What lies ready in the queues.
+    pub depths: watch::Receiver<Vec<Waiting>>,
 }
 
-impl Subscribed {
+impl Drawn<'_> {
+    fn next_epoch(&self) -> u64 {
+        self.epochs.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// The three subscriptions of one connection.
+pub(super) struct Subscribed<'a> {
+    consumed: Vec<(Subscription, Consumer)>,
+    socket: Socket,
+    drawn: Drawn<'a>,
+}
+
+impl Subscribed<'_> {
     /// Ends the channels before the consumers, see [`serve`].
     async fn close(self) {
-        for subscription in &self.subscriptions {
+        for (subscription, _) in &self.consumed {
             let _ = subscription.channel.close(200, "done".into()).await;
         }
     }
 }
 
 /// Starts consuming all three queues.
-pub(super) async fn subscribe(
+pub(super) async fn subscribe<'a>(
     connection: &Connection,
     socket: &Socket,
     settings: &IntakeSettings,
     user: &str,
-    epoch: u64,
-) -> Result<Subscribed, Trouble> {
-    let mut subscribed = Subscribed { subscriptions: Vec::new(), consumers: Vec::new(), epoch, socket: socket.clone() };
+    drawn: Drawn<'a>,
+) -> Result<Subscribed<'a>, Trouble> {
+    let mut subscribed = Subscribed { consumed: Vec::new(), socket: socket.clone(), drawn };
     for intake in Intake::ALL {
         let (queue, prefetch) = settings.queue(intake);
-        let (channel, consumer) = match consume(connection, queue, prefetch).await {
-            Ok(consuming) => consuming,
+        match consume(connection, intake, queue, prefetch).await {
+            Ok(consumed) => subscribed.consumed.push(consumed),
             Err(error) => {
                 // The connection may live on, and with it what these have been sent.
                 subscribed.close().await;
                 return Err(refusal(&error, queue, user));
             }
-        };
-        subscribed.subscriptions.push(Subscription { intake, queue: queue.to_owned(), channel });
-        subscribed.consumers.push(consumer);
+        }
     }
     Ok(subscribed)
 }
 
-async fn consume(connection: &Connection, queue: &str, prefetch: u16) -> Result<(Channel, Consumer), Error> {
-    let channel = connection.create_channel().await?;
-    // Before consuming: without it RabbitMQ would send all it has.
-    channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
-    // Queue names were short enough to be declared.
-    let queue = ShortString::try_new(queue).unwrap_or_default();
-    let consumer = channel.basic_consume(queue, "wsb-broker".into(), BasicConsumeOptions::default(), FieldTable::default()).await?;
-    Ok((channel, consumer))
+async fn consume(connection: &Connection, intake: Intake, queue: &str, prefetch: u16) -> Result<(Subscription, Consumer), Error> {
+    let subscription = Subscription::open(connection, intake, queue, prefetch).await?;
+    let consumer = subscription.consume().await?;
+    Ok((subscription, consumer))
 }
 
 fn refusal(error: &Error, queue: &str, user: &str) -> Trouble {
@@ -211,25 +223,37 @@ pub(super) enum Ended {
 /// more may be taken again.
 pub(super) async fn serve(
     connection: &Connection,
-    subscribed: Subscribed,
+    subscribed: Subscribed<'_>,
     taken: &Taken,
     senders: &mut Option<Senders>,
     acks: &Acks,
     phase: &mut watch::Receiver<Phase>,
     renewals: &mut watch::Receiver<u64>,
 ) -> Ended {
-    let Subscribed { subscriptions, consumers, epoch, socket } = subscribed;
-    let Ok(channels) = <[Channel; 3]>::try_from(subscriptions.iter().map(|one| one.channel.clone()).collect::<Vec<_>>()) else {
+    let Subscribed { consumed, socket, drawn } = subscribed;
+    let channels = consumed.iter().map(|(subscription, _)| subscription.channel.clone()).collect::<Vec<_>>();
+    let Ok(channels) = <[Channel; 3]>::try_from(channels) else {
         return Ended::Lost(Trouble::Lost { reason: "not all queues are consumed".into() });
     };
+    let epoch = drawn.next_epoch();
     acks.open(epoch, channels);
+    let turn = Mutex::new(());
     let mut pumps = FuturesUnordered::new();
     if let Some(senders) = senders.as_ref() {
-        for (subscription, consumer) in subscriptions.iter().zip(consumers) {
-            let sender = senders[subscription.intake as usize].clone();
-            let queue = subscription.queue.as_str();
-            let held = Held::none(acks, subscription.intake, queue, epoch, taken.now.held_bytes);
-            pumps.push(pump(consumer, subscription, taken.now.batch.max(1), held, sender, phase.clone()));
+        for (subscription, consumer) in consumed {
+            let (intake, queue) = (subscription.intake, subscription.queue.as_str());
+            let lane = Lane {
+                connection,
+                epochs: drawn.epochs,
+                turn: &turn,
+                held: Held::none(acks, intake, queue, epoch, taken.now.held_bytes),
+                silence: Silence::begin(queue, taken.now.renew_after, drawn.depths.clone()),
+                batch: taken.now.batch.max(1),
+                sender: senders[intake as usize].clone(),
+                subscription,
+                consumer,
+            };
+            pumps.push(lane.pump(phase.clone()));
         }
     }
     // Consumers live until their channels are closed. lapin cancels one that is
@@ -242,15 +266,15 @@ pub(super) async fn serve(
         ended = hand_over(connection, &mut pumps, &mut resting, senders, phase, renewals) => ended,
         () = tokio::time::sleep_until(taken.until.unwrap_or_else(Instant::now)), if taken.until.is_some() => Ended::Renewed,
     };
-    acks.close();
+    let channels = acks.close();
     if matches!(ended, Ended::Heavy(..)) {
         // Closed in words, it would first bring all that RabbitMQ has sent.
         socket.cut();
     }
     // What is not acknowledged goes back to its queue with this.
     let close = async {
-        for subscription in &subscriptions {
-            let _ = subscription.channel.close(200, "done".into()).await;
+        for channel in &channels {
+            let _ = channel.close(200, "done".into()).await;
         }
     };
     // Without a connection they are closed already, and nobody answers.

@@ -7,7 +7,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use lapin::Connection;
@@ -20,7 +20,7 @@ use super::delivery::Acks;
 use super::depth::{self, Question, Waiting};
 use super::doubts::Doubts;
 use super::inlets;
-use super::intake::{self, Deliveries, IntakeSettings, Senders, Taken};
+use super::intake::{self, Deliveries, Drawn, IntakeSettings, Senders, Taken};
 use super::lock::{Lock, Locked};
 use super::message::{Outcome, Outgoing};
 use super::outlets;
@@ -136,6 +136,7 @@ struct Shared {
     /// Counts how often certificates and keys have been exchanged.
     renewals: watch::Sender<u64>,
     reconnect: Reconnect,
+    /// The newest number of a consumer.
     epochs: AtomicU64,
 }
 
@@ -458,7 +459,6 @@ async fn keep_consuming(shared: Arc<Shared>, settings: IntakeSettings, senders: 
     let mut warned = false;
     while *phase.borrow() == Phase::Running {
         renewals.borrow_and_update();
-        let epoch = shared.epochs.fetch_add(1, Ordering::Relaxed) + 1;
         let socket = Socket::default();
         let claim = async {
             let connection = shared.target.connect_with("wsb-broker consuming", &socket).await?;
@@ -474,7 +474,8 @@ async fn keep_consuming(shared: Arc<Shared>, settings: IntakeSettings, senders: 
                 let connection = locked.connection();
                 let prepare = async {
                     shared.declare(connection, &pace).await?;
-                    let subscribing = intake::subscribe(connection, &socket, taken.now(), shared.target.user(), epoch);
+                    let drawn = Drawn { epochs: &shared.epochs, depths: shared.waiting.subscribe() };
+                    let subscribing = intake::subscribe(connection, &socket, taken.now(), shared.target.user(), drawn);
                     while_alive(connection, subscribing).await?
                 };
                 let prepared = tokio::select! {

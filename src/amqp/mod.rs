@@ -30,6 +30,8 @@ mod outlets;
 mod publisher;
 mod pump;
 mod reconnect;
+mod silence;
+mod subscription;
 mod target;
 mod topology;
 mod trouble;

@@ -26,7 +26,7 @@ pub struct Gone;
 pub struct Ticket {
     /// The queue that it came from.
     pub queue: u8,
-    /// The connection that it came on.
+    /// The consumer that it came to.
     pub epoch: u64,
     /// Its number there.
     pub tag: u64,

@@ -313,3 +313,32 @@ fn what_waits_at_a_transfer_goes_to_the_new_fund() {
         assert_eq!(of_stayer.count(), 9, "{name}");
     }
 }
+
+#[test]
+fn events_do_not_lie_where_rabbitmq_lost_the_brokers_consumer() {
+    const INTAKE: &str = "wsb.intake.events";
+    let world = World::running("unheard", &Routing::few());
+    let node = shared_node();
+    world.tell(&enroll(&cpr(1), "067", "86001", "101"));
+    world.empty(&FEW);
+
+    // It learns of the queue's end once there is another one of that name.
+    node.suspend_consumer(&world.uri, INTAKE);
+    world.amqp.delete_queue(INTAKE);
+    world.broker.cli_ok(&["topology", "--apply"]);
+    node.resume_consumer(&world.uri, INTAKE);
+    let first = event("Tilmelding").cpr(&cpr(1));
+    world.publish([&first]);
+    until(LIMIT, "the event is told", || {
+        assert_eq!(world.broker.readyz().map(|(status, _)| status), Some(200));
+        world.depth("kommune:860") == Some(1) && world.depth("akasse:067") == Some(1)
+    });
+    until(LIMIT, "nothing is held", || node.held(&world.uri, INTAKE) == 0);
+    let said = world.broker.log();
+    let said: Vec<&str> = said.lines().filter(|line| line.contains("had lost the consumer")).collect();
+    assert!(said.len() == 1 && said[0].contains(INTAKE), "{said:?}");
+
+    let second = event("Tilmelding").cpr(&cpr(1));
+    world.tell([&second]);
+    assert_eq!(about(&world.take("akasse:067")), ids([&first, &second]));
+}

@@ -41,9 +41,9 @@ impl Silence {
     pub(super) async fn too_long(&mut self) -> u32 {
         loop {
             let seen = self.seen();
-            let due = self.since + self.longest.min(if seen > Some(0) { LYING } else { self.longest });
+            let lasting = allowed(self.longest, seen);
             tokio::select! {
-                () = tokio::time::sleep_until(due), if seen.is_some() => return seen.unwrap_or_default(),
+                () = tokio::time::sleep_until(self.since + lasting.unwrap_or_default()), if lasting.is_some() => return seen.unwrap_or_default(),
                 changed = self.depths.changed() => if changed.is_err() {
                     // The link is about to end.
                     std::future::pending::<()>().await;
@@ -57,36 +57,21 @@ impl Silence {
     }
 }
 
+/// Returns how long nothing may come from a queue in which so many messages are seen.
+fn allowed(longest: Duration, seen: Option<u32>) -> Option<Duration> {
+    seen.map(|messages| if messages == 0 { longest } else { longest.min(LYING) })
+}
+
 #[cfg(test)]
 mod tests {
-    use tokio::time::timeout;
-
     use super::*;
 
-    const LONGEST: Duration = Duration::from_secs(30);
-
-    /// Looks at depths, some seconds apart, and says when the silence was too long.
-    async fn after(depths: &[Option<u32>]) -> Option<(u64, u32)> {
-        let (told, seen) = watch::channel(Vec::new());
-        let begun = Instant::now();
-        let mut silence = Silence::begin("q", LONGEST, seen);
-        for messages in depths {
-            let other = Waiting { queue: "other".into(), messages: 7 };
-            let own = messages.map(|messages| Waiting { queue: "q".into(), messages });
-            told.send_replace(own.into_iter().chain([other]).collect());
-            if let Ok(lying) = timeout(Duration::from_secs(5), silence.too_long()).await {
-                return Some((begun.elapsed().as_secs(), lying));
-            }
-        }
-        None
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_empty_queue_is_asked_anew_late_a_full_one_soon_and_a_mute_one_never() {
-        assert_eq!(after(&[Some(0); 9]).await, Some((30, 0)));
-        assert_eq!(after(&[Some(3); 9]).await, Some((10, 3)));
-        assert_eq!(after(&[Some(0), Some(0), Some(0), Some(2)]).await, Some((15, 2)));
-        assert_eq!(after(&[None; 40]).await, None);
-        assert_eq!(after(&[None, None, None, Some(1)]).await, Some((15, 1)));
+    #[test]
+    fn an_empty_queue_is_asked_anew_late_a_full_one_soon_and_a_mute_one_never() {
+        let (half_a_minute, second) = (Duration::from_secs(30), Duration::from_secs(1));
+        assert_eq!(allowed(half_a_minute, Some(0)), Some(half_a_minute));
+        assert_eq!(allowed(half_a_minute, Some(3)), Some(LYING));
+        assert_eq!(allowed(second, Some(3)), Some(second));
+        assert_eq!(allowed(half_a_minute, None), None);
     }
 }

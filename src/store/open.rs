@@ -1,6 +1,7 @@
 //! Opening the store, and saying exactly what to do when it will not open.
 
 use std::cell::Cell;
+use std::fs;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
@@ -348,6 +349,7 @@ pub(super) fn open_sled(path: &Path, cache_bytes: u64, patience: Duration) -> Re
     let config = sled::Config::new().path(path).cache_capacity(cache_bytes).flush_every_ms(None).mode(sled::Mode::LowSpace);
     let began = Instant::now();
     loop {
+        clear_unfinished_snapshots(path).map_err(|source| at_fault(path, source))?;
         match catching(path, || config.open()) {
             Err(cause) => return Err(OpenError::Damaged { path: path.to_owned(), cause }),
             Ok(Ok(db)) => return Ok(db),
@@ -361,6 +363,35 @@ pub(super) fn open_sled(path: &Path, cache_bytes: u64, patience: Duration) -> Re
             Ok(Err(error)) => return Err(damaged(path, &error.into())),
         }
     }
+}
+
+/// Removes what is left of a snapshot that sled did not finish writing, since the disk was
+/// full or the process was killed. sled means to pass over it, looks for another ending
+/// than it gives such a file, takes it for the newest snapshot and the store for damaged.
+/// A snapshot says nothing that the rest of the files does not: sled makes it at opening.
+///
+/// # Errors
+/// When the directory cannot be read or written. That another process has the store open
+/// is for sled to find out: nothing is removed then.
+fn clear_unfinished_snapshots(path: &Path) -> io::Result<()> {
+    let unfinished = |entry: &io::Result<fs::DirEntry>| {
+        let name = entry.as_ref().map(|entry| entry.file_name().into_encoded_bytes()).unwrap_or_default();
+        name.starts_with(b"snap.") && name.ends_with(b".generating")
+    };
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    let found: Vec<fs::DirEntry> = entries.filter(unfinished).collect::<Result<_, _>>()?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    // sled holds this lock for as long as it has the store open.
+    let db = fs::File::open(path.join("db"))?;
+    if fs2::FileExt::try_lock_exclusive(&db).is_err() {
+        return Ok(());
+    }
+    found.iter().try_for_each(|entry| fs::remove_file(entry.path()))
 }
 
 fn damaged(path: &Path, error: &StoreError) -> OpenError {

@@ -210,6 +210,27 @@ fn its_files_are_garbled() {
     }
 }
 
+/// Killed, or without room, while sled wrote a snapshot: what there is of that is no damage.
+#[test]
+fn a_snapshot_is_not_finished() {
+    let closed = Closed::new(200);
+    let dir = closed.path("store");
+    let newest = fs::read_dir(&dir).expect("readable").map(|entry| entry.expect("an entry").path());
+    let newest = newest.filter(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"snap."))).max();
+    let whole = newest.map(|path| fs::read(path).expect("sled's snapshot")).unwrap_or_else(|| vec![7; 400]);
+    for len in [0, 5, 12, 13, whole.len() / 2, whole.len() - 1] {
+        fs::write(dir.join("snap.00000000FFFFFFFF.generating"), &whole[..len]).expect("written");
+        let store = Store::open(&closed.options).expect("opened");
+        assert_eq!(store.last_seq().0, closed.events, "{len} bytes of it");
+        // Somebody else who looks takes nothing away from whoever has it open.
+        let theirs = dir.join("snap.00000000FFFFFFFE.generating");
+        fs::write(&theirs, []).expect("written");
+        let options = Options { patience: std::time::Duration::ZERO, ..closed.options.clone() };
+        assert!(matches!(Store::open(&options), Err(OpenError::Locked(_))));
+        assert!(theirs.exists(), "it is gone");
+    }
+}
+
 /// Whatever was done to the files: opening refuses and says so, or everything
 /// is there, or reading what is not says so.
 fn judge(closed: &Closed, what: &str) {

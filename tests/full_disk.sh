@@ -1,0 +1,92 @@
+#!/bin/sh
+# A disk without a byte left, for real: a small disk in memory is filled up beside the
+# store. Whatever opens the store then says so and waits, or ends; once there is room
+# everything is there. The disk is mounted in a namespace of its own, which needs no root
+# where the system allows that.
+set -eu
+cd "$(dirname "$0")/.."
+. tests/built.sh
+case ${1:-} in
+inside) ;;
+*)
+    for namespace in "-rm" "-m"; do
+        if unshare $namespace sh -c 'mount -t tmpfs tmpfs /mnt' 2>/dev/null; then
+            exec unshare $namespace sh tests/full_disk.sh inside
+        fi
+    done
+    echo "SKIPPED: no disk may be mounted here, not even in a namespace of its own"
+    [ "${WSB_REQUIRE_TOOLS:-0}" != 1 ]
+    exit
+    ;;
+esac
+
+work=$(mktemp -d)
+disk=$work/disk
+pid=
+cleanup() {
+    [ -z "$pid" ] || kill -9 "$pid" 2>/dev/null || true
+    umount "$disk" 2>/dev/null || true
+    rm -rf "$work"
+}
+trap cleanup EXIT
+fail() {
+    echo "full disk: $*" >&2
+    tail -n 20 "$work/log" >&2 2>/dev/null || true
+    exit 1
+}
+mkdir "$disk"
+mount -t tmpfs -o size=32m tmpfs "$disk"
+
+port=$((30000 + $$ % 10000))
+export WSB_HTTP="127.0.0.1:$port" WSB_AMQP_URI=amqp://127.0.0.1:1/x WSB_DATA_DIR="$disk/data" WSB_KEY_FILE="$work/key" \
+    WSB_ERASED_LIST="$disk/erased" WSB_ADMIN_TOKEN=full-disk WSB_MIN_FREE_MIB=1 WSB_SHUTDOWN_SECONDS=5
+fill() {
+    dd if=/dev/zero of="$disk/filler" bs=64k >/dev/null 2>&1 || true
+    dd if=/dev/zero of="$disk/last" bs=1 >/dev/null 2>&1 || true
+}
+
+# People who do not exist become members of a fund.
+members() {
+    awk -v from="$1" -v to="$2" 'BEGIN { for (n = from; n <= to; n++) printf "{\"specversion\":\"1.0\",\"id\":\"full-%d\",\"source\":\"urn:dk:star:dfdg:tilknytning\",\"type\":\"dk.star.dfdg.Akassemedlemskab.v1\",\"time\":\"2026-03-16T08:00:00+01:00\",\"datacontenttype\":\"application/json\",\"data\":{\"EntitetNavn\":\"Akassemedlemskab\",\"Aendringstype\":1,\"EksternIdentifier\":\"50000000-0000-4000-8000-%012d\",\"Personnummer\":\"010190%04d\",\"Startdato\":\"2020-01-01\",\"Indhold\":{\"Akassekode\":\"067\"}}}\n", n, n, n }' >"$work/members.ndjson"
+    "$broker" import "$work/members.ndjson" 2>&1
+}
+members 1 2000 >"$work/log" || fail "the import failed"
+
+for round in 1 2 3; do
+    # So that there is something to be written at the next opening.
+    members $((2000 * round + 1)) $((2000 * round + 2000)) >>"$work/log" || fail "round $round: the import failed"
+    # A command on the full disk ends and says why.
+    fill
+    code=0
+    "$broker" verify >"$work/said" 2>&1 || code=$?
+    [ "$code" -ne 0 ] || fail "round $round: the disk is not full: $(df "$disk")"
+    grep -q 'no room left on the disk' "$work/said" || fail "round $round: on a full disk it says: $(cat "$work/said")"
+    # The service waits, and goes on by itself.
+    "$broker" run >>"$work/log" 2>&1 &
+    pid=$!
+    tries=0
+    until grep -q 'waiting for room' "$work/log"; do
+        kill -0 "$pid" 2>/dev/null || { pid=; fail "round $round: the broker ended on a full disk"; }
+        tries=$((tries + 1))
+        [ "$tries" -lt 300 ] || fail "round $round: the broker does not say that it waits for room"
+        sleep 0.1
+    done
+    # Killed while it waits, and started again, in every other round.
+    if [ "$round" = 2 ]; then
+        kill -9 "$pid"
+        wait "$pid" 2>/dev/null || true
+        "$broker" run >>"$work/log" 2>&1 &
+        pid=$!
+    fi
+    rm "$disk/filler" "$disk/last"
+    until_it_answers curl -sf -H 'Authorization: Bearer full-disk' "http://127.0.0.1:$port/api/v1/recipients"
+    kill -TERM "$pid"
+    code=0
+    wait "$pid" || code=$?
+    pid=
+    [ "$code" -eq 0 ] || fail "round $round: the broker stopped with exit code $code"
+    "$broker" verify >"$work/said" 2>&1 || fail "round $round: once there is room: $(cat "$work/said")"
+    : >"$work/log"
+done
+members 1 8000 | grep -q 'imported 0 events; 8000 had been taken in before' || fail "something is forgotten"
+echo "full disk: waited for room, with everything still there"

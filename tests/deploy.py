@@ -89,6 +89,8 @@ used = {alertmanager["route"]["receiver"]} | {route["receiver"] for route in ale
 check(used <= receivers, f"alertmanager.yml routes to unknown receivers: {used - receivers}")
 alerts = {rule["alert"] for group in load("deploy", "prometheus", "alerts.yml")["groups"] for rule in group["rules"]}
 for rule in alertmanager["inhibit_rules"]:
+    # One broker that is down must not silence another.
+    check("instance" in rule.get("equal", []), f"alertmanager.yml: {rule['source_matchers']} silences other brokers as well")
     for matcher in rule["source_matchers"] + rule["target_matchers"]:
         for name in re.findall(r"Wsb[A-Za-z]+", matcher):
             check(any(alert.startswith(name) for alert in alerts), f"alertmanager.yml inhibits the unknown alert {name}")
@@ -100,6 +102,14 @@ home = services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_
 check(os.path.exists(path("dashboards", os.path.basename(home))), f"the home dashboard {home} does not exist")
 for name in os.listdir(path("dashboards")):
     check(json.loads(read("dashboards", name))["uid"] == name.removesuffix(".json"), f"{name}: uid and file name differ")
+
+# The unit says where each private key for TLS goes, and what is loaded for it.
+unit = read("deploy", "systemd", "wsb-broker.service")
+loaded = set(re.findall(r"^#?LoadCredential=([^:]+):", unit, re.M))
+for variable in ["WSB_HTTP_CERT", "WSB_HTTP_KEY", "WSB_AMQP_CERT", "WSB_AMQP_KEY"]:
+    check(re.search(rf"^#?Environment={variable}=%d/", unit, re.M), f"wsb-broker.service does not say where {variable} goes")
+for name in re.findall(r"^#?Environment=WSB_[A-Z_]+=%d/(\S+)", unit, re.M):
+    check(name in loaded, f"wsb-broker.service names the credential {name}, which is not loaded")
 
 # Kubernetes.
 listed = load("deploy", "kubernetes", "kustomization.yaml")["resources"]

@@ -20,6 +20,7 @@ pub fn run(common: &Common, arguments: &RunArguments) -> Result<Exit, Failure> {
     start_log(common)?;
     let mut store = store_options(common);
     store.cache_bytes = arguments.store_cache_mib * 1024 * 1024;
+    store.least_free = arguments.min_free_mib * 1024 * 1024;
     let settings = Settings {
         target: target(common)?,
         store,

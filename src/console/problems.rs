@@ -39,6 +39,8 @@ pub struct Situation<'a> {
     pub recipients: &'a [Recipient],
     /// How many were given up in the last hour.
     pub died: u64,
+    /// Since what time of day they are counted, where that is less than an hour.
+    pub died_since: Option<String>,
     /// How many messages are in quarantine, and whether there are more than that.
     pub quarantine: (u64, bool),
     /// Whether the rules in force are not those of the file.
@@ -119,7 +121,11 @@ pub fn problems(situation: &Situation<'_>, language: Language) -> Vec<Problem> {
     let with_dead = some(&|one| one.dead > 0);
     if situation.died > 0 {
         let what = language.count(texts.problem_dead_growing, situation.died);
-        add("wsbdeadgrowing", Gravity::Bad, what, names(&with_dead), Some(("/console/failures", texts.act_failures)));
+        let detail = match &situation.died_since {
+            Some(since) => format!("{}; {}", names(&with_dead), fill(texts.problem_dead_since, &[since])),
+            None => names(&with_dead),
+        };
+        add("wsbdeadgrowing", Gravity::Bad, what, detail, Some(("/console/failures", texts.act_failures)));
     }
     if situation.overdue > 0 {
         let what = language.count(texts.problem_overdue, situation.overdue);
@@ -254,6 +260,7 @@ mod tests {
             missing: vec![Missing { what: "store".to_owned(), why: "no sign of life".to_owned() }],
             recipients: &recipients,
             died: 2,
+            died_since: None,
             quarantine: (500, true),
             routing_refused: true,
             tokens_refused: true,
@@ -306,6 +313,13 @@ mod tests {
         // what waits behind a pause is not late.
         let failing = [Recipient { oldest_pending_seconds: 9999.0, ..paused("a", "failure") }];
         check(&Situation { recipients: &failing, ..Situation::default() }, &["Bad: 1 queue does not work and is paused [a]"]);
+    }
+
+    #[test]
+    fn a_count_that_began_with_the_broker_says_so() {
+        let recipients = [Recipient { dead: 2, ..recipient("d") }];
+        let situation = Situation { recipients: &recipients, died: 2, died_since: Some("08:40".to_owned()), ..Situation::default() };
+        check(&situation, &["Bad: 2 deliveries were given up in the last hour [d; counted since 08:40, when the broker started]"]);
     }
 
     #[test]

@@ -23,11 +23,13 @@ pub struct Sample {
 #[derive(Debug, Default)]
 pub struct Samples {
     series: BTreeMap<Recipient, VecDeque<(i64, Sample)>>,
+    first: Option<Moment>,
 }
 
 impl Samples {
     /// Adds what every queue holds now. Of several in a minute the last counts.
     pub fn add(&mut self, now: Moment, queues: impl IntoIterator<Item = (Recipient, Sample)>) {
+        self.first.get_or_insert(now);
         let minute = minute(now);
         let mut kept = BTreeMap::new();
         for (recipient, sample) in queues {
@@ -57,6 +59,13 @@ impl Samples {
             }
         }
         hour
+    }
+
+    /// Returns since when samples are known, where that is less than an hour: what
+    /// was before is in none of the other answers.
+    #[must_use]
+    pub fn since(&self, now: Moment) -> Option<Moment> {
+        self.first.filter(|first| minute(now) - minute(*first) < MINUTES as i64)
     }
 
     /// Returns by how much more is dead now than at the least in the last hour.
@@ -99,6 +108,18 @@ mod tests {
         assert_eq!(samples.died(of, 5, at(99)), 5, "none was dead at minute 40");
         assert_eq!(samples.died(of, 5, at(129)), 4);
         assert_eq!(samples.died(gone, 5, at(99)), 0, "nothing is known of before");
+    }
+
+    #[test]
+    fn what_is_known_of_less_than_an_hour_says_since_when() {
+        let of = recipient("akasse:067");
+        let mut samples = Samples::default();
+        assert_eq!(samples.since(Moment(0)), None, "nothing is known");
+        let at = |minute: i64| Moment(0).plus_seconds(60 * minute);
+        for minute in 3..=70 {
+            samples.add(at(minute), [(of, Sample { waiting: 0, dead: 0 })]);
+            assert_eq!(samples.since(at(minute)), (minute < 63).then(|| at(3)), "minute {minute}");
+        }
     }
 
     #[test]

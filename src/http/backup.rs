@@ -123,7 +123,7 @@ pub async fn start(State(server): State<Shared>, principal: Principal, Body(orde
                 Stage::Done { to: order.to, manifest }
             }
             Err(why) => {
-                tracing::error!(to = %order.to.display(), %why, "no backup was taken; remove what is there");
+                tracing::error!(to = %order.to.display(), %why, "no backup was taken; what there was of it is removed");
                 Stage::Failed { to: order.to, why }
             }
         };
@@ -169,7 +169,7 @@ fn words(error: impl std::error::Error) -> String {
 fn problem(error: &BackupError) -> Problem {
     match error {
         BackupError::Occupied(_) | BackupError::UnderWay => Problem::new(409, error.to_string()),
-        BackupError::Io { .. } => Problem::new(422, words(error)),
+        BackupError::NoRoom { .. } | BackupError::Io { .. } => Problem::new(422, words(error)),
         BackupError::Store(error) => store_failed(error),
     }
 }

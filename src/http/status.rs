@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::Shared;
 use super::access::Principal;
 use super::problem::{Problem, store_failed};
-use crate::amqp::{LinkState, Side, Waiting};
+use crate::amqp::{LinkState, Side, Trouble, Waiting};
 use crate::app::now;
 use crate::core::time::Moment;
 use crate::store::room::Missing;
@@ -38,32 +38,88 @@ pub struct Health {
     pub stopping: watch::Receiver<bool>,
 }
 
+/// One of the two connections to RabbitMQ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Connection {
+    /// The one that takes events in.
+    Consuming,
+    /// The one that delivers.
+    Publishing,
+}
+
+/// Something that is missing for work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// The first connection is being made.
+    Connecting(Connection),
+    /// There is no connection.
+    Disconnected(Connection, Trouble),
+    /// The connection has been ended on request.
+    Stopped(Connection),
+    /// RabbitMQ takes nothing; in its own words why.
+    Blocked(String),
+    /// The writer has not come round for so many seconds.
+    WriterSilent(i64),
+    /// The disk lacks room; in the words of the store, and in MiB.
+    Room { why: String, mib: u64 },
+    /// The process is on its way out.
+    ShuttingDown,
+}
+
+impl Lack {
+    /// Returns which part of the broker it is about.
+    pub(super) fn what(&self) -> &'static str {
+        match self {
+            Self::Connecting(connection) | Self::Disconnected(connection, _) | Self::Stopped(connection) => match connection {
+                Connection::Consuming => "rabbitmq consuming",
+                Connection::Publishing => "rabbitmq publishing",
+            },
+            Self::Blocked(_) => "rabbitmq publishing",
+            Self::WriterSilent(_) => "store",
+            Self::Room { .. } => "disk",
+            Self::ShuttingDown => "process",
+        }
+    }
+
+    /// Says why, as the API does.
+    pub(super) fn why(&self) -> String {
+        match self {
+            Self::Connecting(_) => "the first connection to RabbitMQ is being made".to_owned(),
+            Self::Disconnected(_, trouble) => trouble.to_string(),
+            Self::Stopped(_) => "stopped".to_owned(),
+            Self::Blocked(reason) => format!("RabbitMQ has blocked publishers: {reason}"),
+            Self::WriterSilent(seconds) => format!("no sign of life for {seconds} s"),
+            Self::Room { why, .. } => why.clone(),
+            Self::ShuttingDown => "shutting down".to_owned(),
+        }
+    }
+}
+
 impl Health {
     /// Returns what is missing for work; nothing when all is well.
-    pub(super) fn missing(&self, now: Moment) -> Vec<Value> {
+    pub(super) fn missing(&self, now: Moment) -> Vec<Lack> {
         let mut missing = Vec::new();
-        let mut add = |what: &str, why: String| missing.push(json!({ "what": what, "why": why }));
         let link = self.link.borrow();
-        for (what, side) in [("rabbitmq consuming", &link.consuming), ("rabbitmq publishing", &link.publishing)] {
+        for (connection, side) in [(Connection::Consuming, &link.consuming), (Connection::Publishing, &link.publishing)] {
             match side {
                 Side::Up => {}
-                Side::Starting => add(what, "the first connection to RabbitMQ is being made".to_owned()),
-                Side::Down(trouble) => add(what, trouble.to_string()),
-                Side::Stopped => add(what, "stopped".to_owned()),
+                Side::Starting => missing.push(Lack::Connecting(connection)),
+                Side::Down(trouble) => missing.push(Lack::Disconnected(connection, trouble.clone())),
+                Side::Stopped => missing.push(Lack::Stopped(connection)),
             }
         }
         if let Some(reason) = &link.blocked {
-            add("rabbitmq publishing", format!("RabbitMQ has blocked publishers: {reason}"));
+            missing.push(Lack::Blocked(reason.clone()));
         }
         let silent = now.0 - self.writer_seen.load(Ordering::Relaxed);
         if silent > WRITER_SILENT_MICROS {
-            add("store", format!("no sign of life for {} s", silent / 1_000_000));
+            missing.push(Lack::WriterSilent(silent / 1_000_000));
         }
         if let Some(why) = self.disk.in_words() {
-            add("disk", why);
+            missing.push(Lack::Room { why, mib: self.disk.mib() });
         }
         if *self.stopping.borrow() {
-            add("process", "shutting down".to_owned());
+            missing.push(Lack::ShuttingDown);
         }
         missing
     }
@@ -78,7 +134,8 @@ pub async fn healthz() -> Json<Value> {
 pub async fn readyz(State(server): State<Shared>) -> Response {
     let missing = server.health.missing(now());
     let status = if missing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Value::Array(missing))).into_response()
+    let described: Vec<Value> = missing.iter().map(|lack| json!({ "what": lack.what(), "why": lack.why() })).collect();
+    (status, Json(described)).into_response()
 }
 
 /// `GET /api/v1/who`: whose token the request carries.
@@ -119,6 +176,7 @@ pub async fn metrics(State(server): State<Shared>) -> Result<Response, Problem> 
         ready,
         waiting: &waiting,
         store_bytes,
+        disk_free_bytes: server.health.disk.free(),
         certificates: &expiries,
         latest_backup: server.backups.latest(),
         orders_overdue: overdue,

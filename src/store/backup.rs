@@ -24,6 +24,7 @@ use super::error::StoreError;
 use super::hand_over;
 use super::latest_backup;
 use super::open;
+use super::room::free_bytes;
 use super::vault::Vault;
 
 /// The format of backups that this broker writes.
@@ -47,8 +48,16 @@ pub enum BackupError {
     /// One is being taken.
     #[error("a backup is being taken already")]
     UnderWay,
+    /// It would leave too little free on the disk that it goes to.
+    #[error("{} has not enough room for a backup: free {mib} MiB or more on its disk, or name another", path.display())]
+    NoRoom {
+        /// Where it was to go.
+        path: PathBuf,
+        /// How much is missing.
+        mib: u64,
+    },
     /// A file cannot be written or read.
-    #[error("{} cannot be written: the backup is not complete, remove it", path.display())]
+    #[error("{} cannot be written: no backup was taken, and what there was of it is removed", path.display())]
     Io {
         /// Which.
         path: PathBuf,
@@ -126,7 +135,10 @@ pub struct Copying {
     data_dir: PathBuf,
     erased: PathBuf,
     dir: PathBuf,
+    /// Whether the directory was made for it.
+    dir_is_new: bool,
     files: Vec<(String, Part)>,
+    is_finished: bool,
 }
 
 /// What the writer knew when the noting ended.
@@ -149,15 +161,24 @@ impl Store {
             return Err(BackupError::UnderWay);
         }
         let failed = |source| BackupError::Io { path: dir.to_owned(), source };
+        let dir_is_new = !dir.exists();
         hand_over::make(dir, 0o700).map_err(failed)?;
         if fs::read_dir(dir).map_err(failed)?.next().is_some() {
             return Err(BackupError::Occupied(dir.to_owned()));
         }
+        let (data_dir, erased) = (self.files.dir.clone(), self.erased.path().to_owned());
+        // From here on whatever goes wrong takes its pieces with it.
+        let vault = Arc::clone(&self.vault);
+        let copying = Copying { vault, data_dir, erased, dir: dir.to_owned(), dir_is_new, files: Vec::new(), is_finished: false };
+        let needed = self.size_on_disk()?.saturating_add(copying.key_bytes()).saturating_add(self.least_free);
+        let missing = needed.saturating_sub(free_bytes(dir).map_err(failed)?);
+        if missing > 0 {
+            return Err(BackupError::NoRoom { path: dir.to_owned(), mib: missing.div_ceil(1 << 20) });
+        }
         let path = dir.join(CHANGES);
         let out = Ok(Recording::create(&path).map_err(|source| BackupError::Io { path: path.clone(), source })?);
         self.noting = Some(Noting { out, path });
-        let (data_dir, erased) = (self.files.dir.clone(), self.erased.path().to_owned());
-        Ok(Copying { vault: Arc::clone(&self.vault), data_dir, erased, dir: dir.to_owned(), files: Vec::new() })
+        Ok(copying)
     }
 
     /// Ends the noting: the backup is of this moment. No key is overwritten until
@@ -237,10 +258,8 @@ impl Copying {
     /// # Errors
     /// When something cannot be read or written.
     pub fn copy_keys(&mut self) -> Result<(), BackupError> {
-        let keys = open::KEY_FILES.map(|name| (name, self.data_dir.join(name)));
         // No slot is overwritten meanwhile, and so none is added to the list.
-        let list = Some((ERASED, self.erased.clone())).filter(|(_, path)| path.exists());
-        for (name, from) in keys.into_iter().chain(list) {
+        for (name, from) in self.key_files() {
             let path = self.dir.join(name);
             let failed = |source| BackupError::Io { path: path.clone(), source };
             let mut from = BufReader::with_capacity(1 << 20, File::open(from).map_err(failed)?);
@@ -251,6 +270,16 @@ impl Copying {
         Ok(())
     }
 
+    fn key_files(&self) -> Vec<(&'static str, PathBuf)> {
+        let keys = open::KEY_FILES.map(|name| (name, self.data_dir.join(name)));
+        let list = Some((ERASED, self.erased.clone())).filter(|(_, path)| path.exists());
+        keys.into_iter().chain(list).collect()
+    }
+
+    fn key_bytes(&self) -> u64 {
+        self.key_files().iter().filter_map(|(_, path)| fs::metadata(path).ok()).map(|file| file.len()).sum()
+    }
+
     /// Writes the last file, which makes it a backup, and returns when all of it
     /// is on disk.
     ///
@@ -258,7 +287,8 @@ impl Copying {
     /// When it cannot be written.
     pub fn finish(mut self, noted: Noted, at: Moment) -> Result<Manifest, BackupError> {
         self.files.push((CHANGES.to_owned(), noted.part));
-        let manifest = Manifest { at, last_seq: noted.last_seq, erasures: noted.erasures, check: noted.check, files: self.files };
+        let manifest =
+            Manifest { at, last_seq: noted.last_seq, erasures: noted.erasures, check: noted.check, files: std::mem::take(&mut self.files) };
         let path = self.dir.join(MANIFEST);
         let write = || {
             let mut file = create(&path)?;
@@ -267,8 +297,26 @@ impl Copying {
             File::open(&self.dir)?.sync_all()
         };
         write().map_err(|source| BackupError::Io { path: path.clone(), source })?;
+        self.is_finished = true;
         latest_backup::note(&self.data_dir, at);
         Ok(manifest)
+    }
+}
+
+impl Drop for Copying {
+    /// Removes what there is of a backup that has not come to its end: it is of no use,
+    /// and takes room, on what may be the store's own disk.
+    fn drop(&mut self) {
+        if self.is_finished {
+            return;
+        }
+        for name in [MANIFEST, ROWS, CHANGES, ERASED].into_iter().chain(open::KEY_FILES) {
+            // Most are not there; one that cannot be removed is no worse than before.
+            let _ = fs::remove_file(self.dir.join(name));
+        }
+        if self.dir_is_new {
+            let _ = fs::remove_dir(&self.dir);
+        }
     }
 }
 

@@ -80,6 +80,8 @@ pub struct Store {
     pub(super) noting: Option<Noting>,
     /// Whether a backup copies the keys: none is overwritten meanwhile.
     pub(super) keys_are_held: bool,
+    /// How many bytes a backup leaves free.
+    pub(super) least_free: u64,
     /// Whom the broker has forgotten, for backups that remember.
     pub(super) erased: ErasedList,
     /// How many citizens opening has erased again.

@@ -65,6 +65,8 @@ pub struct Options {
     /// How long to wait for a store that another process, or a handle closed a
     /// moment ago, still has locked.
     pub patience: Duration,
+    /// How many bytes a backup leaves free on the disk that it goes to.
+    pub least_free: u64,
 }
 
 /// Whether opening may create.
@@ -93,6 +95,7 @@ impl Options {
             cached_citizens: 262_144,
             gathered_keys: 131_072,
             patience: PATIENCE,
+            least_free: 256 << 20,
         }
     }
 }
@@ -233,7 +236,8 @@ impl Store {
         if let Some(row) = tree.get(rows::NUMBER_KEY).map_err(|error| damaged(error.into()))? {
             keyring.numbering.set_turnover(Turnover::decode(&row).map_err(|error| damaged(error.into()))?);
         }
-        let tuning = Tuning { cached_citizens: options.cached_citizens, gathered_keys: options.gathered_keys };
+        let tuning =
+            Tuning { cached_citizens: options.cached_citizens, gathered_keys: options.gathered_keys, least_free: options.least_free };
         let vault = Vault::new(tree, keyring, options.cached_citizens).map_err(damaged)?;
         let extent_path = options.data_dir.join(EXTENT);
         let (witness, said) = Witness::open(&extent_path).map_err(|source| match source.kind() {

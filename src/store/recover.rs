@@ -23,11 +23,12 @@ use super::seal::Sealer;
 use super::vault::{Taken, Vault, label};
 use super::witness::Witness;
 
-/// How much memory may be taken.
+/// How much memory may be taken, and how much room left.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tuning {
     pub cached_citizens: usize,
     pub gathered_keys: usize,
+    pub least_free: u64,
 }
 
 pub(super) fn recover(
@@ -71,6 +72,7 @@ pub(super) fn recover(
         condemned: Vec::new(),
         noting: None,
         keys_are_held: false,
+        least_free: tuning.least_free,
         erased,
         erased_again: 0,
         files,

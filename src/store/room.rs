@@ -11,23 +11,39 @@ use std::time::{Duration, Instant};
 /// How often the disk is asked.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// What others see of the room: bytes missing, 0 while there is enough.
+/// What others see of the room.
 #[derive(Debug, Clone, Default)]
-pub struct Missing(Arc<AtomicU64>);
+pub struct Missing {
+    /// Bytes missing, 0 while there is enough.
+    missing: Arc<AtomicU64>,
+    /// Bytes free, as seen last.
+    free: Arc<AtomicU64>,
+}
 
 impl Missing {
     /// Returns how many bytes must be freed before intake goes on; 0 when it does.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.missing.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many bytes were free when the disk was last asked.
+    #[must_use]
+    pub fn free(&self) -> u64 {
+        self.free.load(Ordering::Relaxed)
+    }
+
+    /// Returns what must be freed in MiB, rounded up.
+    #[must_use]
+    pub fn mib(&self) -> u64 {
+        self.bytes().div_ceil(1 << 20)
     }
 
     /// Says what to do, while something is missing.
     #[must_use]
     pub fn in_words(&self) -> Option<String> {
-        let missing = self.bytes();
-        let mib = missing.div_ceil(1 << 20);
-        (missing > 0).then(|| {
+        let mib = self.mib();
+        (mib > 0).then(|| {
             format!("the disk of the data directory is too full, intake has stopped; free {mib} MiB or more, and it goes on by itself")
         })
     }
@@ -69,7 +85,7 @@ impl Room {
     /// taking in more, and whether that has just changed.
     pub fn look(&mut self) -> (bool, Option<Turned>) {
         let was_missing = self.missing.bytes() > 0;
-        if self.least == 0 || self.asked.is_some_and(|asked| asked.elapsed() < EVERY) {
+        if self.asked.is_some_and(|asked| asked.elapsed() < EVERY) {
             return (!was_missing, None);
         }
         self.asked = Some(Instant::now());
@@ -77,7 +93,8 @@ impl Room {
         if let Ok(free) = free_bytes(&self.path) {
             // A tenth more before it goes on, so that it does not come and go.
             let wanted = if was_missing { self.least + self.least / 10 } else { self.least };
-            self.missing.0.store(wanted.saturating_sub(free), Ordering::Relaxed);
+            self.missing.free.store(free, Ordering::Relaxed);
+            self.missing.missing.store(wanted.saturating_sub(free), Ordering::Relaxed);
         }
         let is_missing = self.missing.bytes() > 0;
         let turned = match (was_missing, is_missing) {
@@ -107,7 +124,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let free = free_bytes(dir.path()).expect("a disk");
         assert!(free > 0);
-        assert_eq!(Room::new(dir.path(), 0).look(), (true, None));
+        let mut unlimited = Room::new(dir.path(), 0);
+        assert_eq!(unlimited.look(), (true, None));
+        assert!(unlimited.missing().free() > 0, "what is free is known whatever may be missing");
         assert_eq!(Room::new(dir.path(), 1).look(), (true, None));
         let mut room = Room::new(dir.path(), free.saturating_mul(2));
         let missing = room.missing();

@@ -45,6 +45,8 @@ pub struct Gauges<'a> {
     pub waiting: &'a [(String, u32)],
     /// What the store takes on disk.
     pub store_bytes: u64,
+    /// What is free on the disk of the store.
+    pub disk_free_bytes: u64,
     /// Until when each certificate is valid.
     pub certificates: &'a [(&'a str, Moment)],
     /// When the latest backup was taken, if one is known.
@@ -96,6 +98,7 @@ pub struct Metrics {
     erased: HashMap<&'static str, IntCounter>,
     unexpected: HashMap<&'static str, IntCounter>,
     store_bytes: IntGauge,
+    disk_free_bytes: IntGauge,
     latest_backup: IntGauge,
     reloads: HashMap<&'static str, IntCounter>,
     routing_refused: IntGauge,
@@ -225,6 +228,7 @@ impl Metrics {
             erased: closed(&erased, &["order", "last_record"]),
             unexpected: closed(&unexpected, &Surprise::ALL.map(Surprise::name)),
             store_bytes: one("store_bytes", "What the store takes on disk.")?,
+            disk_free_bytes: one("disk_free_bytes", "What is free on the disk of the data directory.")?,
             latest_backup: one(
                 "latest_backup_timestamp_seconds",
                 "When the latest backup was taken, in seconds since 1970; 0 while none is known.",
@@ -443,6 +447,7 @@ impl Metrics {
         }
         self.latest_backup.set(gauges.latest_backup.map_or(0, |at| at.0 / 1_000_000));
         self.store_bytes.set(i64::try_from(gauges.store_bytes).unwrap_or(i64::MAX));
+        self.disk_free_bytes.set(i64::try_from(gauges.disk_free_bytes).unwrap_or(i64::MAX));
         let views: HashMap<Recipient, &QueueView> = gauges.queues.iter().map(|view| (view.recipient, view)).collect();
         // A recipient that has left routing.toml keeps its series while
         // something of its waits.

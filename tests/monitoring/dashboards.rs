@@ -442,7 +442,12 @@ fn internals() -> Dashboard {
                         &[("rate(wsb_commit_seconds_count[$__rate_interval])", "commits a second")],
                         "Each is one flush of the disk.",
                     ),
-                    lines("Store size", "bytes", &[("wsb_store_bytes", "on disk")], "About 1 KB an event, kept for the duplicate horizon."),
+                    lines(
+                        "Store size",
+                        "bytes",
+                        &[("wsb_store_bytes", "on disk"), ("wsb_disk_free_bytes", "free on that disk")],
+                        "About 1 KB an event, kept for the duplicate horizon.",
+                    ),
                     number(
                         "Since the latest backup",
                         "s",

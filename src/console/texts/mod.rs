@@ -38,7 +38,7 @@ texts! {
     theme_dark language apply as_of live next_page first_page nothing_here more_may_follow ago in_future now hours days
     why why_hint why_optional cancel actions all details none login_title login_intro login_token login_button login_unknown
     login_missing login_too_many login_closed login_ended logged_out wrong_title wrong_nothing wrong_nothing_detail
-    wrong_nothing_vendor problem_not_ready problem_paused problem_ordered problem_dead_growing problem_dead
+    wrong_nothing_vendor problem_not_ready problem_paused problem_ordered problem_dead_growing problem_dead problem_dead_since
     problem_quarantine problem_quarantine_many problem_routing problem_routing_detail problem_overdue problem_old
     problem_waiting_for_go problem_stuck act_recipients act_failures act_quarantine act_pauses act_gdpr act_replays
     total_waiting total_retrying total_dead total_oldest recipients_first recipients_all recipients_title filter

@@ -7,6 +7,7 @@
 
 mod calendar;
 mod deeds;
+mod lacking;
 mod pages;
 mod session;
 mod visit;

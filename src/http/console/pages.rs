@@ -6,12 +6,12 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 
 use super::visit::Visitor;
-use super::{Console, Refused, calendar};
+use super::{Console, Refused, calendar, lacking};
 use crate::app::now;
 use crate::console::form::{encode, with_query};
 use crate::console::problems::{Certificate, Situation, problems};
 use crate::console::recipients::Row;
-use crate::console::view::{Backup, Delivery, Entry, ErasureRequest, Group, Items, Lane, Missing, Quarantined, Recipient, Refusal, Replay};
+use crate::console::view::{Backup, Delivery, Entry, ErasureRequest, Group, Items, Lane, Quarantined, Recipient, Refusal, Replay};
 use crate::console::view::{Trace, Unexpected, Unfetched, Window};
 use crate::console::{Section, failures, gdpr as gdpr_page, overview as overview_page, quarantine as quarantine_page};
 use crate::console::{
@@ -52,6 +52,7 @@ pub async fn overview(State(console): Shown, visitor: Visitor) -> Page {
     let mut situation = Situation {
         recipients: &recipients.items,
         died: console.died(&recipients.items, now),
+        died_since: console.samples().since(now).map(|since| since.on_the_clock().get(11..16).unwrap_or_default().to_owned()),
         replays: &replays.items,
         ..Situation::default()
     };
@@ -84,8 +85,8 @@ pub async fn overview(State(console): Shown, visitor: Visitor) -> Page {
         situation.contradictory = console.flow().contradictory_in_an_hour(now, console.counted());
         situation.routing_refused = console.server.metrics.routing_is_refused();
         situation.tokens_refused = console.server.metrics.tokens_are_refused();
-        let missing = console.server.health.missing(now).into_iter().filter_map(|one| serde_json::from_value::<Missing>(one).ok());
-        situation.missing = missing.collect();
+        let missing = console.server.health.missing(now);
+        situation.missing = missing.iter().map(|lack| lacking::shown(lack, visitor.look.language)).collect();
     }
     let flowing = visitor.who.sees_all().then(|| console.flow().per_minute(now, console.counted()));
     let problems = problems(&situation, visitor.look.language);

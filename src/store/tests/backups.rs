@@ -9,7 +9,7 @@ use crate::core::outbox::{Death, Delivery, State};
 use crate::core::records::{Archive, Change, Quarantined, Records};
 use crate::core::time::Moment;
 
-use super::super::backup::ManifestError;
+use super::super::backup::{BackupError, ManifestError};
 use super::super::rows;
 use super::super::{Durability, Erasures, Options, RestoreError, Store, restore};
 use super::samples::Dice;
@@ -241,6 +241,38 @@ fn copy_all(from: &Path, to: &Path) {
         let to = to.join(path.file_name().expect("a name"));
         if path.is_dir() { copy_all(&path, &to) } else { std::fs::copy(&path, &to).map(drop).expect("copied") }
     }
+}
+
+#[test]
+fn a_backup_without_room_is_refused_and_says_how_much_is_missing() {
+    let mut disk = OnDisk::new();
+    live(&mut disk, 1, 40);
+    let dir = disk.options().data_dir.parent().expect("a directory").join("backup");
+    disk.store().least_free = u64::MAX / 2;
+    let refused = disk.store().back_up(&dir, Moment(1), |_| {}).expect_err("no room");
+    assert!(matches!(refused, BackupError::NoRoom { mib, .. } if mib > 1 << 20), "{refused}");
+    assert!(!dir.exists(), "nothing is begun");
+    disk.store().least_free = 0;
+    disk.store().back_up(&dir, Moment(1), |_| {}).expect("a backup, once there is room");
+}
+
+#[test]
+fn a_backup_that_does_not_come_to_its_end_leaves_nothing_behind() {
+    let mut disk = OnDisk::new();
+    live(&mut disk, 1, 40);
+    let parent = disk.options().data_dir.parent().expect("a directory").to_owned();
+    let (made, given) = (parent.join("made"), parent.join("given"));
+    std::fs::create_dir(&given).expect("a directory");
+    for dir in [&made, &given] {
+        let mut copying = disk.store().begin_backup(dir).expect("begun");
+        copying.copy_rows(&mut |_| {}).expect("copied");
+        disk.store().end_backup().expect("noted");
+        copying.copy_keys().expect("copied");
+        drop(copying);
+        disk.store().release_keys();
+    }
+    assert!(!made.exists());
+    assert!(std::fs::read_dir(&given).expect("still there").next().is_none());
 }
 
 #[test]

@@ -537,7 +537,7 @@ fn can_be_used_by_keyboard(stage: &Stage, browser: &Chromium) {
     assert_eq!(browser.run("const box = document.activeElement.getBoundingClientRect(); return box.left >= 0 && box.width > 0"), true);
     browser.press(ENTER);
     assert_eq!(browser.run("return document.activeElement.id"), "content");
-    browser.tab_to(".problems a");
+    browser.tab_to(".problems a[href^='/console/recipients']");
     let outlined = browser.run("return getComputedStyle(document.activeElement).outlineStyle");
     assert_eq!(outlined, "solid", "the focus is seen");
     browser.press(ENTER);

@@ -88,5 +88,16 @@ for round in 1 2 3; do
     "$broker" verify >"$work/said" 2>&1 || fail "round $round: once there is room: $(cat "$work/said")"
     : >"$work/log"
 done
+# Citizens who are taken in as the disk fills up: their keys go into a file that grows by
+# blocks. What was taken in is there afterwards, and the rest is taken in then.
+for left in 20 60 110; do
+    first=$((8001 + left * 10))
+    free=$(df -k "$disk" | awk 'END { print $4 }')
+    dd if=/dev/zero of="$disk/filler" bs=1024 count=$((free - left)) >/dev/null 2>&1
+    members "$first" $((first + 400)) >"$work/said" && fail "with $left KiB left there was room: $(cat "$work/said")"
+    rm "$disk/filler"
+    "$broker" verify >"$work/said" 2>&1 || fail "taken in with $left KiB left: $(cat "$work/said")"
+    members "$first" $((first + 400)) >"$work/said" || fail "once there is room: $(cat "$work/said")"
+done
 members 1 8000 | grep -q 'imported 0 events; 8000 had been taken in before' || fail "something is forgotten"
 echo "full disk: waited for room, with everything still there"

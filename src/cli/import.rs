@@ -38,6 +38,9 @@ pub fn import(common: &Common, arguments: &ImportArguments) -> Result<Exit, Fail
             let file = arguments.file.display().to_string();
             Box::new(move |batch| {
                 let result = ops::import(&mut engine, &mut *store, batch.iter().copied(), now());
+                if let Err(ImportError::Store(error)) = result {
+                    return Err(Failure::new(Exit::Refused, error));
+                }
                 let first = batch.first().map_or(1, |(number, _)| *number);
                 let deed = local_deed(Action::Imported, &format!("{} lines from line {first}", batch.len()));
                 ops::note(&mut *store, now(), deed).map_err(|error| Failure::new(Exit::Refused, error))?;

@@ -66,6 +66,8 @@ pub struct Store {
     pub(super) given: Given,
     /// Whether `given` differs from what is stored.
     pub(super) given_changed: bool,
+    /// Whether a change could not be staged: what there is of its group is not all of it.
+    pub(super) is_torn: bool,
     pub(super) last_seq: u64,
     /// How many changes have ever been staged.
     pub(super) changes: u64,
@@ -134,6 +136,9 @@ impl Store {
     /// # Errors
     /// The store cannot go on. What was committed with a flush is safe.
     pub fn commit(&mut self, durability: Durability) -> Result<(), StoreError> {
+        if self.is_torn {
+            return Err(StoreError::Contradiction("a change could not be staged, and half a group is not kept".to_owned()));
+        }
         if self.given_changed {
             self.given_changed = false;
             self.group.put(rows::NUMBERS, self.given.encode());

@@ -75,10 +75,9 @@ impl Records for Store {
     }
 
     fn enroll(&mut self, personnummer: &Personnummer) -> Result<CitizenId, StoreError> {
-        let id = CitizenId(self.take_slot()?);
-        self.assign(personnummer, id)?;
-        self.put_citizen(Arc::new(Citizen::new(id, *personnummer)))?;
-        Ok(id)
+        let enrolled = self.enroll_in_a_slot(personnummer);
+        self.is_torn |= enrolled.is_err();
+        enrolled
     }
 
     fn citizen(&mut self, id: CitizenId) -> Result<Option<Arc<Citizen>>, StoreError> {
@@ -260,6 +259,14 @@ impl Records for Store {
     }
 
     fn stage(&mut self, change: Change) -> Result<(), StoreError> {
+        let staged = self.stage_one(change);
+        self.is_torn |= staged.is_err();
+        staged
+    }
+}
+
+impl Store {
+    fn stage_one(&mut self, change: Change) -> Result<(), StoreError> {
         self.changes += 1;
         match change {
             Change::PutCitizen(citizen) => self.put_citizen(citizen),
@@ -344,14 +351,22 @@ impl Records for Store {
             Change::Release(id) => self.release(id),
         }
     }
-}
 
-impl Store {
+    fn enroll_in_a_slot(&mut self, personnummer: &Personnummer) -> Result<CitizenId, StoreError> {
+        let id = CitizenId(self.take_slot()?);
+        self.assign(personnummer, id)?;
+        self.put_citizen(Arc::new(Citizen::new(id, *personnummer)))?;
+        Ok(id)
+    }
+
     fn take_slot(&mut self) -> Result<u32, StoreError> {
         let slot = self.given.next_slot;
-        self.given.next_slot = slot.checked_add(1).ok_or(StoreError::Exhausted)?;
-        self.given_changed = true;
+        let next = slot.checked_add(1).ok_or(StoreError::Exhausted)?;
+        // Before anything says that it is given: a store that has given more slots than
+        // there are keys for does not open.
         self.vault.keyring.provide(slot).map_err(StoreError::Keys)?;
+        self.given.next_slot = next;
+        self.given_changed = true;
         Ok(slot)
     }
 

@@ -64,6 +64,7 @@ pub(super) fn recover(
         ledger,
         given,
         given_changed: false,
+        is_torn: false,
         last_seq,
         changes: 0,
         last_finishes: (0, 0),

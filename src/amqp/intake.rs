@@ -2,7 +2,7 @@
 //! stops the queue: the channel to it is bounded, and RabbitMQ hands out no
 //! more than the prefetch.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::delivery::{Acks, Delivery, Intake};
 use super::depth::Waiting;
 use super::link::{Phase, end_of, renewed, while_alive};
-use super::pump::{Held, Lane, Pumped};
+use super::pump::{Held, Lane, Pumped, next_epoch};
 use super::silence::Silence;
 use super::subscription::Subscription;
 use super::target::Socket;
@@ -143,12 +143,6 @@ pub(super) struct Drawn<'a> {
     pub depths: watch::Receiver<Vec<Waiting>>,
 }
 
-impl Drawn<'_> {
-    fn next_epoch(&self) -> u64 {
-        self.epochs.fetch_add(1, Ordering::Relaxed) + 1
-    }
-}
-
 /// The three subscriptions of one connection.
 pub(super) struct Subscribed<'a> {
     consumed: Vec<(Subscription, Consumer)>,
@@ -235,7 +229,7 @@ pub(super) async fn serve(
     let Ok(channels) = <[Channel; 3]>::try_from(channels) else {
         return Ended::Lost(Trouble::Lost { reason: "not all queues are consumed".into() });
     };
-    let epoch = drawn.next_epoch();
+    let epoch = next_epoch(drawn.epochs);
     acks.open(epoch, channels);
     let turn = Mutex::new(());
     let mut pumps = FuturesUnordered::new();

@@ -199,7 +199,7 @@ impl<'a> Lane<'a> {
         let has_crossed = self.subscription.end(&mut self.consumer).await?;
         let Subscription { intake, queue, prefetch, .. } = &self.subscription;
         let subscription = Subscription::open(self.connection, *intake, queue, *prefetch).await?;
-        let epoch = self.epochs.fetch_add(1, Ordering::Relaxed) + 1;
+        let epoch = next_epoch(self.epochs);
         // Before consuming: whoever ends the connection's work closes this one then.
         self.held.acks.replace(self.held.intake, epoch, subscription.channel.clone());
         self.subscription = subscription;
@@ -222,6 +222,11 @@ impl<'a> Lane<'a> {
             );
         }
     }
+}
+
+/// Returns the number of one more consumer.
+pub(super) fn next_epoch(epochs: &AtomicU64) -> u64 {
+    epochs.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 /// Waits until the reader can take more; `None` when there is none any more.

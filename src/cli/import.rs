@@ -37,19 +37,18 @@ pub fn import(common: &Common, arguments: &ImportArguments) -> Result<Exit, Fail
             let mut engine = engine_over(&mut store, rules)?;
             let file = arguments.file.display().to_string();
             Box::new(move |batch| {
-                let result = ops::import(&mut engine, &mut *store, batch.iter().copied(), now());
-                if let Err(ImportError::Store(error)) = result {
-                    return Err(Failure::new(Exit::Refused, error));
-                }
+                let result = match ops::import(&mut engine, &mut *store, batch.iter().copied(), now()) {
+                    Ok(imported) => Ok(imported),
+                    Err(ImportError::Line { line, reason }) => Err(Failure::words(Exit::No, format!("{file}:{line}: {reason}"))),
+                    // Half a batch is not kept.
+                    Err(ImportError::Store(error)) => return Err(Failure::new(Exit::Refused, error)),
+                };
                 let first = batch.first().map_or(1, |(number, _)| *number);
                 let deed = local_deed(Action::Imported, &format!("{} lines from line {first}", batch.len()));
                 ops::note(&mut *store, now(), deed).map_err(|error| Failure::new(Exit::Refused, error))?;
                 // The lines before a bad one are taken in all the same.
                 Commit::commit(&mut *store, true).map_err(|error| Failure::new(Exit::Refused, error))?;
-                result.map_err(|error| match error {
-                    ImportError::Line { line, reason } => Failure::words(Exit::No, format!("{file}:{line}: {reason}")),
-                    ImportError::Store(error) => Failure::new(Exit::Refused, error),
-                })
+                result
             })
         }
         Opened::There(admin) => Box::new(move |batch| {

@@ -13,6 +13,7 @@ use crate::core::time::Day;
 use super::backup::Noting;
 use super::batch::Batch;
 use super::cache::Generations;
+use super::clock_owners::ClockOwners;
 use super::codec::{Ended, Output};
 use super::durability::Durability;
 use super::erased::ErasedList;
@@ -63,6 +64,7 @@ pub struct Store {
     pub(super) orders: Orders,
     pub(super) index: EventIndex,
     pub(super) ledger: Ledger,
+    pub(super) clock_owners: ClockOwners,
     pub(super) given: Given,
     /// Whether `given` differs from what is stored.
     pub(super) given_changed: bool,
@@ -175,6 +177,7 @@ impl Store {
         if is_empty == IsEmpty::No {
             self.index.work(&self.vault.tree, &mut batch, cover(self.last_seq, 0))?;
             self.ledger.work(&self.vault.tree, &mut batch, cover(self.last_finishes.0, self.last_finishes.1))?;
+            self.clock_owners.work(&self.vault.tree, &mut batch)?;
             self.apply(&batch)?;
         }
         match durability {

@@ -8,6 +8,7 @@ mod audit;
 mod backup;
 mod batch;
 mod cache;
+mod clock_owners;
 mod clocks;
 mod codec;
 mod disk;

@@ -326,6 +326,7 @@ fn begin(db: &sled::Db, keyring: &Keyring) -> Result<Given, StoreError> {
     batch.insert(rows::FORMAT, &FORMAT.to_be_bytes());
     batch.insert(rows::CHECK, &keyring.check);
     batch.insert(rows::NUMBERS, FIRST.encode());
+    batch.insert(rows::OWNERS, &[1]);
     db.apply_batch(batch)?;
     db.flush()?;
     Ok(FIRST)

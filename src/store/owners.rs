@@ -1,6 +1,6 @@
-//! Whose each record is: a row for each of those that decide who gets what, and for
-//! each that has a clock, found by a keyed hash of the record. The latter follow the
-//! clocks: whatever changes these changes them.
+//! Whose each record is, found by a keyed hash of it: of those that decide who gets what
+//! in a row each, of those that have a clock in sorted runs. The latter follow the clocks:
+//! whatever changes these changes them.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,15 +10,29 @@ use crate::core::retention::Clocks;
 
 use super::disk::Store;
 use super::error::StoreError;
+use super::group::IsEmpty;
 use super::rows;
 
 impl Store {
-    /// Returns whose a record is, as the group sees it.
-    pub(super) fn owner(&self, hash: &[u8; 16]) -> Result<Option<u32>, StoreError> {
-        Ok(self.owners(hash)?.first().copied())
+    /// Returns whose a record that has a clock is, as the group sees it.
+    pub(super) fn clock_owner_of(&self, hash: &[u8; 16]) -> Result<Option<u32>, StoreError> {
+        match self.clock_owners.find(&self.vault.tree, hash)? {
+            None if self.clock_owners.are_in_rows_too => Ok(self.owners(hash)?.first().copied()),
+            found => Ok(found),
+        }
     }
 
-    /// As [`Store::owner`], and after that whose it was.
+    fn put_clock_owner(&mut self, hash: &[u8; 16], owner: Option<u32>) -> Result<(), StoreError> {
+        self.clock_owners.put(&self.vault.tree, hash, owner)?;
+        self.group.is_empty = IsEmpty::No;
+        if self.clock_owners.are_in_rows_too {
+            self.put_owners(*hash, Vec::new());
+        }
+        Ok(())
+    }
+
+    /// Returns whose a record is that decides who gets what, as the group sees it, and
+    /// after that whose it was.
     pub(super) fn owners(&self, hash: &[u8; 16]) -> Result<Vec<u32>, StoreError> {
         match self.group.owners.get(hash) {
             Some(slots) => Ok(slots.clone()),
@@ -49,25 +63,25 @@ impl Store {
         Ok(())
     }
 
-    /// Has the rows of a slot's records follow its clocks.
+    /// Has whose a slot's records are follow its clocks.
     pub(super) fn own_clocks(&mut self, slot: u32, known: Option<&Clocks>, now: Option<&Clocks>) -> Result<(), StoreError> {
         for (entity, record, claim) in claims(known, now) {
             let hash = self.vault.keyring.kept_record(entity, record);
             match claim {
-                Claim::Has => self.put_owners(hash, vec![slot]),
-                Claim::HeardOf if self.owner(&hash)?.is_none() => self.put_owners(hash, vec![slot]),
-                Claim::Drops if self.owner(&hash)? == Some(slot) => self.put_owners(hash, Vec::new()),
+                Claim::Has => self.put_clock_owner(&hash, Some(slot))?,
+                Claim::HeardOf if self.clock_owner_of(&hash)?.is_none() => self.put_clock_owner(&hash, Some(slot))?,
+                Claim::Drops if self.clock_owner_of(&hash)? == Some(slot) => self.put_clock_owner(&hash, None)?,
                 Claim::HeardOf | Claim::Drops => {}
             }
         }
         Ok(())
     }
 
-    /// Has the row of a record follow those who were sent something about it.
+    /// Has a record follow those who were sent something about it.
     pub(super) fn move_owner(&mut self, entity: &str, record: &ExternalId, from: &[u32], to: u32) -> Result<(), StoreError> {
         let hash = self.vault.keyring.kept_record(entity, record);
-        if self.owner(&hash)?.is_some_and(|owner| from.contains(&owner)) {
-            self.put_owners(hash, vec![to]);
+        if self.clock_owner_of(&hash)?.is_some_and(|owner| from.contains(&owner)) {
+            self.put_clock_owner(&hash, Some(to))?;
         }
         Ok(())
     }

@@ -70,8 +70,7 @@ impl Records for Store {
     }
 
     fn clock_owner(&mut self, entity: &str, record: &ExternalId) -> Result<Option<CitizenId>, StoreError> {
-        let hash = self.vault.keyring.kept_record(entity, record);
-        Ok(self.owner(&hash)?.map(CitizenId))
+        Ok(self.clock_owner_of(&self.vault.keyring.kept_record(entity, record))?.map(CitizenId))
     }
 
     fn enroll(&mut self, personnummer: &Personnummer) -> Result<CitizenId, StoreError> {

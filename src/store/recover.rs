@@ -8,6 +8,7 @@ use crate::core::ids::{DeliveryKey, EventSeq, Recipient};
 use crate::core::records::RowCounts;
 
 use super::cache::Generations;
+use super::clock_owners::ClockOwners;
 use super::codec::{Input, LedgerChange, Undecodable};
 use super::disk::{Given, Store, cover, index_key};
 use super::erased::ErasedList;
@@ -42,6 +43,7 @@ pub(super) fn recover(
     let tree = &vault.tree;
     let index = Runs::open(tree, b'i', tuning.gathered_keys, Removal::Never)?;
     let ledger = Runs::open(tree, b'l', tuning.gathered_keys, Removal::ByKey)?;
+    let clock_owners = ClockOwners::open(tree, tuning.gathered_keys)?;
     let last_seq = last_seq(tree)?;
     let vault = Arc::new(vault);
     let mut store = Store {
@@ -62,6 +64,7 @@ pub(super) fn recover(
         orders: Orders::default(),
         index,
         ledger,
+        clock_owners,
         given,
         given_changed: false,
         is_torn: false,

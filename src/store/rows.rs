@@ -6,6 +6,7 @@
 //! | `m` name | about the store itself |
 //! | `N` place of a personnummer (17) | whose it is |
 //! | `I` hash of a record's kind or type, and id (16) | whose the record is, and was |
+//! | `o` number (8) | what a group has changed of whose the records with clocks are |
 //! | `C` citizen (4) | the citizen's record |
 //! | `M` citizen (4) citizen (4) | that the two are one person |
 //! | `E` citizen (4) | that the citizen's key is to be, or has been, overwritten |
@@ -50,6 +51,8 @@ pub(super) const ERASED_TO: &[u8] = b"Z";
 pub(super) const AUDIT: &[u8] = b"maudit";
 /// How messages in quarantine are filed.
 pub(super) const FILED_BY: &[u8] = b"mfiledby";
+/// That the records with clocks are found by runs alone, and by no row `I`.
+pub(super) const OWNERS: &[u8] = b"mowners";
 /// By which schedule the rows `U` were computed.
 pub(super) const SCHEDULE: &[u8] = b"mschedule";
 
@@ -88,6 +91,10 @@ pub(super) fn number(place: &NumberPlace) -> Row<18> {
 
 pub(super) fn owner(record: &[u8; 16]) -> Row<17> {
     join(b'I', &[record])
+}
+
+pub(super) fn owners_changed(number: u64) -> Row<9> {
+    join(b'o', &[&number.to_be_bytes()])
 }
 
 pub(super) fn citizen(slot: u32) -> Row<5> {

@@ -218,6 +218,35 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
         }
     }
 
+    /// Does to the set what a key says: that it is there, or that it has gone.
+    pub fn apply_one(&mut self, key: [u8; KEY]) {
+        match is_gone::<KEY, PREFIX>(&key) {
+            true => self.remove(without_mark::<KEY, PREFIX>(key)),
+            false => self.insert(key),
+        }
+    }
+
+    /// Returns what says of a key that it has gone.
+    pub fn gone(key: [u8; KEY]) -> [u8; KEY] {
+        gone::<KEY, PREFIX>(key)
+    }
+
+    /// Looks at every key that is there, at some of them twice.
+    pub fn each(&self, tree: &sled::Tree, mut look: impl FnMut(&[u8; KEY]) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        let mut look_at = |key: &[u8; KEY]| {
+            let Some(prefix) = key.first_chunk::<PREFIX>() else { return Ok(()) };
+            if !is_gone::<KEY, PREFIX>(key) && self.find(tree, prefix)?.contains(key) { look(key) } else { Ok(()) }
+        };
+        let frozen = self.writing.iter().flat_map(|writing| &writing.frozen);
+        self.gathered.all().chain(frozen).try_for_each(&mut look_at)?;
+        for run in &self.runs {
+            for at in 0..run.firsts.len() {
+                self.row(tree, run.id, at as u32)?.iter().try_for_each(&mut look_at)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Checks that every run has its rows, in order, and finds its own keys;
     /// returns what is wrong, in words.
     pub fn check(&self, tree: &sled::Tree) -> Result<Vec<String>, StoreError> {

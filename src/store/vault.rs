@@ -186,11 +186,6 @@ impl Vault {
         Ok(None)
     }
 
-    /// Returns whose a record is.
-    pub fn owner(&self, record: &[u8; 16]) -> Result<Option<u32>, StoreError> {
-        Ok(self.owners(record)?.first().copied())
-    }
-
     /// Returns whose a record is, and after that whose it was.
     pub fn owners(&self, record: &[u8; 16]) -> Result<Vec<u32>, StoreError> {
         let row = self.tree.get(rows::owner(record))?;

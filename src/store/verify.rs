@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::core::audit::Soundness;
-use crate::core::ids::CitizenId;
+use crate::core::ids::{CitizenId, ExternalId};
 use crate::core::invariants;
 use crate::core::outbox::Delivery;
 use crate::core::retention::Clocks;
 use crate::core::time::Day;
 
+use super::clock_owners;
 use super::codec::{Input, Undecodable};
 use super::disk::{Store, index_key};
 use super::error::StoreError;
@@ -107,11 +108,17 @@ impl Store {
             verified.breaches += 1;
             tell(&format!("deletion orders first given on {day}: the count of those that are not answered is wrong"));
         }
-        for (set, found) in [("i", self.index.check(&vault.tree)?), ("l", self.ledger.check(&vault.tree)?)] {
+        let sets =
+            [("i", self.index.check(&vault.tree)?), ("l", self.ledger.check(&vault.tree)?), ("o", self.clock_owners.check(&vault.tree)?)];
+        for (set, found) in sets {
             for why in found {
                 verified.breaches += 1;
                 tell(&format!("set {set}: {why}"));
             }
+        }
+        for _ in 0..self.count_misled(&vault)? {
+            verified.breaches += 1;
+            tell("set o: leads to a citizen who has no such record: an erasure would miss it");
         }
         match self.verify_audit() {
             Ok(Soundness::Sound { .. }) => {}
@@ -134,6 +141,25 @@ impl Store {
             tell(&broken.to_string());
         }
         Ok(verified)
+    }
+
+    /// Returns of how many records with clocks the owner has no clock.
+    fn count_misled(&self, vault: &Vault) -> Result<usize, StoreError> {
+        let mut misled = BTreeSet::new();
+        self.clock_owners.each(&vault.tree, |found_by, slot| {
+            let is_it = |(entity, record, _): (&Arc<str>, &ExternalId, bool)| {
+                clock_owners::fingerprint(&vault.keyring.kept_record(entity, record)) == found_by
+            };
+            match vault.clocks(slot) {
+                Ok(clocks) if clocks.as_ref().is_some_and(|clocks| clocks.kept().any(is_it)) => {}
+                Ok(_) => drop(misled.insert(found_by)),
+                // Said already, by the row.
+                Err(StoreError::Unsealable { .. } | StoreError::Damaged(_)) => {}
+                Err(error) => return Err(error),
+            }
+            Ok(())
+        })?;
+        Ok(misled.len())
     }
 
     fn check_row(&self, vault: &Vault, key: &[u8], value: &[u8]) -> Checked {
@@ -232,7 +258,7 @@ impl Store {
                 for (entity, record, _) in
                     clocks.kept().filter(|(_, record, is_there)| clocks.is_current && *is_there && record.names_one_record())
                 {
-                    let owner = vault.owner(&vault.keyring.kept_record(entity, record))?;
+                    let owner = self.clock_owner_of(&vault.keyring.kept_record(entity, record))?;
                     demand(owner == Some(slot), "has a record that is not found by itself: a correction would miss it")?;
                 }
                 let is_listed = clocks.has_due == vault.tree.contains_key(rows::has_due(slot))?;

@@ -2,6 +2,7 @@
 
 mod backups;
 mod both;
+mod clock_owners;
 mod crash;
 mod erasing;
 mod forgetting;

@@ -118,6 +118,7 @@ pub fn run<C: Commit>(
     let mut forgot = Instant::now();
     let mut crowded_at: Option<Instant> = None;
     let mut most = settings.group;
+    let mut took_before = Duration::ZERO;
     loop {
         let mut deadline = deadline(&engine, outlet.now(), dirty_since, tended, settings);
         let crowded = crowded_at.is_some_and(|at| at.elapsed() < CROWDED_FOR);
@@ -201,8 +202,17 @@ pub fn run<C: Commit>(
         if !turn.out.orders.is_empty() {
             outlet.order(turn.out.orders);
         }
-        calm = began + settings.pace.max(2 * began.elapsed()).min(LONGEST_WAIT);
+        calm = began + rest([took_before, began.elapsed()], settings.pace);
+        took_before = began.elapsed();
     }
+}
+
+/// Returns how long after its beginning a group is the last one, by how long it and the
+/// one before it took: one that took long by itself, for a flush that did, has held up
+/// everybody already.
+fn rest(took: [Duration; 2], pace: Duration) -> Duration {
+    let [before, now] = took;
+    pace.max(2 * before.min(now)).min(LONGEST_WAIT)
 }
 
 fn deadline(engine: &Engine, now: Moment, dirty_since: Option<Instant>, tended: Instant, settings: Settings) -> Instant {
@@ -280,5 +290,21 @@ impl Turn {
             None => self.tickets.push(ticket),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_rest_as_long_as_they_take_and_one_slow_one_lengthens_nothing() {
+        let [pace, slow, very_slow] = [3, 8, 80].map(Duration::from_millis);
+        let quick = Duration::from_millis(1);
+        assert_eq!(rest([quick, quick], pace), pace);
+        assert_eq!(rest([slow, slow], pace), 2 * slow);
+        assert_eq!(rest([quick, slow], pace), pace);
+        assert_eq!(rest([slow, very_slow], pace), 2 * slow);
+        assert_eq!(rest([very_slow, very_slow], pace), LONGEST_WAIT);
     }
 }

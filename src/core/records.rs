@@ -16,7 +16,7 @@ use super::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Person
 use super::notices::Lying;
 use super::outbox::{Attempt, Because, Delivery, End, State};
 use super::persons::Joined;
-use super::policy::Domain;
+use super::policy::{Audience, Domain};
 use super::replay::{Replay, ReplayId};
 
 use super::retention::{Clocks, Unexpected};
@@ -87,10 +87,31 @@ pub struct Quarantined {
 /// next is one transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unclaimed {
-    /// As it was when it was withdrawn.
+    /// As it was when it was withdrawn, by the rules that name nobody since.
     pub delivery: Delivery,
     /// When that was.
     pub at: Moment,
+    /// Those of its rules by which it had been withdrawn before, and when that was:
+    /// it had begun anew by another one.
+    pub earlier: Vec<(Audience, Moment)>,
+}
+
+impl Unclaimed {
+    /// Returns what is left of a delivery by these rules, each since a moment of its
+    /// own; `None` by none.
+    #[must_use]
+    pub fn by(delivery: &Delivery, rules: &[(Audience, Moment)]) -> Option<Self> {
+        let at = rules.iter().map(|(_, at)| *at).max()?;
+        let because = delivery.because.only(rules.iter().map(|(audience, _)| *audience).collect())?;
+        let earlier = rules.iter().filter(|(_, since)| *since != at).copied().collect();
+        Some(Self { delivery: Delivery { because, ..delivery.clone() }, at, earlier })
+    }
+
+    /// Returns each of its rules, and since when nobody is entitled by it.
+    pub fn rules(&self) -> impl Iterator<Item = (Audience, Moment)> {
+        let since = |audience| self.earlier.iter().find(|(of, _)| *of == audience).map_or(self.at, |(_, at)| *at);
+        self.delivery.because.audiences().iter().map(move |audience| (audience, since(audience)))
+    }
 }
 
 /// One change to what is stored.

@@ -13,6 +13,11 @@ use super::vault::{Vault, unsealable};
 
 const WHAT: &str = "an unclaimed delivery";
 
+/// Versions of a row: of the delivery alone, and after those of its rules that had
+/// been left before.
+const PLAIN: u8 = 1;
+const WITH_EARLIER: u8 = 2;
+
 impl Store {
     /// Finds out of whom there may be any: nobody else is asked about.
     pub(super) fn find_unclaimed(&mut self) -> Result<(), StoreError> {
@@ -27,10 +32,10 @@ impl Store {
     pub(super) fn put_unclaimed(&mut self, unclaimed: Unclaimed) -> Result<(), StoreError> {
         let slot = unclaimed.delivery.citizen.0;
         let key = rows::unclaimed(slot, unclaimed.delivery.key);
-        let mut value = vec![1];
+        let mut value = vec![if unclaimed.earlier.is_empty() { PLAIN } else { WITH_EARLIER }];
         value.u64(unclaimed.at.0 as u64);
         let seal_key = self.vault.key(slot)?.seal;
-        let sealed = self.sealer.seal(&seal_key, key.as_ref(), &mut value, |out| codec::encode_delivery(&unclaimed.delivery, out));
+        let sealed = self.sealer.seal(&seal_key, key.as_ref(), &mut value, |out| encode(&unclaimed, out));
         sealed.map_err(|_| unsealable(key.as_ref()))?;
         self.group.put(key, value);
         self.may_have_unclaimed.insert(slot);
@@ -94,11 +99,25 @@ impl Vault {
 
     /// Unseals one; `None` once the citizen is erased.
     pub fn unseal_unclaimed(&self, row_key: &[u8], row: &[u8]) -> Result<Option<Unclaimed>, StoreError> {
-        let mut input = Input::versioned(row, WHAT)?;
+        let mut input = Input::new(row, WHAT);
+        let has_earlier = match input.u8()? {
+            PLAIN => false,
+            WITH_EARLIER => true,
+            _ => return Err(input.error().into()),
+        };
         let at = Moment(input.u64()? as i64);
         let citizen = rows::first_citizen(row_key).ok_or(Undecodable { what: WHAT })?;
         let key = rows::delivery_key(row_key).ok_or(Undecodable { what: WHAT })?;
         let Some(bytes) = self.unseal(citizen.0, row_key, input.rest())? else { return Ok(None) };
-        Ok(Some(Unclaimed { delivery: codec::decode_delivery(key, citizen, &bytes)?, at }))
+        let mut sealed = Input::new(&bytes, WHAT);
+        let earlier = if has_earlier { codec::decode_earlier(&mut sealed)? } else { Vec::new() };
+        Ok(Some(Unclaimed { delivery: codec::decode_delivery(key, citizen, sealed.rest())?, at, earlier }))
     }
+}
+
+fn encode(unclaimed: &Unclaimed, out: &mut Vec<u8>) {
+    if !unclaimed.earlier.is_empty() {
+        codec::encode_earlier(&unclaimed.earlier, out);
+    }
+    codec::encode_delivery(&unclaimed.delivery, out);
 }

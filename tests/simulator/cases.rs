@@ -1266,6 +1266,49 @@ fn what_was_told_by_two_rules_reaches_whoever_each_of_them_comes_to_name() {
     }
 }
 
+/// What is withdrawn by one rule, begins anew by the other and is withdrawn again waits
+/// for whoever has the citizen by the first rule no longer for that.
+#[test]
+fn each_rule_of_what_is_unclaimed_has_its_own_time() {
+    let closed = |event: Event| Event { change: Aendring::Updated, end: Day::parse("2026-02-28").ok(), ..event };
+    for (withdrawn_again, told_after, expected) in
+        [(40, 71, &["kommune:147", "kommune:860"][..]), (40, 73, &["kommune:860"]), (73, 74, &["kommune:860"]), (40, 113, &[])]
+    {
+        for restarts in [false, true] {
+            let mut broker = Broker::new();
+            broker.engine.set_connected(false);
+            let began = broker.now;
+            let pass = |broker: &mut Broker, hours: i64| {
+                broker.now = began.plus_seconds(hours * 3600);
+                if restarts {
+                    broker.restart();
+                    broker.engine.set_connected(false);
+                }
+            };
+            let events = vec![
+                jobcentre(&mut broker, "j1", "10100", "2025-01-01"),
+                residence(&mut broker, "r1", "101", "2025-01-01"),
+                broker.event("Indkaldelse", 1, "i", Aendring::Created, Content::Other),
+                closed(jobcentre(&mut broker, "j1", "10100", "2025-01-01")),
+                closed(residence(&mut broker, "r1", "101", "2025-01-01")),
+            ];
+            broker.take_in(events);
+            pass(&mut broker, 39);
+            let begun_anew = residence(&mut broker, "r2", "101", "2026-03-01");
+            broker.take_in(vec![begun_anew]);
+            pass(&mut broker, withdrawn_again);
+            let ended = closed(residence(&mut broker, "r2", "101", "2026-02-01"));
+            broker.take_in(vec![ended]);
+            pass(&mut broker, told_after);
+            let events = vec![jobcentre(&mut broker, "j2", "14700", "2026-03-01"), residence(&mut broker, "r3", "860", "2026-03-01")];
+            broker.take_in(events);
+            broker.engine.set_connected(true);
+            let expected: Vec<_> = expected.iter().map(|name| recipient(name)).collect();
+            assert_eq!(broker.told_to(), expected, "again after {withdrawn_again} h, told after {told_after} h, restarts: {restarts}");
+        }
+    }
+}
+
 /// The same where nobody is told for a while because the citizen is said to be dead.
 #[test]
 fn what_was_told_by_two_rules_survives_a_death_that_is_recalled() {

@@ -948,12 +948,9 @@ impl Model {
                     self.behind.extend(ahead);
                 }
                 if !delivered_before {
-                    // What it had been withdrawn from before is left for as long.
-                    let earlier =
-                        self.unclaimed.iter().filter(|((seq, _), at)| *seq == key.seq && !is_over(rules.retry(), **at, group.now));
-                    let mut left: BTreeSet<Audience> = earlier.map(|((_, audience), _)| *audience).collect();
-                    left.extend(tracked.by.iter().chain(&tracked.stored_by));
-                    self.unclaimed.extend(left.into_iter().map(|audience| ((key.seq, audience), group.now)));
+                    // What it had been withdrawn from before is left since then (decision 0084).
+                    let left = tracked.by.iter().chain(&tracked.stored_by);
+                    self.unclaimed.extend(left.map(|audience| ((key.seq, *audience), group.now)));
                     let (least, most) = self.bounds(&tracked.event, rules, group.now);
                     for audience in &tracked.by {
                         // Whoever holds nothing any more is owed nothing.

@@ -4,6 +4,7 @@
 //! opens another. Between them nobody has the citizen, and what waited is
 //! withdrawn. It is not forgotten: for as long as retries are allowed, every change
 //! of the citizen's and every new day asks again who is entitled by the same rule.
+//! Of several rules each has that time from when it came to name nobody.
 
 use super::{Engine, Output};
 use crate::core::ids::{CitizenId, DeliveryKey, Recipient};
@@ -44,9 +45,14 @@ impl Engine {
         }
         // It may have been withdrawn before, and begun anew by another rule.
         let earlier = records.unclaimed_of(delivery.citizen)?.into_iter().find(|earlier| earlier.delivery.key == delivery.key);
-        let earlier = earlier.iter().flat_map(|earlier| earlier.delivery.because.audiences().iter());
-        let audiences: Audiences = nobody.iter().copied().chain(earlier).collect();
-        put_unclaimed(delivery, audiences, now, records)
+        let earlier = earlier.iter().flat_map(|earlier| self.in_time(earlier, now)).filter(|(audience, _)| !nobody.contains(audience));
+        let rules: Vec<_> = nobody.iter().map(|audience| (*audience, now)).chain(earlier).collect();
+        put_unclaimed(delivery, &rules, records)
+    }
+
+    /// Returns the rules by which it is left still, and since when.
+    fn in_time(&self, unclaimed: &Unclaimed, now: Moment) -> Vec<(Audience, Moment)> {
+        unclaimed.rules().filter(|(_, since)| !self.curve.is_over(*since, now)).collect()
     }
 
     /// Gives what is unclaimed about a citizen to whoever is entitled now.
@@ -90,19 +96,22 @@ impl Engine {
     ) -> Result<(), R::Error> {
         let delivery = &unclaimed.delivery;
         let drop = Change::DropUnclaimed { citizen: delivery.citizen, key: delivery.key };
-        if self.curve.is_over(unclaimed.at, now) {
+        let mut left = self.in_time(unclaimed, now);
+        if left.is_empty() {
             return records.stage(drop);
         }
+        let audiences: Audiences = left.iter().map(|(audience, _)| *audience).collect();
         let Some(kind) = told_as(&delivery.event, &self.rules) else { return Ok(()) };
         let decision = self.decide(&delivery.event, kind, today, None, records)?;
-        let By { chosen, nobody } = decision.by(delivery.because.audiences(), delivery.key.recipient);
+        let By { chosen, nobody } = decision.by(audiences, delivery.key.recipient);
         if chosen.is_empty() {
             return Ok(());
         }
         if nobody.is_empty() {
             records.stage(drop)?;
         } else {
-            put_unclaimed(delivery, nobody.into_iter().collect(), unclaimed.at, records)?;
+            left.retain(|(audience, _)| nobody.contains(audience));
+            put_unclaimed(delivery, &left, records)?;
         }
         self.hand_over(delivery, chosen, records, now, out)?;
         Ok(())
@@ -168,7 +177,6 @@ impl Engine {
     }
 }
 
-fn put_unclaimed<R: Records>(delivery: &Delivery, by: Audiences, at: Moment, records: &mut R) -> Result<(), R::Error> {
-    let Some(because) = delivery.because.only(by) else { return Ok(()) };
-    records.stage(Change::PutUnclaimed(Box::new(Unclaimed { delivery: Delivery { because, ..delivery.clone() }, at })))
+fn put_unclaimed<R: Records>(delivery: &Delivery, rules: &[(Audience, Moment)], records: &mut R) -> Result<(), R::Error> {
+    Unclaimed::by(delivery, rules).map_or(Ok(()), |unclaimed| records.stage(Change::PutUnclaimed(Box::new(unclaimed))))
 }

@@ -10,7 +10,8 @@ use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, 
 use crate::core::notices::Lying;
 use crate::core::outbox::{Delivery, End, State, Withdrawal};
 use crate::core::persons::{Joined, Persons};
-use crate::core::records::{Admission, Change, Fate, Owners, Pruned, Quarantined, Records, RowCounts};
+use crate::core::policy::Audience;
+use crate::core::records::{Admission, Change, Fate, Owners, Pruned, Quarantined, Records, RowCounts, Unclaimed};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::{Clock, Clocks, MOST_UNEXPECTED, Tombstone};
 use crate::core::time::Moment;
@@ -35,6 +36,7 @@ over_both!(
     a_group_sees_itself,
     queues_show_what_is_committed,
     a_delivery_goes_through_its_states,
+    what_is_unclaimed_has_a_moment_for_each_rule,
     two_numbers_are_one_person_for_a_while,
     what_nobody_finished_is_found_again,
     a_replayed_delivery_is_unfinished_again,
@@ -750,6 +752,26 @@ fn a_delivery_goes_through_its_states<S: Stored>(store: S) {
     assert_eq!(case.fate(&admission, kommune()), None, "there never was one");
     let holders = case.holders(&admission);
     assert_eq!(holders, [fund()], "it was attempted twice, and may have arrived");
+}
+
+fn what_is_unclaimed_has_a_moment_for_each_rule<S: Stored>(store: S) {
+    let mut case = Case::new(store);
+    let admission = case.admit(&[fund()]);
+    let delivery = case.row(&admission, fund(), State::Pending);
+    let (fund_of_record, own_members) = (Audience::AkasseOfRecord, Audience::AkasseOwnMembers);
+    let of_one = vec![(own_members, Moment(7))];
+    let of_two = vec![(fund_of_record, Moment(3)), (own_members, Moment(7))];
+    for rules in [&of_one, &of_two, &of_one] {
+        let unclaimed = Unclaimed::by(&delivery, rules).expect("by some rule");
+        case.stage(Change::PutUnclaimed(Box::new(unclaimed.clone())));
+        let expected = vec![unclaimed];
+        assert_eq!(case.store.unclaimed_of(case.citizen).expect("readable"), expected);
+        case.store.commit_group(Durability::Flush);
+        case.store.reopen();
+        assert_eq!(case.store.unclaimed_of(case.citizen).expect("readable"), expected);
+        assert_eq!(case.store.unclaimed(None, 9).expect("readable"), expected);
+        assert!(expected[0].rules().eq(Audience::ALL.into_iter().filter_map(|of| rules.iter().find(|(one, _)| *one == of).copied())));
+    }
 }
 
 fn two_numbers_are_one_person_for_a_while<S: Stored>(store: S) {

@@ -50,7 +50,7 @@ fn plant(dir: &Path) -> (Store, CitizenId) {
         if let Some(recipient) = told {
             let key = DeliveryKey { recipient, seq: EventSeq(seq) };
             store.stage(Change::PutDelivery(dice.delivery(key, about, Arc::clone(&event)))).expect("staged");
-            let unclaimed = Unclaimed { delivery: dice.delivery(key, about, event), at: Moment(1) };
+            let unclaimed = Unclaimed { delivery: dice.delivery(key, about, event), at: Moment(1), earlier: dice.earlier() };
             store.stage(Change::PutUnclaimed(Box::new(unclaimed))).expect("staged");
         }
         if is_marked {

@@ -113,6 +113,26 @@ fn deliveries() {
     check("delivery-by-three-rules", &sample, encode, |bytes| codec::decode_delivery(key(), CITIZEN, bytes));
 }
 
+/// Of what is unclaimed, with the delivery after them.
+#[test]
+fn earlier_rules() {
+    let mut dice = Dice::new(33);
+    let event = Arc::new(dice.event(Dice::new(4).personnummer()));
+    let delivery = dice.delivery(key(), CITIZEN, event);
+    let earlier = vec![(Audience::KommuneOwnResidents, dice.moment()), (Audience::RegisteringAuthority, dice.moment())];
+    let encode = |(earlier, delivery): &(Vec<_>, Delivery)| {
+        let mut out = Vec::new();
+        codec::encode_earlier(earlier, &mut out);
+        codec::encode_delivery(delivery, &mut out);
+        out
+    };
+    check("unclaimed-by-earlier-rules", &(earlier, delivery), encode, |bytes| {
+        let mut input = codec::Input::new(bytes, "what is unclaimed");
+        let earlier = codec::decode_earlier(&mut input)?;
+        Ok((earlier, codec::decode_delivery(key(), CITIZEN, input.rest())?))
+    });
+}
+
 #[test]
 fn citizens() {
     let mut dice = Dice::new(22);

@@ -215,7 +215,7 @@ impl Both {
                 let (citizen, event) = (self.some_citizen(), Arc::new(self.dice.event(self.numbers[0])));
                 let key = DeliveryKey { recipient, seq: EventSeq(self.dice.below(9)) };
                 let delivery = self.dice.delivery(key, citizen, event);
-                Change::PutUnclaimed(Box::new(Unclaimed { delivery, at: self.dice.moment() }))
+                Change::PutUnclaimed(Box::new(Unclaimed { delivery, at: self.dice.moment(), earlier: self.dice.earlier() }))
             }
             4 => {
                 let citizen = self.some_citizen();

@@ -150,6 +150,11 @@ impl Dice {
         }
     }
 
+    /// Rules by which something had been left unclaimed before; none, often.
+    pub fn earlier(&mut self) -> Vec<(Audience, Moment)> {
+        (0..self.below(3)).map(|_| (self.one_of(&Audience::ALL), self.moment())).collect()
+    }
+
     pub fn domain(&mut self) -> Domain {
         self.one_of(&Domain::ALL)
     }

@@ -51,7 +51,7 @@ fn plant(disk: &mut OnDisk) -> Vec<DeliveryKey> {
         for (at, recipient) in recipients.into_iter().enumerate() {
             let key = DeliveryKey { recipient, seq: EventSeq(seq) };
             keys.push(key);
-            let unclaimed = Unclaimed { delivery: dice.delivery(key, citizen, Arc::clone(&event)), at: Moment(1) };
+            let unclaimed = Unclaimed { delivery: dice.delivery(key, citizen, Arc::clone(&event)), at: Moment(1), earlier: dice.earlier() };
             store.stage(Change::PutUnclaimed(Box::new(unclaimed))).expect("staged");
             if at != 0 {
                 store.stage(Change::PutDelivery(dice.delivery(key, citizen, Arc::clone(&event)))).expect("staged");

@@ -52,6 +52,17 @@ fn a_life_with_something_withdrawn_under_way() {
     assert!(verdict.is_ok(), "{}", report(SEED));
 }
 
+/// Lives that were judged wrongly: one with a fund that was to be told anyway, takes
+/// nobody's place and waits for nothing under way to another; and one that ended as a
+/// day began, with orders that nobody had confirmed yet.
+#[test]
+fn lives_that_were_judged_wrongly() {
+    for seed in [18_053, 48_860] {
+        let (_, verdict) = live(seed, false);
+        assert!(verdict.is_ok(), "{}", report(seed));
+    }
+}
+
 #[test]
 fn lives() {
     let one = setting("WSB_SEED", u64::MAX);

@@ -236,9 +236,8 @@ pub struct Model {
     unclaimed: BTreeMap<(EventSeq, Audience), Moment>,
     /// What was withdrawn while nobody was entitled by the same rule, and when.
     owed: BTreeMap<(DeliveryKey, Audience), Moment>,
-    /// What was withdrawn behind something under way in its lane, with that and
-    /// when it had departed.
-    behind: Vec<(DeliveryKey, DeliveryKey, u64)>,
+    /// What was withdrawn behind something under way in its lane.
+    behind: Vec<Behind>,
     /// The latest dispatch before anybody turned out to be another person.
     regrouped: u64,
     /// Who has received something about whose record.
@@ -272,6 +271,16 @@ fn nominal_ms(policy: &RetryPolicy, attempts: u32) -> f64 {
 
 fn is_over(policy: &RetryPolicy, first_at: Moment, now: Moment) -> bool {
     now >= first_at.plus_seconds(i64::try_from(policy.give_up_after_s).expect("a sane policy"))
+}
+
+/// What was withdrawn behind something older under way in its lane.
+struct Behind {
+    moved: DeliveryKey,
+    ahead: DeliveryKey,
+    /// When that had departed.
+    departed: u64,
+    /// Who was to be told the same anyway, and since when: not in its place.
+    besides: BTreeMap<Recipient, Moment>,
 }
 
 /// The rules that a delivery is told by, the first that names it in front.
@@ -944,8 +953,11 @@ impl Model {
                 if matches!(why, Withdrawal::MembershipEnded | Withdrawal::RecipientClosed) {
                     let older = self.deliveries.range(DeliveryKey { seq: EventSeq(0), ..key }..key);
                     let ahead = older.filter(|(_, other)| other.stand == Stand::Waiting && self.is_one_lane(other, &tracked));
-                    let ahead: Vec<_> = ahead.filter_map(|(ahead, other)| Some((key, *ahead, other.under_way?))).collect();
-                    self.behind.extend(ahead);
+                    let same = self.deliveries.iter().filter(|(other, tracked)| other.seq == key.seq && tracked.stand == Stand::Waiting);
+                    let besides: BTreeMap<_, _> = same.map(|(other, tracked)| (other.recipient, tracked.first_at)).collect();
+                    let behind = |ahead, departed| Behind { moved: key, ahead, departed, besides: besides.clone() };
+                    let behind: Vec<_> = ahead.filter_map(|(ahead, other)| Some(behind(*ahead, other.under_way?))).collect();
+                    self.behind.extend(behind);
                 }
                 if !delivered_before {
                     // What it had been withdrawn from before is left since then (decision 0084).
@@ -1314,12 +1326,14 @@ impl Model {
     /// Whatever takes another's place does not go before the outcome of something
     /// older is known, which may have to come here as well.
     fn keeps_its_place(&self, key: DeliveryKey, tracked: &Tracked) -> Verdict {
-        for (moved, ahead, departed) in self.behind.iter().filter(|(moved, ..)| moved.seq == key.seq && moved.recipient != key.recipient) {
+        let of_others = self.behind.iter().filter(|behind| behind.moved.seq == key.seq && behind.moved.recipient != key.recipient);
+        for Behind { moved, ahead, departed, besides } in of_others {
             let takes_over =
                 |audience: &Audience| may_take_over(*audience, moved.recipient, key.recipient) && tracked.stored_by.contains(audience);
             if !self.deliveries[moved].stored_by.iter().any(takes_over)
                 || !is_alike(ahead.recipient, key.recipient)
                 || *departed <= self.regrouped
+                || besides.get(&key.recipient) == Some(&tracked.first_at)
             {
                 continue;
             }

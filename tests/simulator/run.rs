@@ -1128,6 +1128,10 @@ impl Run {
     fn everything_due_is_ordered(&mut self) -> Verdict {
         // Whatever is still paused or paced is over by then.
         self.now = self.now.plus_seconds(3700);
+        // A day that began in the middle of it would bring orders that nobody confirms.
+        if Day::in_copenhagen(self.now) != Day::in_copenhagen(self.now.plus_seconds(60)) {
+            self.now = self.now.plus_seconds(60);
+        }
         for _ in 0..20 {
             self.turn()?;
             // Confirmed, and not answered: that would be news again.

@@ -36,6 +36,7 @@ mod seal;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod torn;
 mod unclaimed;
 mod unexpected;
 mod vault;

@@ -22,6 +22,7 @@ use super::numbering::{Numbering, Turnover};
 use super::recover::{self, Tuning};
 use super::root::{ROOT_KEY, RootKey, RootKeyError};
 use super::rows;
+use super::torn;
 use super::vault::Vault;
 use super::witness::Witness;
 
@@ -354,7 +355,7 @@ pub(super) fn open_sled(path: &Path, cache_bytes: u64, patience: Duration) -> Re
     let config = sled::Config::new().path(path).cache_capacity(cache_bytes).flush_every_ms(None).mode(sled::Mode::LowSpace);
     let began = Instant::now();
     loop {
-        clear_unfinished_snapshots(path).map_err(|source| at_fault(path, source))?;
+        clear_leftovers(path).map_err(|source| at_fault(path, source))?;
         match catching(path, || config.open()) {
             Err(cause) => return Err(OpenError::Damaged { path: path.to_owned(), cause }),
             Ok(Ok(db)) => return Ok(db),
@@ -370,33 +371,38 @@ pub(super) fn open_sled(path: &Path, cache_bytes: u64, patience: Duration) -> Re
     }
 }
 
+/// Takes away what sled stumbles over at opening: a snapshot that was not finished, and
+/// half a group.
+///
+/// # Errors
+/// When the files cannot be read or written. That another process has the store open
+/// is for sled to find out: nothing is changed then.
+fn clear_leftovers(path: &Path) -> io::Result<()> {
+    let db = match fs::File::options().read(true).write(true).open(path.join("db")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        db => db?,
+    };
+    // sled holds this lock for as long as it has the store open.
+    if fs2::FileExt::try_lock_exclusive(&db).is_err() {
+        return Ok(());
+    }
+    clear_unfinished_snapshots(path)?;
+    torn::clear_half_a_group(path, &db)
+}
+
 /// Removes what is left of a snapshot that sled did not finish writing, since the disk was
 /// full or the process was killed. sled means to pass over it, looks for another ending
 /// than it gives such a file, takes it for the newest snapshot and the store for damaged.
 /// A snapshot says nothing that the rest of the files does not: sled makes it at opening.
-///
-/// # Errors
-/// When the directory cannot be read or written. That another process has the store open
-/// is for sled to find out: nothing is removed then.
 fn clear_unfinished_snapshots(path: &Path) -> io::Result<()> {
-    let unfinished = |entry: &io::Result<fs::DirEntry>| {
-        let name = entry.as_ref().map(|entry| entry.file_name().into_encoded_bytes()).unwrap_or_default();
-        name.starts_with(b"snap.") && name.ends_with(b".generating")
-    };
-    let entries = match fs::read_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    let found: Vec<fs::DirEntry> = entries.filter(unfinished).collect::<Result<_, _>>()?;
-    if found.is_empty() {
-        return Ok(());
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name().into_encoded_bytes();
+        if name.starts_with(b"snap.") && name.ends_with(b".generating") {
+            fs::remove_file(entry.path())?;
+        }
     }
-    // sled holds this lock for as long as it has the store open.
-    let db = fs::File::open(path.join("db"))?;
-    if fs2::FileExt::try_lock_exclusive(&db).is_err() {
-        return Ok(());
-    }
-    found.iter().try_for_each(|entry| fs::remove_file(entry.path()))
+    Ok(())
 }
 
 fn damaged(path: &Path, error: &StoreError) -> OpenError {

@@ -68,9 +68,12 @@ pub struct Store {
     pub(super) given: Given,
     /// Whether `given` differs from what is stored.
     pub(super) given_changed: bool,
-    /// Whether a change could not be staged: what there is of its group is not all of it.
-    pub(super) is_torn: bool,
+    /// Why a change could not be staged: what there is of its group is not all of it.
+    pub(super) torn_by: Option<String>,
     pub(super) last_seq: u64,
+    /// Whether opening is over. Until then a store that fails may be opened once more by
+    /// the same process.
+    pub(super) is_open: bool,
     /// How many changes have ever been staged.
     pub(super) changes: u64,
     /// The key of the newest packed finishes.
@@ -138,8 +141,8 @@ impl Store {
     /// # Errors
     /// The store cannot go on. What was committed with a flush is safe.
     pub fn commit(&mut self, durability: Durability) -> Result<(), StoreError> {
-        if self.is_torn {
-            return Err(StoreError::Contradiction("a change could not be staged, and half a group is not kept".to_owned()));
+        if let Some(why) = &self.torn_by {
+            return Err(StoreError::Contradiction(format!("a change could not be staged ({why}), and half a group is not kept")));
         }
         if self.given_changed {
             self.given_changed = false;
@@ -188,7 +191,8 @@ impl Store {
 
     /// Applies the rows of a commit, and tells a backup under way.
     fn apply(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        self.vault.tree.apply_batch(batch.to_sled())?;
+        let applied = self.vault.tree.apply_batch(batch.to_sled());
+        applied.map_err(|error| self.failed(error))?;
         if let Some(noting) = &mut self.noting {
             noting.note(batch);
         }
@@ -201,9 +205,18 @@ impl Store {
     /// The store cannot go on, and what was committed since the last flush may
     /// be lost.
     pub fn flush(&mut self) -> Result<(), StoreError> {
-        self.db.flush()?;
+        self.db.flush().map_err(|error| self.failed(error))?;
         self.witness.testify(self.last_seq, self.last_finishes).map_err(StoreError::Witness)?;
         self.overwrite_keys()
+    }
+
+    /// Sees to it that sled is not closed after it has failed: it may wait for ever then,
+    /// for what it could not write. The process is to end, and lets go of the files.
+    fn failed(&self, error: sled::Error) -> StoreError {
+        if self.is_open {
+            Box::leak(Box::new(self.db.clone()));
+        }
+        error.into()
     }
 
     /// Returns whether anything has been staged since the last commit.

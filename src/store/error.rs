@@ -42,6 +42,19 @@ pub enum StoreError {
     Exhausted,
 }
 
+impl StoreError {
+    /// Says what it is and what that came from, without personal data.
+    pub(super) fn in_words(&self) -> String {
+        let mut words = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            words = format!("{words}: {error}");
+            source = error.source();
+        }
+        words
+    }
+}
+
 impl From<sled::Error> for StoreError {
     fn from(error: sled::Error) -> Self {
         match error {

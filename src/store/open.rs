@@ -263,6 +263,7 @@ impl Store {
         }
         store.file_quarantine().map_err(damaged)?;
         store.finish_erasures().map_err(damaged)?;
+        store.is_open = true;
         Ok(store)
     }
 

@@ -75,8 +75,7 @@ impl Records for Store {
 
     fn enroll(&mut self, personnummer: &Personnummer) -> Result<CitizenId, StoreError> {
         let enrolled = self.enroll_in_a_slot(personnummer);
-        self.is_torn |= enrolled.is_err();
-        enrolled
+        self.note_torn(enrolled)
     }
 
     fn citizen(&mut self, id: CitizenId) -> Result<Option<Arc<Citizen>>, StoreError> {
@@ -259,12 +258,19 @@ impl Records for Store {
 
     fn stage(&mut self, change: Change) -> Result<(), StoreError> {
         let staged = self.stage_one(change);
-        self.is_torn |= staged.is_err();
-        staged
+        self.note_torn(staged)
     }
 }
 
 impl Store {
+    /// Remembers that something could not be staged: its group is not committed.
+    fn note_torn<T>(&mut self, staged: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(error) = &staged {
+            self.torn_by.get_or_insert_with(|| error.in_words());
+        }
+        staged
+    }
+
     fn stage_one(&mut self, change: Change) -> Result<(), StoreError> {
         self.changes += 1;
         match change {

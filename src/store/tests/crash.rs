@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::core::event::Content;
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, Personnummer};
+use crate::core::notices::Lying;
 use crate::core::outbox::End;
 use crate::core::records::{Admission, Change, Fate, Records};
-use crate::core::time::Moment;
+use crate::core::time::{Day, Moment};
 
 use super::super::{Durability, Options, Store};
 use super::samples::Dice;
@@ -35,6 +36,34 @@ fn admission(seq: u64, citizen: CitizenId) -> Admission {
 
 fn number(seq: u64) -> Personnummer {
     Dice::new(seq % 20 + 1000).personnummer()
+}
+
+#[test]
+fn of_a_group_that_could_not_be_staged_nothing_is_kept() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let options = options(dir.path());
+    let mut store = Store::open(&options).expect("a new store");
+    let known = store.enroll(&number(1)).expect("enrolled");
+    store.commit(Durability::Flush).expect("committed");
+    // The file of keys loses what it has of new citizens, as if it had not grown.
+    let keys = options.data_dir.join("citizen-keys");
+    let whole = std::fs::read(&keys).expect("the file");
+    std::fs::write(&keys, &whole[..64 + 32 * known.0 as usize]).expect("cut short");
+    let notices = Change::PutNotices { recipient: Dice::new(1).recipient(), day: Day::epoch(), lying: Lying { notices: 1, reminded: 0 } };
+    store.stage(notices).expect("needs no key");
+    let quarantined = Dice::new(2).quarantined(1);
+    store.stage(Change::Quarantine(quarantined)).expect_err("has no key");
+    for _ in 0..2 {
+        let refused = store.commit(Durability::Flush).expect_err("half a group").to_string();
+        assert!(refused.contains("half a group is not kept") && refused.contains("citizen keys"), "{refused}");
+    }
+    drop(store);
+    std::fs::write(&keys, whole).expect("whole again");
+    let mut store = Store::open(&options).expect("the store");
+    assert_eq!(store.notices().expect("readable"), []);
+    assert_eq!(store.next_quarantine_id(), 1);
+    assert_eq!(store.enroll(&number(2)).expect("enrolled"), CitizenId(known.0 + 1), "no slot is lost");
+    store.commit(Durability::Flush).expect("committed");
 }
 
 /// Begins with the group after the last one that is there, and goes on until

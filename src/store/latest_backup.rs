@@ -2,26 +2,19 @@
 //! broker that starts anew knows it too. No part of a backup: a restored store
 //! takes over the moment of the backup that it was made of.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
 use std::path::Path;
 
 use crate::core::time::Moment;
+
+use super::replace::replace;
 
 const NAME: &str = "latest-backup";
 
 /// Notes it in a data directory. A backup is complete without: what goes wrong is
 /// told, and no more.
 pub(super) fn note(data_dir: &Path, at: Moment) {
-    let beside = data_dir.join(format!("{NAME}.new"));
-    let write = || {
-        let mut file = File::create(&beside)?;
-        file.write_all(format!("{at}\n").as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&beside, data_dir.join(NAME))
-    };
-    let written: io::Result<()> = write();
-    if let Err(error) = written {
+    if let Err(error) = replace(data_dir, NAME, format!("{at}\n").as_bytes()) {
         tracing::warn!(dir = %data_dir.display(), %error, "it could not be noted beside the store when its latest backup was taken");
     }
 }

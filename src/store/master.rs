@@ -35,7 +35,7 @@ pub enum KeyError {
         mode: u32,
     },
     /// It holds something else.
-    #[error("the key file {} does not hold a key of this broker: restore it from where it is kept", .0.display())]
+    #[error("the key file {} does not hold a key of this broker: restore it from where it is kept; one that is empty, since making it was interrupted, may be removed", .0.display())]
     Malformed(PathBuf),
     /// It would be copied along with what it protects.
     #[error("the key file {} lies inside the data directory: keep it elsewhere, so that no backup holds both (--key-file)", .0.display())]
@@ -81,6 +81,10 @@ impl MasterKey {
     /// # Errors
     /// Refuses to replace a file.
     pub fn create(path: &Path) -> Result<Self, KeyError> {
+        Self::create_by(path, new_file)
+    }
+
+    fn create_by(path: &Path, new_file: impl FnOnce(&Path) -> io::Result<File>) -> Result<Self, KeyError> {
         let failed = |source: io::Error| match source.kind() {
             io::ErrorKind::AlreadyExists => KeyError::Exists(path.to_owned()),
             // Every other kind means the same: it cannot be written.
@@ -88,13 +92,23 @@ impl MasterKey {
         };
         let mut key = [0; 32];
         SystemRandom::new().fill(&mut key).map_err(|_| failed(io::Error::other("no randomness from the system")))?;
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-        hand_over::give_in_place(&file, path).map_err(failed)?;
-        let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-        file.write_all(format!("{HEADER}{digits}\n").as_bytes()).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        File::open(hand_over::directory_of(path)).and_then(|directory| directory.sync_all()).map_err(failed)?;
+        let mut file = new_file(path).map_err(failed)?;
+        let made = Self(key).write_to(&mut file, path);
+        if made.is_err() {
+            // What is in it is no key, and would be taken for one that is damaged.
+            let _ = fs::remove_file(path);
+        }
+        made.map_err(failed)?;
         Ok(Self(key))
+    }
+
+    /// Writes it to its new file, and returns when that is on disk.
+    fn write_to(&self, file: &mut File, path: &Path) -> io::Result<()> {
+        let digits: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        hand_over::give_in_place(file, path)?;
+        file.write_all(format!("{HEADER}{digits}\n").as_bytes())?;
+        file.sync_all()?;
+        File::open(hand_over::directory_of(path))?.sync_all()
     }
 
     /// Refuses a place for the key inside the directory that it protects.
@@ -143,6 +157,11 @@ impl std::fmt::Debug for MasterKey {
     }
 }
 
+/// Makes the file of a key, where there is none.
+fn new_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
 /// Returns the key for one purpose that a key of the broker's gives.
 pub(super) fn derive(key: &[u8; 32], purpose: &str) -> [u8; 32] {
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), purpose.as_bytes());
@@ -170,6 +189,19 @@ mod tests {
         assert_eq!(fs::metadata(&path).expect("the file").permissions().mode() & 0o777, 0o600);
         assert_eq!(MasterKey::load(&path).expect("the key").0, created.0);
         assert!(matches!(MasterKey::create(&path), Err(KeyError::Exists(_))));
+    }
+
+    #[test]
+    fn a_key_that_could_not_be_written_leaves_no_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("data.key");
+        let full = || OpenOptions::new().write(true).open("/dev/full");
+        let refused = MasterKey::create_by(&path, |path| new_file(path).and_then(|_| full())).expect_err("no room");
+        assert!(matches!(&refused, KeyError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull), "{refused}");
+        assert!(!path.exists(), "nothing is taken for a key");
+        MasterKey::create(&path).expect("a key, once there is room");
+        MasterKey::create_by(&path, new_file).expect_err("never replaced");
+        MasterKey::load(&path).expect("the key is still there");
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod prune;
 mod reader;
 mod records;
 mod recover;
+mod replace;
 mod restore;
 mod rows;
 mod runs;

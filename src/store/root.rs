@@ -6,15 +6,14 @@
 //! key opens the store; when that is over, once, and the former one opens
 //! nothing more. The file is replaced as a whole, never written in place.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::hand_over;
 use super::master::{MasterKey, derive};
+use super::replace::replace;
 use super::seal::{SealKey, Sealer};
 
 /// The name of the file inside the data directory.
@@ -92,16 +91,7 @@ impl RootKey {
             let sealed = sealer.seal(&SealKey::new(master.subkey(PURPOSE)), HEADER, &mut bytes, |out| out.extend_from_slice(&self.0));
             sealed.map_err(|_| failed(io::Error::other("no randomness from the system")))?;
         }
-        let beside = dir.join(format!("{ROOT_KEY}.new"));
-        let write = || {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-            hand_over::give(&file, dir)?;
-            file.write_all(&bytes)?;
-            file.sync_all()?;
-            fs::rename(&beside, &path)?;
-            File::open(dir)?.sync_all()
-        };
-        write().map_err(failed)
+        replace(dir, ROOT_KEY, &bytes).map_err(failed)
     }
 
     /// Returns the key for one purpose; keys of different purposes say nothing
@@ -158,6 +148,15 @@ mod tests {
         keep_only_key(&data, &latter).expect("kept");
         assert!(opens(&latter).expect("opened"));
         assert!(matches!(opens(&former), Err(RootKeyError::WrongKey(_))));
+    }
+
+    #[test]
+    fn one_that_cannot_be_replaced_leaves_nothing_beside_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let master = MasterKey::create(&dir.path().join("key")).expect("a key");
+        fs::create_dir(dir.path().join(ROOT_KEY)).expect("in the way");
+        RootKey::create(dir.path(), &master).expect_err("a directory is in the way");
+        assert!(!dir.path().join("root-key.new").exists());
     }
 
     #[test]

@@ -201,6 +201,9 @@ pub struct BackupArguments {
     /// The directory, new or empty; of the broker's machine, if it runs.
     #[arg(long, value_name = "DIR")]
     pub to: PathBuf,
+    /// How many MiB it leaves free on the disk of the directory; a broker that runs goes by its own.
+    #[arg(long, env = "WSB_MIN_FREE_MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(0..=1_048_576))]
+    pub min_free_mib: u64,
 }
 
 /// `restore`

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::args::{BackupArguments, Common, RestoreArguments};
 use super::audit::local_deed;
 use super::exit::{Exit, Failure};
-use super::open::{Opened, open, store_options};
+use super::open::{Opened, open_by, store_options};
 use super::terminal::Progress;
 use crate::app::now;
 use crate::core::audit::Action;
@@ -22,7 +22,8 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 pub fn backup(common: &Common, arguments: &BackupArguments) -> Result<Exit, Failure> {
     let unusable = |error| Failure::new(Exit::Usage, error).in_file(&arguments.to);
     let to = std::path::absolute(&arguments.to).map_err(unusable)?;
-    match open(common, Create::Never)? {
+    let options = Options { least_free: arguments.min_free_mib << 20, ..store_options(common) };
+    match open_by(common, options, Create::Never)? {
         Opened::Here(mut store) => {
             let mut progress = Progress::new("copying rows", 0);
             let manifest = store.back_up(&to, now(), |rows| progress.at(rows)).map_err(|error| backup_failure(error, &to))?;
@@ -58,7 +59,7 @@ pub fn backup(common: &Common, arguments: &BackupArguments) -> Result<Exit, Fail
 fn backup_failure(error: BackupError, to: &Path) -> Failure {
     let exit = match &error {
         BackupError::Occupied(_) | BackupError::UnderWay | BackupError::NoRoom { .. } => Exit::Refused,
-        BackupError::Io { .. } | BackupError::Store(_) => Exit::No,
+        BackupError::RanOut(_) | BackupError::Io { .. } | BackupError::Store(_) => Exit::No,
     };
     Failure::new(exit, error).in_file(to)
 }

@@ -175,6 +175,16 @@ fn restores_and_exchanged_keys_are_noted() {
 }
 
 #[test]
+fn a_backup_leaves_as_much_free_as_it_is_told() {
+    let stopped = Stopped::with_a_joblog_that_waits();
+    let backup = stopped.0.path().join("sub/backup").display().to_string();
+    let refused = stopped.run(&["backup", "--to", &backup, "--min-free-mib", "1048576"]).expect_err("no room");
+    assert!(refused.to_string().contains("has not enough room"), "{refused}");
+    assert!(!stopped.0.path().join("sub").exists(), "nothing is left");
+    assert_eq!(stopped.run(&["backup", "--to", &backup, "--min-free-mib", "0"]).expect("backed up"), Exit::Ok);
+}
+
+#[test]
 fn a_first_load_is_tried_first() {
     let stopped = Stopped::with_a_joblog_that_waits();
     let known = member("067", "10000000-0000-4000-8000-000000000001", "2026-03-15T08:00:00Z");

@@ -41,12 +41,17 @@ pub fn store_options(common: &Common) -> Options {
 /// a store, and only where no broker would take it: a mistyped directory would become
 /// one, with a key.
 pub fn open(common: &Common, create: Create) -> Result<Opened, Failure> {
+    open_by(common, store_options(common), create)
+}
+
+/// As [`open`], with options of one's own for a store that this process opens.
+pub fn open_by(common: &Common, options: Options, create: Create) -> Result<Opened, Failure> {
     let refused = |error| Failure::new(Exit::Refused, error);
-    match (find(common)?, create) {
+    match (find_by(common, options.clone())?, create) {
         (Some(opened), _) => Ok(opened),
         (None, Create::Never) => Err(refused(OpenError::Absent(common.data_dir.clone()))),
         (None, Create::IfMissing) => {
-            let options = Options { create, patience: Duration::from_millis(100), ..store_options(common) };
+            let options = Options { create, patience: Duration::from_millis(100), ..options };
             Ok(Opened::Here(Box::new(Store::open(&options).map_err(refused)?)))
         }
     }
@@ -54,8 +59,12 @@ pub fn open(common: &Common, create: Create) -> Result<Opened, Failure> {
 
 /// As [`open`], and creates nothing: `None` where there is no store and no broker.
 pub fn find(common: &Common) -> Result<Option<Opened>, Failure> {
+    find_by(common, store_options(common))
+}
+
+fn find_by(common: &Common, options: Options) -> Result<Option<Opened>, Failure> {
     // A broker that has it open will have it open in two seconds, too.
-    let options = Options { create: Create::Never, patience: Duration::from_millis(100), ..store_options(common) };
+    let options = Options { create: Create::Never, patience: Duration::from_millis(100), ..options };
     match Store::open(&options) {
         Ok(store) => Ok(Some(Opened::Here(Box::new(store)))),
         Err(OpenError::Locked(_)) => Ok(Some(Opened::There(Admin::new(common)?))),

@@ -11,7 +11,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use ring::digest;
 
@@ -36,6 +36,8 @@ const CHANGES: &str = "changes";
 pub(super) const ERASED: &str = "erased";
 /// Written last: a backup without it is none.
 pub(super) const MANIFEST: &str = "manifest";
+/// How many bytes of a file are written before the disk is asked again what is free.
+const ASK_EVERY: u64 = 1 << 20;
 /// Stands for the length of a value in a row that goes.
 const GONE: u32 = u32::MAX;
 
@@ -56,6 +58,9 @@ pub enum BackupError {
         /// How much is missing.
         mib: u64,
     },
+    /// The room went while it was taken.
+    #[error("{} has no room left for a backup: too little would stay free on its disk, so what there was of it is removed; make room, or name another", .0.display())]
+    RanOut(PathBuf),
     /// A file cannot be written or read.
     #[error("{} cannot be written: no backup was taken, and what there was of it is removed", path.display())]
     Io {
@@ -126,6 +131,8 @@ struct Part {
 pub(super) struct Noting {
     out: Result<Recording, io::Error>,
     path: PathBuf,
+    /// Gone when whoever copies has given up.
+    copying: Weak<()>,
 }
 
 /// A backup under way, for whoever copies beside the writer.
@@ -135,8 +142,12 @@ pub struct Copying {
     data_dir: PathBuf,
     erased: PathBuf,
     dir: PathBuf,
-    /// Whether the directory was made for it.
-    dir_is_new: bool,
+    /// The directories that were made for it, the innermost first.
+    made: Vec<PathBuf>,
+    /// How many bytes it leaves free.
+    pub(super) least_free: u64,
+    /// While it is there, the changes are noted.
+    wanted: Arc<()>,
     files: Vec<(String, Part)>,
     is_finished: bool,
 }
@@ -157,28 +168,40 @@ impl Store {
     /// # Errors
     /// Nothing has been changed then.
     pub fn begin_backup(&mut self, dir: &Path) -> Result<Copying, BackupError> {
-        if self.noting.is_some() || self.keys_are_held {
+        if self.noting.as_ref().is_some_and(Noting::is_wanted) || self.keys_are_held {
             return Err(BackupError::UnderWay);
         }
-        let failed = |source| BackupError::Io { path: dir.to_owned(), source };
-        let dir_is_new = !dir.exists();
-        hand_over::make(dir, 0o700).map_err(failed)?;
-        if fs::read_dir(dir).map_err(failed)?.next().is_some() {
+        let failed = |source| failed(dir, source);
+        if dir.exists() && fs::read_dir(dir).map_err(failed)?.next().is_some() {
             return Err(BackupError::Occupied(dir.to_owned()));
         }
-        let (data_dir, erased) = (self.files.dir.clone(), self.erased.path().to_owned());
         // From here on whatever goes wrong takes its pieces with it.
-        let vault = Arc::clone(&self.vault);
-        let copying = Copying { vault, data_dir, erased, dir: dir.to_owned(), dir_is_new, files: Vec::new(), is_finished: false };
+        let copying = self.copying_to(dir);
+        hand_over::make(dir, 0o700).map_err(failed)?;
         let needed = self.size_on_disk()?.saturating_add(copying.key_bytes()).saturating_add(self.least_free);
         let missing = needed.saturating_sub(free_bytes(dir).map_err(failed)?);
         if missing > 0 {
             return Err(BackupError::NoRoom { path: dir.to_owned(), mib: missing.div_ceil(1 << 20) });
         }
         let path = dir.join(CHANGES);
-        let out = Ok(Recording::create(&path).map_err(|source| BackupError::Io { path: path.clone(), source })?);
-        self.noting = Some(Noting { out, path });
+        let out = Ok(copying.record(&path)?);
+        self.noting = Some(Noting { out, path, copying: Arc::downgrade(&copying.wanted) });
         Ok(copying)
+    }
+
+    fn copying_to(&self, dir: &Path) -> Copying {
+        let is_missing = |above: &&Path| !above.as_os_str().is_empty() && !above.exists();
+        Copying {
+            vault: Arc::clone(&self.vault),
+            data_dir: self.files.dir.clone(),
+            erased: self.erased.path().to_owned(),
+            dir: dir.to_owned(),
+            made: dir.ancestors().take_while(is_missing).map(Path::to_owned).collect(),
+            least_free: self.least_free,
+            wanted: Arc::new(()),
+            files: Vec::new(),
+            is_finished: false,
+        }
     }
 
     /// Ends the noting: the backup is of this moment. No key is overwritten until
@@ -192,7 +215,7 @@ impl Store {
         self.commit(Durability::Flush)?;
         let Some(noting) = self.noting.take() else { return Err(BackupError::UnderWay) };
         let path = noting.path;
-        let part = noting.out.and_then(Recording::finish).map_err(|source| BackupError::Io { path, source })?;
+        let part = noting.out.and_then(Recording::finish).map_err(|source| failed(&path, source))?;
         self.keys_are_held = true;
         Ok(Noted { part, last_seq: self.last_seq, erasures: self.erased.len(), check: self.vault.keyring.check })
     }
@@ -201,7 +224,8 @@ impl Store {
     /// its end.
     pub fn release_keys(&mut self) {
         self.keys_are_held = false;
-        self.noting = None;
+        // Another may have begun since whoever copied this one has given up.
+        self.noting = self.noting.take().filter(Noting::is_wanted);
     }
 
     /// Takes a backup with the store to itself.
@@ -221,6 +245,19 @@ impl Store {
 }
 
 impl Noting {
+    /// Returns whether anybody is copying still.
+    pub fn is_wanted(&self) -> bool {
+        self.copying.strong_count() > 0
+    }
+
+    /// Ends the backup where less is free, whatever was said when it began.
+    #[cfg(test)]
+    pub fn leave_free(&mut self, bytes: u64) {
+        if let Ok(recording) = &mut self.out {
+            recording.least_free = bytes;
+        }
+    }
+
     /// A note that cannot be written fails the backup and nothing else.
     pub fn note(&mut self, batch: &Batch) {
         if let Ok(recording) = &mut self.out
@@ -239,8 +276,8 @@ impl Copying {
     /// When something cannot be read or written.
     pub fn copy_rows(&mut self, progress: &mut dyn FnMut(u64)) -> Result<(), BackupError> {
         let path = self.dir.join(ROWS);
-        let failed = |source| BackupError::Io { path: path.clone(), source };
-        let mut recording = Recording::create(&path).map_err(failed)?;
+        let failed = |source| failed(&path, source);
+        let mut recording = self.record(&path)?;
         for row in self.vault.tree.iter() {
             let (key, value) = row.map_err(StoreError::from)?;
             recording.record(&key, Some(&value)).map_err(failed)?;
@@ -261,13 +298,18 @@ impl Copying {
         // No slot is overwritten meanwhile, and so none is added to the list.
         for (name, from) in self.key_files() {
             let path = self.dir.join(name);
-            let failed = |source| BackupError::Io { path: path.clone(), source };
+            let failed = |source| failed(&path, source);
             let mut from = BufReader::with_capacity(1 << 20, File::open(from).map_err(failed)?);
-            let mut recording = Recording::create(&path).map_err(failed)?;
+            let mut recording = self.record(&path)?;
             io::copy(&mut from, &mut recording).map_err(failed)?;
             self.files.push((name.to_owned(), recording.finish().map_err(failed)?));
         }
         Ok(())
+    }
+
+    /// Begins a file of the backup.
+    fn record(&self, path: &Path) -> Result<Recording, BackupError> {
+        Recording::create(path, self.least_free).map_err(|source| failed(path, source))
     }
 
     fn key_files(&self) -> Vec<(&'static str, PathBuf)> {
@@ -296,7 +338,7 @@ impl Copying {
             file.sync_all()?;
             File::open(&self.dir)?.sync_all()
         };
-        write().map_err(|source| BackupError::Io { path: path.clone(), source })?;
+        write().map_err(|source| failed(&path, source))?;
         self.is_finished = true;
         latest_backup::note(&self.data_dir, at);
         Ok(manifest)
@@ -314,8 +356,9 @@ impl Drop for Copying {
             // Most are not there; one that cannot be removed is no worse than before.
             let _ = fs::remove_file(self.dir.join(name));
         }
-        if self.dir_is_new {
-            let _ = fs::remove_dir(&self.dir);
+        for made in &self.made {
+            // Nor is one that somebody else has put something into.
+            let _ = fs::remove_dir(made);
         }
     }
 }
@@ -416,8 +459,22 @@ pub(super) fn each_row<E: From<io::Error>>(dir: &Path, mut visit: impl FnMut(Vec
     Ok(())
 }
 
-/// A file that is written once, with what the manifest will say of it.
+/// Says of a file that there was no room for it, or what else is wrong.
+fn failed(path: &Path, source: io::Error) -> BackupError {
+    match source.kind() {
+        io::ErrorKind::StorageFull => BackupError::RanOut(hand_over::directory_of(path).to_owned()),
+        // Every other kind means the same: it cannot be written.
+        _ => BackupError::Io { path: path.to_owned(), source },
+    }
+}
+
+/// A file that is written once, with what the manifest will say of it. Nothing more is
+/// written once less is free than has to be: what fills the disk may be something else.
 struct Recording {
+    path: PathBuf,
+    least_free: u64,
+    /// How many bytes will have been written when the disk is asked next.
+    ask_at: u64,
     out: BufWriter<File>,
     digest: digest::Context,
     records: u64,
@@ -425,9 +482,16 @@ struct Recording {
 }
 
 impl Recording {
-    fn create(path: &Path) -> io::Result<Self> {
+    fn create(path: &Path, least_free: u64) -> io::Result<Self> {
         let out = BufWriter::with_capacity(1 << 18, create(path)?);
-        Ok(Self { out, digest: digest::Context::new(&digest::SHA256), records: 0, bytes: 0 })
+        let digest = digest::Context::new(&digest::SHA256);
+        Ok(Self { path: path.to_owned(), least_free, ask_at: 0, out, digest, records: 0, bytes: 0 })
+    }
+
+    fn ask_for_room(&mut self) -> io::Result<()> {
+        self.ask_at = self.bytes + ASK_EVERY;
+        let free = free_bytes(&self.path)?;
+        if free < self.least_free { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(()) }
     }
 
     fn record(&mut self, key: &[u8], value: Option<&[u8]>) -> io::Result<()> {
@@ -454,6 +518,9 @@ impl Recording {
 
 impl Write for Recording {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes >= self.ask_at {
+            self.ask_for_room()?;
+        }
         let written = self.out.write(bytes)?;
         self.digest.update(&bytes[..written]);
         self.bytes += written as u64;

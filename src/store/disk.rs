@@ -193,7 +193,7 @@ impl Store {
     fn apply(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let applied = self.vault.tree.apply_batch(batch.to_sled());
         applied.map_err(|error| self.failed(error))?;
-        if let Some(noting) = &mut self.noting {
+        if let Some(noting) = self.noting.as_mut().filter(|noting| noting.is_wanted()) {
             noting.note(batch);
         }
         Ok(())

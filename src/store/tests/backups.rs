@@ -276,6 +276,61 @@ fn a_backup_that_does_not_come_to_its_end_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_backup_ends_when_the_room_goes_while_it_is_taken() {
+    let mut disk = OnDisk::new();
+    live(&mut disk, 1, 40);
+    let dir = disk.options().data_dir.parent().expect("a directory").join("sub/backup");
+    let ran_out = |error: BackupError| {
+        assert!(matches!(&error, BackupError::RanOut(path) if path.ends_with("sub/backup")), "{error:?}");
+        assert!(error.to_string().contains("make room"), "{error}");
+    };
+    let mut copying = disk.store().begin_backup(&dir).expect("begun");
+    copying.least_free = u64::MAX;
+    ran_out(copying.copy_rows(&mut |_| {}).expect_err("no room for the rows"));
+    copying.least_free = 0;
+    disk.store().end_backup().expect("noted");
+    copying.least_free = u64::MAX;
+    ran_out(copying.copy_keys().expect_err("no room for the keys"));
+    drop(copying);
+    disk.store().release_keys();
+    assert!(!dir.parent().expect("a directory").exists(), "nothing is left");
+    // Nor is there room for what changes meanwhile.
+    let copying = disk.store().begin_backup(&dir).expect("begun");
+    disk.store().noting.as_mut().expect("noting").leave_free(u64::MAX);
+    live(&mut disk, 41, 50);
+    ran_out(disk.store().end_backup().expect_err("no room for the changes"));
+    drop(copying);
+}
+
+#[test]
+fn a_refused_backup_leaves_no_directory_that_it_has_made() {
+    let mut disk = OnDisk::new();
+    let parent = disk.options().data_dir.parent().expect("a directory").to_owned();
+    disk.store().least_free = u64::MAX / 2;
+    disk.store().begin_backup(&parent.join("sub/deeper/backup")).expect_err("no room");
+    assert!(!parent.join("sub").exists());
+    std::fs::create_dir(parent.join("mine")).expect("a directory");
+    disk.store().begin_backup(&parent.join("mine/deeper/backup")).expect_err("no room");
+    assert_eq!(std::fs::read_dir(parent.join("mine")).expect("still there").count(), 0);
+}
+
+#[test]
+fn a_backup_that_nobody_goes_on_with_keeps_no_other_from_being_taken() {
+    let mut disk = OnDisk::new();
+    live(&mut disk, 1, 40);
+    let parent = disk.options().data_dir.parent().expect("a directory").to_owned();
+    drop(disk.store().begin_backup(&parent.join("given-up")).expect("begun"));
+    live(&mut disk, 41, 50);
+    let copying = disk.store().begin_backup(&parent.join("backup")).expect("begun");
+    // The one before is forgotten only now: this one goes on.
+    disk.store().release_keys();
+    assert!(matches!(disk.store().begin_backup(&parent.join("third")), Err(BackupError::UnderWay)));
+    live(&mut disk, 51, 60);
+    drop(copying);
+    disk.store().back_up(&parent.join("backup"), Moment(1), |_| {}).expect("a backup");
+}
+
+#[test]
 fn what_is_not_a_whole_backup_is_refused() {
     let mut disk = OnDisk::new();
     live(&mut disk, 1, 40);

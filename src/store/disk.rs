@@ -68,7 +68,8 @@ pub struct Store {
     pub(super) given: Given,
     /// Whether `given` differs from what is stored.
     pub(super) given_changed: bool,
-    /// Why a change could not be staged: what there is of its group is not all of it.
+    /// Why a change could not be staged, or committed: what there is of its group is not
+    /// all of it.
     pub(super) torn_by: Option<String>,
     pub(super) last_seq: u64,
     /// Whether opening is over. Until then a store that fails may be opened once more by
@@ -142,7 +143,7 @@ impl Store {
     /// The store cannot go on. What was committed with a flush is safe.
     pub fn commit(&mut self, durability: Durability) -> Result<(), StoreError> {
         if let Some(why) = &self.torn_by {
-            return Err(StoreError::Contradiction(format!("a change could not be staged ({why}), and half a group is not kept")));
+            return Err(StoreError::Contradiction(format!("a change failed ({why}), and half a group is not kept")));
         }
         if self.given_changed {
             self.given_changed = false;
@@ -210,13 +211,16 @@ impl Store {
         self.overwrite_keys()
     }
 
-    /// Sees to it that sled is not closed after it has failed: it may wait for ever then,
+    /// Sees to it that nothing is committed after sled has failed: what there is of the
+    /// group is known by being the last. Nor is sled closed: it may wait for ever then,
     /// for what it could not write. The process is to end, and lets go of the files.
-    fn failed(&self, error: sled::Error) -> StoreError {
+    fn failed(&mut self, error: sled::Error) -> StoreError {
         if self.is_open {
             Box::leak(Box::new(self.db.clone()));
         }
-        error.into()
+        let error = StoreError::from(error);
+        self.torn_by.get_or_insert_with(|| error.in_words());
+        error
     }
 
     /// Returns whether anything has been staged since the last commit.

@@ -11,7 +11,12 @@
 //! a later segment says by then that the log was on disk beyond its first message.
 //!
 //! Hence these segments are taken away here, the last one first: killed in between, this
-//! finds the first message, and does the rest. It never takes away what sled would keep.
+//! finds the first message, and does the rest.
+//!
+//! A group that fails halfway, since there is no room, sled does not take back: it writes
+//! its first message as one that was given up, and what comes after that as if it were no
+//! group's. The store commits nothing after a group that has failed, so the log ends
+//! there: the message is taken away too.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -26,6 +31,8 @@ const SEGMENT: usize = 512 * 1024;
 const SEGMENT_HEADER: usize = 4 + 8 + 8;
 /// No message begins this close to the end of a segment.
 const RED_ZONE: usize = 32;
+/// The page that the first message of a group is said to be about.
+const GROUP_PAGE: u64 = u64::MAX - 666;
 /// CRC, kind, and three numbers of at most 9 bytes.
 const MESSAGE_HEADER: usize = 4 + 1 + 3 * 9;
 
@@ -36,6 +43,8 @@ enum Kind {
     Cap,
     /// A group begins, whose last message is at this place.
     Group(u64),
+    /// A group began, and failed, or came to nothing.
+    GivenUp,
     Other,
 }
 
@@ -44,18 +53,22 @@ struct Log<'a> {
     file: &'a File,
     segments: BTreeMap<u64, u64>,
     stable: u64,
+    /// The place that a snapshot stands for: what comes before is not read again.
+    snapshot: u64,
 }
 
 /// Takes half a group away, if there is one at the end of the log in `file`; `path` is
 /// the directory of sled. Nobody else may have it open.
 pub(super) fn clear_half_a_group(path: &Path, file: &File) -> io::Result<()> {
     let log = Log::read(file, snapshot(path)?)?;
-    let Some(begun_in) = log.half_a_group()? else { return Ok(()) };
-    for (_, at) in log.segments.range(begun_in + 1..).rev() {
+    let Some(begun) = log.half_a_group()? else { return Ok(()) };
+    for (_, at) in log.segments.range(begun..).rev() {
         file.write_all_at(&[0; SEGMENT_HEADER], *at)?;
         file.sync_data()?;
     }
-    Ok(())
+    let Some(at) = log.segments.get(&segment_of(begun)) else { return Ok(()) };
+    file.write_all_at(&[0; MESSAGE_HEADER], at + begun % SEGMENT as u64)?;
+    file.sync_data()
 }
 
 /// Returns the place in the log that the newest snapshot stands for.
@@ -70,10 +83,10 @@ fn snapshot(path: &Path) -> io::Result<u64> {
 }
 
 impl<'a> Log<'a> {
-    /// Reads which segments there are, from the one on that holds the place `from`.
-    fn read(file: &'a File, from: u64) -> io::Result<Self> {
-        let from = segment_of(from);
-        let mut log = Self { file, segments: BTreeMap::new(), stable: from };
+    /// Reads which segments there are, from the one on that holds the place of the snapshot.
+    fn read(file: &'a File, snapshot: u64) -> io::Result<Self> {
+        let from = segment_of(snapshot);
+        let mut log = Self { file, segments: BTreeMap::new(), stable: from, snapshot };
         let len = file.metadata()?.len();
         let mut at = 0;
         while at + SEGMENT_HEADER as u64 <= len {
@@ -90,22 +103,27 @@ impl<'a> Log<'a> {
         Ok(log)
     }
 
-    /// Returns the segment in which a group begins that goes beyond the end of the log.
+    /// Returns where a group begins that goes beyond the end of the log, or has failed.
     fn half_a_group(&self) -> io::Result<Option<u64>> {
         let end = self.end()?;
         for lsn in self.segments.range(..end).rev().map(|(lsn, _)| *lsn) {
             let mut newest = None;
             self.walk(lsn, |place, kind| match kind {
                 _ if place >= end => ControlFlow::Break(()),
-                Kind::Group(last) => {
-                    newest = Some(last);
+                Kind::Group(_) | Kind::GivenUp => {
+                    newest = Some((place, kind));
                     ControlFlow::Continue(())
                 }
                 Kind::Cap | Kind::Other => ControlFlow::Continue(()),
             })?;
             // Groups come one after the other: those before are whole.
-            if let Some(last) = newest {
-                return Ok((last >= end).then_some(lsn));
+            if let Some((place, kind)) = newest {
+                let is_half = match kind {
+                    Kind::Group(last) => last >= end,
+                    Kind::GivenUp => true,
+                    Kind::Cap | Kind::Other => false,
+                };
+                return Ok((is_half && place >= self.snapshot).then_some(place));
             }
         }
         Ok(None)
@@ -175,13 +193,14 @@ fn message(bytes: &[u8], segment: u64) -> Option<(Kind, usize)> {
     let kind = *header.split_off_first()?;
     let body_len = usize::try_from(number(&mut header)?).ok()?;
     let is_here = number(&mut header)? == segment;
-    let _page = number(&mut header)?;
+    let page = number(&mut header)?;
     let begin = MESSAGE_HEADER - header.len();
     let body = bytes.get(begin..begin.checked_add(body_len)?)?;
     let is_whole = is_here && crc == !crc32(&[body, &bytes[4..begin]]);
     let kind = match kind {
         2 => Kind::Cap,
         3 => Kind::Group(u64::from_le_bytes(body.try_into().ok()?)),
+        1 if page == GROUP_PAGE => Kind::GivenUp,
         1 | 4..=11 => Kind::Other,
         _ => return None,
     };
@@ -229,7 +248,7 @@ fn crc32(pieces: &[&[u8]]) -> u32 {
 mod tests {
     use super::*;
 
-    const GROUP: u32 = 3000;
+    const GROUP: u32 = 6000;
 
     fn config(path: &Path) -> sled::Config {
         sled::Config::new().path(path).flush_every_ms(None).mode(sled::Mode::LowSpace)
@@ -302,6 +321,39 @@ mod tests {
             let expected = if missing == 0 { 2 } else { 1 };
             assert_eq!(values(&db), BTreeMap::from([(expected, GROUP)]), "without the last {missing} segments");
         }
+    }
+
+    #[test]
+    fn a_group_that_failed_does_not_come_back() {
+        let dir = tempfile::tempdir().expect("a directory");
+        killed(dir.path(), 0);
+        let file = File::options().read(true).write(true).open(dir.path().join("db")).expect("the file");
+        give_up_the_newest_group(&file);
+        clear_half_a_group(dir.path(), &file).expect("cleared");
+        let db = config(dir.path()).open().expect("opened");
+        assert_eq!(values(&db), BTreeMap::from([(1, GROUP)]));
+    }
+
+    /// Writes its first message as sled does when it has failed.
+    fn give_up_the_newest_group(file: &File) {
+        let log = Log::read(file, 0).expect("readable");
+        let mut newest = 0;
+        for lsn in log.segments.keys() {
+            let find = |place, kind| {
+                newest = if matches!(kind, Kind::Group(_)) { place } else { newest };
+                ControlFlow::Continue(())
+            };
+            log.walk(*lsn, find).expect("readable");
+        }
+        let (lsn, within) = (segment_of(newest), (newest % SEGMENT as u64) as usize);
+        let mut bytes = log.bytes(lsn).expect("readable")[within..].to_vec();
+        let (_, len) = message(&bytes, lsn / SEGMENT as u64).expect("the message");
+        bytes.truncate(len);
+        bytes[4] = 1;
+        let crc = !crc32(&[&bytes[len - 8..], &bytes[4..len - 8]]);
+        bytes[..4].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(message(&[&bytes[..], &[0; 64]].concat(), lsn / SEGMENT as u64), Some((Kind::GivenUp, len)));
+        file.write_all_at(&bytes, log.segments[&lsn] + within as u64).expect("written");
     }
 
     #[test]

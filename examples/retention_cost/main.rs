@@ -25,6 +25,7 @@ mod seed;
 #[path = "../throughput/usage.rs"]
 #[expect(dead_code, reason = "a part of what the other program needs")]
 mod usage;
+mod whole;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -37,7 +38,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// What a measurement returns.
 type Done = Result<(), Box<dyn Error>>;
 
-/// What can be chosen: `--only scan,ledger,forget,night --clocks 5000000 --due 20000
+/// What can be chosen: `--only scan,ledger,forget,night,whole --clocks 5000000 --due 20000
 /// --citizens 200000 --events 60000 --rate 5000 --paced 2000 --seconds 20
 /// --rounds 2`.
 struct Arguments {
@@ -113,6 +114,7 @@ fn main() -> Done {
             "ledger" => ledger::compare(&arguments)?,
             "night" => night::measure(&arguments)?,
             "forget" => forget::measure(&arguments)?,
+            "whole" => whole::measure(&arguments)?,
             _ => return Err(format!("unknown part {part}").into()),
         }
     }

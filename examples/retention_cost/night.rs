@@ -22,15 +22,15 @@ use crate::usage::{self, Machine};
 use crate::{Arguments, Done, broker, in_child};
 
 /// Where ordinary traffic goes.
-const TRAFFIC: Scenario = Scenario { targets: 20, fanout: 1, citizens: 4000, entity: Cow::Borrowed(load::ENTITY) };
+pub const TRAFFIC: Scenario = Scenario { targets: 20, fanout: 1, citizens: 4000, entity: Cow::Borrowed(load::ENTITY) };
 const EVENTS: &str = "dfdg.events";
-const ORDERS: &str = "dfdg.deletions";
+pub const ORDERS: &str = "dfdg.deletions";
 
 /// `retention.toml` beside the routing file, as long as this runs.
-struct Retention(PathBuf);
+pub struct Retention(pub PathBuf);
 
 impl Retention {
-    fn set(&self, per_second: u32) -> Done {
+    pub fn set(&self, per_second: u32) -> Done {
         let shipped = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("retention.toml"))?;
         let paced = shipped.replacen("per-second = 5000", &format!("per-second = {per_second}"), 1);
         fs::write(&self.0, paced)?;

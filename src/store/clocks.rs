@@ -73,11 +73,12 @@ impl Store {
         if slots.len() == 1 {
             return self.put_clocks(now.citizen.0, Some(now));
         }
-        for part in now.apart(&slots.iter().map(|slot| CitizenId(*slot)).collect::<Vec<_>>()) {
+        let parts = now.apart(&slots.iter().map(|slot| CitizenId(*slot)).collect::<Vec<_>>());
+        for part in &parts {
             let keeps = part.citizen == now.citizen || !part.is_empty();
-            self.put_clocks(part.citizen.0, keeps.then(|| Arc::new(part)))?;
+            self.put_clocks(part.citizen.0, keeps.then(|| Arc::new(part.clone())))?;
         }
-        Ok(())
+        self.own_what_is_nobodys(&parts)
     }
 
     pub(super) fn put_clocks(&mut self, slot: u32, now: Option<Arc<Clocks>>) -> Result<(), StoreError> {

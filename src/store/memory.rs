@@ -25,7 +25,7 @@ use crate::core::time::{Day, Moment};
 use crate::core::trace::{Step, Traced};
 
 use super::durability::Durability;
-use super::owners::{Claim, claims};
+use super::owners::{Claim, claims, gone};
 
 /// A store that lives as long as the process. Clones are cheap, and apart from
 /// then on.
@@ -289,9 +289,15 @@ impl Contents {
             Change::Join { one, other } => drop(self.persons.join(one, other)),
             Change::Part { one, other } => drop(self.persons.part(one, other)),
             Change::PutClocks(clocks) => {
-                for part in clocks.apart(&self.persons.all_of(clocks.citizen)) {
+                let parts = clocks.apart(&self.persons.all_of(clocks.citizen));
+                for part in &parts {
                     let keeps = part.citizen == clocks.citizen || !part.is_empty();
-                    self.put_clocks(part.citizen, keeps.then(|| Arc::new(part)));
+                    self.put_clocks(part.citizen, keeps.then(|| Arc::new(part.clone())));
+                }
+                // As in the store on disk.
+                let of_several = parts.iter().filter(|_| parts.len() > 1);
+                for (id, entity, record) in of_several.flat_map(gone) {
+                    self.clock_owners.entry((Arc::clone(entity), record.clone())).or_insert(id);
                 }
             }
             Change::DropClocks(citizen) => {

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::core::ids::ExternalId;
+use crate::core::ids::{CitizenId, ExternalId};
 use crate::core::retention::Clocks;
 
 use super::disk::Store;
@@ -77,6 +77,18 @@ impl Store {
         Ok(())
     }
 
+    /// Has what a person knows to be gone be theirs where it is nobody's: under one of
+    /// their numbers it may have been there, and go, under another be known to be gone.
+    pub(super) fn own_what_is_nobodys(&mut self, parts: &[Clocks]) -> Result<(), StoreError> {
+        for (slot, entity, record) in parts.iter().flat_map(gone) {
+            let hash = self.vault.keyring.kept_record(entity, record);
+            if self.clock_owner_of(&hash)?.is_none() {
+                self.put_clock_owner(&hash, Some(slot.0))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Has a record follow those who were sent something about it.
     pub(super) fn move_owner(&mut self, entity: &str, record: &ExternalId, from: &[u32], to: u32) -> Result<(), StoreError> {
         let hash = self.vault.keyring.kept_record(entity, record);
@@ -120,6 +132,12 @@ pub(super) fn claims<'a>(known: Option<&'a Clocks>, now: Option<&'a Clocks>) -> 
 
 /// A record by its type and id, and whether it is there.
 type Kept<'a> = (&'a Arc<str>, &'a ExternalId, bool);
+
+/// Returns the records that these clocks know to be gone.
+pub(super) fn gone(clocks: &Clocks) -> impl Iterator<Item = (CitizenId, &Arc<str>, &ExternalId)> {
+    let gone = clocks.kept().filter(|(_, record, is_there)| clocks.is_current && !is_there && record.names_one_record());
+    gone.map(|(entity, record, _)| (clocks.citizen, entity, record))
+}
 
 fn of(clocks: Option<&Clocks>) -> impl Iterator<Item = Kept<'_>> {
     clocks.into_iter().flat_map(Clocks::kept)

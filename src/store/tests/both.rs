@@ -51,6 +51,7 @@ over_both!(
     a_record_is_somebodys_until_that_one_is_erased,
     a_record_with_a_clock_goes_from_one_to_another,
     what_is_left_of_a_record_is_found_where_its_holders_are,
+    what_one_number_knows_to_be_gone_is_found_when_the_other_drops_it,
     clocks_from_before_records_had_owners_get_them,
     unexpected_deletions_are_listed_until_the_horizon_and_never_more_than_so_many,
     notices_that_lie_are_counted_by_recipient_and_day,
@@ -626,6 +627,30 @@ fn what_is_left_of_a_record_is_found_where_its_holders_are<S: Stored>(store: S) 
     }
     case.stage(Change::DropClocks(other));
     assert_eq!(case.store.clock_owner(&clock.entity, &clock.external_id).expect("readable"), None);
+}
+
+/// A record that is there under one number of a person and known to be gone under another:
+/// where they turn out to be one, it is gone, and found under the number that knows so.
+fn what_one_number_knows_to_be_gone_is_found_when_the_other_drops_it<S: Stored>(store: S) {
+    let mut case = Case::new(store);
+    let (one, number) = (case.citizen, case.dice.personnummer());
+    let other = case.store.enroll(&number).expect("enrolled");
+    let clocks = Clocks { tombstones: Vec::new(), ..case.dice.clocks(one, 1) };
+    let clock = Clock::clone(&clocks.records[0]);
+    let (entity, external_id) = (Arc::clone(&clock.entity), clock.external_id.clone());
+    let (first_at, newest, deleted, noted) = (clock.first_at, clock.newest, clock.period.start(), clock.first_at);
+    let tombstone = Tombstone { under: other, entity, external_id, first_at, newest, deleted, noted };
+    let gone = Clocks { tombstones: vec![tombstone], ..Clocks::new(other) };
+    case.stage(Change::PutClocks(Arc::new(gone.clone())));
+    case.stage(Change::PutClocks(Arc::new(clocks)));
+    assert_eq!(case.store.clock_owner(&clock.entity, &clock.external_id).expect("readable"), Some(one));
+    case.stage(Change::Join { one, other });
+    case.stage(Change::PutClocks(Arc::new(Clocks { citizen: one, ..gone })));
+    for _ in 0..2 {
+        assert_eq!(case.store.clock_owner(&clock.entity, &clock.external_id).expect("readable"), Some(other));
+        case.store.commit_group(Durability::Flush);
+        case.store.reopen();
+    }
 }
 
 /// A store that was written before: its clocks get their rows when they are next

@@ -134,9 +134,12 @@ pub struct RotateKeyArguments {
     /// From now on this key opens the store as well; created if it is not there.
     #[arg(long, value_name = "FILE")]
     pub new_key_file: Option<PathBuf>,
-    /// From now on only the key of --key-file opens the store.
+    /// From now on only the key of --key-file opens the store, which must be the new one.
     #[arg(long)]
     pub finish: bool,
+    /// Undoes the exchange: from now on only the key of --key-file, which must be the former one, opens the store, and the new one does not.
+    #[arg(long)]
+    pub undo: bool,
 }
 
 /// `health`

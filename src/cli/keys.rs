@@ -13,7 +13,7 @@ use super::open::{key_file, store_options};
 use crate::app::now;
 use crate::core::audit::Action;
 use crate::ops;
-use crate::store::{Create, KeyError, MasterKey, OpenError, Options, Store, admit_key, keep_only_key};
+use crate::store::{Create, KeyError, MasterKey, OpenError, Options, Store, admit_key, keep_former_key, keep_only_key};
 use crate::writer::Commit;
 
 pub fn init_key(common: &Common) -> Result<Exit, Failure> {
@@ -37,6 +37,11 @@ pub fn rotate_key(common: &Common, arguments: &RotateKeyArguments) -> Result<Exi
                 new.display(),
                 path.display()
             );
+        }
+        None if arguments.undo => {
+            keep_former_key(&common.data_dir, &present).map_err(refused)?;
+            note(common, &format!("the exchange is undone: only the key of {} is kept", path.display()), "undone");
+            println!("the exchange is undone: only the key of {} opens the store, and the new one does not", path.display());
         }
         None => {
             keep_only_key(&common.data_dir, &present).map_err(refused)?;

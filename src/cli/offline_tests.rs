@@ -163,6 +163,8 @@ fn restores_and_exchanged_keys_are_noted() {
     let stopped = Stopped::with_a_joblog_that_waits();
     let new_key = stopped.0.path().join("new.key").display().to_string();
     assert_eq!(stopped.run(&["rotate-key", "--new-key-file", &new_key]).expect("admitted"), Exit::Ok);
+    stopped.run(&["rotate-key", "--finish"]).expect_err("the new key has not been put in its place");
+    std::fs::rename(&new_key, MasterKey::default_path(&stopped.data_dir())).expect("put in its place");
     assert_eq!(stopped.run(&["rotate-key", "--finish"]).expect("finished"), Exit::Ok);
     assert_eq!(noted(&mut stopped.store()), ["key-rotated", "key-rotated"]);
 

@@ -25,6 +25,7 @@ pub struct Exchanged {
 enum Step {
     Admitted,
     Finished,
+    Undone,
 }
 
 /// `POST /api/v1/master-key/exchanged`: notes what `rotate-key` has done beside the
@@ -33,6 +34,7 @@ pub async fn exchanged(State(server): State<Shared>, principal: Principal, Body(
     let about = match done.step {
         Step::Admitted => "a further key is admitted too",
         Step::Finished => "only the present key is kept",
+        Step::Undone => "the exchange is undone: only the former key is kept",
     };
     let deed = principal.does(Action::KeyRotated, about);
     let noted = server.writer.ask(move |access| audit(access, deed)).await?;

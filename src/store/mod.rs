@@ -66,6 +66,6 @@ pub use memory::MemoryStore;
 pub use open::{Create, OpenError, Options};
 pub use reader::Reader;
 pub use restore::{Erasures, RestoreError, Restored, restore};
-pub use root::{RootKeyError, admit_key, keep_only_key};
+pub use root::{RootKeyError, admit_key, keep_former_key, keep_only_key};
 pub use verify::Verified;
 pub use watchdog::Watchdog;

@@ -2,9 +2,10 @@
 //! data directory, wrapped under the master key, so that the master key can be
 //! exchanged for another without sealing anything anew.
 //!
-//! While one is exchanged the file holds the root key twice, and either master
-//! key opens the store; when that is over, once, and the former one opens
-//! nothing more. The file is replaced as a whole, never written in place.
+//! While one is exchanged the file holds the root key twice, under the former master
+//! key and then under the new one, and either opens the store; when that is over,
+//! once, and the other one opens nothing more. The file is replaced as a whole,
+//! never written in place.
 
 use std::fs;
 use std::io;
@@ -40,6 +41,16 @@ pub enum RootKeyError {
     /// It holds something else.
     #[error("the file {} holds no root key of this broker, or one of a newer format: restore it from the backup that the store came from", .0.display())]
     Malformed(PathBuf),
+    /// It is the one that is being exchanged for another, which would open nothing.
+    #[error(
+        "the key given (--key-file) is the one from before the exchange, and only it would open the store: put the new key in its place and restart first, then run `wsb-broker rotate-key --finish` again. To keep the former key instead, run `wsb-broker rotate-key --undo`: the new key will not open the store then"
+    )]
+    Former,
+    /// There is no newer one beside it.
+    #[error(
+        "no newer key than the one given (--key-file) opens the store: there is no exchange to undo. If it is the new key, put the former one in its place to undo the exchange, or run `wsb-broker rotate-key --finish` to keep it"
+    )]
+    NotExchanged,
     /// It cannot be read or written.
     #[error("cannot read or write {}", path.display())]
     Io {
@@ -51,9 +62,22 @@ pub enum RootKeyError {
     },
 }
 
+/// What a master key is among those that open a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// The only one, or the one that was admitted last.
+    Newest,
+    /// One that is being exchanged for a newer one.
+    Former,
+}
+
 impl RootKey {
     /// Reads the root key of a data directory, or of a backup.
     pub fn open(dir: &Path, master: &MasterKey) -> Result<Self, RootKeyError> {
+        Self::open_standing(dir, master).map(|(root, _)| root)
+    }
+
+    fn open_standing(dir: &Path, master: &MasterKey) -> Result<(Self, Standing), RootKeyError> {
         let path = dir.join(ROOT_KEY);
         let bytes = fs::read(&path).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => RootKeyError::Missing(path.clone()),
@@ -65,8 +89,12 @@ impl RootKey {
             return Err(RootKeyError::Malformed(path));
         }
         let wrapping = SealKey::new(master.subkey(PURPOSE));
-        let opened = wrapped.iter().find_map(|wrapped| <[u8; 32]>::try_from(wrapping.open(HEADER, wrapped).ok()?).ok());
-        opened.map(Self).ok_or(RootKeyError::WrongKey(path))
+        let newest_first = std::iter::once(Standing::Newest).chain(std::iter::repeat(Standing::Former));
+        let opened = wrapped.iter().rev().zip(newest_first).find_map(|(wrapped, standing)| {
+            let root = <[u8; 32]>::try_from(wrapping.open(HEADER, wrapped).ok()?).ok()?;
+            Some((Self(root), standing))
+        });
+        opened.ok_or(RootKeyError::WrongKey(path))
     }
 
     /// Makes a root key in a data directory that has none, and returns when it is
@@ -80,8 +108,8 @@ impl RootKey {
         Ok(root)
     }
 
-    /// Wraps it under these master keys and no others, and returns when that is
-    /// on disk.
+    /// Wraps it under these master keys and no others, the newest last, and returns
+    /// when that is on disk.
     pub fn wrap(&self, dir: &Path, masters: &[&MasterKey]) -> Result<(), RootKeyError> {
         let path = dir.join(ROOT_KEY);
         let mut bytes = HEADER.to_vec();
@@ -116,13 +144,28 @@ pub fn admit_key(data_dir: &Path, present: &MasterKey, further: &MasterKey) -> R
     RootKey::open(data_dir, present)?.wrap(data_dir, &[present, further])
 }
 
-/// Lets only this master key open the store of a data directory. A broker may
-/// run on it meanwhile.
+/// Lets only this master key open the store of a data directory: the only one, or
+/// the one that was admitted last. A broker may run on it meanwhile.
 ///
 /// # Errors
 /// Nothing has changed then.
 pub fn keep_only_key(data_dir: &Path, master: &MasterKey) -> Result<(), RootKeyError> {
-    RootKey::open(data_dir, master)?.wrap(data_dir, &[master])
+    match RootKey::open_standing(data_dir, master)? {
+        (root, Standing::Newest) => root.wrap(data_dir, &[master]),
+        (_, Standing::Former) => Err(RootKeyError::Former),
+    }
+}
+
+/// Lets only this master key open the store of a data directory, and no more the one
+/// that it was to be exchanged for. A broker may run on it meanwhile.
+///
+/// # Errors
+/// Nothing has changed then.
+pub fn keep_former_key(data_dir: &Path, master: &MasterKey) -> Result<(), RootKeyError> {
+    match RootKey::open_standing(data_dir, master)? {
+        (root, Standing::Former) => root.wrap(data_dir, &[master]),
+        (_, Standing::Newest) => Err(RootKeyError::NotExchanged),
+    }
 }
 
 #[cfg(test)]
@@ -145,7 +188,11 @@ mod tests {
         admit_key(&data, &former, &latter).expect("admitted");
         assert!(opens(&former).expect("opened") && opens(&latter).expect("opened"));
         admit_key(&data, &former, &latter).expect("as often as one likes");
+        assert!(matches!(keep_only_key(&data, &former), Err(RootKeyError::Former)), "a step too early");
+        assert!(matches!(keep_former_key(&data, &latter), Err(RootKeyError::NotExchanged)));
+        assert!(opens(&former).expect("opened") && opens(&latter).expect("opened"), "a refusal changes nothing");
         keep_only_key(&data, &latter).expect("kept");
+        keep_only_key(&data, &latter).expect("as often as one likes");
         assert!(opens(&latter).expect("opened"));
         assert!(matches!(opens(&former), Err(RootKeyError::WrongKey(_))));
     }
@@ -157,6 +204,19 @@ mod tests {
         fs::create_dir(dir.path().join(ROOT_KEY)).expect("in the way");
         RootKey::create(dir.path(), &master).expect_err("a directory is in the way");
         assert!(!dir.path().join("root-key.new").exists());
+    }
+
+    #[test]
+    fn an_exchange_is_undone_by_a_word_of_its_own() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let key = |name: &str| MasterKey::create(&dir.path().join(name)).expect("a key");
+        let (former, latter) = (key("former"), key("latter"));
+        RootKey::create(dir.path(), &former).expect("a root key");
+        assert!(matches!(keep_former_key(dir.path(), &former), Err(RootKeyError::NotExchanged)), "nothing to undo");
+        admit_key(dir.path(), &former, &latter).expect("admitted");
+        keep_former_key(dir.path(), &former).expect("undone");
+        assert!(RootKey::open(dir.path(), &former).is_ok());
+        assert!(matches!(RootKey::open(dir.path(), &latter), Err(RootKeyError::WrongKey(_))));
     }
 
     #[test]

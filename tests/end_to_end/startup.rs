@@ -231,6 +231,9 @@ fn a_master_key_is_exchanged_and_the_former_one_opens_nothing_any_more() {
 
     let said = world.broker.cli_ok(&["rotate-key", "--new-key-file", &path(&new)]);
     says(&said, &["both keys", "--finish"]);
+    let too_early = world.broker.cli(&["rotate-key", "--finish"]);
+    assert_eq!(too_early.status.code(), Some(4), "the new key would open nothing");
+    says(&String::from_utf8_lossy(&too_early.stderr), &["from before the exchange", "--undo"]);
     let backup = path(&key.with_extension("backup"));
     world.broker.cli_ok(&["backup", "--to", &backup]);
     fs::copy(&key, &kept).unwrap();

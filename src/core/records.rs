@@ -81,6 +81,39 @@ pub struct Quarantined {
     pub about: About,
 }
 
+/// Where it was noted that a delivery ended: they order as the notes were written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EndPlace {
+    /// Among what was written before this event.
+    pub next: EventSeq,
+    /// In which part of that.
+    pub part: u32,
+    /// At which place in the part.
+    pub at: u32,
+}
+
+/// Which ends of deliveries are asked for.
+pub struct WantedEnds<'a> {
+    /// Of deliveries to this recipient; to any, unless given.
+    pub recipient: Option<Recipient>,
+    /// How they ended.
+    pub is_wanted: &'a dyn Fn(End) -> bool,
+    /// About events up to this one.
+    pub newest: EventSeq,
+    /// Noted at this time or later, as far as the notes say; those before that may be
+    /// left out.
+    pub since: Option<Moment>,
+}
+
+/// Some of the ends that were asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndsPage {
+    /// The deliveries, and where it is noted.
+    pub found: Vec<(EndPlace, DeliveryKey, Ended)>,
+    /// Where the next page begins; `None` when there is none.
+    pub goes_on: Option<EndPlace>,
+}
+
 /// A WSB that was withdrawn because nobody was entitled to it, so that nobody took
 /// it over. Whoever becomes entitled by the same rule, within the time allowed for
 /// retries, gets it: a membership that is closed by one message and opened by the
@@ -755,6 +788,22 @@ pub trait Lookout {
     /// # Errors
     /// When the store cannot be read.
     fn end_of(&self, key: DeliveryKey) -> Result<Option<Ended>, Self::Error>;
+
+    /// Returns the place before which every delivery has a row or has ended.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn low_water(&self) -> Result<EventSeq, Self::Error>;
+
+    /// Returns how deliveries ended of which that was noted before the place
+    /// `before`, the latest first, at most `limit`. Looks at no more than a bounded
+    /// number of notes: fewer are returned, or none, although there are more. Of a
+    /// delivery that ended twice only the latest end counts; one that has a row again
+    /// is returned all the same.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn ends_page(&self, wanted: &WantedEnds<'_>, before: Option<EndPlace>, limit: usize) -> Result<EndsPage, Self::Error>;
 
     /// Returns the place of every event about which the recipient was delivered
     /// a WSB within the time, each once, in order; at most `most` of them and one

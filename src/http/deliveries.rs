@@ -1,5 +1,7 @@
 //! `/api/v1/deliveries` and `/api/v1/events/{event_id}/trace`
 
+use std::time::{Duration, Instant};
+
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
@@ -17,6 +19,7 @@ use crate::core::records::Archive;
 use crate::core::replay::{Filter, StateFilter};
 use crate::core::time::Moment;
 use crate::ops::{self, DiscardError, Search, Searched, Sought, Told};
+use crate::store::StoreError;
 
 /// What can be asked of a list.
 #[derive(Debug, Default, Deserialize)]
@@ -103,17 +106,41 @@ fn word(name: &str, given: Option<String>) -> Result<Option<Box<str>>, Problem> 
     }
 }
 
+/// How long a page that holds nothing yet is gone on with before it is answered.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Takes turns until one says that it is the last, or the time is over.
+fn until_found<T, E>(patience: Duration, mut turn: impl FnMut() -> Result<(T, bool), E>) -> Result<T, E> {
+    let begun = Instant::now();
+    loop {
+        let (page, is_last) = turn()?;
+        if is_last || begun.elapsed() >= patience {
+            return Ok(page);
+        }
+    }
+}
+
 /// `GET /api/v1/deliveries`
 pub async fn list(State(server): State<Shared>, principal: Principal, Query(asked): Query<Asked>) -> Result<Json<Value>, Problem> {
     let Some(filter) = asked.filter_for(&principal)? else { return Ok(Json(json!({ "items": [], "next_cursor": null }))) };
-    let cursor = match asked.cursor.as_deref().filter(|cursor| !cursor.is_empty()) {
+    let mut cursor = match asked.cursor.as_deref().filter(|cursor| !cursor.is_empty()) {
         None => None,
-        Some(cursor) => Some(ops::Cursor::parse(cursor).ok_or_else(|| Problem::new(400, "this cursor is not one of ours"))?),
+        Some(cursor) => Some(ops::Cursor::parse(cursor).ok_or_else(|| {
+            Problem::new(400, "this cursor is not one of ours").detail("or one of an older broker: begin with the first page".to_owned())
+        })?),
     };
     let limit = asked.limit.unwrap_or(100).clamp(1, ops::PAGE);
     let rules = server.rules.borrow().clone();
-    let page = look(&server, move |reader| ops::deliveries(reader, &rules, &filter, cursor, limit)).await?;
-    let page = page.map_err(|error| store_failed(&error))?;
+    let page = look(&server, move |reader| {
+        until_found(PATIENCE, || {
+            let page = ops::deliveries(reader, &rules, &filter, cursor, limit)?;
+            let next = page["next_cursor"].as_str().and_then(ops::Cursor::parse);
+            let is_last = next.is_none() || page["items"] != json!([]);
+            cursor = next;
+            Ok::<_, StoreError>((page, is_last))
+        })
+    });
+    let page = page.await?.map_err(|error| store_failed(&error))?;
     Ok(Json(page))
 }
 
@@ -227,5 +254,23 @@ async fn lying(server: &Shared, event_id: &str) -> Result<Vec<Value>, Problem> {
             Some(last) if found.len() < ops::MOST_LYING => after = last,
             Some(_) | None => return Ok(found),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_that_holds_nothing_is_gone_on_with_for_a_while() {
+        let turns = |patience, found_at| {
+            let mut turns = 0;
+            until_found(patience, || {
+                turns += 1;
+                Ok::<_, ()>((turns, turns == found_at))
+            })
+        };
+        assert_eq!(turns(Duration::from_secs(600), 40), Ok(40));
+        assert_eq!(turns(Duration::ZERO, 40), Ok(1), "an answer comes soon");
     }
 }

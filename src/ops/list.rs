@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use super::deliveries::{because_json, finished, item};
 use crate::core::ids::{DeliveryKey, EventSeq, Recipient};
-use crate::core::outbox::Because;
+use crate::core::outbox::{Because, End};
 use crate::core::policy::Rules;
-use crate::core::records::{Admission, Lookout};
+use crate::core::records::{Admission, EndPlace, Ended, Lookout, WantedEnds};
 use crate::core::replay::{Filter, StateFilter};
 use crate::core::time::Moment;
 use crate::core::trace::Step;
@@ -19,23 +19,25 @@ enum Shelf {
     Waiting,
     /// Rows of dead ones, likewise.
     Dead,
-    /// Deliveries that never had a row, the newest event first.
+    /// Deliveries that have no row yet, the newest event first.
     Journal,
+    /// Deliveries that have ended, those that ended last first.
+    Ended,
 }
 
 /// Returns where any can be that match.
 fn shelves(filter: &Filter) -> &'static [Shelf] {
     match filter.state {
-        None => &[Shelf::Waiting, Shelf::Dead, Shelf::Journal],
+        None => &[Shelf::Waiting, Shelf::Dead, Shelf::Journal, Shelf::Ended],
         Some(StateFilter::Retrying) => &[Shelf::Waiting],
         Some(StateFilter::Dead) => &[Shelf::Dead],
         // What is about to be attempted is in the journal only.
         Some(StateFilter::Pending) => &[Shelf::Waiting, Shelf::Journal],
-        Some(StateFilter::Delivered | StateFilter::Withdrawn) => &[Shelf::Journal],
+        Some(StateFilter::Delivered | StateFilter::Withdrawn) => &[Shelf::Ended],
     }
 }
 
-/// Returns whether a delivery of the journal, described, matches.
+/// Returns whether a delivery without a row, described, matches.
 fn lets_through(filter: &Filter, admission: &Admission, recipient: Recipient, described: &Value, rules: &Rules) -> bool {
     let state = described["state"].as_str().and_then(StateFilter::parse);
     (filter.state.is_none() || filter.state == state)
@@ -47,36 +49,58 @@ fn lets_through(filter: &Filter, admission: &Admission, recipient: Recipient, de
 
 /// Where a list goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor {
-    shelf: Shelf,
-    after: DeliveryKey,
+pub enum Cursor {
+    /// After the row of a delivery that waits.
+    Waiting(DeliveryKey),
+    /// After the row of a dead one.
+    Dead(DeliveryKey),
+    /// Before an event.
+    Journal(EventSeq),
+    /// Before an end.
+    Ended(EndPlace),
 }
 
 impl Cursor {
-    /// Parses what a page gave as its `next_cursor`.
+    /// Parses what a page gave as its `next_cursor`. What an older broker gave for
+    /// those without a row began with `j` and is none.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let (shelf, rest) = text.split_once('-')?;
-        let (recipient, seq) = rest.split_once('-')?;
-        let recipient = Recipient::from_number(recipient.parse().ok()?)?;
-        let shelf = match shelf {
-            "w" => Shelf::Waiting,
-            "d" => Shelf::Dead,
-            "j" => Shelf::Journal,
-            _ => return None,
+        let mut parts = text.split('-');
+        let shelf = parts.next()?;
+        let numbers = parts.map(|part| part.parse().ok()).collect::<Option<Vec<u64>>>()?;
+        let delivery = |recipient: u64, seq| {
+            let recipient = Recipient::from_number(recipient.try_into().ok()?)?;
+            Some(DeliveryKey { recipient, seq: EventSeq(seq) })
         };
-        Some(Self { shelf, after: DeliveryKey { recipient, seq: EventSeq(seq.parse().ok()?) } })
+        match (shelf, &numbers[..]) {
+            ("w", &[recipient, seq]) => delivery(recipient, seq).map(Self::Waiting),
+            ("d", &[recipient, seq]) => delivery(recipient, seq).map(Self::Dead),
+            ("o", &[seq]) => Some(Self::Journal(EventSeq(seq))),
+            ("e", &[next, part, at]) => {
+                Some(Self::Ended(EndPlace { next: EventSeq(next), part: part.try_into().ok()?, at: at.try_into().ok()? }))
+            }
+            _ => None,
+        }
+    }
+
+    fn shelf(self) -> Shelf {
+        match self {
+            Self::Waiting(_) => Shelf::Waiting,
+            Self::Dead(_) => Shelf::Dead,
+            Self::Journal(_) => Shelf::Journal,
+            Self::Ended(_) => Shelf::Ended,
+        }
     }
 }
 
 impl std::fmt::Display for Cursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let shelf = match self.shelf {
-            Shelf::Waiting => 'w',
-            Shelf::Dead => 'd',
-            Shelf::Journal => 'j',
-        };
-        write!(f, "{shelf}-{}-{}", self.after.recipient.to_number(), self.after.seq.0)
+        match self {
+            Self::Waiting(key) => write!(f, "w-{}-{}", key.recipient.to_number(), key.seq.0),
+            Self::Dead(key) => write!(f, "d-{}-{}", key.recipient.to_number(), key.seq.0),
+            Self::Journal(seq) => write!(f, "o-{}", seq.0),
+            Self::Ended(EndPlace { next, part, at }) => write!(f, "e-{}-{part}-{at}", next.0),
+        }
     }
 }
 
@@ -123,14 +147,16 @@ impl Page<'_> {
         }
     }
 
-    /// Adds what never had a row, the newest event first.
-    fn add_journal<L: Lookout>(&mut self, look: &L, after: Option<DeliveryKey>) -> Result<Option<DeliveryKey>, L::Error> {
-        let newest = match (after, self.filter.until) {
-            (Some(after), _) => after.seq.0.saturating_sub(1),
-            (None, Some(until)) => first_taken_in(look, until.plus_seconds(CLOCK_STEPS))?.0,
-            (None, None) => look.newest()?.0,
+    /// Adds what has no row yet, the newest event first; returns before which event the
+    /// next page goes on.
+    fn add_journal<L: Lookout>(&mut self, look: &L, before: Option<EventSeq>) -> Result<Option<EventSeq>, L::Error> {
+        let newest = match before {
+            Some(before) => EventSeq(before.0.saturating_sub(1)),
+            None => newest_before(look, self.filter.until)?,
         };
-        for seq in (1..=newest).rev().map(EventSeq) {
+        // Whatever is older has a row or has ended.
+        let oldest = look.low_water()?.0.max(1);
+        for seq in (oldest..=newest.0).rev().map(EventSeq) {
             self.looked_at += 1;
             if let Some(admission) = look.taken_in(seq)? {
                 if self.filter.since.is_some_and(|since| admission.at < since.plus_seconds(-CLOCK_STEPS)) {
@@ -138,9 +164,9 @@ impl Page<'_> {
                 }
                 self.add_event(look, &admission)?;
             }
-            // Whole events only: the cursor says after which event.
-            if self.is_full() && seq.0 > 1 {
-                return Ok(Recipient::from_number(0).map(|recipient| DeliveryKey { recipient, seq }));
+            // Whole events only: the cursor says before which event.
+            if self.is_full() && seq.0 > oldest {
+                return Ok(Some(seq));
             }
         }
         Ok(None)
@@ -150,28 +176,93 @@ impl Page<'_> {
         if !self.filter.is_about(&admission.event, self.rules) || !self.filter.covers(admission.at) {
             return Ok(());
         }
-        let mut told: Vec<(Recipient, Because)> = admission.deliveries.clone();
-        // Those that took over from them, each by the latest decision.
-        for traced in look.steps_of(admission.seq)? {
-            let Some(by) = traced.recipient else { continue };
-            let (Step::TookOver { because, .. } | Step::DecidedAnew { because }) = traced.step else { continue };
-            match told.iter_mut().find(|(recipient, _)| *recipient == by) {
-                Some((_, known)) => *known = because,
-                None => told.push((by, because)),
-            }
-        }
-        for (recipient, because) in &told {
-            let key = DeliveryKey { recipient: *recipient, seq: admission.seq };
-            let to_another = self.filter.recipient.is_some_and(|wanted| wanted != *recipient);
-            if to_another || look.row(key)?.is_some() {
-                continue;
-            }
-            let described = finished(admission, key, self.rules, Some(because_json(because)), look.end_of(key)?);
-            if lets_through(self.filter, admission, *recipient, &described, self.rules) {
-                self.items.push(described);
+        for (recipient, because) in told(look, admission)? {
+            let key = DeliveryKey { recipient, seq: admission.seq };
+            let to_another = self.filter.recipient.is_some_and(|wanted| wanted != recipient);
+            // What has ended comes later.
+            if !to_another && look.row(key)?.is_none() && look.end_of(key)?.is_none() {
+                self.add(admission, key, &because, None);
             }
         }
         Ok(())
+    }
+
+    /// Adds what has ended, the latest end first; returns before which one the next
+    /// page goes on.
+    fn add_ended<L: Lookout>(&mut self, look: &L, mut before: Option<EndPlace>) -> Result<Option<EndPlace>, L::Error> {
+        let filter = self.filter;
+        let is_wanted = |end: End| {
+            let (state, reason) = match end {
+                End::Delivered => (StateFilter::Delivered, None),
+                End::Withdrawn(why) => (StateFilter::Withdrawn, Some(why.name())),
+            };
+            filter.state.is_none_or(|wanted| wanted == state) && filter.reason.as_deref().is_none_or(|wanted| reason == Some(wanted))
+        };
+        let newest = newest_before(look, filter.until)?;
+        let wanted = WantedEnds { recipient: filter.recipient, is_wanted: &is_wanted, newest, since: filter.since };
+        let mut admission = None;
+        loop {
+            let ends = look.ends_page(&wanted, before, super::PAGE)?;
+            let are_all = ends.found.len() < super::PAGE;
+            for (place, key, ended) in ends.found {
+                self.looked_at += 1;
+                if admission.as_ref().is_none_or(|admission: &std::sync::Arc<Admission>| admission.seq != key.seq) {
+                    admission = look.taken_in(key.seq)?;
+                }
+                if let Some(admission) = &admission {
+                    self.add_end(look, admission, key, ended)?;
+                }
+                if self.is_full() {
+                    return Ok(Some(place));
+                }
+            }
+            // Enough has been looked at, or all.
+            if are_all || ends.goes_on.is_none() {
+                return Ok(ends.goes_on);
+            }
+            before = ends.goes_on;
+        }
+    }
+
+    fn add_end<L: Lookout>(&mut self, look: &L, admission: &Admission, key: DeliveryKey, ended: Ended) -> Result<(), L::Error> {
+        if !self.filter.is_about(&admission.event, self.rules) || !self.filter.covers(admission.at) || look.row(key)?.is_some() {
+            return Ok(());
+        }
+        if let Some((_, because)) = told(look, admission)?.iter().find(|(recipient, _)| *recipient == key.recipient) {
+            self.add(admission, key, because, Some(ended));
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, admission: &Admission, key: DeliveryKey, because: &Because, ended: Option<Ended>) {
+        let described = finished(admission, key, self.rules, Some(because_json(because)), ended);
+        if lets_through(self.filter, admission, key.recipient, &described, self.rules) {
+            self.items.push(described);
+        }
+    }
+}
+
+/// Returns who is told of an event, those included that took over from others, each
+/// by the latest decision.
+fn told<L: Lookout>(look: &L, admission: &Admission) -> Result<Vec<(Recipient, Because)>, L::Error> {
+    let mut told: Vec<(Recipient, Because)> = admission.deliveries.clone();
+    for traced in look.steps_of(admission.seq)? {
+        let Some(by) = traced.recipient else { continue };
+        let (Step::TookOver { because, .. } | Step::DecidedAnew { because }) = traced.step else { continue };
+        match told.iter_mut().find(|(recipient, _)| *recipient == by) {
+            Some((_, known)) => *known = because,
+            None => told.push((by, because)),
+        }
+    }
+    Ok(told)
+}
+
+/// Returns the place of the newest event, or of one after which none was taken in
+/// before `until`.
+fn newest_before<L: Lookout>(look: &L, until: Option<Moment>) -> Result<EventSeq, L::Error> {
+    match until {
+        Some(until) => first_taken_in(look, until.plus_seconds(CLOCK_STEPS)),
+        None => look.newest(),
     }
 }
 
@@ -189,8 +280,9 @@ fn first_taken_in<L: Lookout>(look: &L, at: Moment) -> Result<EventSeq, L::Error
     Ok(EventSeq(new))
 }
 
-/// Returns a page of deliveries: those that wait, the dead, and then the
-/// finished, the newest first. A page may hold a few more than `limit`.
+/// Returns a page of deliveries: those that wait, the dead, what is about to be
+/// attempted, and then what has ended, the latest first. A page may hold a few more
+/// than `limit`, or none although there are more.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -198,22 +290,24 @@ pub fn deliveries<L: Lookout>(look: &L, rules: &Rules, filter: &Filter, cursor: 
     let mut page = Page { filter, rules, limit, items: Vec::new(), looked_at: 0 };
     let mut next = None;
     for &shelf in shelves(filter) {
-        let after = match cursor {
-            Some(cursor) if shelf < cursor.shelf => continue,
-            Some(cursor) if shelf == cursor.shelf => Some(cursor.after),
-            Some(_) | None => None,
+        if cursor.is_some_and(|cursor| shelf < cursor.shelf()) {
+            continue;
+        }
+        next = match (shelf, cursor) {
+            (Shelf::Waiting, Some(Cursor::Waiting(after))) => page.add_rows(look, false, Some(after))?.map(Cursor::Waiting),
+            (Shelf::Waiting, _) => page.add_rows(look, false, None)?.map(Cursor::Waiting),
+            (Shelf::Dead, Some(Cursor::Dead(after))) => page.add_rows(look, true, Some(after))?.map(Cursor::Dead),
+            (Shelf::Dead, _) => page.add_rows(look, true, None)?.map(Cursor::Dead),
+            (Shelf::Journal, Some(Cursor::Journal(before))) => page.add_journal(look, Some(before))?.map(Cursor::Journal),
+            (Shelf::Journal, _) => page.add_journal(look, None)?.map(Cursor::Journal),
+            (Shelf::Ended, Some(Cursor::Ended(before))) => page.add_ended(look, Some(before))?.map(Cursor::Ended),
+            (Shelf::Ended, _) => page.add_ended(look, None)?.map(Cursor::Ended),
         };
-        let goes_on = match shelf {
-            Shelf::Waiting => page.add_rows(look, false, after)?,
-            Shelf::Dead => page.add_rows(look, true, after)?,
-            Shelf::Journal => page.add_journal(look, after)?,
-        };
-        if let Some(after) = goes_on {
-            next = Some(Cursor { shelf, after }.to_string());
+        if next.is_some() {
             break;
         }
     }
-    Ok(json!({ "items": page.items, "next_cursor": next }))
+    Ok(json!({ "items": page.items, "next_cursor": next.map(|next| next.to_string()) }))
 }
 
 #[cfg(test)]
@@ -225,9 +319,9 @@ mod tests {
     use super::*;
     use crate::core::event::{Change, Content};
     use crate::core::ids::{CitizenId, WsbId};
-    use crate::core::outbox::{Death, Delivery, End, State};
+    use crate::core::outbox::{Death, Delivery, State};
     use crate::core::policy::{Audience, Audiences, Domain, RetryPolicy};
-    use crate::core::records::{Ended, Quarantined};
+    use crate::core::records::{EndsPage, Quarantined};
     use crate::core::samples::{day, event, recipient};
     use crate::core::trace::Traced;
     use crate::ops::{Search, Searched, Told};
@@ -239,6 +333,9 @@ mod tests {
         outlived: u64,
         read: Cell<usize>,
     }
+
+    /// How many notes of ends are looked at for one page.
+    const NOTES: u64 = 10_000;
 
     impl Full {
         fn delivery(&self, seq: u64, state: State) -> Delivery {
@@ -331,6 +428,31 @@ mod tests {
             Ok(Some(Ended { end: End::Delivered, attempts: 1, at, failures: Vec::new(), replays: 0, delivered_before: None }))
         }
 
+        fn low_water(&self) -> Result<EventSeq, Infallible> {
+            Ok(EventSeq(self.events))
+        }
+
+        fn ends_page(&self, wanted: &WantedEnds<'_>, before: Option<EndPlace>, limit: usize) -> Result<EndsPage, Infallible> {
+            let newest = before.map_or(self.events, |before| before.next.0 - 1);
+            let ends = |seq| {
+                let ended = Ended {
+                    end: End::Delivered,
+                    attempts: 1,
+                    at: Moment(1_000_000_000_001),
+                    failures: Vec::new(),
+                    replays: 0,
+                    delivered_before: None,
+                };
+                let delivery = self.delivery(seq, State::Pending);
+                (wanted.is_wanted)(ended.end).then_some((EndPlace { next: EventSeq(seq), part: 0, at: 0 }, delivery.key, ended))
+            };
+            let oldest = newest.saturating_sub(NOTES).max(1);
+            let found: Vec<_> = (oldest..=newest).rev().filter_map(ends).take(limit).collect();
+            self.reads(found.len());
+            let last = found.get(limit - 1).map_or(oldest, |(place, ..)| place.next.0);
+            Ok(EndsPage { found, goes_on: (last > 1).then_some(EndPlace { next: EventSeq(last), part: 0, at: 0 }) })
+        }
+
         fn delivered(&self, _: Recipient, _: Moment, _: Moment, _: usize) -> Result<Vec<EventSeq>, Infallible> {
             Ok(Vec::new())
         }
@@ -377,6 +499,7 @@ mod tests {
             without(of(None)),
             without(of(Some(StateFilter::Dead))),
             without(of(Some(StateFilter::Delivered))),
+            of(Some(StateFilter::Withdrawn)),
             Filter { reason: nobody.clone(), ..of(None) },
             Filter { since: Some(Moment(2_000_000_000_000)), ..of(Some(StateFilter::Dead)) },
         ] {
@@ -388,6 +511,42 @@ mod tests {
             });
             assert_eq!(reads[0], reads[1], "{filter:?}");
             assert!(reads[1] <= 4 * LOOKED_AT + super::super::PAGE, "{filter:?}: {} reads", reads[1]);
+        }
+    }
+
+    #[test]
+    fn what_waits_is_not_looked_at_for_what_has_ended() {
+        let rules = Rules::new(Vec::new(), Vec::new(), RetryPolicy::default());
+        let full = Full { events: 100_000, outlived: 0, read: Cell::new(0) };
+        let filter = Filter { state: Some(StateFilter::Withdrawn), ..Filter::default() };
+        let (mut cursor, mut pages) = (None, 0);
+        loop {
+            let page = deliveries(&full, &rules, &filter, cursor, 100).expect("never fails");
+            assert_eq!(page["items"], json!([]));
+            pages += 1;
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = Some(Cursor::parse(next).expect("one of ours")),
+                None => break,
+            }
+        }
+        assert!(pages <= 100_000 / NOTES as usize + 1, "{pages} pages");
+        assert_eq!(full.read.get(), 0, "no row, no event");
+
+        let filter = Filter { state: Some(StateFilter::Pending), entity: Some("Nobody".into()), ..Filter::default() };
+        let last = deliveries(&full, &rules, &filter, Some(Cursor::Journal(EventSeq(100_001))), 100).expect("never fails");
+        assert_eq!(last, json!({ "items": [], "next_cursor": null }), "whatever is older has a row or has ended");
+        assert!(full.read.get() <= 2, "{} reads", full.read.get());
+    }
+
+    #[test]
+    fn cursors_are_read_as_they_are_written() {
+        let key = DeliveryKey { recipient: recipient("akasse:067"), seq: EventSeq(7) };
+        let place = EndPlace { next: EventSeq(u64::MAX), part: 3, at: 9 };
+        for cursor in [Cursor::Waiting(key), Cursor::Dead(key), Cursor::Journal(EventSeq(7)), Cursor::Ended(place)] {
+            assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor));
+        }
+        for other in ["", "w", "w-1", "w-1-x", "e-1-2", "e-1-2-3-4", "e-1-99999999999-3", "j-0-7"] {
+            assert_eq!(Cursor::parse(other), None, "{other}");
         }
     }
 }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use crate::core::citizen::Citizen;
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Personnummer, Recipient};
 use crate::core::outbox::{Delivery, End};
-use crate::core::records::{Admission, Lookout, Quarantined};
+use crate::core::records::{Admission, EndPlace, EndsPage, Lookout, Quarantined, WantedEnds};
 use crate::core::time::Moment;
 use crate::core::trace::Traced;
 
 use super::codec::{Ended, FinishRecord, Undecodable};
+use super::disk::Given;
 use super::error::StoreError;
 use super::rows::{self, Shelf};
 use super::vault::{ANYBODY, Taken, Vault};
@@ -303,6 +304,46 @@ impl Lookout for Reader {
         Ok(self.finished(key)?.map(crate::core::records::Ended::from))
     }
 
+    fn low_water(&self) -> Result<EventSeq, StoreError> {
+        let row = self.0.tree.get(rows::NUMBERS)?;
+        let given = row.map(|row| Given::decode(&row)).transpose()?;
+        Ok(EventSeq(given.map_or(0, |given| given.low_water)))
+    }
+
+    fn ends_page(&self, wanted: &WantedEnds<'_>, before: Option<EndPlace>, limit: usize) -> Result<EndsPage, StoreError> {
+        let mut page = EndsPage { found: Vec::new(), goes_on: before };
+        let to =
+            before.map_or_else(|| b"T".to_vec(), |before| rows::finishes(before.next.0, before.part.saturating_add(1)).as_ref().to_vec());
+        let mut looked_at = 0;
+        for row in self.0.finishes_between(b"S", &to).rev() {
+            let (key, records) = row?;
+            let (next, part) = rows::finishes_at(&key).ok_or(Undecodable { what: "the key of packed finishes" })?;
+            if records.first().zip(wanted.since).is_some_and(|(first, since)| first.at < since.plus_seconds(-CLOCK_STEPS)) {
+                page.goes_on = None;
+                return Ok(page);
+            }
+            for (at, record) in records.iter().enumerate().rev() {
+                let place = EndPlace { next, part, at: at as u32 };
+                if before.is_some_and(|before| place >= before) {
+                    continue;
+                }
+                if page.found.len() == limit {
+                    return Ok(page);
+                }
+                page.goes_on = Some(place);
+                if is_wanted(record, wanted) {
+                    page.found.extend(self.latest_end(record)?.map(|ended| (place, record.key, ended.into())));
+                }
+            }
+            looked_at += records.len();
+            if looked_at >= NOTES_LOOKED_AT {
+                return Ok(page);
+            }
+        }
+        page.goes_on = None;
+        Ok(page)
+    }
+
     fn delivered(&self, recipient: Recipient, since: Moment, until: Moment, most: usize) -> Result<Vec<EventSeq>, StoreError> {
         let mut found = Vec::new();
         // Rows are as old as what is in them, give or take a clock that was set.
@@ -332,6 +373,15 @@ impl Lookout for Reader {
     }
 }
 
+fn is_wanted(record: &FinishRecord, wanted: &WantedEnds<'_>) -> bool {
+    // What has the place 0 is about no delivery.
+    (1..=wanted.newest.0).contains(&record.key.seq.0)
+        && wanted.recipient.is_none_or(|recipient| recipient == record.key.recipient)
+        && (wanted.is_wanted)(record.end)
+}
+
+/// How many notes of ends are looked at for one page.
+const NOTES_LOOKED_AT: usize = 50_000;
 /// Bytes of messages in quarantine that are unsealed for one page.
 const PAGE_BYTES: usize = 8 << 20;
 /// How far a clock may have been set back or forth, in seconds.
@@ -343,6 +393,16 @@ impl Reader {
     fn oldest_in_journal(&self) -> Result<EventSeq, StoreError> {
         let first = self.0.tree.scan_prefix(b"J").next().transpose()?;
         Ok(EventSeq(first.and_then(|(key, _)| rows::first_u64(&key)).unwrap_or(u64::MAX)))
+    }
+
+    /// Returns how a delivery ended of which that was noted; `None` where it ended anew
+    /// since.
+    fn latest_end(&self, record: &FinishRecord) -> Result<Option<Ended>, StoreError> {
+        let FinishRecord { key, end, attempts, at, .. } = *record;
+        Ok(match self.0.ended(key)? {
+            Some(ended) => Some(ended).filter(|ended| (ended.end, ended.attempts, ended.at) == (end, attempts, at)),
+            None => Some(Ended { end, attempts, at, failures: Vec::new(), replays: 0, delivered_before: None }),
+        })
     }
 
     /// Returns the key of packed finishes from which on all are that were written

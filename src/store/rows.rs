@@ -128,6 +128,12 @@ pub(super) fn finishes(next_seq: u64, counter: u32) -> Row<13> {
     join(b'S', &[&next_seq.to_be_bytes(), &counter.to_be_bytes()])
 }
 
+/// Returns what the key of packed finishes says.
+pub(super) fn finishes_at(key: &[u8]) -> Option<(EventSeq, u32)> {
+    let (next, counter) = key.get(1..)?.split_first_chunk::<8>()?;
+    Some((EventSeq(u64::from_be_bytes(*next)), u32::from_be_bytes(counter.try_into().ok()?)))
+}
+
 /// Whether a delivery's row is among those that wait or among the dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shelf {

@@ -294,8 +294,17 @@ impl Vault {
     }
 
     /// Returns the packed finishes from a row key on, each row with its key.
-    pub fn finishes(&self, from: &[u8]) -> impl Iterator<Item = Result<(sled::IVec, Vec<FinishRecord>), StoreError>> {
-        self.tree.range(from..&b"T"[..]).map(|row| {
+    pub fn finishes(&self, from: &[u8]) -> impl DoubleEndedIterator<Item = Result<(sled::IVec, Vec<FinishRecord>), StoreError>> {
+        self.finishes_between(from, b"T")
+    }
+
+    /// As [`Vault::finishes`], those before a row key.
+    pub fn finishes_between(
+        &self,
+        from: &[u8],
+        to: &[u8],
+    ) -> impl DoubleEndedIterator<Item = Result<(sled::IVec, Vec<FinishRecord>), StoreError>> {
+        self.tree.range(from..to).map(|row| {
             let (key, value) = row?;
             let sealed = Input::versioned(&value, "finished deliveries")?;
             let bytes = self.keyring.store.open(&key, sealed.rest()).map_err(|_| unsealable(&key))?;

@@ -14,7 +14,8 @@ use wsb_broker::core::notices::Lying;
 use wsb_broker::core::outbox::{Delivery, End, State};
 use wsb_broker::core::persons::Joined;
 use wsb_broker::core::records::{
-    Admission, Archive, Change, Ended, Fate, KeptBeside, Lookout, Owners, Pruned, Quarantined, Records, RowCounts, Unclaimed,
+    Admission, Archive, Change, EndPlace, Ended, EndsPage, Fate, KeptBeside, Lookout, Owners, Pruned, Quarantined, Records, RowCounts,
+    Unclaimed, WantedEnds,
 };
 use wsb_broker::core::replay::{Replay, ReplayId};
 use wsb_broker::core::retention::{Clocks, Unexpected};
@@ -289,6 +290,26 @@ impl Lookout for Watched {
     }
     fn end_of(&self, key: DeliveryKey) -> Result<Option<Ended>, Infallible> {
         Ok(self.inner.finished(key))
+    }
+    fn low_water(&self) -> Result<EventSeq, Infallible> {
+        Ok(EventSeq(0))
+    }
+    fn ends_page(&self, wanted: &WantedEnds<'_>, before: Option<EndPlace>, limit: usize) -> Result<EndsPage, Infallible> {
+        let ended = |key: &DeliveryKey| Some((*key, self.inner.finished(*key)?));
+        let mut ends: Vec<(DeliveryKey, Ended)> = self.known.keys().filter_map(ended).collect();
+        ends.sort_by_key(|(key, ended)| (ended.at, *key));
+        let is_wanted = |(place, key, ended): &(EndPlace, DeliveryKey, Ended)| {
+            before.is_none_or(|before| *place < before)
+                && wanted.recipient.is_none_or(|recipient| recipient == key.recipient)
+                && key.seq <= wanted.newest
+                && (wanted.is_wanted)(ended.end)
+        };
+        let placed = (0..).zip(ends).map(|(at, (key, ended))| (EndPlace { next: EventSeq(at), part: 0, at: 0 }, key, ended));
+        let mut found: Vec<_> = placed.filter(is_wanted).collect();
+        found.reverse();
+        let goes_on = (found.len() > limit).then(|| found[limit - 1].0);
+        found.truncate(limit);
+        Ok(EndsPage { found, goes_on })
     }
     fn delivered(&self, recipient: Recipient, since: Moment, until: Moment, most: usize) -> Result<Vec<EventSeq>, Infallible> {
         let is_it = |key: &DeliveryKey| {

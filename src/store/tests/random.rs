@@ -7,8 +7,8 @@ use crate::core::citizen::{Citizen, Folded};
 use crate::core::event::Change as Happened;
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, Personnummer, Recipient};
 use crate::core::notices::Lying;
-use crate::core::outbox::{Delivery, State};
-use crate::core::records::{Admission, Change, Fate, Records, Unclaimed};
+use crate::core::outbox::{Delivery, End, State};
+use crate::core::records::{Admission, Change, Fate, Lookout, Records, Unclaimed, WantedEnds};
 use crate::core::retention::Clocks;
 use crate::core::time::Day;
 
@@ -371,5 +371,34 @@ impl Both {
             assert_eq!(self.disk.rows_of(citizen).expect("readable"), self.memory.rows_of(citizen).expect("readable"));
         }
         self.events.clone().iter().for_each(|admission| self.compare_event(admission));
+        self.compare_ends();
+    }
+
+    /// Page by page; all of them, and those of one recipient.
+    fn compare_ends(&mut self) {
+        let reader = self.disk.store().reader();
+        for only in [None, Recipient::from_number(67)] {
+            let newest = EventSeq(self.memory.last_seq().0 / 2);
+            let wanted = WantedEnds { recipient: only, is_wanted: &|end| end == End::Delivered, newest, since: None };
+            let (mut found, mut before) = (Vec::new(), None);
+            loop {
+                let page = reader.ends_page(&wanted, before, 7).expect("readable");
+                found.extend(page.found);
+                before = page.goes_on;
+                if before.is_none() {
+                    break;
+                }
+            }
+            assert!(found.is_sorted_by(|one, next| one.0 > next.0), "the latest first");
+            let mut found: Vec<_> = found.into_iter().map(|(_, key, ended)| (key, ended)).collect();
+            found.sort_by_key(|(key, _)| *key);
+            let numbers = [5, 67, 0x1000 + 101, 0x1000 + 860];
+            let recipients = numbers.into_iter().filter_map(Recipient::from_number).filter(|of| only.is_none_or(|only| only == *of));
+            let keys = recipients.flat_map(|recipient| self.events.iter().map(move |event| DeliveryKey { recipient, seq: event.seq }));
+            let ended = keys.filter_map(|key| Some((key, self.memory.finished(key)?)));
+            let mut expected: Vec<_> = ended.filter(|(key, ended)| ended.end == End::Delivered && key.seq <= newest).collect();
+            expected.sort_by_key(|(key, _)| *key);
+            assert_eq!(found, expected);
+        }
     }
 }

@@ -416,6 +416,11 @@ impl Rules {
         self.types.values()
     }
 
+    /// Returns the data areas of which some type is the deletion notice.
+    pub fn noticed_areas(&self) -> impl Iterator<Item = &str> {
+        self.notices.keys().map(|area| &**area)
+    }
+
     /// Returns the deletion notice of a data area.
     #[must_use]
     pub fn notice(&self, area: &str) -> Option<&Arc<MessageType>> {

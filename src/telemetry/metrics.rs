@@ -418,15 +418,24 @@ impl Metrics {
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// Lets the series that an alert watches exist before their first count: the
-    /// increase of one that begins at one would miss it, and the alert with it.
+    /// Lets the series that an alert or a panel watches exist before their first count:
+    /// the increase of one that begins at one would miss it, and the alert with it.
     fn begin_at_zero(&self, rules: &Rules) {
         self.consumed.with_label_values(&[NO_ENTITY, consumption(Consumption::Quarantined)]);
         for entity in rules.message_types().map(|of| &*of.name) {
             self.suppressed.with_label_values(&[entity, Suppression::ContradictoryMembership.name()]);
             for kind in ["akasse", "kommune"] {
-                self.deliveries.with_label_values(&[entity, kind, "dead"]);
+                for outcome in ["delivered", "withdrawn", "dead"] {
+                    self.deliveries.with_label_values(&[entity, kind, outcome]);
+                }
             }
+        }
+        for rule in rules.schedule().rules() {
+            self.orders.with_label_values(&[&*rule.id]);
+            self.notices.with_label_values(&[&*rule.id]);
+        }
+        for area in rules.noticed_areas() {
+            self.notices.with_label_values(&[area]);
         }
     }
 
@@ -535,6 +544,44 @@ fn pause_cause(cause: Failure) -> &'static str {
 mod tests {
     use super::*;
     use crate::core::outbox::Death;
+    use crate::core::policy::RetryPolicy;
+    use crate::core::schedule::{Pace, PensionAges, Rule, Schedule, Span, Start};
+
+    fn rules_for(areas: &[&str]) -> Rules {
+        let rule = |area: &&str| Rule {
+            id: (*area).into(),
+            area: (*area).into(),
+            entities: vec!["Plan".into()],
+            when: Vec::new(),
+            from: Start::Registered,
+            period: Span { years: 1, months: 0, days: 0 },
+            overlapping: Vec::new(),
+            latest_waits_for_group: false,
+            oldest_first: false,
+            handover: false,
+            notice: None,
+            source: "".into(),
+        };
+        let schedule = Schedule::new(areas.iter().map(rule).collect(), PensionAges::default(), Pace::default());
+        Rules::new(Vec::new(), Vec::new(), RetryPolicy::default()).with_schedule(Arc::new(schedule))
+    }
+
+    #[test]
+    fn the_areas_of_retention_toml_have_series_before_their_first_order_also_after_a_reload() {
+        let metrics = Metrics::new().expect("metrics");
+        for areas in [&["Planer"][..], &["Planer", "Samtaler"]] {
+            metrics.begin_at_zero(&rules_for(areas));
+            let mut text = Vec::new();
+            TextEncoder::new().encode(&metrics.registry.gather(), &mut text).expect("written");
+            let text = String::from_utf8(text).expect("text");
+            for name in ["wsb_gdpr_orders_total", "wsb_gdpr_notices_total"] {
+                assert_eq!(text.lines().filter(|line| line.starts_with(&format!("{name}{{"))).count(), areas.len(), "{text}");
+                for area in areas {
+                    assert!(text.contains(&format!("{name}{{area=\"{area}\"}} 0\n")), "{text}");
+                }
+            }
+        }
+    }
 
     /// What was held on purpose is no reason to wake anybody.
     #[test]

@@ -70,6 +70,14 @@ impl ClientFiles {
         self.identity.is_some()
     }
 
+    /// Returns who the client certificate says that we are: its subject, as RabbitMQ
+    /// writes it, and the common name in that; nothing where it cannot be read.
+    #[must_use]
+    pub fn subject(&self) -> Option<Subject> {
+        let (cert, _) = self.identity.as_ref()?;
+        read_chain(cert).ok()?.first().and_then(subject_of)
+    }
+
     /// Returns a watch over these files.
     #[must_use]
     pub fn watch(&self) -> Watch {
@@ -121,7 +129,10 @@ impl ClientFiles {
         match &self.ca {
             Some(file) => {
                 for certificate in read_chain(file)? {
-                    roots.add(certificate).map_err(|error| Problem(format!("{}: {error}", file.display())))?;
+                    roots.add(certificate).map_err(|error| match error {
+                        Error::InvalidCertificate(error) => Problem(format!("the certificate in {} {}", file.display(), flaw(&error))),
+                        error => Problem(format!("{}: {error}", file.display())),
+                    })?;
                 }
             }
             None => {
@@ -135,6 +146,37 @@ impl ClientFiles {
         }
         Ok(roots)
     }
+}
+
+/// Who a certificate says that somebody is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// All of it, such as `CN=wsb-broker,O=STAR`.
+    pub distinguished: String,
+    /// The common name in it.
+    pub common: Option<String>,
+}
+
+fn subject_of(certificate: &CertificateDer<'_>) -> Option<Subject> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let subject = certificate.subject();
+    let written = |attribute: &x509_parser::x509::AttributeTypeAndValue<'_>| {
+        let id = attribute.attr_type();
+        let name =
+            x509_parser::objects::oid2abbrev(id, x509_parser::objects::oid_registry()).map_or_else(|_| id.to_id_string(), str::to_owned);
+        let value: String = attribute
+            .as_str()
+            .unwrap_or_default()
+            .chars()
+            .flat_map(|letter| ",+\"\\<>;".contains(letter).then_some('\\').into_iter().chain([letter]))
+            .collect();
+        format!("{name}={value}")
+    };
+    let mut parts: Vec<String> = subject.iter_rdn().map(|part| part.iter().map(written).collect::<Vec<_>>().join("+")).collect();
+    // The last in the certificate is written first.
+    parts.reverse();
+    let common = subject.iter_common_name().next().and_then(|name| name.as_str().ok()).map(str::to_owned);
+    Some(Subject { distinguished: parts.join(","), common })
 }
 
 /// Until when the certificate is valid that a server has shown last.
@@ -425,8 +467,52 @@ fn misfit(cert: &Path, key: &Path, error: &Error) -> Problem {
         Error::InconsistentKeys(_) => {
             Problem(format!("the certificate {} and the key {} do not belong together", cert.display(), key.display()))
         }
+        Error::InvalidCertificate(error) => Problem(format!("the certificate {} cannot be used: it {}", cert.display(), flaw(error))),
+        // Whatever the library makes of a key: nobody reads more than that in it.
+        Error::General(_) => Problem(format!(
+            "the key {} cannot be used: take RSA of 2048 to 8192 bits, ECDSA (P-256, P-384, P-521) or Ed25519, and have the certificate {} made anew for it",
+            key.display(),
+            cert.display()
+        )),
         other => Problem(format!("the certificate {} with the key {} cannot be used: {other}", cert.display(), key.display())),
     }
+}
+
+/// Says what is wrong with a certificate by itself, and what to do: what follows "it".
+fn flaw(error: &CertificateError) -> String {
+    let words = match error {
+        CertificateError::BadEncoding => "is garbled; have it made anew",
+        CertificateError::UnhandledCriticalExtension => {
+            "has a critical extension that is not understood here; have it made anew without it"
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "is not made for a server; have it made anew with extendedKeyUsage serverAuth"
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "is signed in a way that is not accepted here, such as with SHA-1; have it made anew with SHA-256"
+        }
+        // The library has no words for these, and names them by its own.
+        CertificateError::Other(other) => match other.0.to_string().as_str() {
+            "CaUsedAsEndEntity" => {
+                "is self-signed, or an authority's own (CA:TRUE), which no server may show; have one made for the server, with CA:FALSE, \
+                 signed by an authority that is trusted"
+            }
+            "UnsupportedCertVersion" => {
+                "is of X.509 version 1; have it made anew as version 3, with the name of the server as subjectAltName"
+            }
+            name => return format!("cannot be accepted ({name}); have it made anew"),
+        },
+        other => return format!("cannot be accepted ({other}); have it made anew"),
+    };
+    words.to_owned()
+}
+
+/// Returns a name of a certificate as people write it, without the kind of name that
+/// it is.
+fn bare_name(presented: &str) -> &str {
+    let inner = presented.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(presented);
+    inner.trim_matches('"')
 }
 
 impl Problem {
@@ -468,12 +554,19 @@ fn certificate_problem(error: &CertificateError) -> String {
         CertificateError::NotValidForName => "its certificate is for another name than the one in the address".to_owned(),
         CertificateError::NotValidForNameContext { expected, presented } => format!(
             "its certificate is for {}, and not for {}; connect by a name that it has, or have the certificate made anew",
-            if presented.is_empty() { "no name at all".to_owned() } else { presented.join(", ") },
+            if presented.is_empty() {
+                "no name at all".to_owned()
+            } else {
+                presented.iter().map(|name| bare_name(name)).collect::<Vec<_>>().join(", ")
+            },
             expected.to_str()
         ),
         CertificateError::Revoked => "its certificate has been revoked".to_owned(),
-        CertificateError::BadSignature => "its certificate has a signature that is not its authority's".to_owned(),
-        other => format!("its certificate cannot be accepted: {other}"),
+        CertificateError::BadSignature => {
+            "its certificate has a signature that is not its authority's, or the key that signed it is RSA of less than 2048 bits"
+                .to_owned()
+        }
+        other => format!("its certificate {}", flaw(other)),
     }
 }
 
@@ -548,6 +641,89 @@ RF39eyVbnUESpDAKBggqhkjOPQQDAgNIADBFAiEAz0KDqqSaOLtqcF9cORn5Xiax
 unpJ96wPiq9t0WvXNh8CIDKm75u/jn9MC+mE5GbU3R05OnJoFFK59I+k/HQk/F7M
 -----END CERTIFICATE-----
 ";
+
+    /// An authority's own; its key exists no more, as that of the next.
+    const AUTHORITY: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBmzCCAUGgAwIBAgIUCeDK4H5jZ6leD85OwpbghjWw1hgwCgYIKoZIzj0EAwIw
+IjEPMA0GA1UECgwGTm9ib2R5MQ8wDQYDVQQDDAZub2JvZHkwIBcNMjYxMTI3MjIx
+MjIyWhgPMjEwMDA0MTMyMjEyMjJaMCIxDzANBgNVBAoMBk5vYm9keTEPMA0GA1UE
+AwwGbm9ib2R5MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE0i/i7OT/AWAHA8oj
+SlyoYxLAu0qBeodBhr0ou9yWLqU2/qIG5s3aODg1M6qekYjaDg/KJZ4U78bTjYJ9
+WQI7T6NTMFEwHQYDVR0OBBYEFOUce4CE8GlLQq+yMRePwpot8ypkMB8GA1UdIwQY
+MBaAFOUce4CE8GlLQq+yMRePwpot8ypkMA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZI
+zj0EAwIDSAAwRQIgbFLKuX+PNieQzphAVU9kRhjf0OE6+/Apvx9mPgDMp08CIQCh
+mr7bW/A8U3za4d5msCP/mOsLwUo9GVJ8y9h5FWGazQ==
+-----END CERTIFICATE-----
+";
+    /// Of `rabbit.example`, issued by that authority.
+    const SERVER: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBvjCCAWWgAwIBAgIUR2KmOC+rg8e/ihS5I9+7jwkJHMowCgYIKoZIzj0EAwIw
+IjEPMA0GA1UECgwGTm9ib2R5MQ8wDQYDVQQDDAZub2JvZHkwIBcNMjYxMTI3MjIx
+MjIyWhgPMjEwMDA0MTMyMjEyMjJaMCsxFDASBgNVBAoMC05vYm9keSwgSW5jMRMw
+EQYDVQQDDAp3c2ItYnJva2VyMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEhc0G
+On8UPrKaYGrLgLm3b5XSTHTb4vJz4GYZ0EDb57RJkJtvfMYAuQDUma+8PsBtoTtH
+O/VDp+Slb8iGIpOnPaNuMGwwHwYDVR0RBBgwFoIOcmFiYml0LmV4YW1wbGWHBH8A
+AAEwCQYDVR0TBAIwADAdBgNVHQ4EFgQUBCHv6rzXbF4eVQWo6Ej5KxBxHYswHwYD
+VR0jBBgwFoAU5Rx7gITwaUtCr7IxF4/Cmi3zKmQwCgYIKoZIzj0EAwIDRwAwRAIg
+Dw6I4v6M/05HJAiHOqDGx8gQi57+xLl8RiPg/JIpLmwCIARcxpkBH1id7gQsyN+k
+8rjxJ8JOrQSsSIa8bKlhh8iI
+-----END CERTIFICATE-----
+";
+
+    fn der(pem: &str) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate")
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_servers_certificate_is_told_in_words() {
+        let provider = Arc::new(ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(der(AUTHORITY)).expect("an authority");
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().expect("a verifier");
+        let words = |pem: &str, name: &'static str| {
+            let name = ServerName::try_from(name).expect("a name");
+            let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_900_000_000));
+            let verified = verifier.verify_server_cert(&der(pem), &[], &name, &[], now).map(drop);
+            verified.map_err(|error| problem_of(&io::Error::new(io::ErrorKind::InvalidData, error)).expect("about TLS").to_string())
+        };
+        assert_eq!(words(SERVER, "rabbit.example"), Ok(()));
+        for (pem, name, parts) in [
+            (SERVER, "rabbit.test", ["is for rabbit.example, 127.0.0.1, and not for rabbit.test", "connect by a name that it has"]),
+            (AUTHORITY, "rabbit.example", ["is self-signed, or an authority's own", "CA:FALSE"]),
+            (LONG, "rabbit.example", ["X.509 version 1", "have it made anew as version 3"]),
+        ] {
+            let words = words(pem, name).expect_err("refused");
+            assert!(words.starts_with("its certificate ") && parts.iter().all(|part| words.contains(part)), "{words}");
+            assert!(["Other", "Name(", "Ca", "peer"].iter().all(|name| !words.contains(name)), "{words}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_or_key_of_our_own_is_told_in_words() {
+        let provider = ring::default_provider();
+        let random = ::ring::rand::SystemRandom::new();
+        let signing = &::ring::signature::ECDSA_P256_SHA256_ASN1_SIGNING;
+        let good = ::ring::signature::EcdsaKeyPair::generate_pkcs8(signing, &random).expect("a key").as_ref().to_vec();
+        let words = |pem: &str, key: &[u8]| {
+            let made = CertifiedKey::from_der(vec![der(pem)], PrivateKeyDer::Pkcs8(key.to_vec().into()), &provider);
+            misfit(Path::new("c.pem"), Path::new("k.pem"), &made.expect_err("refused")).to_string()
+        };
+        let of_version_1 = words(LONG, &good);
+        assert!(of_version_1.contains("c.pem cannot be used: it is of X.509 version 1; have it made anew"), "{of_version_1}");
+        let too_short = words(SERVER, b"as one of 1024 bits, no key that can be used");
+        assert!(too_short.contains("k.pem cannot be used: take RSA of 2048 to 8192 bits"), "{too_short}");
+        let of_another = words(SERVER, &good);
+        assert!(of_another.contains("do not belong together"), "{of_another}");
+    }
+
+    #[test]
+    fn a_subject_is_written_as_rabbitmq_writes_it() {
+        let subject = subject_of(&der(SERVER)).expect("a subject");
+        assert_eq!(subject.distinguished, "CN=wsb-broker,O=Nobody\\, Inc");
+        assert_eq!(subject.common.as_deref(), Some("wsb-broker"));
+    }
 
     #[test]
     fn a_chain_ends_with_its_first_and_authorities_with_their_last() {

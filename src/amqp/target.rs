@@ -85,7 +85,7 @@ impl Target {
     }
 
     /// Whether the certificate says who we are, and no password does.
-    fn is_external(&self) -> bool {
+    pub(super) fn is_external(&self) -> bool {
         self.uri.query.auth_mechanism == Some(SASLMechanism::External)
     }
 

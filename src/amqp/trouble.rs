@@ -6,7 +6,7 @@ use lapin::{Error, ErrorKind};
 use super::declare::DeclareError;
 use super::lock::LOCK;
 use super::target::Target;
-use crate::tls::{Problem, problem_of};
+use crate::tls::{Problem, Subject, problem_of};
 
 /// Why a connection could not be made, prepared or kept. `Display` is meant for
 /// operators; it carries neither password nor message content.
@@ -50,6 +50,14 @@ pub enum Trouble {
         target: String,
         /// Whom it refused.
         user: String,
+    },
+    /// RabbitMQ knows no user by our certificate.
+    #[error("RabbitMQ at {target} knows no user by our client certificate (WSB_AMQP_CERT){}", user_of(.subject.as_deref()))]
+    WrongCertificate {
+        /// The address without password.
+        target: String,
+        /// Who the certificate says that we are.
+        subject: Option<Box<Subject>>,
     },
     /// The virtual host does not exist.
     #[error("RabbitMQ at {target} has no virtual host '{vhost}'; create it (rabbitmqctl add_vhost) or correct the path of WSB_AMQP_URI")]
@@ -166,6 +174,7 @@ impl Trouble {
             | Self::Certificate { .. }
             | Self::BadTlsFiles { .. }
             | Self::WrongCredentials { .. }
+            | Self::WrongCertificate { .. }
             | Self::VhostMissing { .. }
             | Self::VhostRefused { .. }
             | Self::ConsumeRefused { .. } => true,
@@ -196,6 +205,9 @@ impl Trouble {
                 }
                 AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) if text.contains("not found") => Self::VhostMissing { target: shown, vhost },
                 // 403 at this point can only be the login.
+                _ if refusal.get_id() == 403 && target.is_external() => {
+                    Self::WrongCertificate { target: shown, subject: target.tls().subject().map(Box::new) }
+                }
                 _ if refusal.get_id() == 403 => Self::WrongCredentials { target: shown, user },
                 _ => Self::Unreachable { target: shown, reason: text.to_owned() },
             };
@@ -223,6 +235,21 @@ pub(super) fn reason_of(error: &Error) -> String {
     }
 }
 
+/// Says by which name RabbitMQ looks for a user, and what to do.
+fn user_of(subject: Option<&Subject>) -> String {
+    let Some(Subject { distinguished, common }) = subject else {
+        return "; create the user that it derives from it (ssl_cert_login_from)".to_owned();
+    };
+    let common = common.as_ref().map_or_else(
+        || "the certificate has no common name for ssl_cert_login_from = common_name".to_owned(),
+        |common| format!("with ssl_cert_login_from = common_name it is '{common}'"),
+    );
+    format!(
+        ": the name that it derives from it is '{distinguished}' unless told otherwise, {common}; create that user there, with its permissions, \
+         or have a certificate made with the name of one that exists"
+    )
+}
+
 /// RabbitMQ tells a remote guest no more than that the login was refused, and
 /// this is nearly always why.
 fn guest_hint(user: &str) -> &'static str {
@@ -239,6 +266,29 @@ mod tests {
         let target = Target::parse("amqp://wsb:hemmeligt@rabbit:5672/prod").expect("valid");
         let error = ErrorKind::ProtocolError(AMQPError::new(kind, text.into())).into();
         Trouble::on_connect(&target, &error).to_string()
+    }
+
+    #[test]
+    fn who_logs_in_with_a_certificate_is_told_of_that_and_of_no_password() {
+        let subject = Subject { distinguished: "CN=wsb-broker,O=STAR".to_owned(), common: Some("wsb-broker".to_owned()) };
+        let words = |subject: Option<Subject>| {
+            let subject = subject.map(Box::new);
+            Trouble::WrongCertificate { target: "amqps://rabbit:5671/%2f".to_owned(), subject }.to_string()
+        };
+        let known = words(Some(subject.clone()));
+        for part in ["client certificate", "'CN=wsb-broker,O=STAR'", "ssl_cert_login_from = common_name it is 'wsb-broker'"] {
+            assert!(known.contains(part), "{known}");
+        }
+        let without = words(Some(Subject { common: None, ..subject }));
+        assert!(without.contains("has no common name"), "{without}");
+        assert!(words(None).contains("ssl_cert_login_from"));
+
+        let files = crate::tls::ClientFiles::new(None, Some("c.pem".into()), Some("k.pem".into())).expect("a pair");
+        let target = Target::parse("amqps://rabbit:5671/prod?auth_mechanism=external").expect("valid").with_tls(files).expect("valid");
+        let refused = AMQPError::new(AMQPSoftError::ACCESSREFUSED.into(), "ACCESS_REFUSED - Login was refused".into());
+        let trouble = Trouble::on_connect(&target, &ErrorKind::ProtocolError(refused).into());
+        assert!(matches!(trouble, Trouble::WrongCertificate { subject: None, .. }), "{trouble}");
+        assert!(!trouble.to_string().contains("password"), "{trouble}");
     }
 
     #[test]

@@ -40,6 +40,16 @@ fn danish_trouble(trouble: &Trouble) -> String {
         Trouble::WrongCredentials { target, user } => {
             format!("RabbitMQ på {target} afviser brugeren '{user}'; ret bruger og adgangskode i WSB_AMQP_URI, eller opret brugeren")
         }
+        Trouble::WrongCertificate { target, subject } => {
+            let names = subject.as_ref().map_or_else(String::new, |subject| {
+                let common = subject.common.as_deref().map_or_else(String::new, |common| format!(", eller '{common}' efter common_name"));
+                format!(" (ssl_cert_login_from: '{}'{common})", subject.distinguished)
+            });
+            format!(
+                "RabbitMQ på {target} kender ingen bruger efter vores klientcertifikat{names}; opret brugeren med rettigheder, eller få et \
+                 certifikat udstedt i navnet på en bruger, der findes"
+            )
+        }
         Trouble::VhostMissing { target, vhost } => {
             format!("RabbitMQ på {target} har ingen virtual host '{vhost}'; opret den (rabbitmqctl add_vhost), eller ret WSB_AMQP_URI")
         }

@@ -58,7 +58,7 @@ pub fn backup(common: &Common, arguments: &BackupArguments) -> Result<Exit, Fail
 
 fn backup_failure(error: BackupError, to: &Path) -> Failure {
     let exit = match &error {
-        BackupError::Occupied(_) | BackupError::UnderWay | BackupError::NoRoom { .. } => Exit::Refused,
+        BackupError::Occupied(_) | BackupError::InsideStore(_) | BackupError::UnderWay | BackupError::NoRoom { .. } => Exit::Refused,
         BackupError::RanOut(_) | BackupError::Io { .. } | BackupError::Store(_) => Exit::No,
     };
     Failure::new(exit, error).in_file(to)

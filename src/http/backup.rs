@@ -169,7 +169,9 @@ fn words(error: impl std::error::Error) -> String {
 fn problem(error: &BackupError) -> Problem {
     match error {
         BackupError::Occupied(_) | BackupError::UnderWay => Problem::new(409, error.to_string()),
-        BackupError::NoRoom { .. } | BackupError::RanOut(_) | BackupError::Io { .. } => Problem::new(422, words(error)),
+        BackupError::InsideStore(_) | BackupError::NoRoom { .. } | BackupError::RanOut(_) | BackupError::Io { .. } => {
+            Problem::new(422, words(error))
+        }
         BackupError::Store(error) => store_failed(error),
     }
 }

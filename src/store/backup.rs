@@ -47,6 +47,9 @@ pub enum BackupError {
     /// Something is there already.
     #[error("{} is not empty: a backup is never written over anything", .0.display())]
     Occupied(PathBuf),
+    /// It would be part of what it is a copy of, and go with it.
+    #[error("{} lies inside the data directory: a backup there is lost together with the store; name a directory elsewhere, best on another disk", .0.display())]
+    InsideStore(PathBuf),
     /// One is being taken.
     #[error("a backup is being taken already")]
     UnderWay,
@@ -172,6 +175,9 @@ impl Store {
             return Err(BackupError::UnderWay);
         }
         let failed = |source| failed(dir, source);
+        if lies_inside(dir, &self.files.dir) {
+            return Err(BackupError::InsideStore(dir.to_owned()));
+        }
         if dir.exists() && fs::read_dir(dir).map_err(failed)?.next().is_some() {
             return Err(BackupError::Occupied(dir.to_owned()));
         }
@@ -242,6 +248,13 @@ impl Store {
         self.release_keys();
         taken
     }
+}
+
+/// Whether a directory, which need not exist, is or lies inside another.
+fn lies_inside(dir: &Path, other: &Path) -> bool {
+    let Ok(other) = fs::canonicalize(other) else { return false };
+    let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    absolute.ancestors().find_map(|there| fs::canonicalize(there).ok()).is_some_and(|real| real.starts_with(other))
 }
 
 impl Noting {

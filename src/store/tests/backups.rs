@@ -500,3 +500,18 @@ fn what_root_writes_belongs_to_the_owner_of_the_data_directory() {
     look("after what was restored was opened");
     assert!(strangers.is_empty(), "root's: {strangers:#?}");
 }
+
+#[test]
+fn a_backup_is_not_put_into_what_it_is_a_copy_of() {
+    let home = tempfile::tempdir().expect("a directory");
+    let options = Options::new(home.path().join("data"));
+    let mut store = Store::open(&options).expect("a store");
+    std::os::unix::fs::symlink(&options.data_dir, home.path().join("elsewhere")).expect("a link");
+    for inside in ["data", "data/backup", "data/store/deep/backup", "elsewhere/backup"] {
+        let to = home.path().join(inside);
+        let refused = store.back_up(&to, Moment(1), |_| {}).expect_err("refused");
+        assert!(matches!(refused, BackupError::InsideStore(_)), "{inside}: {refused}");
+    }
+    assert!(!options.data_dir.join("backup").exists(), "nothing is made");
+    store.back_up(&home.path().join("data.backup"), Moment(1), |_| {}).expect("beside it");
+}

@@ -16,7 +16,9 @@ use crate::amqp::{self, Acks, Link, LinkState, Plan, RecipientQueue, Side, Targe
 use crate::config::{LoadError, RulesWatch, Sources, Tokens, TokensError, TokensWatch};
 use crate::core::audit::{Action, Deed};
 use crate::core::engine::{Engine, Fact, Limits, Outgoing, OutgoingOrder};
+use crate::core::ids::Recipient;
 use crate::core::policy::{Domain, Horizons, Rules};
+use crate::core::records::Records;
 use crate::core::time::Moment;
 use crate::http::{self, Backups, Erasures, Guesses, Health, Looking, Persons, Server};
 use crate::ops;
@@ -107,7 +109,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let (routing, rules) = RulesWatch::start(settings.sources.clone())?;
     let rules = Arc::new(rules);
     let (tokens, tokens_watch) = start_tokens(&settings)?;
-    let (store, engine) = open(&settings, Arc::clone(&rules)).await?;
+    let (store, engine, dead_at_start) = open(&settings, Arc::clone(&rules)).await?;
     let listener = http::bind(settings.http)
         .await
         .with_context(|| format!("cannot serve HTTP at {}: choose another address with --http", settings.http))?;
@@ -175,6 +177,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         tokens: tokens_rx,
         guesses: Guesses::default(),
         certificates,
+        dead_at_start,
     };
     let (http_stop, http_stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(async move {
@@ -231,16 +234,20 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
 
 type WriterEnd = oneshot::Receiver<Result<(), anyhow::Error>>;
 
-async fn open(settings: &Settings, rules: Arc<Rules>) -> Result<(Store, Engine), RunError> {
+/// Opens the store and makes the engine for it; returns also how many were dead before
+/// that did anything.
+async fn open(settings: &Settings, rules: Arc<Rules>) -> Result<(Store, Engine, Vec<(Recipient, u64)>), RunError> {
     let (options, horizons, erasure) = (settings.store.clone(), settings.horizons, settings.erasure);
     let opened = tokio::task::spawn_blocking(move || -> Result<_, RunError> {
         let mut store = open_when_there_is_room(&options)?;
         store::two_persons::note(&options.data_dir, erasure == Persons::Two).context("cannot note how many persons an erasure takes")?;
+        let counts = store.row_counts().context("cannot read what is stored")?;
+        let dead = counts.iter().map(|(recipient, counts)| (*recipient, counts.dead)).collect();
         let mut engine = Engine::new(rules, Limits::default());
         engine.remember_for(horizons);
         engine.recover(&mut store).context("cannot read what is stored")?;
         writer::Commit::commit(&mut store, true).context("cannot write the store")?;
-        Ok((store, engine))
+        Ok((store, engine, dead))
     });
     opened.await.context("opening the store failed")?
 }

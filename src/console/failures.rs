@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::form::{encode, with_query};
+use super::form::{encode, id_path, with_query};
 use super::page::{Frame, page};
 use super::show::{clock, csrf, delivery_state, id_link, maybe_time, must_say_why, next_time, pager, recipient_link, time, waits};
 use super::view::{Delivery, Group, Items};
@@ -258,7 +258,7 @@ pub fn delivery(frame: &Frame<'_>, one: &Delivery) -> String {
                 (row(texts.delivery_day, html! { (because.day) }))
             }
         }
-        p { a.button href={ "/console/events/" (encode(&one.event_id)) } { (texts.see_trace) } }
+        p { a.button href=(id_path("/console/events", &one.event_id)) { (texts.see_trace) } }
         (super::trace::steps_of(frame, one))
         @if frame.may_replay() && matches!(one.state.as_str(), "dead" | "delivered") {
             form.act method="post" action="/console/replays/preview" {

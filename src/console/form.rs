@@ -13,6 +13,16 @@ pub fn encode(value: &str) -> String {
     encoded
 }
 
+/// Returns the path of the page of what has this id. What names a directory in a path
+/// is taken out of it by every browser, escaped or not, and hence goes into the query.
+#[must_use]
+pub fn id_path(path: &str, id: &str) -> String {
+    match id {
+        "." | ".." => with_query(path, &[("id", id)]),
+        id => format!("{path}/{}", encode(id)),
+    }
+}
+
 /// Returns a path with those values in its query that are not empty.
 #[must_use]
 pub fn with_query(path: &str, values: &[(&str, &str)]) -> String {
@@ -53,6 +63,16 @@ fn begins_with_a_day(digits: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_of_any_id_has_a_page() {
+        for (id, path) in [("one", "/console/events/one"), ("a/..", "/console/events/a%2F.."), ("...", "/console/events/...")] {
+            assert_eq!(id_path("/console/events", id), path);
+        }
+        for id in [".", ".."] {
+            assert_eq!(id_path("/console/events", id), format!("/console/events?id={id}"));
+        }
+    }
 
     #[test]
     fn whatever_is_in_an_id_stays_in_it() {

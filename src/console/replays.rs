@@ -137,9 +137,10 @@ pub fn all(frame: &Frame<'_>, replays: &Items<Replay>, paged: bool) -> String {
     page(frame, texts.replays_title, &content)
 }
 
-/// Returns the page of a replay.
+/// Returns the page of a replay; `dead` says how many are dead now of its recipient
+/// and type, and whether there are more.
 #[must_use]
-pub fn one(frame: &Frame<'_>, replay: &Replay) -> String {
+pub fn one(frame: &Frame<'_>, replay: &Replay, dead: (u64, bool)) -> String {
     let texts = frame.texts();
     let title = fill(texts.replay_title, &[&replay.id]);
     let content = html! {
@@ -150,6 +151,13 @@ pub fn one(frame: &Frame<'_>, replay: &Replay) -> String {
                 div { dt { (texts.replay_sent) } dd { (frame.language.number(replay.sent)) } }
                 div { dt { (texts.replay_withdrawn) } dd { (frame.language.number(replay.withdrawn)) } }
                 div { dt { (texts.replay_skipped) } dd { (frame.language.number(replay.skipped)) } }
+            }
+            (ordered(frame, replay))
+            @if replay.sent > 0 {
+                p {
+                    a #dead-now href=(with_query("/console/failures", &replay.dead_now())) { (texts.replay_dead_now) }
+                    ": " (frame.language.number(dead.0)) @if dead.1 { "+" }
+                }
             }
             @if let Some(canary) = &replay.canary {
                 @let shown = |count: Option<u64>| frame.language.number(count.unwrap_or(0));
@@ -169,6 +177,30 @@ pub fn one(frame: &Frame<'_>, replay: &Replay) -> String {
         p { a href="/console/replays" { (texts.replays_title) } }
     };
     page(frame, &title, &content)
+}
+
+/// What was ordered, by whom and when.
+fn ordered(frame: &Frame<'_>, replay: &Replay) -> Markup {
+    let texts = frame.texts();
+    let filter = &replay.filter;
+    let word = |word: &Option<String>| word.as_deref().map(|word| texts.word(word).to_owned());
+    let rows = [
+        (texts.col_state, Some(texts.word(&filter.state).to_owned())),
+        (texts.col_type, filter.entity.clone()),
+        (texts.col_cause, word(&filter.reason)),
+        (texts.col_count, (!filter.ids.is_empty()).then(|| frame.language.number(filter.ids.len() as u64))),
+    ];
+    html! {
+        dl.facts {
+            @for (name, value) in rows.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) { dt { (name) } dd { (value) } }
+            @if let Some(recipient) = &filter.recipient { dt { (texts.col_recipient) } dd { (recipient_link(frame, recipient)) } }
+            @if let Some(since) = &filter.since { dt { (texts.col_since) } dd { (time(frame, since)) } }
+            @if let Some(until) = &filter.until { dt { (texts.col_until) } dd { (time(frame, until)) } }
+            @if let Some(by) = &replay.by { dt { (texts.col_by) } dd { (by) } }
+            dt { (texts.col_started) } dd { (time(frame, &replay.started_at)) }
+            @if frame.who.is_some_and(|who| who.sees_all()) { dt { (texts.col_why) } dd { a href="/console/audit" { (texts.audit_title) } } }
+        }
+    }
 }
 
 fn wish(frame: &Frame<'_>, replay: &Replay, what: &str, name: &str, kind: &str) -> Markup {

@@ -24,17 +24,27 @@ pub struct Sample {
 pub struct Samples {
     series: BTreeMap<Recipient, VecDeque<(i64, Sample)>>,
     first: Option<Moment>,
+    /// How many were dead before anything was done after the start; nothing is known
+    /// of whom it does not name but that none was.
+    at_start: Option<BTreeMap<Recipient, u64>>,
 }
 
 impl Samples {
-    /// Adds what every queue holds now. Of several in a minute the last counts.
+    /// Begins at the start of the broker, when so many were dead.
+    pub fn starting(now: Moment, dead: impl IntoIterator<Item = (Recipient, u64)>) -> Self {
+        Self { first: Some(now), at_start: Some(dead.into_iter().collect()), ..Self::default() }
+    }
+
+    /// Adds what every queue holds now. Of several in a minute the last counts, and
+    /// the least that was dead.
     pub fn add(&mut self, now: Moment, queues: impl IntoIterator<Item = (Recipient, Sample)>) {
         self.first.get_or_insert(now);
         let minute = minute(now);
         let mut kept = BTreeMap::new();
-        for (recipient, sample) in queues {
+        for (recipient, mut sample) in queues {
             let mut series = self.series.remove(&recipient).unwrap_or_default();
-            if series.back().is_some_and(|(last, _)| *last >= minute) {
+            if let Some((_, former)) = series.back().copied().filter(|(last, _)| *last >= minute) {
+                sample.dead = sample.dead.min(former.dead);
                 series.pop_back();
             }
             series.push_back((minute, sample));
@@ -73,7 +83,9 @@ impl Samples {
     pub fn died(&self, recipient: Recipient, dead_now: u64, now: Moment) -> u64 {
         let oldest = minute(now) - MINUTES as i64;
         let samples = self.series.get(&recipient).into_iter().flatten().filter(|(at, _)| *at > oldest);
-        samples.map(|(_, sample)| sample.dead).min().map_or(0, |least| dead_now.saturating_sub(least))
+        let at_start = self.at_start.as_ref().filter(|_| self.since(now).is_some());
+        let at_start = at_start.map(|dead| dead.get(&recipient).copied().unwrap_or(0));
+        samples.map(|(_, sample)| sample.dead).chain(at_start).min().map_or(0, |least| dead_now.saturating_sub(least))
     }
 }
 
@@ -120,6 +132,25 @@ mod tests {
             samples.add(at(minute), [(of, Sample { waiting: 0, dead: 0 })]);
             assert_eq!(samples.since(at(minute)), (minute < 63).then(|| at(3)), "minute {minute}");
         }
+    }
+
+    #[test]
+    fn what_is_given_up_before_the_first_sample_or_within_a_minute_counts() {
+        let (of, other) = (recipient("akasse:067"), recipient("akasse:053"));
+        let at = |seconds: i64| Moment(0).plus_seconds(seconds);
+        let mut samples = Samples::starting(at(0), [(of, 3)]);
+        assert_eq!((samples.died(of, 5, at(1)), samples.died(other, 2, at(1))), (2, 2), "before the first sample");
+        for (seconds, dead) in [(2, 5), (20, 7), (40, 9)] {
+            samples.add(at(seconds), [(of, Sample { waiting: 0, dead })]);
+        }
+        assert_eq!(samples.died(of, 9, at(50)), 6);
+        for minutes in 1..80 {
+            samples.add(at(60 * minutes), [(of, Sample { waiting: 0, dead: 9 })]);
+        }
+        assert_eq!(samples.died(of, 9, at(60 * 80)), 0, "longer ago than an hour");
+        samples.add(at(60 * 81), [(of, Sample { waiting: 0, dead: 9 })]);
+        samples.add(at(60 * 81 + 20), [(of, Sample { waiting: 0, dead: 11 })]);
+        assert_eq!(samples.died(of, 11, at(60 * 140)), 2);
     }
 
     #[test]

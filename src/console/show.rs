@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::form::encode;
+use super::form::{encode, id_path};
 use super::page::Frame;
 use super::view;
 use crate::core::time::Moment;
@@ -141,7 +141,7 @@ pub fn recipient_link(frame: &Frame<'_>, recipient: &str) -> Markup {
 /// Shows an id, shortened in the middle of the page but whole for copying.
 pub fn id_link(path: &str, id: &str) -> Markup {
     let short: String = id.chars().take(13).collect();
-    html! { a.id href={ (path) "/" (encode(id)) } title=(id) { (short) @if short.len() < id.len() { "…" } } }
+    html! { a.id href=(id_path(path, id)) title=(id) { (short) @if short.len() < id.len() { "…" } } }
 }
 
 /// The hidden field that shows that a form is ours.

@@ -337,11 +337,40 @@ pub struct Replay {
     pub ended_at: Option<String>,
     /// By whom.
     pub by: Option<String>,
+    /// Of which deliveries.
+    pub filter: Selected,
     /// Its first ones, if they go ahead.
     pub canary: Option<Canary>,
 }
 
+/// Which deliveries a replay was ordered of; everything given holds.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Selected {
+    /// These.
+    pub ids: Vec<String>,
+    /// In this state.
+    pub state: String,
+    /// To this recipient.
+    pub recipient: Option<String>,
+    /// Of this type.
+    pub entity: Option<String>,
+    /// For this reason.
+    pub reason: Option<String>,
+    /// From this time on.
+    pub since: Option<String>,
+    /// Until this time.
+    pub until: Option<String>,
+}
+
 impl Replay {
+    /// Returns the query of what is dead now of its recipient and type.
+    #[must_use]
+    pub fn dead_now(&self) -> [(&'static str, &str); 3] {
+        let Selected { recipient, entity, .. } = &self.filter;
+        [("state", "dead"), ("recipient", recipient.as_deref().unwrap_or_default()), ("entity", entity.as_deref().unwrap_or_default())]
+    }
+
     /// Returns whether it still changes.
     #[must_use]
     pub fn moves(&self) -> bool {

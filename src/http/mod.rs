@@ -48,6 +48,7 @@ pub use status::Health;
 use calls::Calls;
 
 use crate::config::Tokens;
+use crate::core::ids::Recipient;
 use crate::core::policy::Rules;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -82,6 +83,8 @@ pub struct Server {
     pub guesses: Guesses,
     /// The certificates that are in use.
     pub certificates: Certificates,
+    /// How many were dead when the store was opened, by recipient.
+    pub dead_at_start: Vec<(Recipient, u64)>,
 }
 
 impl Server {

@@ -169,6 +169,7 @@ pub const DANISH: Texts = Texts {
     col_started: "Begyndt",
     col_by: "Af",
     replay_progress: "{} af {}",
+    replay_dead_now: "Opgivet nu, af samme modtager og type",
     replay_sent: "sendt",
     replay_withdrawn: "trukket tilbage",
     replay_skipped: "sprunget over",

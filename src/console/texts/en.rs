@@ -169,6 +169,7 @@ pub const ENGLISH: Texts = Texts {
     col_started: "Begun",
     col_by: "By",
     replay_progress: "{} of {}",
+    replay_dead_now: "Given up now, of the same recipient and type",
     replay_sent: "sent",
     replay_withdrawn: "withdrawn",
     replay_skipped: "skipped",

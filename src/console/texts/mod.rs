@@ -50,7 +50,7 @@ texts! {
     see_trace discard replay_one first_at last_at next_at replays_count preview_title preview_matched preview_would_send
     preview_would_withdraw preview_claimed preview_by_recipient preview_nothing col_would_send col_would_withdraw rate
     rate_hint canary canary_hint start_replay start_replay_one replays_title replay_title col_replay col_progress
-    col_started col_by replay_progress replay_sent replay_withdrawn replay_skipped replay_stop replay_go replay_resume
+    col_started col_by replay_progress replay_dead_now replay_sent replay_withdrawn replay_skipped replay_stop replay_go replay_resume
     replay_canary replays_none trace_title trace_event trace_source trace_registered trace_taken_in trace_lies trace_lay trace_change
     trace_record trace_line trace_scale trace_steps trace_left_out trace_no_delivery step_taken_in step_failed
     step_delivered step_withdrawn step_dead step_took_over step_took_over_unknown step_decided_anew step_not_entitled

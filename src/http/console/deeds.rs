@@ -17,7 +17,7 @@ use super::visit::{LANGUAGE, Look, Posted, SESSION, THEME, Visitor, cookie, is_o
 use super::{Console, Refused};
 use crate::app::now;
 use crate::config::TokenHash;
-use crate::console::form::{encode, may_be_number, with_query};
+use crate::console::form::{encode, id_path, may_be_number, with_query};
 use crate::console::view::{Delivery, Refusal, Selection, Trace};
 use crate::console::{Language, Section, Theme, replays as replay_pages, search as search_page};
 use crate::core::audit::Action;
@@ -166,7 +166,7 @@ pub async fn search(State(console): Shown, posted: Posted) -> Response {
         return nothing(texts.search_number);
     }
     if console.maybe::<Trace>(visitor, &format!("/events/{}/trace", encode(id))).await.is_some() {
-        return Redirect::to(&format!("/console/events/{}", encode(id))).into_response();
+        return Redirect::to(&id_path("/console/events", id)).into_response();
     }
     if console.maybe::<Delivery>(visitor, &format!("/deliveries/{}", encode(id))).await.is_some() {
         return Redirect::to(&format!("/console/deliveries/{}", encode(id))).into_response();

@@ -67,7 +67,7 @@ impl Console {
             server: Arc::clone(server),
             api: api.with_state(Arc::clone(server)),
             sessions: Sessions::default(),
-            samples: Mutex::default(),
+            samples: Mutex::new(Samples::starting(now(), server.dead_at_start.iter().copied())),
             flow: Mutex::default(),
             calendar: Counted::default(),
             assets: Assets::default(),
@@ -247,6 +247,7 @@ pub fn router(console: &Arc<Console>) -> Router {
         .route("/console/failures", get(pages::failures))
         .route("/console/deliveries/{id}", get(pages::delivery))
         .route("/console/deliveries/{id}/discard", post(deeds::discard))
+        .route("/console/events", get(pages::trace_of_asked))
         .route("/console/events/{id}", get(pages::trace))
         .route("/console/replays", get(pages::replays).post(deeds::replay))
         .route("/console/replays/preview", post(deeds::preview))

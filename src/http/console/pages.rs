@@ -182,8 +182,18 @@ pub async fn delivery(State(console): Shown, Path(id): Path<String>, visitor: Vi
 
 /// The course of an event.
 pub async fn trace(State(console): Shown, Path(id): Path<String>, visitor: Visitor) -> Page {
-    let trace: Trace = console.get(&visitor, &format!("/events/{}/trace", encode(&id))).await?;
-    Ok(console.page(&visitor, Section::Other, |frame| trace_page::trace(frame, &trace)))
+    course(&console, &visitor, &id).await
+}
+
+/// The same, of an id that no path can hold.
+pub async fn trace_of_asked(State(console): Shown, visitor: Visitor) -> Page {
+    let id = visitor.asked("id");
+    course(&console, &visitor, &id).await
+}
+
+async fn course(console: &Arc<Console>, visitor: &Visitor, id: &str) -> Page {
+    let trace: Trace = console.get(visitor, &format!("/events/{}/trace", encode(id))).await?;
+    Ok(console.page(visitor, Section::Other, |frame| trace_page::trace(frame, &trace)))
 }
 
 /// Every replay.
@@ -196,7 +206,10 @@ pub async fn replays(State(console): Shown, visitor: Visitor) -> Page {
 /// One replay.
 pub async fn replay(State(console): Shown, Path(id): Path<String>, visitor: Visitor) -> Page {
     let replay: Replay = console.get(&visitor, &format!("/replays/{}", encode(&id))).await?;
-    Ok(console.page(&visitor, Section::Replays, |frame| replay_pages::one(frame, &replay)))
+    let dead: Option<Items<Delivery>> = console.maybe(&visitor, &with_query("/deliveries", &replay.dead_now())).await;
+    let dead = dead.unwrap_or_default();
+    let dead = (dead.items.len() as u64, dead.next_cursor.is_some());
+    Ok(console.page(&visitor, Section::Replays, |frame| replay_pages::one(frame, &replay, dead)))
 }
 
 /// Messages that cannot be events.

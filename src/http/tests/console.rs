@@ -343,6 +343,9 @@ fn a_search_finds_ids_and_no_people() {
     let world = case();
     let mut browser = Browser::logged_in(&world, VIEWER);
     browser.post("/console/search", &[("id", " one ")]).redirects("/console/events/one");
+    world.tell(&[indkaldelse("..")]);
+    browser.post("/console/search", &[("id", "..")]).redirects("/console/events?id=..");
+    browser.get("/console/events?id=..").ok();
     let waiting = world.get("/deliveries?state=retrying").ok();
     let id = waiting["items"][0]["id"].as_str().expect("an id").to_owned();
     browser.post("/console/search", &[("id", &id)]).redirects(&format!("/console/deliveries/{id}"));

@@ -184,6 +184,7 @@ impl World {
             tokens: self.tokens.subscribe(),
             guesses: Guesses::default(),
             certificates: Certificates::default(),
+            dead_at_start: Vec::new(),
         }
     }
 

@@ -302,6 +302,20 @@ fn a_form_that_need_not_say_why_may() {
 }
 
 #[test]
+fn the_page_of_a_replay_says_what_was_ordered_and_by_whom() {
+    let world = case();
+    let mut browser = Browser::logged_in(&world, OPERATOR);
+    let ordered = [("what", "all"), ("state", "dead"), ("recipient", "akasse:067"), ("entity", "Indkaldelse"), ("why", "ticket 7")];
+    assert_eq!(browser.post("/console/replays", &ordered).status, 303);
+    let id = world.until("/replays", |page| page["items"][0]["id"].is_number() || page["items"][0]["id"].is_string());
+    let id = id["items"][0]["id"].to_string();
+    let page = browser.get(&format!("/console/replays/{}", id.trim_matches('"'))).ok();
+    for part in ["/console/recipients/akasse:067", "Indkaldelse", ">ole<", "/console/audit"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+}
+
+#[test]
 fn what_waits_says_for_what() {
     let world = case();
     let mut browser = Browser::logged_in(&world, VENDOR);

@@ -316,6 +316,11 @@ impl World {
         }
     }
 
+    /// Returns the rules.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
     /// Returns a metric.
     pub fn metric(&self, line: &str) -> f64 {
         let answer = self.call("GET", "/metrics", None, None);

@@ -133,3 +133,23 @@ fn a_former_holder_can_be_sent_its_notices_again() {
     world.post("/replays", &json!({ "filter": filter })).ok();
     delivered("d1", 1);
 }
+
+#[test]
+fn a_scrape_has_every_series_that_is_watched_from_the_start_and_stays_small() {
+    let world = World::with_retention(confirmed);
+    let rules: Vec<_> = world.rules().schedule().rules().map(|rule| rule.id.to_string()).collect();
+    assert!(rules.len() > 10, "the shipped deletion rules");
+    for area in &rules {
+        for name in ["wsb_gdpr_orders_total", "wsb_gdpr_notices_total"] {
+            assert!(world.metric(&format!("{name}{{area=\"{area}\"}}")).abs() < 0.5, "{name} {area}");
+        }
+    }
+    for outcome in ["delivered", "withdrawn", "dead"] {
+        let series = format!("wsb_deliveries_total{{entity=\"Indkaldelse\",outcome=\"{outcome}\",recipient_type=\"akasse\"}}");
+        assert!(world.metric(&series).abs() < 0.5, "{series}");
+    }
+    let scrape = world.call("GET", "/metrics", None, None).body;
+    let bytes = scrape.as_str().unwrap_or_default().len();
+    println!("a scrape of {bytes} bytes");
+    assert!(bytes < 150 << 10, "{bytes} bytes: 200 KiB are wanted under traffic");
+}

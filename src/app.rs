@@ -205,7 +205,9 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
                 waiting_for_rabbitmq = false;
                 match first {
                     Ok(()) => info!("connected; consuming and publishing"),
-                    Err(trouble) => break Err(RunError::Refused(trouble)),
+                    Err(trouble) if trouble.needs_operator() => break Err(RunError::Refused(trouble)),
+                    // The link ends by itself only after the writer, which says why.
+                    Err(_) => break Err(stopped_early((&mut ended).await)),
                 }
             }
             end = &mut ended => break Err(stopped_early(end)),

@@ -107,4 +107,23 @@ for left in 20 60 110; do
     members "$first" $((next - 1)) >"$work/said" || fail "once there is room: $(cat "$work/said")"
 done
 members 1 $((next - 1)) | grep -q "imported 0 events; $((next - 1)) had been taken in before" || fail "something is forgotten"
+# Through a running broker, which takes nothing in with less than a MiB left, and goes on
+# by itself.
+"$broker" run >"$work/log" 2>&1 &
+pid=$!
+until_it_answers curl -sf -H 'Authorization: Bearer full-disk' "http://127.0.0.1:$port/api/v1/recipients"
+free=$(df -k "$disk" | awk 'END { print $4 }')
+dd if=/dev/zero of="$disk/filler" bs=1024 count=$((free - 600)) >/dev/null 2>&1
+until_it_answers sh -c "curl -s http://127.0.0.1:$port/readyz | grep -q 'too full'"
+members "$next" $((next + 399)) >"$work/said" && fail "taken in without room: $(cat "$work/said")"
+grep -q 'is too full' "$work/said" || fail "a running broker without room says: $(cat "$work/said")"
+rm "$disk/filler"
+until_it_answers sh -c "! curl -s http://127.0.0.1:$port/readyz | grep -q 'too full'"
+members "$next" $((next + 399)) >"$work/said" || fail "once there is room again: $(cat "$work/said")"
+kill -TERM "$pid"
+code=0
+wait "$pid" || code=$?
+pid=
+[ "$code" -eq 0 ] || fail "the broker stopped with exit code $code"
+"$broker" verify >"$work/said" 2>&1 || fail "after a full disk under a running broker: $(cat "$work/said")"
 echo "full disk: waited for room, with everything still there"

@@ -78,6 +78,10 @@ pub async fn import(
         let refused: Vec<Value> = tried.refused.iter().map(|(line, reason)| json!({ "line": line, "reason": reason })).collect();
         return Ok(Json(json!({ "taken_in": tried.taken_in, "repeats": tried.repeats, "refused": refused })));
     }
+    // A store that finds no room ends the broker: what can wait is not begun.
+    if let Some(why) = server.health.disk.in_words() {
+        return Err(Problem::new(507, why).detail("nothing of this was taken in"));
+    }
     let imported = server
         .writer
         .ask(move |access| {

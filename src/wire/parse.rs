@@ -10,7 +10,7 @@ use super::content::{self, Subject};
 use super::object::{Field, Unreadable, members};
 use super::refusal::{Reason, Refusal};
 use super::rfc3339;
-use crate::core::event::{Change, Event, Registered, Registrar};
+use crate::core::event::{Change, Content, Event, Registered, Registrar};
 use crate::core::ids::{Akassekode, EventMark, ExternalId, Kommunekode, Personnummer};
 use crate::core::policy::{MessageType, Rules};
 use crate::core::time::Day;
@@ -52,12 +52,12 @@ const REGISTRAR: [&str; 2] = ["data.RegistrerendeMyndighed.Type", "data.Registre
 pub fn parse_event(bytes: &[u8], rules: &Rules) -> Result<Event, Refusal> {
     let text = utf8(bytes)?;
     let envelope = Envelope::read(text)?;
-    let [entity, change, external_id, version_id, personnummer, registrar, start, end, indhold] =
-        members(envelope.data, DATA_PREFIX, &DATA).map_err(|unreadable| match unreadable {
-            // The whole message has been read as JSON once, so what is wrong here is not its syntax.
-            Unreadable::Json(_) => Refusal::new(Reason::NotCloudEvent, "data", "expected an object"),
-            Unreadable::Repeated(path) => repeated(Reason::MalformedField, path),
-        })?;
+    let [entity, change, external, version_id, personnummer, registrar, start, end, indhold] = members(envelope.data, DATA_PREFIX, &DATA)
+        .map_err(|unreadable| match unreadable {
+        // The whole message has been read as JSON once, so what is wrong here is not its syntax.
+        Unreadable::Json(_) => Refusal::new(Reason::NotCloudEvent, "data", "expected an object"),
+        Unreadable::Repeated(path) => repeated(Reason::MalformedField, path),
+    })?;
 
     let message_type = declared_type(&entity, rules)?;
     if !envelope.is_of(&message_type.name) {
@@ -69,7 +69,7 @@ pub fn parse_event(bytes: &[u8], rules: &Rules) -> Result<Event, Refusal> {
             .integer(Reason::MalformedCode, EXPECTED_CHANGE)?
             .map(|number| Change::from_number(number).ok_or_else(|| change.refuse(Reason::MalformedCode, EXPECTED_CHANGE))),
     )??;
-    let external_id = required(&external_id, external_id.parsed(Reason::MalformedField, ExternalId::parse)?)?;
+    let external_id = required(&external, external.parsed(Reason::MalformedField, ExternalId::parse)?)?;
     let version_id = version_id.parsed(Reason::MalformedField, ExternalId::parse)?.map(|id| id.as_str().into());
     let personnummer = required(&personnummer, personnummer.parsed(Reason::MalformedPersonnummer, Personnummer::parse)?)?;
     let registrar = registrar.json().map(|json| read_registrar(json, rules)).transpose()?;
@@ -83,6 +83,15 @@ pub fn parse_event(bytes: &[u8], rules: &Rules) -> Result<Event, Refusal> {
     let subject = Subject { message_type, change, rules };
     subject.check_start(&start, start_day)?;
     let content = subject.content(&indhold)?;
+    let shown = [
+        ("id", &*envelope.id, Reason::NotCloudEvent),
+        ("source", &*envelope.source, Reason::NotCloudEvent),
+        ("data.EksternIdentifier", external_id.as_str(), Reason::MalformedField),
+    ];
+    names_nobody(&shown, &personnummer)?;
+    if let Content::NumberChange { new: Some(new) } = &content {
+        names_nobody(&shown, new)?;
+    }
     let details = subject.details(&indhold)?.map(Box::new);
     let body = subject.body(&indhold, &content)?;
 
@@ -103,6 +112,19 @@ pub fn parse_event(bytes: &[u8], rules: &Rules) -> Result<Event, Refusal> {
         details,
         body,
     })
+}
+
+/// Refuses what would carry the event's own personnummer out of `data`: into answers,
+/// addresses and logs. Other digits may be anything, and are not guessed at.
+fn names_nobody(shown: &[(&'static str, &str, Reason)], personnummer: &Personnummer) -> Result<(), Refusal> {
+    let digits = personnummer.digits();
+    let (day, serial) = digits.split_at(6);
+    let is_around = |text: &str, at: usize| text[..at].ends_with(day) && text[at + 1..].starts_with(serial);
+    let holds_it = |text: &str| text.contains(digits) || text.match_indices('-').any(|(at, _)| is_around(text, at));
+    match shown.iter().find(|(_, text, _)| holds_it(text)) {
+        Some((path, _, reason)) => Err(Refusal::new(*reason, path, "expected one without the personnummer of the event")),
+        None => Ok(()),
+    }
 }
 
 /// Returns the `source` and `id` of a message that says both as an event does, whatever

@@ -304,3 +304,23 @@ fn nesting_is_no_trouble_where_it_is_ignored_and_refused_where_it_is_kept() {
     let membership = sample("Akassemedlemskab", 3, "{}");
     check_in(&membership, "\"Indhold\": {}", &format!("\"Indhold\": {deep}"), "malformed-field: data.Indhold: expected at most 32 levels");
 }
+
+/// Personal data stand in `data` only: what names an event or a record is shown, logged
+/// and put into addresses.
+#[test]
+fn refuses_what_is_named_by_its_own_personnummer() {
+    const WITHOUT: &str = "expected one without the personnummer of the event";
+    const UUID: &str = "5a0c1f6e-9a53-4c57-8b1d-3f0a7c2e4d91";
+    for number in ["0101010001", "010101-0001"] {
+        let named = format!("x-1-{number}-y");
+        check("01JQ8ZJ3V5T9W2K4M6N8P0R2S4", &named, &format!("not-cloudevent: id: {WITHOUT}"));
+        check("urn:dk:star:dfdg:kontaktforloeb", &named, &format!("not-cloudevent: source: {WITHOUT}"));
+        check(UUID, &named, &format!("malformed-field: data.EksternIdentifier: {WITHOUT}"));
+    }
+    // Other digits may be anything.
+    for other in ["0101010002", "010101-0002", "010101", "0001", "0101-010001"] {
+        check(UUID, other, "ok");
+    }
+    let change = sample("Personnummerskift", 1, r#"{ "NytPersonnummer": "0202020002" }"#);
+    check_in(&change, UUID, "skift-020202-0002", &format!("malformed-field: data.EksternIdentifier: {WITHOUT}"));
+}

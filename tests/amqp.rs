@@ -769,6 +769,23 @@ async fn an_alarm_blocks_publishing_and_is_told() {
     within("close", link.close()).await;
 }
 
+/// Whoever has published nothing for a while is told of the alarm only when it does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_alarm_leaves_without_a_confirm_is_blocked_and_has_not_timed_out() {
+    let node = Node::start();
+    let mut settings = settings(&node.uri(), topology(&[("wsb.akasse.001", 1000)]));
+    settings.publish.deadline = Duration::from_secs(5);
+    let (link, mut endpoints) = started(settings).await;
+    node.eval("rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []})");
+    endpoints.publish.send((1..=3).map(|token| message(token, "wsb.akasse.001")).collect()).await.unwrap();
+    until_state(&link, "blocked", |state| state.blocked.is_some()).await;
+    let outcomes = gather(&mut endpoints.outcomes, 3).await;
+    assert!(outcomes.values().all(|outcome| *outcome == Outcome::Blocked), "{outcomes:?}");
+    node.eval("rabbit_alarm:clear_alarm({resource_limit, memory, node()})");
+    until_state(&link, "unblocked", LinkState::is_up).await;
+    within("close", link.close()).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stuck_queue_times_out_alone() {
     let node = Node::start();

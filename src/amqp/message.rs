@@ -50,7 +50,7 @@ pub struct WsbHeaders {
 }
 
 /// What became of a message. Only [`Outcome::Confirmed`] means delivered; only
-/// `Nacked`, `Returned`, `AccessRefused`, `Blocked`, `TooLarge` and `Unsendable` mean that
+/// `Nacked`, `Returned`, `AccessRefused`, `TooLarge` and `Unsendable` mean that
 /// it certainly was not. The rest is not known: publish again with the same id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -81,7 +81,8 @@ pub enum Outcome {
     },
     /// There is no connection, or it ended before the answer.
     ConnectionLost,
-    /// Not sent: RabbitMQ has blocked publishers (memory or disk alarm).
+    /// RabbitMQ has blocked publishers (memory or disk alarm): not sent, or sent before it
+    /// said so and without an answer within the deadline.
     Blocked,
     /// RabbitMQ takes no message so large (`max_message_size`), and has closed the
     /// channel for it or for another one. Trying again is of no use.

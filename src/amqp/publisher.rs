@@ -154,11 +154,14 @@ pub(super) async fn serve(
         // a stream that is polled again goes on) or is driven to its end here.
         tokio::select! {
             biased;
-            Some(Finished { exchange, outcomes, carrier, set_aside: was_set_aside }) = turns.next() => {
+            Some(Finished { exchange, mut outcomes, carrier, set_aside: was_set_aside }) = turns.next() => {
                 set_aside -= isize::from(was_set_aside);
                 idle.extend(carrier);
                 idle.truncate(settings.channels.max(1));
                 let timed_out = outcomes.iter().any(|(_, outcome)| *outcome == Outcome::TimedOut);
+                if blocked.is_some() {
+                    blame_the_alarm(&mut outcomes);
+                }
                 let unusable = outlets::told_by(&exchange, &outcomes, published);
                 deliver(outcomes, output).await;
                 if !connection.status().connected() {
@@ -174,7 +177,10 @@ pub(super) async fn serve(
                     break Trouble::StillBlocked { reason };
                 }
             }
-            Some((destination, began, Finished { outcomes, carrier, .. })) = alone.next() => {
+            Some((destination, began, Finished { mut outcomes, carrier, .. })) = alone.next() => {
+                if blocked.is_some() {
+                    blame_the_alarm(&mut outcomes);
+                }
                 idle.extend(carrier);
                 idle.truncate(settings.channels.max(1));
                 let outcome = outcomes.first().map(|(_, outcome)| outcome.clone());
@@ -271,6 +277,14 @@ pub(super) async fn serve(
     backlog.append(&mut doubts.give_up());
     answer(&mut backlog, &Outcome::ConnectionLost, output).await;
     Ended::Lost(trouble)
+}
+
+/// RabbitMQ says that it blocks only once something has been published: what has no
+/// confirm by then waits for the end of the alarm, and nothing is wrong with its queue.
+fn blame_the_alarm(outcomes: &mut Outcomes) {
+    for (_, outcome) in outcomes.iter_mut().filter(|(_, outcome)| *outcome == Outcome::TimedOut) {
+        *outcome = Outcome::Blocked;
+    }
 }
 
 /// Waits until the lock is taken or lost.

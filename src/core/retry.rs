@@ -109,7 +109,7 @@ pub const TABLE: [Class; 8] = [
     },
     Class {
         failure: Failure::Timeout,
-        said: "no confirm in time: the queue has no leader, or an alarm",
+        said: "no confirm in time: the queue has no leader",
         arrived: Arrival::Unknown,
         then: Consequence::Pause,
         counted_as: "timeout",
@@ -137,8 +137,8 @@ pub const TABLE: [Class; 8] = [
     },
     Class {
         failure: Failure::Blocked,
-        said: "`connection.blocked`: an alarm over memory or disk; nothing was sent",
-        arrived: Arrival::No,
+        said: "`connection.blocked`: an alarm over memory or disk; nothing was sent, or no confirm came in time while it lasted",
+        arrived: Arrival::Unknown,
         then: Consequence::Retry,
         counted_as: "connection",
     },

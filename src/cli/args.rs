@@ -207,6 +207,9 @@ pub struct BackupArguments {
     /// How many MiB it leaves free on the disk of the directory; a broker that runs goes by its own.
     #[arg(long, env = "WSB_MIN_FREE_MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(0..=1_048_576))]
     pub min_free_mib: u64,
+    /// How the answer is written.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
 }
 
 /// `restore`
@@ -251,7 +254,8 @@ pub struct TopologyArguments {
     /// What else to do.
     #[command(subcommand)]
     pub command: Option<TopologyCommand>,
-    /// Declare it at RabbitMQ instead of showing it.
+    /// Declare it at RabbitMQ instead of showing it. Needs RabbitMQ only: no store, no broker, no token; hence
+    /// no entry in the audit log.
     #[arg(long)]
     pub apply: bool,
     /// How it is written.
@@ -307,6 +311,9 @@ pub struct ImportArguments {
     /// Only say what would be taken in, and every line that would not; nothing is changed.
     #[arg(long)]
     pub dry_run: bool,
+    /// How the answer is written.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
 }
 
 /// `quarantine`
@@ -336,6 +343,9 @@ pub enum QuarantineCommand {
         /// Only say what would be; nothing is changed.
         #[arg(long)]
         dry_run: bool,
+        /// How the answer is written.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
     },
     /// Gives a message up for good.
     Discard {
@@ -347,6 +357,9 @@ pub enum QuarantineCommand {
         /// Only say what would be; nothing is changed.
         #[arg(long)]
         dry_run: bool,
+        /// How the answer is written.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
     },
 }
 
@@ -368,7 +381,8 @@ pub struct Selecting {
     /// For this reason: returned, nacked, rejected-by-recipient and so on.
     #[arg(long)]
     pub reason: Option<String>,
-    /// Decided at or after this time (RFC 3339); in a replay of what was delivered, delivered then.
+    /// Decided at or after this time (RFC 3339), which a list has as `decided at`, and not given up then,
+    /// which `deliveries groups` says; in a replay of what was delivered, delivered then.
     #[arg(long)]
     pub since: Option<String>,
     /// Before this time, likewise.
@@ -408,6 +422,8 @@ pub enum DeliveriesCommand {
         format: Format,
     },
     /// Shows the dead ones by cause: a hundred thousand failures in a few lines.
+    /// The times are those at which the first and the latest were given up. A group is replayed by its
+    /// recipient, reason and entity; JSON has them as `filter`.
     Groups {
         /// To this recipient only: akasse:067.
         #[arg(long)]
@@ -426,6 +442,9 @@ pub enum DeliveriesCommand {
         /// Only say what would be withdrawn.
         #[arg(long)]
         dry_run: bool,
+        /// How the answer is written.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
     },
 }
 
@@ -579,6 +598,9 @@ pub enum RetentionCommand {
         /// Only say what would be closed.
         #[arg(long)]
         dry_run: bool,
+        /// How the answer is written.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
     },
 }
 
@@ -626,6 +648,9 @@ pub enum RecipientsCommand {
         /// Only say what would be held.
         #[arg(long)]
         dry_run: bool,
+        /// How the answer is written.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
     },
     /// Lets a recipient's queue go on; probes at once one that does not work.
     Resume {
@@ -637,6 +662,9 @@ pub enum RecipientsCommand {
         /// Only say how it is.
         #[arg(long)]
         dry_run: bool,
+        /// How the answer is written.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
     },
 }
 
@@ -674,6 +702,9 @@ pub enum LanesCommand {
         /// Only say what would be held.
         #[arg(long)]
         dry_run: bool,
+        /// How the answer is written.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
     },
     /// Releases a parked lane.
     Release {
@@ -685,6 +716,9 @@ pub enum LanesCommand {
         /// Only say what would go on.
         #[arg(long)]
         dry_run: bool,
+        /// How the answer is written.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
     },
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::args::{BackupArguments, Common, RestoreArguments};
+use super::args::{BackupArguments, Common, Format, RestoreArguments};
 use super::audit::local_deed;
 use super::exit::{Exit, Failure};
 use super::open::{Opened, open_by, store_options};
@@ -23,7 +23,7 @@ pub fn backup(common: &Common, arguments: &BackupArguments) -> Result<Exit, Fail
     let unusable = |error| Failure::new(Exit::Usage, error).in_file(&arguments.to);
     let to = std::path::absolute(&arguments.to).map_err(unusable)?;
     let options = Options { least_free: arguments.min_free_mib << 20, ..store_options(common) };
-    match open_by(common, options, Create::Never)? {
+    let answer = match open_by(common, options, Create::Never)? {
         Opened::Here(mut store) => {
             let mut progress = Progress::new("copying rows", 0);
             let manifest = store.back_up(&to, now(), |rows| progress.at(rows)).map_err(|error| backup_failure(error, &to))?;
@@ -31,7 +31,7 @@ pub fn backup(common: &Common, arguments: &BackupArguments) -> Result<Exit, Fail
             let noted = ops::note(&mut *store, now(), local_deed(Action::BackedUp, &to.display().to_string()));
             noted.and_then(|()| Commit::commit(&mut *store, true)).map_err(|error| Failure::new(Exit::Refused, error))?;
             let (rows, _) = manifest.records();
-            println!("backup of {rows} rows, up to event {}, in {}", manifest.last_seq, to.display());
+            json!({ "state": "done", "to": to, "at": manifest.at.to_string(), "last_seq": manifest.last_seq, "rows": rows })
         }
         Opened::There(admin) => {
             admin.post("/backup", "application/json", json!({ "to": to }).to_string().as_bytes())?;
@@ -49,10 +49,16 @@ pub fn backup(common: &Common, arguments: &BackupArguments) -> Result<Exit, Fail
                 let why = done["why"].as_str().unwrap_or("the broker does not say why");
                 return Err(Failure::words(Exit::No, format!("no backup was taken: {why}")));
             }
-            println!("backup of {} rows, up to event {}, in {}", done["rows"], done["last_seq"], to.display());
+            done
+        }
+    };
+    match arguments.format {
+        Format::Json => println!("{answer}"),
+        Format::Table => {
+            println!("backup of {} rows, up to event {}, in {}", answer["rows"], answer["last_seq"], to.display());
+            println!("the master key is not in it: keep that, and the list of erased citizens, apart");
         }
     }
-    println!("the master key is not in it: keep that, and the list of erased citizens, apart");
     Ok(Exit::Ok)
 }
 

@@ -26,25 +26,50 @@ pub fn deliveries(common: &Common, arguments: &DeliveriesArguments) -> Result<Ex
             match format {
                 Format::Json => println!("{}", json!(items)),
                 Format::Table if items.is_empty() => println!("nothing is dead"),
-                Format::Table => {
-                    let names = ["count", "recipient", "reason", "code", "entity", "attempts", "replays", "first_at", "last_at"];
-                    print!("{}", columns(&items, &names));
-                }
+                Format::Table => print!("{}", grouped(&items)),
             }
             Ok(Exit::Ok)
         }
-        DeliveriesCommand::Discard { id, why, dry_run } => {
+        DeliveriesCommand::Discard { id, why, dry_run, format } => {
             let path = format!("/deliveries/{}", escaped(id));
-            if *dry_run {
+            if *dry_run && *format == Format::Table {
                 print!("{}", described(&admin.get(&path)?));
             }
             // Also when it is only tried: the broker notes it.
             let body = json!({ "why": why, "dry_run": dry_run }).to_string();
-            admin.post(&format!("{path}/discard"), "application/json", body.as_bytes())?;
-            println!("{id}: {}", if *dry_run { "would be withdrawn (--dry-run)" } else { "withdrawn" });
+            let answer = admin.post(&format!("{path}/discard"), "application/json", body.as_bytes())?;
+            match format {
+                Format::Json => println!("{answer}"),
+                Format::Table => println!("{id}: {}", if *dry_run { "would be withdrawn (--dry-run)" } else { "withdrawn" }),
+            }
             Ok(Exit::Ok)
         }
     }
+}
+
+/// The groups, with whose times they are, and how the first of them is replayed.
+fn grouped(items: &[Value]) -> String {
+    let columns = [
+        ("count", "count"),
+        ("recipient", "recipient"),
+        ("reason", "reason"),
+        ("code", "code"),
+        ("entity", "entity"),
+        ("attempts", "attempts"),
+        ("replays", "replays"),
+        ("first given up", "first_at"),
+        ("latest given up", "last_at"),
+    ];
+    let of = |group: &Value, name: &str| cell(&group["filter"][name]);
+    let first = items.first().map(|group| {
+        format!(
+            "the first of them again: wsb-broker replays start --recipient {} --reason {} --entity {} --dry-run\n",
+            of(group, "recipient"),
+            of(group, "reason"),
+            of(group, "entity")
+        )
+    });
+    headed(items, &columns) + &first.unwrap_or_default()
 }
 
 fn list(admin: &Admin, selecting: &Selecting, limit: usize, format: Format) -> Result<Exit, Failure> {
@@ -67,7 +92,9 @@ fn list(admin: &Admin, selecting: &Selecting, limit: usize, format: Format) -> R
     match format {
         Format::Json => println!("{}", json!(items)),
         Format::Table => {
-            print!("{}", columns(&items, &["id", "recipient", "entity", "state", "reason", "attempts", "first_at", "next_at"]));
+            let named = |name: &'static str| (name, name);
+            let columns = ["id", "recipient", "entity", "state", "reason", "attempts"].map(named);
+            print!("{}", headed(&items, &[columns.as_slice(), &[("decided_at", "first_at"), named("next_at")]].concat()));
             if more {
                 println!("… there are more; ask for them with --limit");
             }
@@ -114,8 +141,13 @@ fn described(one: &Value) -> String {
 
 /// Writes the named members of each item as a table.
 pub fn columns(items: &[Value], names: &[&str]) -> String {
-    let mut rows = vec![names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()];
-    rows.extend(items.iter().map(|item| names.iter().map(|name| cell(&item[*name])).collect()));
+    headed(items, &names.iter().map(|name| (*name, *name)).collect::<Vec<_>>())
+}
+
+/// As [`columns`], each with the heading that it has.
+fn headed(items: &[Value], columns: &[(&str, &str)]) -> String {
+    let mut rows = vec![columns.iter().map(|(heading, _)| (*heading).to_owned()).collect::<Vec<_>>()];
+    rows.extend(items.iter().map(|item| columns.iter().map(|(_, name)| cell(&item[*name])).collect()));
     table(&rows)
 }
 
@@ -149,5 +181,19 @@ impl Selecting {
         let ids = (!self.id.is_empty()).then(|| ("ids".to_owned(), json!(self.id)));
         let given = self.given().into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::from(value.clone()?))));
         ids.into_iter().chain(given).collect::<serde_json::Map<_, _>>().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_says_whose_its_times_are_and_how_it_is_replayed() {
+        let filter = json!({ "state": "dead", "recipient": "akasse:067", "reason": "expired", "entity": "Joblog" });
+        let group = json!({ "count": 3, "recipient": "akasse:067", "reason": "expired", "entity": "Joblog", "first_at": "1", "last_at": "2", "filter": filter });
+        let shown = grouped(&[group]);
+        assert!(shown.contains("first given up") && !shown.contains("first_at"), "{shown}");
+        assert!(shown.ends_with("replays start --recipient akasse:067 --reason expired --entity Joblog --dry-run\n"), "{shown}");
     }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::admin::Admin;
-use super::args::{Common, ImportArguments};
+use super::args::{Common, Format, ImportArguments};
 use super::audit::local_deed;
 use super::events::{lines, read_file};
 use super::exit::{Exit, Failure};
@@ -71,7 +71,10 @@ pub fn import(common: &Common, arguments: &ImportArguments) -> Result<Exit, Fail
         progress.at(done);
     }
     progress.end();
-    println!("imported {} events; {} had been taken in before", total.taken_in, total.repeats);
+    match arguments.format {
+        Format::Json => println!("{}", json!({ "taken_in": total.taken_in, "repeats": total.repeats })),
+        Format::Table => println!("imported {} events; {} had been taken in before", total.taken_in, total.repeats),
+    }
     Ok(Exit::Ok)
 }
 
@@ -100,16 +103,24 @@ fn try_import(common: &Common, arguments: &ImportArguments, rules: &Rules, all: 
         total.repeats += tried.repeats + again.len() as u64;
         total.refused.extend(tried.refused);
     }
-    for (line, reason) in &total.refused {
-        println!("{}:{line}: {reason}", arguments.file.display());
+    match arguments.format {
+        Format::Json => {
+            let refused: Vec<Value> = total.refused.iter().map(|(line, reason)| json!({ "line": line, "reason": reason })).collect();
+            println!("{}", json!({ "taken_in": total.taken_in, "repeats": total.repeats, "refused": refused, "dry_run": true }));
+        }
+        Format::Table => {
+            for (line, reason) in &total.refused {
+                println!("{}:{line}: {reason}", arguments.file.display());
+            }
+            println!(
+                "would import {} events; {} have been taken in before, or stand in the file twice; {} cannot be imported",
+                total.taken_in,
+                total.repeats,
+                total.refused.len()
+            );
+            println!("nothing was changed (--dry-run)");
+        }
     }
-    println!(
-        "would import {} events; {} have been taken in before, or stand in the file twice; {} cannot be imported",
-        total.taken_in,
-        total.repeats,
-        total.refused.len()
-    );
-    println!("nothing was changed (--dry-run)");
     Ok(if total.refused.is_empty() { Exit::Ok } else { Exit::No })
 }
 

@@ -77,3 +77,44 @@ fn act(arguments: Arguments) -> Result<Exit, Failure> {
         Command::RotateKey(arguments) => keys::rotate_key(&common, &arguments),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Arguments;
+
+    /// Those that have nothing to answer but how they ended, or write files of a kind.
+    const WITHOUT: [&str; 11] = [
+        "run",
+        "check",
+        "events publish",
+        "topology export",
+        "token check",
+        "audit verify",
+        "health",
+        "restore",
+        "verify",
+        "init-key",
+        "rotate-key",
+    ];
+
+    fn leaves(command: &clap::Command, path: &str, found: &mut Vec<(String, bool)>) {
+        for below in command.get_subcommands() {
+            let path = format!("{path} {}", below.get_name()).trim().to_owned();
+            if below.get_subcommands().next().is_none() {
+                found.push((path.clone(), below.get_arguments().any(|argument| argument.get_id() == "format")));
+            }
+            leaves(below, &path, found);
+        }
+    }
+
+    #[test]
+    fn what_is_answered_to_an_operator_can_be_had_as_json() {
+        let mut found = Vec::new();
+        leaves(&Arguments::command(), "", &mut found);
+        let without: Vec<&str> = found.iter().filter(|(_, json)| !json).map(|(path, _)| path.as_str()).collect();
+        let unexpected: Vec<_> = without.iter().filter(|path| !WITHOUT.contains(path)).collect();
+        assert!(unexpected.is_empty() && found.len() > 30, "without --format: {unexpected:?}");
+    }
+}

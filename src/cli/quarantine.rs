@@ -19,10 +19,18 @@ use crate::writer::Commit;
 pub fn quarantine(common: &Common, arguments: &QuarantineArguments) -> Result<Exit, Failure> {
     match &arguments.command {
         QuarantineCommand::List { format } => list(common, *format),
-        QuarantineCommand::Retry { id, why, dry_run } => {
-            retry(common, id, &Retry { why: why.as_deref().map(reason).transpose()?, dry_run: *dry_run })
+        QuarantineCommand::Retry { id, why, dry_run, format } => {
+            retry(common, id, &Retry { why: why.as_deref().map(reason).transpose()?, dry_run: *dry_run }, *format)
         }
-        QuarantineCommand::Discard { id, why, dry_run } => discard(common, *id, reason(why)?, *dry_run),
+        QuarantineCommand::Discard { id, why, dry_run, format } => {
+            discard(common, *id, reason(why)?, *dry_run)?;
+            let state = if *dry_run { "would be discarded" } else { "discarded" };
+            match format {
+                Format::Json => println!("{}", json!({ "id": id, "state": state })),
+                Format::Table => println!("{id}: {state}{}", if *dry_run { " (--dry-run)" } else { "" }),
+            }
+            Ok(Exit::Ok)
+        }
     }
 }
 
@@ -82,7 +90,7 @@ struct Retry<'a> {
     dry_run: bool,
 }
 
-fn retry(common: &Common, id: &str, how: &Retry<'_>) -> Result<Exit, Failure> {
+fn retry(common: &Common, id: &str, how: &Retry<'_>, format: Format) -> Result<Exit, Failure> {
     let rules = load_rules(common)?;
     let mut opened = open(common, Create::Never)?;
     let ids: Vec<u64> = if id == "all" {
@@ -94,22 +102,30 @@ fn retry(common: &Common, id: &str, how: &Retry<'_>) -> Result<Exit, Failure> {
         Opened::Here(mut store) => Retrier::Here(Box::new(engine_over(&mut store, rules)?), store),
         Opened::There(admin) => Retrier::There(admin),
     };
-    let mut refused = 0;
+    let mut items = Vec::new();
+    let mut exit = Exit::Ok;
     for id in ids {
-        match retry_one(&mut retrier, id, how) {
-            Ok(()) if how.dry_run => println!("{id}: would be taken in"),
-            Ok(()) => println!("{id}: taken in"),
+        let (state, why) = match retry_one(&mut retrier, id, how) {
+            Ok(()) if how.dry_run => ("would be taken in", None),
+            Ok(()) => ("taken in", None),
             Err(failure) if failure.exit() == Exit::No => {
-                refused += 1;
-                println!("{id}: {failure}");
+                exit = Exit::No;
+                ("refused", Some(failure.to_string()))
             }
             Err(failure) => return Err(failure),
+        };
+        match format {
+            Format::Json => items.push(json!({ "id": id, "state": state, "why": why })),
+            // As each is done: there may be many, and one may end it all.
+            Format::Table => println!("{id}: {}", why.as_deref().unwrap_or(state)),
         }
     }
-    if how.dry_run {
-        println!("nothing was changed (--dry-run)");
+    match format {
+        Format::Json => println!("{}", Value::Array(items)),
+        Format::Table if how.dry_run => println!("nothing was changed (--dry-run)"),
+        Format::Table => {}
     }
-    Ok(if refused == 0 { Exit::Ok } else { Exit::No })
+    Ok(exit)
 }
 
 /// By whom a message is taken in again.
@@ -147,7 +163,7 @@ fn reason(why: &str) -> Result<&str, Failure> {
     ops::reason(why).map_err(|refused| Failure::words(Exit::Usage, format!("--why: {refused}")))
 }
 
-fn discard(common: &Common, id: u64, why: &str, dry_run: bool) -> Result<Exit, Failure> {
+fn discard(common: &Common, id: u64, why: &str, dry_run: bool) -> Result<(), Failure> {
     match open(common, Create::Never)? {
         Opened::Here(mut store) => {
             let deed = local_deed(Action::QuarantineDiscarded, &id.to_string()).because(why).tried(dry_run);
@@ -166,8 +182,7 @@ fn discard(common: &Common, id: u64, why: &str, dry_run: bool) -> Result<Exit, F
             admin.post(&format!("/quarantine/{id}/discard"), "application/json", body.as_bytes())?;
         }
     }
-    println!("{id}: {}", if dry_run { "would be discarded (--dry-run)" } else { "discarded" });
-    Ok(Exit::Ok)
+    Ok(())
 }
 
 fn quarantine_failure(error: QuarantineError<<Store as crate::core::records::Records>::Error>) -> Failure {

@@ -9,6 +9,7 @@ use super::args::{Common, Format, ReplaysArguments, ReplaysCommand, Selecting};
 use super::deliveries::{columns, escaped};
 use super::exit::{Exit, Failure};
 use super::terminal::{Progress, cell, table};
+use super::trace::waits;
 
 /// How often a replay that is waited for is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -54,7 +55,7 @@ fn start(admin: &Admin, selecting: &Selecting, body: &Value, request: Option<&st
     let dry_run = body["dry_run"] == true;
     if wait && !dry_run {
         let id = cell(&answer["id"]);
-        let replay = follow(admin, &id)?;
+        let replay = follow(admin, &id, &answer["held"])?;
         say(&replay, format);
         return Ok(ended(&replay));
     }
@@ -67,6 +68,7 @@ fn start(admin: &Admin, selecting: &Selecting, body: &Value, request: Option<&st
             } else {
                 println!("replay {} started", cell(&answer["id"]));
             }
+            holds(&answer["held"]).iter().for_each(|line| println!("{line}"));
         }
     }
     Ok(Exit::Ok)
@@ -162,6 +164,7 @@ fn described(replay: &Value) -> String {
         );
         rows.push(vec!["canary".to_owned(), outcome]);
     }
+    rows.extend(holds(&replay["held"]).into_iter().map(|line| vec!["held up".to_owned(), line]));
     if replay["state"] == "waiting-for-go" {
         rows.push(vec!["next".to_owned(), format!("wsb-broker replays go {}", cell(&replay["id"]))]);
     }
@@ -190,7 +193,7 @@ fn move_it(admin: &Admin, id: &str, wanted: Move<'_>, format: Format) -> Result<
     }
     let mut replay = answer?;
     if wanted.wait {
-        replay = follow(admin, id)?;
+        replay = follow(admin, id, &replay["held"])?;
         say(&replay, format);
         return Ok(ended(&replay));
     }
@@ -217,11 +220,46 @@ fn tried(admin: &Admin, id: &str, word: &str, answer: Result<Value, Failure>, fo
     Ok(if would { Exit::Ok } else { Exit::No })
 }
 
-/// Waits until a replay does not go on by itself any more.
-fn follow(admin: &Admin, id: &str) -> Result<Value, Failure> {
+/// What keeps a replay from sending just now: a line for each thing that does, with
+/// everybody whom it concerns.
+fn holds(held: &Value) -> Vec<String> {
+    let mut lines: Vec<(String, Vec<String>)> = Vec::new();
+    for one in held.as_array().into_iter().flatten() {
+        let words = match one["lanes"].as_u64() {
+            Some(lanes) => format!("what is in parked lanes ({lanes}) waits for their release: wsb-broker lanes list"),
+            None => format!("waits {}", waits(one)),
+        };
+        match lines.iter_mut().find(|(known, _)| *known == words) {
+            Some((_, recipients)) => recipients.push(cell(&one["recipient"])),
+            None => lines.push((words, vec![cell(&one["recipient"])])),
+        }
+    }
+    lines.into_iter().map(|(words, recipients)| format!("{}: {words}", recipients.join(", "))).collect()
+}
+
+/// What of it is news: when a queue that does not work is probed next is none.
+fn news(held: &Value) -> Vec<[String; 4]> {
+    let of = |one: &Value| ["recipient", "what", "since", "lanes"].map(|name| cell(&one[name]));
+    held.as_array().into_iter().flatten().map(of).collect()
+}
+
+/// Waits until a replay does not go on by itself any more. Says on standard error which
+/// it is, and what holds it up, from the beginning and as it changes.
+fn follow(admin: &Admin, id: &str, held: &Value) -> Result<Value, Failure> {
     let mut replay = get(admin, id)?;
     let mut progress = Progress::new("replaying", replay["matched"].as_u64().unwrap_or(0));
+    progress.say(&format!("replay {id}: {} of {} done", cell(&replay["done"]), cell(&replay["matched"])));
+    holds(held).iter().for_each(|line| progress.say(line));
+    let mut said = news(held);
     while replay["state"] == "running" {
+        let held = news(&replay["held"]);
+        if held != said {
+            holds(&replay["held"]).iter().for_each(|line| progress.say(line));
+            if held.is_empty() {
+                progress.say(&format!("replay {id} goes on"));
+            }
+            said = held;
+        }
         progress.at(replay["done"].as_u64().unwrap_or(0));
         std::thread::sleep(LOOK_AGAIN);
         replay = get(admin, id)?;
@@ -233,4 +271,26 @@ fn follow(admin: &Admin, id: &str) -> Result<Value, Failure> {
 
 fn ended(replay: &Value) -> Exit {
     if matches!(text(&replay["state"]), "done" | "waiting-for-go") { Exit::Ok } else { Exit::No }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_holds_a_replay_is_said_once_for_all_whom_it_concerns() {
+        let pause = |recipient: &str| json!({ "recipient": recipient, "what": "pause", "since": "2026-03-16T08:00:00Z", "until": null, "why": "a new version" });
+        let probe = |until: &str| json!({ "recipient": "kommune:860", "what": "probe", "since": "2026-03-16T08:00:00Z", "until": until, "reason": "returned" });
+        let parked = json!({ "recipient": "akasse:067", "what": "release", "lanes": 2 });
+        let held = json!([pause("akasse:053"), pause("akasse:067"), parked, probe("2026-03-16T08:01:00Z")]);
+        let expected = [
+            "akasse:053, akasse:067: waits because its queue is paused by an operator since 2026-03-16T08:00:00Z, until resumed: a new version",
+            "akasse:067: what is in parked lanes (2) waits for their release: wsb-broker lanes list",
+            "kommune:860: waits because its queue is paused since 2026-03-16T08:00:00Z (returned), probed next at 2026-03-16T08:01:00Z",
+        ];
+        assert_eq!(holds(&held), expected);
+        assert_eq!(news(&json!([probe("2026-03-16T08:01:00Z")])), news(&json!([probe("2026-03-16T08:02:00Z")])));
+        let shown = described(&json!({ "id": "7", "state": "running", "held": [pause("akasse:067")] }));
+        assert!(shown.contains("held up") && shown.contains("paused by an operator"), "{shown}");
+    }
 }

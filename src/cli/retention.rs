@@ -19,8 +19,8 @@ pub fn retention(common: &Common, arguments: &RetentionArguments) -> Result<Exit
     match &arguments.command {
         RetentionCommand::Due { as_of, format } => due(common, as_of.as_deref(), *format),
         RetentionCommand::Notices { format } => notices(common, *format),
-        RetentionCommand::CloseNotices { recipient, until, why, dry_run } => {
-            close_notices(common, &json!({ "recipient": recipient, "until": until, "why": why, "dry_run": dry_run }))
+        RetentionCommand::CloseNotices { recipient, until, why, dry_run, format } => {
+            close_notices(common, &json!({ "recipient": recipient, "until": until, "why": why, "dry_run": dry_run }), *format)
         }
         RetentionCommand::Unexpected { limit, format } => unexpected(common, *limit as usize, *format),
     }
@@ -52,8 +52,12 @@ fn notices(common: &Common, format: Format) -> Result<Exit, Failure> {
 }
 
 /// Has the running broker take notices as dealt with.
-fn close_notices(common: &Common, order: &Value) -> Result<Exit, Failure> {
+fn close_notices(common: &Common, order: &Value, format: Format) -> Result<Exit, Failure> {
     let answer = Admin::new(common)?.post("/retention/notices/close", "application/json", order.to_string().as_bytes())?;
+    if format == Format::Json {
+        println!("{answer}");
+        return Ok(Exit::Ok);
+    }
     let mut rows = vec![["day", "notices"].map(str::to_owned).to_vec()];
     rows.extend(answer["days"].as_array().into_iter().flatten().map(|of| ["day", "notices"].map(|name| cell(&of[name])).to_vec()));
     print!("{}", table(&rows));

@@ -34,6 +34,14 @@ impl Progress {
         let _ = write!(std::io::stderr(), "\r{} [{bar}] {done} of {}", self.what, self.total);
     }
 
+    /// Says something beside: on a line of its own, and also where nobody watches.
+    pub fn say(&self, text: &str) {
+        if self.watched && self.shown.is_some() {
+            eprintln!();
+        }
+        eprintln!("{text}");
+    }
+
     /// Ends the line.
     pub fn end(self) {
         if self.watched {

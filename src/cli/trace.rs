@@ -12,7 +12,7 @@ use super::terminal::{cell, table};
 pub fn trace(common: &Common, arguments: &TraceArguments) -> Result<Exit, Failure> {
     let admin = Admin::new(common)?;
     let traced = match admin.get(&format!("/events/{}/trace", escaped(&arguments.event))) {
-        // Perhaps the id of a delivery: then of its event, and of that delivery only.
+        // Perhaps the id of a delivery: then of its event, with that delivery marked.
         Err(failure) if failure.exit() == Exit::No => of_delivery(&admin, &arguments.event).unwrap_or(Err(failure))?,
         answered => answered?,
     };
@@ -27,19 +27,16 @@ pub fn trace(common: &Common, arguments: &TraceArguments) -> Result<Exit, Failur
 fn of_delivery(admin: &Admin, id: &str) -> Option<Result<Value, Failure>> {
     let delivery = admin.get(&format!("/deliveries/{}", escaped(id))).ok()?;
     let traced = admin.get(&format!("/events/{}/trace", escaped(delivery["event_id"].as_str()?)));
-    Some(traced.map(|mut traced| {
-        let is_it = |one: &Value| one["id"] == delivery["id"];
-        if let Some(events) = traced["events"].as_array_mut() {
-            events.retain(|event| event["deliveries"].as_array().is_some_and(|deliveries| deliveries.iter().any(is_it)));
-            for event in events {
-                if let Some(deliveries) = event["deliveries"].as_array_mut() {
-                    deliveries.retain(is_it);
-                }
-                event["left_out"] = Value::Array(Vec::new());
-            }
-        }
-        traced
-    }))
+    Some(traced.map(|traced| marked(traced, &delivery["id"])))
+}
+
+/// Keeps the event of a delivery, whole, and says which one was asked for.
+fn marked(mut traced: Value, id: &Value) -> Value {
+    if let Some(events) = traced["events"].as_array_mut() {
+        events.retain(|event| list(&event["deliveries"]).iter().any(|one| one["id"] == *id));
+    }
+    traced["delivery_id"] = id.clone();
+    traced
 }
 
 fn for_people(traced: &Value) -> String {
@@ -61,7 +58,7 @@ fn for_people(traced: &Value) -> String {
         text.push_str(&stays(event));
         text.push_str(&timeline(event));
         text.push_str(&left_out(event));
-        text.push_str(&ends(event));
+        text.push_str(&ends(event, &traced["delivery_id"]));
     }
     text
 }
@@ -161,7 +158,7 @@ fn ordered(entry: &Value) -> String {
 }
 
 /// What a delivery waits for just now.
-fn waits(wait: &Value) -> String {
+pub(super) fn waits(wait: &Value) -> String {
     let text = |name: &str| cell(&wait[name]);
     let why = wait["why"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
     let until = |ends: &str| wait["until"].as_str().map_or(ends.to_owned(), |until| format!("until {until}"));
@@ -198,7 +195,7 @@ fn left_out(event: &Value) -> String {
     if text.is_empty() { text } else { format!("\n{text}") }
 }
 
-fn ends(event: &Value) -> String {
+fn ends(event: &Value, asked: &Value) -> String {
     let deliveries = list(&event["deliveries"]);
     if deliveries.is_empty() {
         return "\n  nobody was told\n".to_owned();
@@ -209,8 +206,9 @@ fn ends(event: &Value) -> String {
         let count = delivery["attempts"].as_u64().unwrap_or(0);
         let attempts = if count == 1 { "1 attempt".to_owned() } else { format!("{count} attempts") };
         let waits: String = list(&delivery["waits_for"]).iter().map(|wait| format!("    waits {}\n", waits(wait))).collect();
+        let mark = if delivery["id"] == *asked { "  <- the one asked for" } else { "" };
         format!(
-            "  {}: {}{reason} after {attempts}{next}\n    delivery {}\n{waits}",
+            "  {}: {}{reason} after {attempts}{next}\n    delivery {}{mark}\n{waits}",
             cell(&delivery["recipient"]),
             cell(&delivery["state"]),
             cell(&delivery["id"])
@@ -276,6 +274,9 @@ Indkaldelse e, created
     waits behind event d in its lane, delivery 3
 ";
         assert_eq!(for_people(&traced), expected);
+        // Asked for by the id of a delivery it says the same, and which one that is.
+        let of_one = for_people(&marked(traced, &json!("2")));
+        assert_eq!(of_one, expected.replace("    delivery 2\n", "    delivery 2  <- the one asked for\n"));
     }
 
     #[test]

@@ -135,7 +135,8 @@ impl<'t> Places<'t> {
 }
 
 /// Returns the candidate that `word` was probably meant to be, if any is near.
-pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+#[must_use]
+pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let fold = |text: &str| text.chars().map(|c| if c == '_' { '-' } else { c.to_ascii_lowercase() }).collect::<Vec<char>>();
     // Nobody means a name by a text this long; it would only cost time.
     if word.len() > 100 {

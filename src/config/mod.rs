@@ -24,7 +24,7 @@ mod routing_tests;
 
 pub use amqp_target::AmqpTarget;
 pub use load::{LoadError, Sources, load_retention, load_routing, load_rules, retention_notes};
-pub use mistake::{Mistake, render};
+pub use mistake::{Mistake, nearest, render};
 pub use retention::parse_retention;
 pub use routing::parse_routing;
 pub use secret::Secret;

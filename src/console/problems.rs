@@ -165,7 +165,7 @@ pub fn problems(situation: &Situation<'_>, language: Language) -> Vec<Problem> {
         let what = language.count(texts.problem_dead, dead);
         add("wsbdeadgrowing", Gravity::Warn, what, names(&with_dead), Some(("/console/failures", texts.act_failures)));
     }
-    let late = some(&|one| !one.is_paused() && one.oldest_pending_seconds > LONG_SECONDS);
+    let late = some(&|one| !one.is_paused() && one.oldest_unparked_seconds > LONG_SECONDS);
     if !late.is_empty() {
         let what = language.count(texts.problem_old, late.len() as u64);
         add("wsboldestwaiting", Gravity::Warn, what, names(&late), Some(("/console/recipients?state=troubled", texts.act_recipients)));
@@ -253,7 +253,7 @@ mod tests {
             paused("b", "operator"),
             paused("c", "maintenance"),
             Recipient { dead: 7, ..recipient("d") },
-            Recipient { oldest_pending_seconds: 61.0, ..recipient("e") },
+            Recipient { oldest_unparked_seconds: 61.0, ..recipient("e") },
         ];
         let replay = Replay { state: "waiting-for-go".to_owned(), ..Replay::default() };
         let situation = Situation {
@@ -311,7 +311,7 @@ mod tests {
         }
         // A queue that is paused since it does not work is no maintenance, and
         // what waits behind a pause is not late.
-        let failing = [Recipient { oldest_pending_seconds: 9999.0, ..paused("a", "failure") }];
+        let failing = [Recipient { oldest_unparked_seconds: 9999.0, ..paused("a", "failure") }];
         check(&Situation { recipients: &failing, ..Situation::default() }, &["Bad: 1 queue does not work and is paused [a]"]);
     }
 

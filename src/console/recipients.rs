@@ -23,7 +23,7 @@ pub struct Row {
 #[must_use]
 pub fn most_troubled(mut rows: Vec<Row>) -> Vec<Row> {
     let need = |recipient: &Recipient| {
-        let late = recipient.oldest_pending_seconds > 60.0;
+        let late = recipient.oldest_unparked_seconds > 60.0;
         (recipient.is_failing(), recipient.dead > 0, late, recipient.is_paused(), recipient.waiting())
     };
     // Stable: the order of routing.toml within what is equal.
@@ -46,7 +46,7 @@ impl Wanted {
         let named = [&recipient.name, &recipient.recipient, &recipient.vendor, &recipient.queue];
         let state = match self.state.as_str() {
             "paused" => recipient.is_paused(),
-            "troubled" => recipient.is_paused() || recipient.dead > 0 || recipient.oldest_pending_seconds > 60.0,
+            "troubled" => recipient.is_paused() || recipient.dead > 0 || recipient.oldest_unparked_seconds > 60.0,
             _ => true,
         };
         state && (text.is_empty() || named.iter().any(|name| name.to_lowercase().contains(&text)))

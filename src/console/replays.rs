@@ -7,8 +7,8 @@ use maud::{Markup, html};
 use super::form::{encode, with_query};
 use super::language::fill;
 use super::page::{Frame, page};
-use super::show::{csrf, live, may_say_why, number, pager, recipient_link, time};
-use super::view::{Items, Replay, Selection};
+use super::show::{csrf, live, may_say_why, number, pager, recipient_link, time, waits};
+use super::view::{Held, Items, Replay, Selection};
 
 /// Returns the page of what a replay would come to. `fields` are what the start
 /// is to be sent with, so that it selects the same.
@@ -36,6 +36,7 @@ pub fn preview(frame: &Frame<'_>, selection: &Selection, fields: &[(String, Stri
                 @if selection.already_claimed > 0 { div { dt { (texts.preview_claimed) } dd { (language.number(selection.already_claimed)) } } }
             }
             (counts(frame, &by_recipient))
+            (held(frame, &selection.held))
             (start(frame, selection, fields))
         }
     };
@@ -59,6 +60,32 @@ fn counts(frame: &Frame<'_>, by_recipient: &BTreeMap<&str, (u64, u64)>) -> Marku
                             th scope="row" data-label=(texts.col_recipient) { (recipient_link(frame, recipient)) }
                             td.num data-label=(texts.col_would_send) { (number(frame, *sent)) }
                             td.num data-label=(texts.col_would_withdraw) { (number(frame, *withdrawn)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Draws what keeps a replay from sending, by recipient.
+fn held(frame: &Frame<'_>, held: &[Held]) -> Markup {
+    let texts = frame.texts();
+    html! {
+        @if !held.is_empty() {
+            div.scroll tabindex="0" role="region" aria-label=(texts.replay_held) {
+                table {
+                    caption { (texts.replay_held) }
+                    thead { tr { th scope="col" { (texts.col_recipient) } th scope="col" { (texts.waits_for) } } }
+                    tbody {
+                        @for one in held {
+                            tr {
+                                th scope="row" data-label=(texts.col_recipient) { (recipient_link(frame, &one.recipient)) }
+                                td data-label=(texts.waits_for) {
+                                    (waits(frame, std::slice::from_ref(&one.wait)))
+                                    @if let Some(lanes) = one.lanes { span.note { " · " (number(frame, lanes)) } }
+                                }
+                            }
                         }
                     }
                 }
@@ -163,6 +190,7 @@ pub fn one(frame: &Frame<'_>, replay: &Replay, dead: (u64, bool)) -> String {
                 @let shown = |count: Option<u64>| frame.language.number(count.unwrap_or(0));
                 p { (fill(texts.replay_canary, &[&canary.sent.to_string(), &shown(canary.delivered), &shown(canary.dead), &shown(canary.waiting)])) }
             }
+            (held(frame, &replay.held))
             @if frame.may_replay() {
                 div.act {
                     @match replay.state.as_str() {

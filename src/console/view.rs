@@ -49,6 +49,8 @@ pub struct Recipient {
     pub dead: u64,
     /// For how long the oldest one waits.
     pub oldest_pending_seconds: f64,
+    /// For how long the oldest one of those waits that are in no parked lane.
+    pub oldest_unparked_seconds: f64,
     /// Lanes that wait behind a delivery that is being retried.
     pub lanes_blocked: u64,
 }
@@ -135,6 +137,19 @@ pub struct Wait {
     pub why: Option<String>,
     /// Behind which delivery.
     pub id: Option<String>,
+}
+
+/// What keeps a replay from sending to a recipient just now.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Held {
+    /// To whom.
+    pub recipient: String,
+    /// How many lanes to it are parked, where it is that.
+    pub lanes: Option<u64>,
+    /// What it waits for.
+    #[serde(flatten)]
+    pub wait: Wait,
 }
 
 /// The decision behind a delivery.
@@ -285,6 +300,8 @@ pub struct Selection {
     pub would_withdraw: u64,
     /// How many another replay is about to send.
     pub already_claimed: u64,
+    /// What keeps it from being sent.
+    pub held: Vec<Held>,
     /// The same by recipient.
     pub by_recipient: ByRecipient,
 }
@@ -341,6 +358,8 @@ pub struct Replay {
     pub filter: Selected,
     /// Its first ones, if they go ahead.
     pub canary: Option<Canary>,
+    /// What keeps it from going on.
+    pub held: Vec<Held>,
 }
 
 /// Which deliveries a replay was ordered of; everything given holds.

@@ -630,6 +630,12 @@ impl Queue {
         self.delayed.len() + self.parked.len()
     }
 
+    /// Returns how many lanes are parked.
+    #[must_use]
+    pub fn lanes_parked(&self) -> usize {
+        self.parked.len()
+    }
+
     /// Returns the heads of the lanes that wait behind a delivery that is being
     /// retried, the longest wait last, each with how many of it are loaded.
     pub fn blocked(&self) -> impl Iterator<Item = (&Delivery, usize)> {

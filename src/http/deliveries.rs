@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::Shared;
 use super::access::Principal;
 use super::audit::reason;
 use super::extract::{Body, Path, Query, understood};
+use super::known;
 use super::look::look;
 use super::problem::{Problem, store_failed};
 use crate::core::audit::Action;
@@ -26,7 +27,8 @@ use crate::store::StoreError;
 #[serde(default, deny_unknown_fields)]
 pub struct Asked {
     id: Option<String>,
-    ids: Vec<String>,
+    #[serde(deserialize_with = "listed")]
+    ids: Option<Vec<String>>,
     state: Option<String>,
     recipient: Option<String>,
     entity: Option<String>,
@@ -35,6 +37,11 @@ pub struct Asked {
     until: Option<String>,
     cursor: Option<String>,
     limit: Option<usize>,
+}
+
+/// A list that is there, be it empty: `null` is none.
+fn listed<'de, D: Deserializer<'de>>(list: D) -> Result<Option<Vec<String>>, D::Error> {
+    Vec::deserialize(list).map(Some)
 }
 
 impl Asked {
@@ -47,6 +54,28 @@ impl Asked {
             Some(own) => Some(Filter { recipient: Some(own), ..filter }),
             None => Some(filter),
         })
+    }
+
+    /// Refuses what is there and empty: whoever sends it has found nothing to name, and
+    /// does not mean everything.
+    pub fn refuse_empty(&self) -> Result<(), Problem> {
+        if self.ids.as_ref().is_some_and(Vec::is_empty) {
+            let detail = "an empty list names nothing: send no request for it, or leave ids out to select by the rest of the filter";
+            return Err(Problem::new(400, "filter.ids: empty").detail(detail));
+        }
+        let texts = [
+            ("id", &self.id),
+            ("state", &self.state),
+            ("recipient", &self.recipient),
+            ("entity", &self.entity),
+            ("reason", &self.reason),
+            ("since", &self.since),
+            ("until", &self.until),
+        ];
+        match texts.iter().find(|(_, text)| text.as_deref() == Some("")) {
+            Some((name, _)) => Err(Problem::new(400, format!("filter.{name}: empty")).detail("say which, or leave it out for all of them")),
+            None => Ok(()),
+        }
     }
 
     /// Refuses what belongs to a page of a list where there are no pages.
@@ -73,7 +102,7 @@ impl Asked {
         };
         let recipient = given(&self.recipient).map(|text| understood("recipient", Recipient::parse(&text))).transpose()?;
         let mut ids = Vec::new();
-        for text in given(&self.id).iter().chain(&self.ids) {
+        for text in given(&self.id).iter().chain(self.ids.iter().flatten()) {
             ids.push(understood("id", WsbId::parse(text))?);
         }
         ids.sort_unstable();
@@ -123,6 +152,7 @@ fn until_found<T, E>(patience: Duration, mut turn: impl FnMut() -> Result<(T, bo
 /// `GET /api/v1/deliveries`
 pub async fn list(State(server): State<Shared>, principal: Principal, Query(asked): Query<Asked>) -> Result<Json<Value>, Problem> {
     let Some(filter) = asked.filter_for(&principal)? else { return Ok(Json(json!({ "items": [], "next_cursor": null }))) };
+    known::all(&server, &principal, &filter).await?;
     let mut cursor = match asked.cursor.as_deref().filter(|cursor| !cursor.is_empty()) {
         None => None,
         Some(cursor) => Some(ops::Cursor::parse(cursor).ok_or_else(|| {
@@ -187,6 +217,9 @@ pub struct AskedGroups {
 pub async fn groups(State(server): State<Shared>, Query(asked): Query<AskedGroups>) -> Result<Json<Value>, Problem> {
     let recipient = asked.recipient.as_deref().filter(|text| !text.is_empty());
     let recipient = recipient.map(|text| understood("recipient", Recipient::parse(text))).transpose()?;
+    if let Some(recipient) = recipient {
+        known::recipient(&server, recipient).await?;
+    }
     let groups = server.writer.ask(move |access| ops::delivery_groups(access.records, access.engine.rules(), recipient)).await?;
     groups.map(Json).map_err(|error| store_failed(&error))
 }

@@ -14,6 +14,7 @@ mod erasures;
 mod extract;
 mod guesses;
 mod keys;
+mod known;
 mod lanes;
 mod look;
 mod problem;

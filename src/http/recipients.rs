@@ -23,14 +23,16 @@ use crate::core::time::Moment;
 pub async fn list(State(server): State<Shared>, principal: Principal) -> Result<Json<Value>, Problem> {
     let rules = server.rules.borrow().clone();
     let recipients: Vec<Recipient> = rules.recipients().map(|rule| rule.recipient).collect();
-    let (views, resting, now) = server
+    let (views, resting, parked, now) = server
         .writer
         .ask(move |access| {
             let engine = &access.engine;
             let resting = recipients.into_iter().filter_map(|recipient| Some((recipient, engine.resting(recipient, access.now)?)));
-            (engine.view(access.now), resting.collect::<HashMap<_, _>>(), access.now)
+            let resting = resting.collect::<HashMap<_, _>>();
+            (engine.view(access.now), resting, engine.oldest_parked(access.records), access.now)
         })
         .await?;
+    let parked = parked.map_err(|error| store_failed(&error))?;
     let views: HashMap<Recipient, _> = views.into_iter().map(|view| (view.recipient, view)).collect();
     let items: Vec<Value> = rules
         .recipients()
@@ -38,6 +40,8 @@ pub async fn list(State(server): State<Shared>, principal: Principal) -> Result<
         .map(|rule| {
             let view = views.get(&rule.recipient);
             let counts = view.map(|view| view.counts).unwrap_or_default();
+            let (unparked, parked) = (view.and_then(|view| view.oldest), parked.get(&rule.recipient).copied());
+            let seconds = |since: Option<Moment>| since.map_or(0.0, |since| now.seconds_since(since));
             let pause = Paused::of(resting.get(&rule.recipient), view);
             let why = pause.as_ref().filter(|pause| pause.by != "operator" || principal.scope().is_none()).map(|pause| pause.why);
             json!({
@@ -53,7 +57,8 @@ pub async fn list(State(server): State<Shared>, principal: Principal) -> Result<
                 "pending": counts.pending,
                 "retrying": counts.retrying,
                 "dead": counts.dead,
-                "oldest_pending_seconds": view.and_then(|view| view.oldest).map_or(0.0, |oldest| now.seconds_since(oldest)),
+                "oldest_pending_seconds": seconds([unparked, parked].into_iter().flatten().min()),
+                "oldest_unparked_seconds": seconds(unparked),
                 "lanes_blocked": view.map_or(0, |view| view.lanes_blocked),
             })
         })

@@ -14,15 +14,16 @@ use super::access::Principal;
 use super::audit::{MayBeTried, audit, reason_if_any};
 use super::deliveries::Asked;
 use super::extract::{Body, OptionalBody, Path, Query};
+use super::known;
 use super::look::look;
 use super::problem::{Problem, store_failed};
 use crate::app::now;
 use crate::core::audit::{Action, Deed};
-use crate::core::engine::{Begun, Survey, Wish};
+use crate::core::engine::{Begun, Engine, Survey, Wish};
 use crate::core::ids::Recipient;
 use crate::core::replay::{Filter, MOST_CANARIES, MOST_IDS, MOST_SELECTED, Order, Refused, Replay, ReplayId, Source, Stage, Tally};
 use crate::core::time::Moment;
-use crate::ops::{self, Canaries, Candidates, Page, PageError, TooMany};
+use crate::ops::{self, Canaries, Candidates, Page, PageError, Told, TooMany};
 use crate::store::StoreError;
 
 /// The header by which a request names itself: a repeat of it is not another one.
@@ -52,9 +53,12 @@ pub async fn start(
     Body(wanted): Body<Wanted>,
 ) -> Result<Json<Value>, Problem> {
     wanted.filter.refuse_paging()?;
+    wanted.filter.refuse_empty()?;
     let Some(filter) = wanted.filter.filter_for(&principal)? else {
-        return Ok(Json(ops::selected_json(None, &Tally::new(), 0)));
+        return Ok(Json(ops::selected_json(None, &Tally::new(), 0, json!([]))));
     };
+    known::all(&server, &principal, &filter).await?;
+    let scope = principal.scope();
     let order = order(filter, &wanted, &principal, request_name(&headers)?)?;
     let range = range(&order, server.replay_days, now())?;
     let why = reason_if_any(wanted.why.as_deref())?;
@@ -62,10 +66,13 @@ pub async fn start(
     if wanted.dry_run {
         let found = survey(&server, order, range).await?;
         let about = format!("{words} deliveries={}", found.tally.values().sum::<u64>());
-        let scope = principal.scope();
         let deed = Deed { why, ..principal.does(Action::ReplayStarted, &about) }.tried(true);
-        server.writer.ask(move |access| audit(access, deed)).await?.map_err(|error| store_failed(&error))?;
-        return Ok(Json(ops::surveyed_json(&found, scope)));
+        let recipients = ops::sent_to(&found.tally);
+        let noted = server
+            .writer
+            .ask(move |access| audit(access, deed).map(|()| ops::held_json(access.engine, &recipients, Told { only: scope }, access.now)))
+            .await?;
+        return Ok(Json(ops::surveyed_json(&found, scope, noted.map_err(|error| store_failed(&error))?)));
     }
     let begun = server
         .writer
@@ -89,7 +96,9 @@ pub async fn start(
             return Err(Problem::new(422, "Idempotency-Key: not understood").detail("it was sent with another request before"));
         }
     };
-    Ok(Json(ops::selected_json(Some(replay.id), &replay.tally, replay.already_claimed)))
+    let recipients = ops::sent_to(&replay.tally);
+    let held = server.writer.ask(move |access| ops::held_json(access.engine, &recipients, Told { only: scope }, access.now)).await?;
+    Ok(Json(ops::selected_json(Some(replay.id), &replay.tally, replay.already_claimed, held)))
 }
 
 fn request_name(headers: &HeaderMap) -> Result<Option<Box<str>>, Problem> {
@@ -270,7 +279,8 @@ pub async fn list(State(server): State<Shared>, principal: Principal, Query(aske
             let page: Vec<&Arc<Replay>> = shown.by_ref().take(limit).collect();
             let next = shown.next().and(page.last()).map(|last| last.id.to_string());
             // What has become of canaries is looked up for one at a time.
-            (page.into_iter().map(|replay| ops::replay_json(replay, None)).collect::<Vec<_>>(), next)
+            let described = |replay: &Arc<Replay>| ops::replay_json(replay, None, held(access.engine, replay, scope, access.now));
+            (page.into_iter().map(described).collect::<Vec<_>>(), next)
         })
         .await?;
     Ok(Json(json!({ "items": described, "next_cursor": next })))
@@ -283,18 +293,28 @@ pub async fn show(State(server): State<Shared>, principal: Principal, Path(id): 
         .writer
         .ask(move |access| {
             let replay = access.engine.replay(ReplayId(id)).filter(|replay| is_shown(replay, scope)).cloned()?;
-            Some(ops::canaries(access.records, &replay).map(|canaries| (replay, canaries)))
+            let held = held(access.engine, &replay, scope, access.now);
+            Some(ops::canaries(access.records, &replay).map(|canaries| (replay, canaries, held)))
         })
         .await?;
     describe(found)
 }
 
-type Found = Option<Result<(Arc<Replay>, Canaries), StoreError>>;
+/// Says what keeps a replay from going on just now.
+fn held(engine: &Engine, replay: &Replay, scope: Option<Recipient>, now: Moment) -> Value {
+    let left = match replay.stage {
+        Stage::Running | Stage::WaitingForGo => replay.lots.iter().filter(|lot| lot.next().is_some()).map(|lot| lot.recipient).collect(),
+        Stage::Selecting | Stage::Stopped { .. } | Stage::Done { .. } => Vec::new(),
+    };
+    ops::held_json(engine, &left, Told { only: scope }, now)
+}
+
+type Found = Option<Result<(Arc<Replay>, Canaries, Value), StoreError>>;
 
 fn describe(found: Found) -> Result<Json<Value>, Problem> {
     let found = found.ok_or_else(|| Problem::new(404, "there is no such replay"))?;
-    let (replay, canaries) = found.map_err(|error| store_failed(&error))?;
-    Ok(Json(ops::replay_json(&replay, Some(canaries))))
+    let (replay, canaries, held) = found.map_err(|error| store_failed(&error))?;
+    Ok(Json(ops::replay_json(&replay, Some(canaries), held)))
 }
 
 /// `DELETE /api/v1/replays/{id}`
@@ -346,7 +366,8 @@ async fn wish(server: &Shared, principal: &Principal, id: u64, wish: Wish, body:
             };
             match wished {
                 Ok(Some(Ok(replay))) => {
-                    Some(Ok(audit(access, deed).and_then(|()| Ok((Arc::clone(&replay), ops::canaries(access.records, &replay)?)))))
+                    let held = held(access.engine, &replay, scope, access.now);
+                    Some(Ok(audit(access, deed).and_then(|()| Ok((Arc::clone(&replay), ops::canaries(access.records, &replay)?, held)))))
                 }
                 Ok(Some(Err(refused))) => Some(Err(refused)),
                 Ok(None) => None,

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::core::audit::{Deed, Entry, Extent, Hash, Inspection, Order, Soundness};
+use crate::core::holds::LONGEST_WHY;
 use crate::core::ids::{DeliveryKey, WsbId};
 use crate::core::records::{Archive, Change, Records};
 use crate::core::time::Moment;
@@ -33,9 +34,6 @@ pub fn note_about<R: Archive>(records: &mut R, at: Moment, deed: Deed, key: Deli
     }
     note(records, at, deed)
 }
-
-/// The longest reason, in characters.
-const LONGEST_WHY: usize = 500;
 
 /// Why a reason cannot be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

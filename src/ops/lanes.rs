@@ -112,6 +112,8 @@ pub fn delivery_groups<R: Archive>(records: &mut R, rules: &Rules, recipient: Op
                 "last_at": tally.last.to_string(),
                 "attempts": tally.attempts,
                 "replays": tally.replays,
+                // What a replay of it asks for.
+                "filter": { "state": "dead", "recipient": recipient.to_string(), "reason": why.name(), "entity": entity },
             })
         })
         .collect();

@@ -23,7 +23,8 @@ pub use lanes::{LaneError, delivery_groups, park_lane, release_lane, would_park,
 pub use list::{Cursor, deliveries};
 pub use quarantine::{QuarantineError, Retried, discard, page, quarantined_json, retry, would_discard, would_retry};
 pub use replay::{
-    Canaries, Candidates, Named, Page, PageError, TooMany, canaries, keys_of, order_words, replay_json, selected_json, surveyed_json,
+    Canaries, Candidates, Named, Page, PageError, TooMany, canaries, held_json, keys_of, order_words, replay_json, selected_json, sent_to,
+    surveyed_json,
 };
 pub use retention::{Calendar, DUE_CITIZENS, Due, DueCursor, DuePage, Month, due_json, due_page, unexpected_json, unfetched_json};
 pub use trace::{MOST_LYING, Search, Searched, Sought, Told, delivery, lying, trace};

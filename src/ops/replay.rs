@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::core::engine::Survey;
+use super::trace::{Told, wait_json};
+use crate::core::engine::{Engine, Survey};
 use crate::core::ids::{DeliveryKey, EventSeq, Recipient, WsbId};
 use crate::core::outbox::{Delivery, End, State};
 use crate::core::policy::Rules;
@@ -219,9 +220,37 @@ pub fn order_words(order: &Order) -> String {
     words.join(" ")
 }
 
-/// Describes what a selection comes to, as the API does.
+/// Returns to whom something of a selection would be sent.
 #[must_use]
-pub fn selected_json(id: Option<ReplayId>, tally: &Tally, already_claimed: u64) -> Value {
+pub fn sent_to(tally: &Tally) -> Vec<Recipient> {
+    tally.keys().filter(|(_, why)| why.is_none()).map(|(recipient, _)| *recipient).collect()
+}
+
+/// Describes what keeps a replay from sending to these recipients just now, as the API
+/// does; what operators have said of it only to whoever may see everything.
+#[must_use]
+pub fn held_json(engine: &Engine, recipients: &[Recipient], told: Told, now: Moment) -> Value {
+    let mut held = Vec::new();
+    let mut add = |recipient: &Recipient, mut value: Value| {
+        value["recipient"] = recipient.to_string().into();
+        held.push(value);
+    };
+    for recipient in recipients.iter().filter(|recipient| told.of(**recipient)) {
+        for wait in engine.held(*recipient, now) {
+            add(recipient, wait_json(&wait, told));
+        }
+        let lanes = engine.lanes_parked_of(*recipient);
+        if lanes > 0 {
+            add(recipient, json!({ "what": "release", "lanes": lanes }));
+        }
+    }
+    held.into()
+}
+
+/// Describes what a selection comes to, as the API does; `held` is what keeps it from
+/// being sent.
+#[must_use]
+pub fn selected_json(id: Option<ReplayId>, tally: &Tally, already_claimed: u64, held: Value) -> Value {
     let matched: u64 = tally.values().sum();
     let would_send = would_send(tally);
     let sent = tally.iter().filter(|((_, why), _)| why.is_none());
@@ -231,6 +260,7 @@ pub fn selected_json(id: Option<ReplayId>, tally: &Tally, already_claimed: u64) 
         "would_send": would_send,
         "would_withdraw": matched - would_send,
         "already_claimed": already_claimed,
+        "held": held,
         "by_recipient": {
             "would_send": sent.map(|((recipient, _), count)| (recipient.to_string(), json!(count))).collect::<serde_json::Map<_, _>>(),
             "would_withdraw": tally.iter()
@@ -245,8 +275,8 @@ pub fn selected_json(id: Option<ReplayId>, tally: &Tally, already_claimed: u64) 
 /// Describes what an order would come to, as the API does; a vendor is not shown who
 /// else would be told instead.
 #[must_use]
-pub fn surveyed_json(found: &Survey, scope: Option<Recipient>) -> Value {
-    let mut value = selected_json(None, &found.tally, found.already_claimed);
+pub fn surveyed_json(found: &Survey, scope: Option<Recipient>, held: Value) -> Value {
+    let mut value = selected_json(None, &found.tally, found.already_claimed, held);
     if scope.is_none() {
         let instead = found.told_instead.iter().map(|(recipient, count)| (recipient.to_string(), json!(count)));
         value["by_recipient"]["told_instead"] = Value::Object(instead.collect());
@@ -285,12 +315,12 @@ pub fn canaries<R: Archive>(records: &mut R, replay: &Replay) -> Result<Canaries
 }
 
 /// Describes a replay as the API does; without what has become of its first
-/// ones where nobody has looked.
+/// ones where nobody has looked. `held` is what keeps it from going on.
 #[must_use]
-pub fn replay_json(replay: &Replay, canaries: Option<Canaries>) -> Value {
+pub fn replay_json(replay: &Replay, canaries: Option<Canaries>, held: Value) -> Value {
     let filter = &replay.order.filter;
     let progress = replay.progress;
-    let mut value = selected_json(Some(replay.id), &replay.tally, replay.already_claimed);
+    let mut value = selected_json(Some(replay.id), &replay.tally, replay.already_claimed, held);
     let more = json!({
         "state": replay.stage.name(),
         "done": replay.done(),

@@ -267,7 +267,7 @@ fn describe<R: Archive>(
 
 /// Says what a delivery waits for; what operators have said of it only to whoever
 /// may see everything.
-fn wait_json(wait: &Wait, told: Told) -> Value {
+pub(super) fn wait_json(wait: &Wait, told: Told) -> Value {
     let text = |at: &Moment| at.to_string();
     let said = |why: &Why| told.only.is_none().then(|| why.as_str().to_owned());
     match wait {

@@ -388,6 +388,20 @@ const PAGE_BYTES: usize = 8 << 20;
 const CLOCK_STEPS: i64 = 600;
 
 impl Reader {
+    /// Returns whether a delivery to the recipient has ended of which it is known still.
+    /// Where there is none it reads all that have.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn has_ended(&self, recipient: Recipient) -> Result<bool, StoreError> {
+        for row in self.0.finishes(rows::finishes(0, 0).as_ref()) {
+            if row?.1.iter().any(|record| record.key.recipient == recipient) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Returns the place of the oldest event that the journal holds; what has a row
     /// and comes before it has outlived it.
     fn oldest_in_journal(&self) -> Result<EventSeq, StoreError> {

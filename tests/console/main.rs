@@ -275,8 +275,9 @@ const NARROW: [u32; 6] = [320, 360, 375, 390, 412, 640];
 /// something else, and whoever says what stands on a button presses it (2.5.3).
 fn fits_narrow_screens_and_is_called_what_it_says(stage: &Stage, browser: &Chromium, event: &str) {
     let (_, dead) = stage.broker.api_get("/api/v1/deliveries?state=dead&limit=1");
-    let (_, replays) =
-        stage.broker.api_post("/api/v1/replays", &serde_json::json!({ "filter": { "ids": [dead["items"][0]["id"]], "entity": "None" } }));
+    let (_, replays) = stage
+        .broker
+        .api_post("/api/v1/replays", &serde_json::json!({ "filter": { "ids": [dead["items"][0]["id"]], "reason": "expired" } }));
     let id = |value: &Value| value.as_str().expect("an id").to_owned();
     let mut pages: Vec<String> = [
         "",

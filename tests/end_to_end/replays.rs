@@ -212,3 +212,32 @@ fn now() -> String {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     wsb_broker::core::time::Moment(since.as_micros() as i64).to_string()
 }
+
+/// Whoever waits for a replay is told which it is, and what it waits for.
+#[test]
+fn a_replay_that_is_held_up_says_so_to_whoever_waits() {
+    let world = World::running("replay-held", &Routing::few());
+    world.tell(&enroll(&cpr(1), "067", "86001", "101"));
+    world.empty(&FEW);
+    let rejected = rejecting(&world, "akasse:067", "Joblog");
+    world.publish(&[event("Joblog").cpr(&cpr(1))]);
+    until(LIMIT, "it is dead", || dead(&world, "akasse:067") == 1);
+    drop(rejected);
+    let pause = ["recipients", "pause", "akasse:067", "--why", "a new version", "--format", "json"];
+    let paused: Value = serde_json::from_str(&world.broker.cli_ok(&pause)).unwrap();
+    assert_eq!(paused["state"], "paused", "{paused}");
+    let dry = world.broker.cli_ok(&["replays", "start", "--dry-run"]);
+    assert!(dry.contains("akasse:067: waits because its queue is paused by an operator"), "{dry}");
+    let waited = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| world.broker.cli(&["replays", "start", "--wait", "--format", "json"]));
+        wait_for(&world, "1", "running");
+        let shown = world.broker.cli_ok(&["replays", "show", "1"]);
+        assert!(shown.contains("held up") && shown.contains("a new version"), "{shown}");
+        world.broker.cli_ok(&["recipients", "resume", "akasse:067"]);
+        waiting.join().unwrap()
+    });
+    let said = String::from_utf8_lossy(&waited.stderr);
+    assert!(said.contains("replay 1: 0 of 1 done") && said.contains("paused by an operator"), "{said}");
+    let answer: Value = serde_json::from_slice(&waited.stdout).unwrap();
+    assert_eq!((&answer["state"], &answer["held"]), (&json!("done"), &json!([])));
+}

@@ -51,7 +51,7 @@ texts! {
     preview_would_withdraw preview_claimed preview_by_recipient preview_nothing col_would_send col_would_withdraw rate
     rate_hint canary canary_hint start_replay start_replay_one replays_title replay_title col_replay col_progress
     col_started col_by replay_progress replay_dead_now replay_sent replay_withdrawn replay_skipped replay_stop replay_go replay_resume
-    replay_canary replays_none trace_title trace_event trace_source trace_registered trace_taken_in trace_lies trace_lay trace_change
+    replay_canary replay_held replays_none trace_title trace_event trace_source trace_registered trace_taken_in trace_lies trace_lay trace_change
     trace_record trace_line trace_scale trace_steps trace_left_out trace_no_delivery step_taken_in step_failed
     step_delivered step_withdrawn step_dead step_took_over step_took_over_unknown step_decided_anew step_not_entitled
     step_record_deleted step_came_back step_replayed step_replayed_in_vain waits_for wait_outcome wait_connection wait_release wait_behind wait_others step_earlier step_next change_1 change_2 change_3 search_title

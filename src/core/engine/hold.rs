@@ -92,6 +92,9 @@ pub struct Parked {
 /// How many lanes may be parked at once: each is kept in memory.
 pub const MOST_PARKED: usize = 10_000;
 
+/// In how many parked lanes it is looked since when something waits; each is read.
+const LOOKED_INTO: usize = 1_000;
+
 impl Engine {
     /// Has a recipient's queue left alone until `until`, or until further notice.
     /// A later order takes the place of an earlier one.
@@ -345,11 +348,7 @@ impl Engine {
             if !asked(*recipient) || views.len() >= limit {
                 continue;
             }
-            let mut waiting = Vec::new();
-            for key in records.rows_of(lane.citizen)?.into_iter().filter(|key| key.recipient == *recipient) {
-                let row = records.delivery(key)?;
-                waiting.extend(row.filter(|row| self.lanes.lane_of(row) == *lane && !matches!(row.state, State::Dead { .. })));
-            }
+            let waiting = self.waiting_in(*recipient, *lane, records)?;
             let count = waiting.len();
             let head = waiting.into_iter().next();
             let parked = Parked { since: *since, why: why.clone(), named: *named };
@@ -366,6 +365,40 @@ impl Engine {
             }));
         }
         Ok(views)
+    }
+
+    /// Returns the rows of a lane that wait.
+    fn waiting_in<R: Records>(&self, recipient: Recipient, lane: Lane, records: &mut R) -> Result<Vec<Delivery>, R::Error> {
+        let mut waiting = Vec::new();
+        for key in records.rows_of(lane.citizen)?.into_iter().filter(|key| key.recipient == recipient) {
+            let row = records.delivery(key)?;
+            waiting.extend(row.filter(|row| self.lanes.lane_of(row) == lane && !matches!(row.state, State::Dead { .. })));
+        }
+        Ok(waiting)
+    }
+
+    /// Returns for each recipient since when something waits in a parked lane, which
+    /// [`QueueView::oldest`](super::QueueView) does not know of. Of many parked lanes it
+    /// looks into those that have been for longest.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn oldest_parked<R: Records>(&self, records: &mut R) -> Result<BTreeMap<Recipient, Moment>, R::Error> {
+        let mut parked: Vec<(Moment, Recipient, Lane)> = Vec::new();
+        for (held, hold) in &self.holds {
+            if let (Held::Lane(recipient, lane), Hold::Active { since, .. }) = (held, hold) {
+                parked.push((*since, *recipient, *lane));
+            }
+        }
+        parked.sort_unstable_by_key(|(since, ..)| *since);
+        let mut oldest: BTreeMap<Recipient, Moment> = BTreeMap::new();
+        for (_, recipient, lane) in parked.into_iter().take(LOOKED_INTO) {
+            for delivery in self.waiting_in(recipient, lane, records)? {
+                let known = oldest.entry(recipient).or_insert(delivery.first_at);
+                *known = delivery.first_at.min(*known);
+            }
+        }
+        Ok(oldest)
     }
 
     /// Takes up what was ordered in a former life.

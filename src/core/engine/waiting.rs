@@ -4,8 +4,8 @@
 use super::Engine;
 use super::hold::{Parked, Resting};
 use crate::core::holds::{Held, Hold};
-use crate::core::ids::{DeliveryKey, WsbId};
-use crate::core::lanes::{Loaded, Pause};
+use crate::core::ids::{DeliveryKey, Recipient, WsbId};
+use crate::core::lanes::{Loaded, Pause, Queue};
 use crate::core::outbox::{Delivery, State};
 use crate::core::time::Moment;
 
@@ -51,16 +51,7 @@ impl Engine {
         let delivery = loaded.map(|loaded| &loaded.delivery).or(row);
         let Some(delivery) = delivery.filter(|delivery| !matches!(delivery.state, State::Dead { .. })) else { return Vec::new() };
         let (lane, queue) = (self.lanes.lane_of(delivery), self.lanes.queue(key.recipient));
-        let mut waits = Vec::new();
-        if !self.connected {
-            waits.push(Wait::Connection);
-        }
-        if let Some(resting) = self.resting(key.recipient, now) {
-            waits.push(Wait::Rest(resting));
-        } else {
-            // While it rests it is not probed.
-            waits.extend(queue.and_then(|queue| queue.paused()).map(Wait::Probe));
-        }
+        let mut waits = self.held(key.recipient, now);
         if let Some(Hold::Active { since, why, named, .. }) = self.holds.get(&Held::Lane(key.recipient, lane)) {
             waits.push(Wait::Release(Parked { since: *since, why: why.clone(), named: *named }));
             return waits;
@@ -71,5 +62,27 @@ impl Engine {
             Some(_) | None => waits.extend(delivery.not_before().filter(|at| *at > now).map(Wait::Retry)),
         }
         waits
+    }
+
+    /// Returns what keeps everything to a recipient from being attempted at `now`, the
+    /// widest first.
+    #[must_use]
+    pub fn held(&self, recipient: Recipient, now: Moment) -> Vec<Wait> {
+        let mut held = Vec::new();
+        if !self.connected {
+            held.push(Wait::Connection);
+        }
+        match self.resting(recipient, now) {
+            // While it rests it is not probed.
+            Some(resting) => held.push(Wait::Rest(resting)),
+            None => held.extend(self.lanes.queue(recipient).and_then(Queue::paused).map(Wait::Probe)),
+        }
+        held
+    }
+
+    /// Returns how many lanes to a recipient are parked.
+    #[must_use]
+    pub fn lanes_parked_of(&self, recipient: Recipient) -> usize {
+        self.lanes.queue(recipient).map_or(0, Queue::lanes_parked)
     }
 }

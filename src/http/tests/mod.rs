@@ -3,6 +3,7 @@
 
 mod audit;
 mod console;
+mod lanes;
 mod openapi;
 mod problems;
 mod replays;

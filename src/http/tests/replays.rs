@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::{Answer, OPERATOR, VENDOR, World, confirmed, event, known};
 use crate::core::engine::{CameBack, Doubt, TakenBack};
 use crate::core::ids::{Recipient, WsbId};
-use crate::core::outbox::Death;
+use crate::core::outbox::{Death, Delivery, End, Withdrawal};
+use crate::core::records::{Archive, Change, Records};
 
 fn joblog(id: &str, record: usize) -> Value {
     event(id, "Joblog", &format!("30000000-0000-4000-8000-{record:012}"), "2026-03-16T08:00:00Z", &json!({}))
@@ -23,6 +24,10 @@ fn delivered(events: usize) -> World {
 
 fn items(page: &Value) -> Vec<Value> {
     page["items"].as_array().cloned().unwrap_or_default()
+}
+
+fn items_of(value: &Value) -> Vec<Value> {
+    value.as_array().cloned().unwrap_or_default()
 }
 
 fn joblogs(world: &World, state: &str) -> Vec<Value> {
@@ -102,6 +107,127 @@ fn a_dry_run_says_what_would_be_and_changes_nothing() {
     for filter in [json!({ "reason": "nacked" }), json!({ "entity": "Plan" }), json!({ "until": "2026-01-01T00:00:00Z" })] {
         assert_eq!(start(&world, json!({ "filter": filter, "dry_run": true })).ok()["matched"], 0, "{filter}");
     }
+}
+
+/// A program that has found nothing to send again must not have everything sent.
+#[test]
+fn an_empty_selection_selects_nothing() {
+    let world = dead(2);
+    let texts = ["id", "state", "recipient", "entity", "reason", "since", "until"];
+    let empty =
+        texts.map(|name| json!({ name: "" })).into_iter().chain([json!({ "ids": [] }), json!({ "ids": [""] }), json!({ "ids": null })]);
+    for filter in empty {
+        for dry_run in [true, false] {
+            let refused = start(&world, json!({ "filter": filter, "dry_run": dry_run }));
+            assert!([400, 422].contains(&refused.status), "{filter}: {refused:?}");
+        }
+    }
+    let refused = start(&world, json!({ "filter": { "ids": [] } })).problem(400);
+    assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains("names nothing")), "{refused}");
+    assert_eq!(joblogs(&world, "dead").len(), 2);
+    assert_eq!(start(&world, json!({ "filter": { "recipient": null }, "dry_run": true })).ok()["matched"], 2);
+}
+
+/// A typo must not read as "nothing is dead".
+#[test]
+fn what_is_mistyped_is_refused_with_what_there_is() {
+    let world = dead(2);
+    let asked = [
+        ("recipient", "akasse:999", "no such recipient"),
+        ("entity", "Jobblog", "did you mean Joblog?"),
+        ("reason", "nope", "rejected-by-recipient"),
+    ];
+    for (name, value, said) in asked {
+        let answers = [
+            start(&world, json!({ "filter": { name: value } })),
+            start(
+                &world,
+                json!({ "filter": { name: value, "state": "delivered", "recipient": "akasse:999", "since": "2026-01-01T00:00:00Z" }, "dry_run": true }),
+            ),
+            world.get(&format!("/deliveries?state=dead&{name}={value}")),
+        ];
+        let refused = answers.map(|answer| answer.problem(400));
+        for problem in [&refused[0], &refused[2]] {
+            assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(said)), "{problem}");
+        }
+    }
+    world.get("/deliveries/groups?recipient=akasse:999").problem(400);
+    assert_eq!(items(&world.get("/deliveries?recipient=akasse:053&state=dead&entity=Plan&reason=expired").ok()).len(), 0, "all there are");
+
+    // Taken out of routing.toml, and something is stored of it.
+    let former = Recipient::parse("akasse:999").expect("a recipient");
+    let id = WsbId::parse(joblogs(&world, "dead")[0]["id"].as_str().expect("an id")).expect("an id");
+    let put = |change: fn(Delivery) -> Change| {
+        let told = world.writer.ask(move |access| {
+            let key = access.records.delivery_by_id(id).expect("looked up").expect("known");
+            let mut delivery = access.records.delivery(key).expect("read").expect("dead");
+            delivery.key.recipient = former;
+            access.records.stage(change(delivery)).expect("staged");
+        });
+        world.runtime.block_on(told).expect("the writer runs");
+    };
+    put(Change::PutDelivery);
+    assert_eq!(items(&world.get("/deliveries?recipient=akasse:999").ok()).len(), 1);
+    assert_eq!(items(&world.get("/deliveries/groups?recipient=akasse:999").ok()).len(), 1);
+    assert_eq!(start(&world, json!({ "filter": { "recipient": "akasse:999" }, "dry_run": true })).ok()["matched"], 1);
+    put(|delivery| Change::Finish {
+        key: delivery.key,
+        citizen: delivery.citizen,
+        had_row: true,
+        end: End::Withdrawn(Withdrawal::RecipientClosed),
+        attempts: delivery.attempts,
+        event: delivery.event,
+        at: delivery.first_at,
+    });
+    world.get("/deliveries?recipient=akasse:999&state=dead").ok();
+}
+
+#[test]
+fn a_group_is_replayed_by_the_filter_that_it_says() {
+    let world = dead(3);
+    let group = items(&world.get("/deliveries/groups").ok()).remove(0);
+    assert_eq!(start(&world, json!({ "filter": group["filter"], "dry_run": true })).ok()["matched"], group["count"]);
+}
+
+/// "3 would be sent" is no promise while nothing is sent there.
+#[test]
+fn a_replay_says_what_holds_it_up() {
+    let world = dead(3);
+    world.post("/recipients/akasse:067/pause", &json!({ "why": "a new version" })).ok();
+    let dry = start(&world, json!({ "filter": {}, "dry_run": true })).ok();
+    assert_eq!(dry["would_send"], 3);
+    let words = |held: &Value| ["recipient", "what", "why", "until"].map(|name| held[name].clone());
+    let paused = ["akasse:067".into(), "pause".into(), "a new version".into(), Value::Null];
+    let held = items_of(&dry["held"]);
+    assert_eq!((held.len(), words(&held[0])), (1, paused.clone()));
+
+    let begun = start(&world, json!({ "filter": {} })).ok();
+    assert_eq!(words(&begun["held"][0]), paused);
+    let path = format!("/replays/{}", id_of(&begun));
+    let replay = world.get(&path).ok();
+    assert_eq!((&replay["state"], &replay["done"], words(&replay["held"][0])), (&json!("running"), &json!(0), paused));
+    assert_eq!(items(&world.get("/replays").ok())[0]["held"][0]["what"], "pause");
+
+    // A lane that is parked holds its own, and says so as long as anything is left.
+    world.tell(&[joblog("job-more", 9)]);
+    let waiting = world.until("/deliveries?recipient=akasse:067&state=pending", |page| items(page).len() == 1);
+    world.post(&format!("/lanes/{}/park", items(&waiting)[0]["id"].as_str().expect("an id")), &json!({ "why": "looked into" })).ok();
+    let held = world.get(&path).ok()["held"].clone();
+    assert_eq!((&held[1]["what"], &held[1]["lanes"]), (&json!("release"), &json!(1)), "{held}");
+
+    world.post("/recipients/akasse:067/resume", &json!({})).ok();
+    let done = world.until(&path, |replay| replay["state"] == "done");
+    assert_eq!((&done["done"], &done["held"]), (&json!(3), &json!([])));
+}
+
+/// A vendor is told that its queue rests, and not what an operator has said of it.
+#[test]
+fn a_vendor_is_not_told_why_its_replay_is_held() {
+    let world = dead(1);
+    world.post("/recipients/akasse:067/pause", &json!({ "why": "they have not paid" })).ok();
+    let body = json!({ "filter": {}, "dry_run": true }).to_string();
+    let dry = world.call("POST", "/api/v1/replays", Some(VENDOR), Some(&body)).ok();
+    assert_eq!((&dry["held"][0]["what"], &dry["held"][0]["why"]), (&json!("pause"), &Value::Null), "{dry}");
 }
 
 #[test]

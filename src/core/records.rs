@@ -55,6 +55,16 @@ pub struct Owners {
     pub former: Vec<CitizenId>,
 }
 
+/// What becomes of the entries of the ledger with whoever had a record that is another
+/// citizen's now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Former {
+    /// They are the other one's alone.
+    Loses,
+    /// Both have them.
+    Keeps,
+}
+
 /// What has become of a delivery, finished ones included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -240,7 +250,7 @@ pub enum Change {
     /// A record is another citizen's: whoever was sent something about it is to be told
     /// with that one when it is deleted. Entries of the ledger move, under whichever
     /// number of the first person each is, and [`Records::clock_owner`] goes with them:
-    /// neither may be found without the other.
+    /// it never names somebody who lacks them.
     MoveHolders {
         /// Of which EntitetNavn the record is.
         entity: Arc<str>,
@@ -250,6 +260,8 @@ pub enum Change {
         from: CitizenId,
         /// Under whose number it is.
         to: CitizenId,
+        /// Whether the first one has the entries as well.
+        former: Former,
         /// When.
         at: Moment,
     },

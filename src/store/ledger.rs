@@ -9,6 +9,7 @@
 use crate::core::event::{Content, Event};
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, ExternalId, Recipient};
 use crate::core::outbox::{End, Withdrawal};
+use crate::core::records::Former;
 use crate::core::time::Moment;
 
 use super::codec::{Ended, FinishRecord, LedgerChange};
@@ -92,7 +93,7 @@ impl Store {
         Ok(gone)
     }
 
-    /// Moves the entries about a record, each noted among the finishes, from which the
+    /// Moves or copies the entries about a record, each noted among the finishes, from which the
     /// ledger is rebuilt.
     pub(super) fn move_holders(
         &mut self,
@@ -100,6 +101,7 @@ impl Store {
         record: &ExternalId,
         from: CitizenId,
         to: CitizenId,
+        former: Former,
         at: Moment,
     ) -> Result<(), StoreError> {
         let new = self.vault.key(to.0)?.record(entity, record);
@@ -109,8 +111,10 @@ impl Store {
             for old in self.entered_as(slot.0, entity, record)? {
                 let found = self.ledger.find(&self.vault.tree, &prefix(slot, old))?;
                 for recipient in found.iter().filter_map(recipient) {
-                    self.ledger.remove(entry(slot, old, recipient));
-                    self.note_moved(recipient, LedgerChange::Gone(vec![(slot, old)]), at);
+                    if former == Former::Loses {
+                        self.ledger.remove(entry(slot, old, recipient));
+                        self.note_moved(recipient, LedgerChange::Gone(vec![(slot, old)]), at);
+                    }
                     self.ledger.insert(entry(to, new, recipient));
                     self.note_moved(recipient, LedgerChange::Holds(to, new), at);
                 }

@@ -18,7 +18,7 @@ use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, 
 use crate::core::notices::Lying;
 use crate::core::outbox::{Because, Delivery, End, State};
 use crate::core::persons::{Joined, Persons};
-use crate::core::records::{Admission, Change, Ended, Fate, Owners, Pruned, Quarantined, Records, RowCounts, Unclaimed};
+use crate::core::records::{Admission, Change, Ended, Fate, Former, Owners, Pruned, Quarantined, Records, RowCounts, Unclaimed};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::{Clocks, MOST_UNEXPECTED, Unexpected};
 use crate::core::time::{Day, Moment};
@@ -364,11 +364,13 @@ impl Contents {
                     self.ledger.insert((citizen, record, key.recipient));
                 }
             }
-            Change::MoveHolders { entity, record, from, to, at: _ } => {
+            Change::MoveHolders { entity, record, from, to, former, at: _ } => {
                 let (ids, record) = (self.persons.all_of(from), (entity, record));
                 let is_moved = |(of, about, _): &(CitizenId, RecordName, Recipient)| ids.contains(of) && *about == record;
                 let moved: Vec<_> = self.ledger.iter().filter(|entry| is_moved(entry)).cloned().collect();
-                self.ledger.retain(|entry| !is_moved(entry));
+                if former == Former::Loses {
+                    self.ledger.retain(|entry| !is_moved(entry));
+                }
                 self.ledger.extend(moved.into_iter().map(|(_, about, holder)| (to, about, holder)));
                 if let Some(owner) = self.clock_owners.get_mut(&record).filter(|owner| ids.contains(owner)) {
                     *owner = to;

@@ -323,7 +323,7 @@ impl Store {
                 let ended = Ended { end, attempts, at, failures: Vec::new(), replays: 0, delivered_before: None };
                 self.finish(key, citizen, &event, had_row, ended)
             }
-            Change::MoveHolders { entity, record, from, to, at } => self.move_holders(&entity, &record, from, to, at),
+            Change::MoveHolders { entity, record, from, to, former, at } => self.move_holders(&entity, &record, from, to, former, at),
             Change::Trace { key, citizen, id, at, step } => self.put_step(key, citizen, id, at, &step),
             Change::TraceEvent { seq, citizen, at, step } => self.put_event_step(seq, citizen, at, &step),
             Change::Audit { at, deed } => self.put_audit(at, deed),

@@ -1506,6 +1506,39 @@ fn whoever_was_told_is_told_of_the_deletion_under_either_number_after_a_recall()
     }
 }
 
+/// A record is recalled under the number of somebody of whom nothing is left, who is forgotten
+/// by that: whoever was told of it under the first number is told when it is
+/// deleted there.
+#[test]
+fn whoever_was_told_is_told_of_the_deletion_though_somebody_it_was_recalled_under_is_forgotten() {
+    for under_way in [false, true] {
+        let mut broker = Broker::new();
+        let events = vec![broker.member(1, "m", "007", "2025-01-01"), broker.kept_joblog(1, "j")];
+        broker.take_in(events);
+        let first = broker.dispatch_all()[0].key;
+        if !under_way {
+            broker.settle(first, Outcome::Confirmed);
+        }
+        // Of the second one there is nothing left.
+        let last = broker.erased_in_dfdg(2, "k");
+        let recalled = Event { change: Aendring::Deleted, ..broker.kept_joblog(2, "j") };
+        broker.take_in(vec![last, recalled]);
+        broker.engine.clockwork(&mut broker.store, broker.now, &mut Output::default()).expect("never fails");
+        broker.store.commit(Durability::Flush);
+        broker.tend();
+        assert_eq!(broker.store.find_citizen(&person(2)).expect("never fails"), None, "under way: {under_way}");
+        if under_way {
+            broker.settle(first, TIMEOUT);
+            // Beyond the pause that follows.
+            broker.now = broker.now.plus_seconds(3600);
+        }
+        let events = vec![broker.member(1, "m", "067", "2025-01-01"), broker.erased_in_dfdg(1, "j")];
+        broker.take_in(events);
+        let told: Vec<_> = broker.dispatch_all().iter().map(|attempt| (attempt.key.recipient, attempt.identification)).collect();
+        assert!(told.contains(&(recipient("akasse:007"), None)), "under way: {under_way}: {told:?}");
+    }
+}
+
 /// What comes late about somebody who has been erased, and is no reason to know anybody,
 /// leaves nobody behind.
 #[test]

@@ -52,6 +52,15 @@ fn a_life_with_something_withdrawn_under_way() {
     assert!(verdict.is_ok(), "{}", report(SEED));
 }
 
+/// A life beyond the usual ones: something was under way about a record that was recalled
+/// under the number of somebody who was forgotten by that.
+#[test]
+fn a_life_with_somebody_forgotten_by_a_recall() {
+    const SEED: u64 = 38_609;
+    let (_, verdict) = live(SEED, false);
+    assert!(verdict.is_ok(), "{}", report(SEED));
+}
+
 /// Lives that were judged wrongly: one with a fund that was to be told anyway, takes
 /// nobody's place and waits for nothing under way to another; and one that ended as a
 /// day began, with orders that nobody had confirmed yet.

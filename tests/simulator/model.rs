@@ -750,6 +750,11 @@ impl Model {
         }
         for recipient in arrived {
             self.attempted.push((keeper.node, record.clone(), recipient));
+            // A recall says that it is gone, and not that nobody was told of it here: whom it
+            // came under may be forgotten at once.
+            if event.change == Aendring::Deleted {
+                self.arrived.push((keeper.node, record.clone(), recipient));
+            }
             // That it had been deleted is forgotten in time, and with that whose it was.
             if keeper.is_there {
                 self.arrived.push((to, record.clone(), recipient));

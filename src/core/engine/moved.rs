@@ -8,10 +8,10 @@
 use std::sync::Arc;
 
 use super::{Engine, Output};
-use crate::core::event::{Content, Details, Event};
+use crate::core::event::{self, Content, Details, Event};
 use crate::core::ids::{CitizenId, ExternalId};
 use crate::core::outbox::Delivery;
-use crate::core::records::{Change, Records};
+use crate::core::records::{Change, Former, Records};
 use crate::core::retention::{Clocks, GivenUp, Stamp};
 use crate::core::time::Moment;
 
@@ -90,9 +90,20 @@ pub(super) fn has_moved_on<R: Records>(delivery: &Delivery, records: &mut R) -> 
     Ok(!is_own && Stamp::of(event) < owner.newest)
 }
 
+/// Returns whether whoever had a record keeps who was sent something about it. A recall
+/// leaves nothing with the other one, who may be forgotten at once, and those entries too:
+/// a deletion under the first number would be told to nobody who holds a copy.
+fn former(event: &Event) -> Former {
+    match event.content {
+        Content::Deletion { .. } => Former::Loses,
+        _ if event.change == event::Change::Deleted => Former::Keeps,
+        _ => Former::Loses,
+    }
+}
+
 impl Engine {
     /// Takes a record from the citizen whose it was: the clock, which is returned, and
-    /// the entries of the ledger, which move; what waits about it is withdrawn.
+    /// the entries of the ledger, which move or are copied; what waits about it is withdrawn.
     pub(super) fn take_from<R: Records>(
         &mut self,
         from: CitizenId,
@@ -112,7 +123,8 @@ impl Engine {
         let is_about_it = |told: &Event| told.external_id == event.external_id && told.entity == entity;
         self.withdraw_taken_back(&citizen, |told| is_about_it(&told.event).then_some(event), records, now, out)?;
         // After what was withdrawn under way, which enters the ledger by that.
-        records.stage(Change::MoveHolders { entity, record: event.external_id.clone(), from: citizen.id, to: under, at: now })?;
+        let (record, former) = (event.external_id.clone(), former(event));
+        records.stage(Change::MoveHolders { entity, record, from: citizen.id, to: under, former, at: now })?;
         Ok(given)
     }
 

@@ -11,7 +11,7 @@ use crate::core::notices::Lying;
 use crate::core::outbox::{Delivery, End, State, Withdrawal};
 use crate::core::persons::{Joined, Persons};
 use crate::core::policy::Audience;
-use crate::core::records::{Admission, Change, Fate, Owners, Pruned, Quarantined, Records, RowCounts, Unclaimed};
+use crate::core::records::{Admission, Change, Fate, Former, Owners, Pruned, Quarantined, Records, RowCounts, Unclaimed};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::{Clock, Clocks, MOST_UNEXPECTED, Tombstone};
 use crate::core::time::Moment;
@@ -44,6 +44,7 @@ over_both!(
     nothing_is_known_of_an_erased_citizen,
     whoever_was_told_of_a_deletion_holds_nothing_any_more,
     records_of_two_types_share_an_id,
+    entries_that_both_have_outlive_either,
     what_ends_twice_has_ended_as_it_did_last,
     a_selection_stays_until_it_is_dropped,
     the_end_of_a_record_is_found,
@@ -364,13 +365,48 @@ fn records_of_two_types_share_an_id<S: Stored>(store: S) {
     check(&mut case, [&both, &both, &[], &[]]);
     case.told("JoblogDokument", &record, true, fund(), End::Delivered);
     check(&mut case, [&both, &[kommune()], &[], &[]]);
-    case.stage(Change::MoveHolders { entity: "Joblog".into(), record: record.clone(), from: one, to: other, at: Moment(10) });
+    case.stage(Change::MoveHolders {
+        entity: "Joblog".into(),
+        record: record.clone(),
+        from: one,
+        to: other,
+        former: Former::Loses,
+        at: Moment(10),
+    });
     check(&mut case, [&[], &[kommune()], &both, &[]]);
     case.told("Joblog", &record, true, kommune(), End::Delivered);
     check(&mut case, [&[], &[kommune()], &both, &[]]);
     case.citizen = other;
     case.told("Joblog", &record, true, kommune(), End::Delivered);
     check(&mut case, [&[], &[kommune()], &[fund()], &[]]);
+}
+
+/// Who was sent something about a record that both of two citizens have had is known of
+/// each, until told of its deletion there or until that one is erased.
+fn entries_that_both_have_outlive_either<S: Stored>(store: S) {
+    let mut case = Case::new(store);
+    let (one, number) = (case.citizen, case.dice.personnummer());
+    let other = case.store.enroll(&number).expect("enrolled");
+    let record = ExternalId::parse("recalled").expect("an id");
+    let check = |case: &mut Case<S>, expected: [&[Recipient]; 2]| {
+        for _ in 0..2 {
+            let held = [one, other].map(|citizen| case.store.holders(citizen, "Joblog", &record).expect("readable"));
+            assert_eq!(held, expected);
+            case.store.commit_group(Durability::Flush);
+            case.store.reopen();
+        }
+    };
+    let both = [fund(), kommune()];
+    both.into_iter().for_each(|recipient| case.told("Joblog", &record, false, recipient, End::Delivered));
+    let entity = "Joblog".into();
+    case.stage(Change::MoveHolders { entity, record: record.clone(), from: one, to: other, former: Former::Keeps, at: Moment(10) });
+    check(&mut case, [&both, &both]);
+    case.told("Joblog", &record, true, fund(), End::Delivered);
+    check(&mut case, [&[kommune()], &both]);
+    case.stage(Change::Erase(other));
+    case.store.commit_group(Durability::Flush);
+    case.store.reopen();
+    assert_eq!(case.store.holders(one, "Joblog", &record).expect("readable"), [kommune()]);
 }
 
 /// What was entered in the ledger by the id alone may be about a record of any type: it
@@ -406,7 +442,14 @@ fn what_was_entered_by_the_id_alone_is_found_and_leaves() {
     check(&mut case, one, "JoblogDokument", told_under_both, &both);
     case.told("Joblog", told_under_both, true, fund(), End::Delivered);
     check(&mut case, one, "Joblog", told_under_both, &[kommune()]);
-    case.stage(Change::MoveHolders { entity: "Joblog".into(), record: moved.clone(), from: one, to: other, at: Moment(10) });
+    case.stage(Change::MoveHolders {
+        entity: "Joblog".into(),
+        record: moved.clone(),
+        from: one,
+        to: other,
+        former: Former::Loses,
+        at: Moment(10),
+    });
     check(&mut case, one, "Joblog", moved, &[]);
     check(&mut case, other, "Joblog", moved, &both);
     check(&mut case, other, "JoblogDokument", moved, &[]);
@@ -582,6 +625,7 @@ fn a_record_with_a_clock_goes_from_one_to_another<S: Stored>(store: S) {
             record: record.clone(),
             from: owners[from],
             to: owners[to],
+            former: Former::Loses,
             at: Moment(10),
         });
     }
@@ -619,7 +663,7 @@ fn what_is_left_of_a_record_is_found_where_its_holders_are<S: Stored>(store: S) 
     for (from, to) in [(one, other), (other, one), (one, other)] {
         case.stage(left(from));
         let (entity, record) = (Arc::clone(&clock.entity), clock.external_id.clone());
-        case.stage(Change::MoveHolders { entity, record, from, to, at: Moment(10) });
+        case.stage(Change::MoveHolders { entity, record, from, to, former: Former::Loses, at: Moment(10) });
         case.stage(left(to));
         case.store.commit_group(Durability::Flush);
         case.store.reopen();

@@ -97,7 +97,7 @@ fn returned(delivery: Delivery) -> Received {
     let unrecognized = |reason: &str| Box::new(unrecognized(delivery.body.into(), reason));
     let input = match (id, delivery.correlation_id, recipient, delivery.rejection, why) {
         (Some(id), Some(event_id), Some(recipient), Some(rejection), Some(why)) => {
-            let wsb = CameBack { id, event_id: event_id.into(), recipient, queue: rejection.queue.into() };
+            let wsb = CameBack { id, event_id: event_id.into(), recipient, replay: delivery.replay, queue: rejection.queue.into() };
             Input::Returned { wsb, why, otherwise: unrecognized("is not a delivery that is known") }
         }
         (Some(_), Some(_), Some(_), _, _) => Input::NotAnEvent(unrecognized("its x-death does not say why, or in no word that is known")),
@@ -136,6 +136,7 @@ mod tests {
             message_id: Some(ID.to_owned()),
             correlation_id: Some("one".to_owned()),
             recipient: Some("akasse:067".to_owned()),
+            replay: true,
             rejection: Some(Rejection { reason: "rejected".to_owned(), queue: "wsb.akasse.067".to_owned() }),
             body: b"{}".to_vec(),
         }
@@ -146,7 +147,7 @@ mod tests {
         let Input::Returned { wsb, why, .. } = returned(delivery()).input else { panic!("one of ours") };
         let recipient = Recipient::parse("akasse:067").expect("a recipient");
         let id = WsbId::parse(ID).expect("an id");
-        assert_eq!(wsb, CameBack { id, event_id: "one".into(), recipient, queue: "wsb.akasse.067".into() });
+        assert_eq!(wsb, CameBack { id, event_id: "one".into(), recipient, replay: true, queue: "wsb.akasse.067".into() });
         assert_eq!(why, crate::core::outbox::Death::RejectedByRecipient);
 
         let check = |delivery: Delivery, reason: &str| match returned(delivery).input {

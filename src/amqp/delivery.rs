@@ -46,6 +46,8 @@ pub struct Delivery {
     pub correlation_id: Option<String>,
     /// The header `wsb-recipient`, of a message that has all headers of a WSB.
     pub recipient: Option<String>,
+    /// The header `wsb-replay`, of such a message.
+    pub replay: bool,
     /// Why it came back, for [`Intake::Returned`].
     pub rejection: Option<Rejection>,
     /// The body.
@@ -74,6 +76,7 @@ impl Delivery {
             message_id: properties.message_id().as_ref().map(ToString::to_string),
             correlation_id: properties.correlation_id().as_ref().map(ToString::to_string),
             recipient: headers.and_then(recipient),
+            replay: headers.is_some_and(|headers| matches!(headers.inner().get("wsb-replay"), Some(AMQPValue::Boolean(true)))),
             rejection: headers.and_then(rejection),
             routing_key: delivery.routing_key.into(),
             body: delivery.data,

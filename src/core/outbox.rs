@@ -240,6 +240,15 @@ pub struct Attempt {
 /// within the 72 hours after which the defaults give it up.
 pub const REMEMBERED_ATTEMPTS: usize = 100;
 
+/// A copy that had been delivered before its delivery was sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Earlier {
+    /// When.
+    pub at: Moment,
+    /// Whether it was a replay's, and says so of itself.
+    pub replay: bool,
+}
+
 /// An unfinished delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
@@ -262,9 +271,10 @@ pub struct Delivery {
     pub failures: Vec<Attempt>,
     /// How often an operator has had it sent again, so far.
     pub replays: u32,
-    /// When it had been delivered once already, for one that is sent again after
-    /// that: nothing is owed to anybody else should it be taken back.
-    pub delivered_before: Option<Moment>,
+    /// The copy that had been delivered already, for one that is sent again after
+    /// that: as long as it does not come back, nothing is owed to anybody else should
+    /// this be taken back.
+    pub delivered_before: Option<Earlier>,
     /// Where it stands.
     pub state: State,
 }
@@ -306,6 +316,13 @@ impl Delivery {
     pub fn replayed(self, now: Moment) -> Self {
         let replays = self.replays.saturating_add(1);
         Self { replays, first_at: now, attempts: 0, failures: Vec::new(), state: State::Pending, ..self }
+    }
+
+    /// Takes in that a copy came back, one of a replay or not. The earlier copy does
+    /// not count as delivered any more if that may have been it: rather told twice than
+    /// to nobody. Returns when it had been delivered then.
+    pub fn lose_copy(&mut self, replay: bool) -> Option<Moment> {
+        self.delivered_before.take_if(|earlier| earlier.replay == replay).map(|earlier| earlier.at)
     }
 
     /// Returns the delivery of somebody else that takes the place of this one.

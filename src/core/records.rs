@@ -14,7 +14,7 @@ use super::event::Event;
 use super::holds::{Held, Hold};
 use super::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use super::notices::Lying;
-use super::outbox::{Attempt, Because, Delivery, End, State};
+use super::outbox::{Attempt, Because, Delivery, Earlier, End, State};
 use super::persons::Joined;
 use super::policy::{Audience, Domain};
 use super::replay::{Replay, ReplayId};
@@ -435,6 +435,12 @@ pub trait Records {
     /// When the store cannot be read.
     fn fate(&mut self, key: DeliveryKey) -> Result<Option<Fate>, Self::Error>;
 
+    /// Returns how a delivery ended, or had ended before it was taken up again.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn ended(&mut self, key: DeliveryKey) -> Result<Option<Ended>, Self::Error>;
+
     /// Returns the deliveries that are in the journal only: admitted, not
     /// finished, without a row. What a crash leaves behind.
     ///
@@ -601,8 +607,16 @@ pub struct Ended {
     pub failures: Vec<Attempt>,
     /// How often an operator had it sent again.
     pub replays: u32,
-    /// When it had been delivered before the latest of those.
-    pub delivered_before: Option<Moment>,
+    /// The copy that had been delivered before the latest of those.
+    pub delivered_before: Option<Earlier>,
+}
+
+impl Ended {
+    /// Returns the copy that was delivered, of one that was.
+    #[must_use]
+    pub fn copy(&self) -> Earlier {
+        Earlier { at: self.at, replay: self.replays > 0 }
+    }
 }
 
 /// What is kept about a citizen besides records, deliveries and clocks.
@@ -635,7 +649,7 @@ impl Delivery {
             attempts: 0,
             failures: Vec::new(),
             replays: ended.replays.saturating_add(1),
-            delivered_before: Some(ended.at),
+            delivered_before: Some(ended.copy()),
             state: State::Pending,
         })
     }
@@ -689,12 +703,6 @@ pub trait Archive: Records {
     /// # Errors
     /// When the store cannot be read.
     fn delivery_by_id(&mut self, id: WsbId) -> Result<Option<DeliveryKey>, Self::Error>;
-
-    /// Returns how a finished delivery ended.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    fn ended(&mut self, key: DeliveryKey) -> Result<Option<Ended>, Self::Error>;
 
     /// Returns whether the WSB was about somebody who has been erased.
     ///

@@ -4,6 +4,7 @@
 use super::audit::Action;
 use super::ids::Recipient;
 use super::outbox::{Attempt, Because, Death, Withdrawal};
+use super::records::Ended;
 use super::replay::{Replay, ReplayId};
 use super::routing::LeftOut;
 use super::time::Moment;
@@ -73,6 +74,9 @@ pub enum Step {
     /// The event had lain in quarantine, as a message that could not be one: the only
     /// step that is of no delivery.
     LayInQuarantine(Stay),
+    /// It ended, and was taken up again since, or ended in another way after all. At the
+    /// moment of that end.
+    Ended(Ended),
 }
 
 /// A stay in quarantine that is over.
@@ -145,6 +149,7 @@ impl Step {
             Self::DecidedAnew { .. } => 6,
             Self::ReplayedInVain { .. } => 7,
             Self::LayInQuarantine(_) => 8,
+            Self::Ended(_) => 9,
         }
     }
 }

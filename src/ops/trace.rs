@@ -365,6 +365,7 @@ impl Timeline {
                 let who = self.told.only.is_none().then_some(&**who);
                 self.add(traced.at, json!({ "what": "acted", "action": action.name(), "who": who }));
             }
+            Step::Ended(ended) => self.ended(ended),
             // Of the event, not of any of its deliveries.
             Step::LayInQuarantine(_) => {}
         }
@@ -401,8 +402,8 @@ impl Timeline {
     }
 
     fn unfinished(&mut self, row: &Delivery) {
-        if let Some(at) = row.delivered_before {
-            self.delivered(at);
+        if let Some(earlier) = row.delivered_before {
+            self.delivered(earlier.at);
         }
         self.attempts(row.attempts, &row.failures, 0);
         if let State::Dead { at, why } = row.state {
@@ -411,8 +412,8 @@ impl Timeline {
     }
 
     fn ended(&mut self, ended: &Ended) {
-        if let Some(at) = ended.delivered_before {
-            self.delivered(at);
+        if let Some(earlier) = ended.delivered_before {
+            self.delivered(earlier.at);
         }
         match ended.end {
             End::Delivered => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::core::audit::{Entry, Extent, Order};
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, ExternalId, Personnummer, WsbId};
-use crate::core::records::{Admission, Archive, Ended, KeptBeside, Quarantined};
+use crate::core::records::{Admission, Archive, KeptBeside, Quarantined};
 use crate::core::retention::Unexpected;
 use crate::core::trace::Traced;
 
@@ -54,10 +54,6 @@ impl Archive for Store {
         }
     }
 
-    fn ended(&mut self, key: DeliveryKey) -> Result<Option<Ended>, StoreError> {
-        Ok(self.finished(key)?.map(Ended::from))
-    }
-
     fn was_about_erased(&mut self, id: WsbId, event_id: Option<&str>) -> Result<bool, StoreError> {
         let fingerprints = [Some(id.as_bytes().as_slice()), event_id.map(str::as_bytes)];
         for bytes in fingerprints.into_iter().flatten() {
@@ -104,12 +100,5 @@ impl Archive for Store {
         found.sort_unstable_by_key(|admission| admission.seq);
         found.dedup_by_key(|admission| admission.seq);
         Ok(found)
-    }
-}
-
-impl From<super::codec::Ended> for Ended {
-    fn from(ended: super::codec::Ended) -> Self {
-        let super::codec::Ended { end, attempts, at, failures, replays, delivered_before } = ended;
-        Self { end, attempts, at, failures, replays, delivered_before }
     }
 }

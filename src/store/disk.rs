@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::core::audit::Extent;
 use crate::core::ids::{DeliveryKey, EventSeq, Personnummer, Recipient, WsbId};
-use crate::core::records::{Admission, RowCounts};
+use crate::core::records::{Admission, Ended, RowCounts};
 use crate::core::retention::Clocks;
 use crate::core::time::Day;
 
@@ -14,7 +14,7 @@ use super::backup::Noting;
 use super::batch::Batch;
 use super::cache::Generations;
 use super::clock_owners::ClockOwners;
-use super::codec::{Ended, Output};
+use super::codec::Output;
 use super::durability::Durability;
 use super::erased::ErasedList;
 use super::error::StoreError;

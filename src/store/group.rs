@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use crate::core::ids::{DeliveryKey, EventSeq, Personnummer};
 use crate::core::outbox::{Delivery, State};
-use crate::core::records::{Admission, Quarantined, Unclaimed};
+use crate::core::records::{Admission, Ended, Quarantined, Unclaimed};
 use crate::core::replay::ReplayId;
 
 use super::batch::Batch;
 use super::clocks::{self, StagedClocks};
-use super::codec::{self, Ended, FinishRecord, Output};
+use super::codec::{self, FinishRecord, Output};
 use super::error::StoreError;
 use super::journal::{Entry, Pages};
 use super::rows;

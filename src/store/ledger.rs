@@ -9,10 +9,10 @@
 use crate::core::event::{Content, Event};
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, ExternalId, Recipient};
 use crate::core::outbox::{End, Withdrawal};
-use crate::core::records::Former;
+use crate::core::records::{Ended, Former};
 use crate::core::time::Moment;
 
-use super::codec::{Ended, FinishRecord, LedgerChange};
+use super::codec::{FinishRecord, LedgerChange};
 use super::disk::Store;
 use super::error::StoreError;
 

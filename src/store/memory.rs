@@ -596,6 +596,10 @@ impl Records for MemoryStore {
         Ok(self.working.finished.get(&key).map(|finished| Fate::Ended(finished.end)))
     }
 
+    fn ended(&mut self, key: DeliveryKey) -> Result<Option<Ended>, Infallible> {
+        Ok(self.working.finished.get(&key).cloned())
+    }
+
     fn unfinished_in_journal(&mut self) -> Result<Vec<Delivery>, Infallible> {
         let mut found = Vec::new();
         for admission in self.working.journal.range(EventSeq(self.working.low_water)..).map(|(_, admission)| admission) {

@@ -56,7 +56,7 @@ pub mod two_persons;
 pub mod watchdog;
 
 pub use backup::{BackupError, Copying, Manifest, ManifestError, Noted};
-pub use codec::{Ended, Undecodable};
+pub use codec::Undecodable;
 pub use disk::{Store, StoreCounts};
 pub use durability::Durability;
 pub use error::StoreError;

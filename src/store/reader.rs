@@ -6,11 +6,11 @@ use std::sync::Arc;
 use crate::core::citizen::Citizen;
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Personnummer, Recipient};
 use crate::core::outbox::{Delivery, End};
-use crate::core::records::{Admission, EndPlace, EndsPage, Lookout, Quarantined, WantedEnds};
+use crate::core::records::{Admission, EndPlace, Ended, EndsPage, Lookout, Quarantined, WantedEnds};
 use crate::core::time::Moment;
 use crate::core::trace::Traced;
 
-use super::codec::{Ended, FinishRecord, Undecodable};
+use super::codec::{FinishRecord, Undecodable};
 use super::disk::Given;
 use super::error::StoreError;
 use super::rows::{self, Shelf};
@@ -300,8 +300,8 @@ impl Lookout for Reader {
         self.quarantine(after, limit)
     }
 
-    fn end_of(&self, key: DeliveryKey) -> Result<Option<crate::core::records::Ended>, StoreError> {
-        Ok(self.finished(key)?.map(crate::core::records::Ended::from))
+    fn end_of(&self, key: DeliveryKey) -> Result<Option<Ended>, StoreError> {
+        self.finished(key)
     }
 
     fn low_water(&self) -> Result<EventSeq, StoreError> {
@@ -332,7 +332,7 @@ impl Lookout for Reader {
                 }
                 page.goes_on = Some(place);
                 if is_wanted(record, wanted) {
-                    page.found.extend(self.latest_end(record)?.map(|ended| (place, record.key, ended.into())));
+                    page.found.extend(self.latest_end(record)?.map(|ended| (place, record.key, ended)));
                 }
             }
             looked_at += records.len();

@@ -10,12 +10,12 @@ use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, 
 use crate::core::notices::Lying;
 use crate::core::outbox::Delivery;
 use crate::core::persons::Joined;
-use crate::core::records::{Admission, Change, Fate, Owners, Pruned, Quarantined, Records, RowCounts, Unclaimed};
+use crate::core::records::{Admission, Change, Ended, Fate, Owners, Pruned, Quarantined, Records, RowCounts, Unclaimed};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::Clocks;
 use crate::core::time::{Day, Moment};
 
-use super::codec::{self, Ended, FinishRecord, Input, Output, Undecodable};
+use super::codec::{self, FinishRecord, Input, Output, Undecodable};
 use super::disk::{Condemned, Store, index_key, indexed_seq};
 use super::error::StoreError;
 use super::group::{StagedRow, label_of};
@@ -133,6 +133,10 @@ impl Records for Store {
             return Ok(Some(Fate::Unfinished));
         }
         Ok(self.finished(key)?.map(|ended| Fate::Ended(ended.end)))
+    }
+
+    fn ended(&mut self, key: DeliveryKey) -> Result<Option<Ended>, StoreError> {
+        self.finished(key)
     }
 
     fn unfinished_in_journal(&mut self) -> Result<Vec<Delivery>, StoreError> {

@@ -24,7 +24,8 @@ impl Store {
             | Step::Replayed { .. }
             | Step::ReplayedInVain { .. }
             | Step::Acted { .. }
-            | Step::LayInQuarantine(_) => 0,
+            | Step::LayInQuarantine(_)
+            | Step::Ended(_) => 0,
         };
         self.seal_step(rows::step(key.seq, Some(key.recipient), at, step.number()), citizen, fingerprint, step)?;
         if fingerprint != 0 {

@@ -10,11 +10,11 @@ use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, ExternalId, Personnumme
 use crate::core::notices::Lying;
 use crate::core::outbox::Delivery;
 use crate::core::persons::Persons;
-use crate::core::records::{Admission, Quarantined};
+use crate::core::records::{Admission, Ended, Quarantined};
 use crate::core::replay::{Replay, ReplayId};
 
 use super::cache::Generations;
-use super::codec::{self, Ended, FinishRecord, Input, Output, Undecodable};
+use super::codec::{self, FinishRecord, Input, Output, Undecodable};
 use super::error::StoreError;
 use super::journal;
 use super::keyring::{CitizenKey, Keyring};

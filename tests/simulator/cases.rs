@@ -4,18 +4,21 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use wsb_broker::core::engine::{Advanced, Begun, Consumption, Engine, Fact, LaneOrder, Limits, Manner, Outgoing, Output, Resumed, Wish};
+use wsb_broker::core::engine::{
+    Advanced, Begun, CameBack, Consumption, Engine, Fact, LaneOrder, Limits, Manner, Outgoing, Output, Resumed, TakenBack, Wish,
+};
 use wsb_broker::core::event::{Change as Aendring, Content, Event, Registered};
 use wsb_broker::core::holds::Why;
 use wsb_broker::core::ids::{
     Akassekode, DeliveryKey, EventMark, EventSeq, ExternalId, Jobcenterkode, Kommunekode, Personnummer, Recipient,
 };
-use wsb_broker::core::outbox::{End, Failure, State, Withdrawal};
+use wsb_broker::core::outbox::{Death, End, Failure, State, Withdrawal};
 use wsb_broker::core::policy::{Audience, AudienceRule, Domain, MessageType, Payload, RecipientRule, RetryPolicy, Rules, Subscriptions};
-use wsb_broker::core::records::{Fate, Records};
+use wsb_broker::core::records::{Archive, Ended, Fate, Records};
 use wsb_broker::core::replay::{Filter, Order, REMEMBERED_SECONDS, Replay, ReplayId, Source, Stage, StateFilter};
 use wsb_broker::core::retry::Outcome;
 use wsb_broker::core::time::{Day, Moment};
+use wsb_broker::core::trace::Step;
 use wsb_broker::ops::Candidates;
 use wsb_broker::store::Durability;
 
@@ -264,6 +267,27 @@ impl Broker {
         while self.engine.advance_replays(&mut self.store, self.now, &mut Output::default()).expect("never fails") == Advanced::Some {
             self.store.commit(Durability::Flush);
         }
+    }
+
+    /// Has a vendor reject a copy, of a replay or not.
+    fn send_back(&mut self, key: DeliveryKey, replay: bool) {
+        let event = Arc::clone(&self.store.admission(key.seq).expect("never fails").expect("taken in").event);
+        let (recipient, queue) = (key.recipient, key.recipient.to_string().into());
+        let copy = CameBack { id: event.mark.wsb_id(recipient), event_id: event.id.clone(), recipient, replay, queue };
+        let taken = self.engine.take_back(&copy, Death::RejectedByRecipient, &mut self.store, self.now, &mut Output::default());
+        assert_eq!(taken.expect("never fails"), TakenBack::Known);
+        self.store.commit(Durability::Flush);
+    }
+
+    /// The ends of a delivery that it did not stay with.
+    fn former_ends(&mut self, key: DeliveryKey) -> Vec<Ended> {
+        let steps = self.store.steps(key.seq).expect("never fails").into_iter();
+        let of_it = steps.filter(|traced| traced.recipient == Some(key.recipient));
+        let ends = of_it.filter_map(|traced| match traced.step {
+            Step::Ended(ended) => Some((traced.at, ended)),
+            _ => None,
+        });
+        ends.inspect(|(at, ended)| assert_eq!(*at, ended.at)).map(|(_, ended)| ended).collect()
     }
 
     fn wish(&mut self, id: ReplayId, wish: Wish) {
@@ -1195,6 +1219,8 @@ fn what_is_withdrawn_in_passing_is_sent_after_all() {
         broker.engine.set_connected(true);
         let attempts = broker.dispatch_all();
         assert_eq!(attempts.iter().map(|attempt| attempt.key).collect::<Vec<_>>(), [first], "with the same id");
+        let ends = broker.former_ends(first);
+        assert_eq!(ends.iter().map(|ended| ended.end).collect::<Vec<_>>(), [End::Withdrawn(Withdrawal::MembershipEnded)]);
     }
 }
 
@@ -1781,4 +1807,135 @@ fn a_replay_that_was_stopped_is_not_forgotten_for_others() {
         broker.tend();
     }
     assert_eq!(broker.engine.replay(stopped.id), None, "after 90 days it is forgotten like the others");
+}
+
+/// Where a delivery stands that is sent again after it had been delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    Waits,
+    UnderWay,
+    Retried,
+    Delivered,
+}
+
+/// A member of 007 who goes to 067, and an event that 007 was sent, and then again.
+fn sent_again(again: Again) -> (Broker, DeliveryKey) {
+    let mut broker = Broker::new();
+    let events = vec![broker.member(1, "m1", "007", "2025-01-01"), broker.joblog(1, "j")];
+    broker.take_in(events);
+    assert_eq!(broker.confirm_all(), 1);
+    broker.now = broker.now.plus_seconds(60);
+    broker.send_again(None);
+    broker.advance();
+    let key = key("akasse:007", 2);
+    match again {
+        Again::Waits => {}
+        Again::UnderWay => assert_eq!(broker.dispatch_all().len(), 1),
+        Again::Retried => {
+            assert_eq!(broker.dispatch_all().len(), 1);
+            broker.settle(key, CONNECTION);
+        }
+        Again::Delivered => assert_eq!(broker.confirm_all(), 1),
+    }
+    (broker, key)
+}
+
+/// Has the dead sent again after the citizen has gone to 067; returns who is told.
+fn told_after_the_move(broker: &mut Broker) -> Vec<Recipient> {
+    let moved = broker.member(1, "m2", "067", "2026-03-01");
+    broker.take_in(vec![moved]);
+    broker.now = broker.now.plus_seconds(60);
+    broker.send_dead_again(None);
+    broker.advance();
+    broker.now = broker.now.plus_seconds(3600);
+    broker.dispatch_all().iter().map(|attempt| attempt.key.recipient).collect()
+}
+
+/// What a vendor has rejected, it was not told: whoever has the citizen by then is told
+/// instead, unless the other copy is still there.
+#[test]
+fn a_copy_that_comes_back_does_not_count_as_delivered() {
+    const ORIGINAL: bool = false;
+    const AGAIN: bool = true;
+    let every = [Again::Waits, Again::UnderWay, Again::Retried, Again::Delivered];
+    let of_a_replay = [Again::UnderWay, Again::Retried, Again::Delivered];
+    let cases: [(&[Again], &[bool], bool); 4] = [
+        (&of_a_replay, &[ORIGINAL, AGAIN], true),
+        (&of_a_replay, &[AGAIN, ORIGINAL], true),
+        (&every[..3], &[ORIGINAL], true),
+        (&of_a_replay, &[AGAIN], false),
+    ];
+    let check = |again: Again, copies: &[bool], restarts: bool, is_owed: bool| {
+        let (mut broker, key) = sent_again(again);
+        for copy in copies {
+            if restarts {
+                broker.restart();
+            }
+            broker.send_back(key, *copy);
+        }
+        let told = told_after_the_move(&mut broker);
+        let expected = if is_owed { vec![recipient("akasse:067")] } else { Vec::new() };
+        assert_eq!(told, expected, "{again:?}, {copies:?}, restarts: {restarts}");
+        // Each copy that had been delivered, and came back, is told of.
+        let steps = broker.store.steps(key.seq).expect("never fails");
+        let back: Vec<_> = steps.iter().filter(|traced| matches!(traced.step, Step::CameBack { .. })).collect();
+        assert!(back.len() == copies.len() || again != Again::Delivered, "{back:?}");
+    };
+    for (stands, copies, is_owed) in cases {
+        for again in stands {
+            check(*again, copies, false, is_owed);
+            check(*again, copies, true, is_owed);
+        }
+    }
+    // The one that was sent again is still there.
+    check(Again::Delivered, &[ORIGINAL], false, false);
+}
+
+/// Nothing was owed to anybody when it was withdrawn; now it is.
+#[test]
+fn what_was_withdrawn_for_having_been_delivered_is_owed_once_that_copy_comes_back() {
+    for restarts in [false, true] {
+        let (mut broker, key) = sent_again(Again::Waits);
+        let moved = broker.member(1, "m2", "067", "2026-03-01");
+        broker.take_in(vec![moved]);
+        assert_eq!(broker.fate(key), Some(Fate::Ended(End::Withdrawn(Withdrawal::MembershipEnded))));
+        assert!(broker.dispatch_all().is_empty(), "it had been told");
+        if restarts {
+            broker.restart();
+        }
+        broker.now = broker.now.plus_seconds(60);
+        broker.send_back(key, false);
+        assert_eq!(broker.fate(key), Some(Fate::Unfinished), "it is for a person to decide");
+        let ends: Vec<End> = broker.former_ends(key).iter().map(|ended| ended.end).collect();
+        assert_eq!(ends, [End::Withdrawn(Withdrawal::MembershipEnded)]);
+        broker.now = broker.now.plus_seconds(60);
+        broker.send_dead_again(None);
+        broker.advance();
+        let told: Vec<Recipient> = broker.dispatch_all().iter().map(|attempt| attempt.key.recipient).collect();
+        assert_eq!(told, [recipient("akasse:067")], "restarts: {restarts}");
+    }
+}
+
+/// Sent again twice: that it was delivered at first is told for good.
+#[test]
+fn every_copy_that_was_delivered_stays_in_the_trace() {
+    let (mut broker, key) = sent_again(Again::Delivered);
+    broker.now = broker.now.plus_seconds(60);
+    broker.send_again(None);
+    broker.advance();
+    assert_eq!(broker.confirm_all(), 1);
+    let ends = broker.former_ends(key);
+    assert_eq!(ends.iter().map(|ended| ended.end).collect::<Vec<_>>(), [End::Delivered]);
+}
+
+/// What is deleted while it is under way is withdrawn, and arrives all the same.
+#[test]
+fn a_withdrawal_that_came_too_late_stays_in_the_trace() {
+    let (mut broker, key) = Broker::with_joblog_under_way(Limits::default());
+    let deletion = broker.joblog_deleted(1, "j");
+    broker.take_in(vec![deletion]);
+    broker.settle(key, Outcome::Confirmed);
+    assert_eq!(broker.fate(key), Some(Fate::Ended(End::Delivered)));
+    let ends: Vec<End> = broker.former_ends(key).iter().map(|ended| ended.end).collect();
+    assert_eq!(ends, [End::Withdrawn(Withdrawal::RecordDeleted)]);
 }

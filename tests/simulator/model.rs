@@ -88,13 +88,17 @@ impl Tracked {
     pub fn event(&self) -> &Event {
         &self.event
     }
+
+    pub fn replays(&self) -> u32 {
+        self.replays
+    }
 }
 
 /// What somebody did to one delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deed {
-    /// The vendor rejected it, or its queue gave it up.
-    CameBack(Death),
+    /// The vendor rejected it, or its queue gave it up: a copy of a replay or not.
+    CameBack { why: Death, replay: bool },
     /// An operator gave it up.
     Discarded,
 }
@@ -243,6 +247,8 @@ pub struct Model {
     /// Who has received something about whose record.
     arrived: Vec<(usize, RecordName, Recipient)>,
     in_queues: Vec<DeliveryKey>,
+    /// How many rows of the group are of what was dead before it.
+    still_dead: i32,
     attempted: Vec<(usize, RecordName, Recipient)>,
     /// Who has been told since the last flush that a record is deleted.
     told: Vec<(usize, RecordName, Recipient)>,
@@ -343,7 +349,8 @@ impl Model {
 
     /// What came back is dead, unless it had been withdrawn while under way.
     pub fn came_back(&mut self, key: DeliveryKey) -> Verdict {
-        self.in_queues.retain(|other| *other != key);
+        let copy = self.in_queues.iter().position(|other| *other == key);
+        self.in_queues.remove(copy.expect("it arrived"));
         // It had got through; should an operator send it again, that is a decision.
         self.condemned.remove(&key);
         let tracked = self.deliveries.get_mut(&key).expect("it arrived");
@@ -781,9 +788,20 @@ impl Model {
         let outcome = group.outcomes.iter().find(|(of, _)| *of == key && !told).map(|(_, outcome)| *outcome);
         self.remember(key);
         let deed = group.deeds.iter().find(|(of, _)| *of == key).map(|(_, deed)| *deed);
-        if let (Some(Deed::CameBack(why)), Some(mut tracked)) = (deed, known.clone()) {
-            demand!(tracked.stand != Stand::Dead, "{key:?} dies twice");
-            demand!(delivery.state == State::Dead { at: now, why }, "{key:?} came back and is {:?}", delivery.state);
+        if let (Some(Deed::CameBack { why, replay }), Some(mut tracked)) = (deed, known.clone()) {
+            let is_there = delivery.delivered_before.is_some();
+            if tracked.stand == Stand::Dead {
+                demand!(tracked.delivered_before && !is_there, "{key:?} dies twice");
+                self.still_dead += 1;
+            } else {
+                demand!(delivery.state == State::Dead { at: now, why }, "{key:?} came back and is {:?}", delivery.state);
+            }
+            // Which copy is which is known for sure while there are two.
+            if tracked.replays == 1 {
+                let is_left = tracked.delivered_before && replay || tracked.stand == Stand::Delivered && !replay;
+                demand!(is_there == is_left, "{key:?} was delivered before: {is_there}, after a copy came back: {tracked:?}, {replay}");
+            }
+            tracked.delivered_before = is_there;
             tracked.stand = Stand::Dead;
             tracked.has_row = true;
             tracked.under_way = None;
@@ -1181,7 +1199,7 @@ impl Model {
         let noted = group.changes.iter().filter(|change| matches!(change, Change::NoteUnexpected(_))).count();
         let told = group.facts.iter().filter(|fact| matches!(fact, Fact::UnexpectedDeletion(..))).count();
         demand!(noted == told, "{told} unexpected deletions are told, and {noted} are listed");
-        let (mut delivered, mut withdrawn, mut died, mut admitted) = (0, 0, 0, 0);
+        let (mut delivered, mut withdrawn, mut died, mut admitted) = (0, 0, -std::mem::take(&mut self.still_dead), 0);
         for change in group.changes {
             match change {
                 Change::Finish { end: End::Delivered, .. } => delivered += 1,

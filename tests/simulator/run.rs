@@ -774,8 +774,9 @@ impl Run {
         let event = self.model.deliveries[&key].event();
         let queue = self.world.rules.recipient(key.recipient).map(|rule| rule.queue.as_ref().into());
         let Some(queue) = queue else { return Ok(()) };
-        let wsb = CameBack { id: event.mark.wsb_id(key.recipient), event_id: event.id.clone(), recipient: key.recipient, queue };
-        self.note(|| format!("{key:?} comes back: {why:?}"));
+        let replay = self.model.deliveries[&key].replays() > 0 && self.dice.chance(50);
+        let wsb = CameBack { id: event.mark.wsb_id(key.recipient), event_id: event.id.clone(), recipient: key.recipient, replay, queue };
+        self.note(|| format!("{key:?} comes back: {why:?}, of a replay: {replay}"));
         let stood = (self.model.deliveries[&key].stand, self.model.deliveries[&key].is_under_way());
         let mut out = Output::default();
         match infallible(self.engine.take_back(&wsb, why, &mut self.store, self.now, &mut out)) {
@@ -783,7 +784,7 @@ impl Run {
             not => return Err(format!("{key:?} came back: {not:?}")),
         }
         self.coverage.count(|| format!("came back when {stood:?}"));
-        self.commit(&[], &[(key, Deed::CameBack(why))], &mut out, Durability::Flush)?;
+        self.commit(&[], &[(key, Deed::CameBack { why, replay })], &mut out, Durability::Flush)?;
         self.model.came_back(key)?;
         self.check_counts()
     }

@@ -117,6 +117,10 @@ impl Records for Watched {
         self.reads += 1;
         self.inner.fate(key)
     }
+    fn ended(&mut self, key: DeliveryKey) -> Result<Option<Ended>, Infallible> {
+        self.reads += 1;
+        self.inner.ended(key)
+    }
     fn unfinished_in_journal(&mut self) -> Result<Vec<Delivery>, Infallible> {
         let found = self.inner.unfinished_in_journal()?;
         self.reads += 1 + found.len();
@@ -228,9 +232,6 @@ impl Archive for Watched {
         let is_there = |key: &DeliveryKey| self.inner.admission(key.seq).is_some_and(|of| of.event.mark.wsb_id(key.recipient) == id);
         let keys = self.known.iter().filter(|(key, known)| **known == id && is_there(key));
         Ok(keys.map(|(key, _)| *key).next())
-    }
-    fn ended(&mut self, key: DeliveryKey) -> Result<Option<Ended>, Infallible> {
-        Ok(self.inner.finished(key))
     }
     fn was_about_erased(&mut self, id: WsbId, _: Option<&str>) -> Result<bool, Infallible> {
         Ok(self.inner.was_about_erased(id))

@@ -7,7 +7,7 @@ use crate::core::ids::{DeliveryKey, EventSeq, Recipient};
 use crate::core::lanes::Gate;
 use crate::core::outbox::{Because, Death, Delivery, State, Withdrawal};
 use crate::core::policy::{Audience, Audiences, MessageType};
-use crate::core::records::{Admission, Change, Pruned, Records};
+use crate::core::records::{Admission, Change, Ended, Pruned, Records};
 use crate::core::routing::{By, Chosen, LeftOut, Suppression, name_told, told_as};
 use crate::core::time::{Day, Moment};
 use crate::core::today::Today;
@@ -374,6 +374,12 @@ fn corrected(delivery: &Delivery, chosen: &[Chosen]) -> Option<LeftOut> {
         why: Suppression::NotMember,
         registration: Some(registration.clone()),
     })
+}
+
+/// Notes how a delivery had ended that does not end with that.
+pub(super) fn had_ended<R: Records>(delivery: &Delivery, ended: Ended, records: &mut R) -> Result<(), R::Error> {
+    let at = ended.at;
+    trace(delivery, Step::Ended(ended), at, records)
 }
 
 /// Notes what happened to a delivery.

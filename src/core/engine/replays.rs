@@ -8,12 +8,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::dispatch::{Loss, Verdict, trace};
+use super::dispatch::{Loss, Verdict, had_ended, trace};
 use super::moved::has_moved_on;
 use super::{Engine, Fact, Output, Stage as Prevented, uncount};
 use crate::core::ids::{DeliveryKey, Recipient};
 use crate::core::outbox::{Delivery, End, State, Withdrawal};
-use crate::core::records::{Admission, Archive, Change, Records};
+use crate::core::records::{Admission, Archive, Change, Ended, Records};
 use crate::core::replay::{
     Chunk, Claims, Cutter, LEFT, Order, Pace, REMEMBERED, REMEMBERED_SECONDS, Refused, Replay, ReplayId, Source, Stage, Tally,
 };
@@ -611,6 +611,12 @@ impl Engine {
                 return Ok(Replayed::Withdrawn);
             }
         }
+        if let Some(former) = ended.delivered_before {
+            // Only the latest copy is remembered besides.
+            let former =
+                Ended { end: End::Delivered, attempts: 1, at: former.at, failures: Vec::new(), replays: 0, delivered_before: None };
+            had_ended(&revived, former, records)?;
+        }
         let by = Some(ByReplay::of(replay));
         trace(&revived, Step::Replayed { died: None, attempts: ended.attempts, failures: ended.failures, by }, now, records)?;
         self.add(revived, false, records)?;
@@ -641,7 +647,7 @@ fn wished(replay: Replay, wish: Wish, now: Moment) -> Result<Replay, Refused> {
 fn ended_at(delivery: &Delivery) -> Option<Moment> {
     match delivery.state {
         State::Dead { at, .. } => Some(at),
-        State::Pending | State::Retrying { .. } => delivery.delivered_before,
+        State::Pending | State::Retrying { .. } => delivery.delivered_before.map(|earlier| earlier.at),
     }
 }
 

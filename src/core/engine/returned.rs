@@ -4,12 +4,12 @@
 
 use std::sync::Arc;
 
-use super::dispatch::trace;
+use super::dispatch::{had_ended, trace};
 use super::replays::record_gone;
 use super::{Engine, Fact, Output};
 use crate::core::ids::{DeliveryKey, Recipient, WsbId};
 use crate::core::outbox::{Because, Death, Delivery, End, State, Withdrawal};
-use crate::core::records::{Archive, Change};
+use crate::core::records::{Archive, Change, Ended};
 use crate::core::routing::{By, name_told};
 use crate::core::time::Moment;
 use crate::core::trace::{Step, Traced};
@@ -23,6 +23,8 @@ pub struct CameBack {
     pub event_id: Box<str>,
     /// Who was told of it.
     pub recipient: Recipient,
+    /// Whether it says that an operator had asked for it.
+    pub replay: bool,
     /// The queue that gave it up, as RabbitMQ noted it.
     pub queue: Box<str>,
 }
@@ -100,27 +102,63 @@ impl Engine {
                 // Its record was deleted meanwhile: it has ended, and stays so.
                 return Ok(TakenBack::Known);
             }
-            came_back(&loaded.delivery, why, None, records, now)?;
-            self.bury(loaded.delivery, why, records, now, out)?;
+            let mut delivery = loaded.delivery;
+            let delivered_at = delivery.lose_copy(wsb.replay);
+            came_back(&delivery, why, delivered_at, records, now)?;
+            self.bury(delivery, why, records, now, out)?;
             return Ok(TakenBack::Known);
         }
-        if let Some(row) = records.delivery(key)? {
+        if let Some(mut row) = records.delivery(key)? {
+            let delivered_at = row.lose_copy(wsb.replay);
             match row.state {
+                // The other copy had come back first, at the same moment perhaps: each
+                // is a step of its own.
+                State::Dead { at, .. } if delivered_at.is_some() => {
+                    came_back(&row, why, delivered_at, records, now.max(Moment(at.0.saturating_add(1))))?;
+                    records.stage(Change::PutDelivery(row))?;
+                }
                 State::Dead { .. } => {}
                 // Beyond the window: its outcome was lost, or it was replayed.
                 State::Pending | State::Retrying { .. } => {
-                    came_back(&row, why, None, records, now)?;
+                    came_back(&row, why, delivered_at, records, now)?;
                     self.bury(row, why, records, now, out)?;
                 }
             }
             return Ok(TakenBack::Known);
         }
+        self.take_back_ended(key, wsb.replay, why, records, now, out)
+    }
+
+    /// Takes back what had ended. One that was withdrawn stays so, unless nothing was
+    /// owed to anybody else for a copy that this may be.
+    fn take_back_ended<R: Archive>(
+        &mut self,
+        key: DeliveryKey,
+        replay: bool,
+        why: Death,
+        records: &mut R,
+        now: Moment,
+        out: &mut Output,
+    ) -> Result<TakenBack, R::Error> {
         let Some(admission) = records.admission(key.seq)? else { return Ok(TakenBack::Unknown) };
         let ended = records.ended(key)?;
-        if ended.as_ref().is_some_and(|ended| matches!(ended.end, End::Withdrawn(_))) {
-            // The confirm of an attempt had not come, and it was withdrawn since.
-            return Ok(TakenBack::Known);
-        }
+        let earlier = ended.as_ref().and_then(|ended| ended.delivered_before);
+        let (withdrawn, delivered_at, delivered_before) = match &ended {
+            None => (None, None, None),
+            Some(ended) => match ended.end {
+                // The copy that was sent last is still there.
+                End::Delivered if ended.replays > 0 && !replay => (None, earlier.map(|earlier| earlier.at), Some(ended.copy())),
+                End::Delivered => (None, Some(ended.at), earlier),
+                End::Withdrawn(Withdrawal::MembershipEnded | Withdrawal::RecipientClosed)
+                    if earlier.is_some_and(|earlier| earlier.replay == replay) =>
+                {
+                    // The attempts that failed go on with it.
+                    (Some(Ended { failures: Vec::new(), ..ended.clone() }), None, None)
+                }
+                // The confirm of an attempt had not come, and it was withdrawn since.
+                End::Withdrawn(_) => return Ok(TakenBack::Known),
+            },
+        };
         let chosen = admission.deliveries.iter().find(|(recipient, _)| *recipient == key.recipient);
         // Decided again since, or first chosen only when another had lost the citizen.
         let decided_later =
@@ -138,14 +176,17 @@ impl Engine {
             attempts: ended.as_ref().map_or(1, |ended| ended.attempts),
             failures: ended.as_ref().map(|ended| ended.failures.clone()).unwrap_or_default(),
             replays: ended.as_ref().map_or(0, |ended| ended.replays),
-            delivered_before: ended.as_ref().and_then(|ended| ended.delivered_before),
+            delivered_before,
             state: State::Dead { at: now, why },
         };
         let queue = self.lanes.queue_mut(key.recipient);
         queue.note_fresh(delivery.citizen, key.seq);
         queue.counts_mut().dead += 1;
         out.facts.push(Fact::Died(Arc::clone(name_told(&delivery.event, &self.rules)), key.recipient, why));
-        came_back(&delivery, why, ended.map(|ended| ended.at), records, now)?;
+        if let Some(ended) = withdrawn {
+            had_ended(&delivery, ended, records)?;
+        }
+        came_back(&delivery, why, delivered_at, records, now)?;
         records.stage(Change::PutDelivery(delivery.clone()))?;
         if let Some(lost) = record_gone(&delivery, records)? {
             // As if it had been dead when its record went.
@@ -175,7 +216,8 @@ fn later(traced: Traced) -> Option<Because> {
         | Step::Replayed { .. }
         | Step::ReplayedInVain { .. }
         | Step::Acted { .. }
-        | Step::LayInQuarantine(_) => None,
+        | Step::LayInQuarantine(_)
+        | Step::Ended(_) => None,
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use super::dispatch::had_ended;
 use super::{Engine, Fact, Output, uncount};
 use crate::core::event::Content;
 use crate::core::ids::DeliveryKey;
 use crate::core::lanes::Kept;
 use crate::core::outbox::{Attempt, Death, End, State};
-use crate::core::records::{Change, Records};
+use crate::core::records::{Change, Ended, Records};
 use crate::core::retry::{Consequence, Outcome, class_of};
 use crate::core::routing::name_told;
 use crate::core::time::Moment;
@@ -64,6 +65,10 @@ impl Engine {
                     out.facts.push(Fact::Resumed(key.recipient));
                 }
                 let delivery = loaded.delivery;
+                if withdrawn && let Some(ended) = records.ended(key)? {
+                    // Its attempts are told with the end that it comes to.
+                    had_ended(&delivery, Ended { failures: Vec::new(), delivered_before: None, ..ended }, records)?;
+                }
                 let (took, free) = (now.0 - delivery.first_at.0, now.0 - queue.counts_from(&delivery).0);
                 self.notices.arrived(key.recipient);
                 out.facts.push(Fact::Delivered(Arc::clone(name_told(&delivery.event, &self.rules)), key.recipient, took, free));

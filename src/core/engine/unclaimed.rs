@@ -16,7 +16,7 @@ use crate::core::time::{Day, Moment};
 use crate::core::today::Today;
 use crate::core::trace::Step;
 
-use super::dispatch::trace;
+use super::dispatch::{had_ended, trace};
 
 /// How many are looked at in one go.
 const LOOKED_AT: usize = 64;
@@ -141,6 +141,9 @@ impl Engine {
             if !self.is_settled(DeliveryKey { recipient, seq: delivery.key.seq }, records)? {
                 let step = Step::TookOver { from, because: because.clone() };
                 let instead = delivery.instead(recipient, because, now);
+                if let Some(ended) = records.ended(instead.key)? {
+                    had_ended(&instead, ended, records)?;
+                }
                 trace(&instead, step, now, records)?;
                 self.add(instead, false, records)?;
                 out.handed_over = true;

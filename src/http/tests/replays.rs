@@ -37,7 +37,7 @@ fn joblogs(world: &World, state: &str) -> Vec<Value> {
 /// What one of the Joblogs says of itself when it comes back.
 fn came_back(id: WsbId, recipient: &str, queue: &str) -> CameBack {
     let recipient = Recipient::parse(recipient).expect("a recipient");
-    CameBack { id, event_id: "job-0".into(), recipient, queue: queue.into() }
+    CameBack { id, event_id: "job-0".into(), recipient, replay: false, queue: queue.into() }
 }
 
 /// Has the vendor reject what it got.

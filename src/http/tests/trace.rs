@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::core::engine::Outgoing;
 use crate::core::outbox::Failure;
 use crate::core::retry::Outcome;
 
@@ -319,6 +320,36 @@ fn what_waits_for_the_end_of_a_window_says_so() {
     let waits = waits(&world, "one", VENDOR);
     assert_eq!(words(&waits), ["maintenance-window"]);
     assert_eq!(waits[0]["until"], "2099-03-21T03:00:00Z");
+}
+
+/// A transfer that is taken back while the WSB waits: that it was withdrawn meanwhile
+/// stays told.
+#[test]
+fn a_withdrawal_stays_in_the_trace_of_what_is_taken_up_again() {
+    let world = World::new(no_summons_arrives);
+    world.tell(&known());
+    world.tell(&[indkaldelse("one")]);
+    world.until("/events/one/trace", |trace| to(trace, "akasse:067")["attempts"] == 1);
+    let moved = "10000000-0000-4000-8000-000000000003";
+    let mut transfer = event("moved", "Akassemedlemskab", moved, "2026-03-20T08:00:00Z", &json!({ "Akassekode": "053" }));
+    transfer["data"]["Startdato"] = "2026-03-20".into();
+    world.tell(&[transfer.clone()]);
+    world.until("/events/one/trace", |trace| to(trace, "akasse:067")["state"] == "withdrawn");
+    transfer["id"] = "recalled".into();
+    transfer["time"] = "2026-03-20T09:00:00Z".into();
+    transfer["data"]["Aendringstype"] = 3.into();
+    world.tell(&[transfer]);
+    let trace = world.until("/events/one/trace", |trace| to(trace, "akasse:067")["state"] != "withdrawn");
+    let lederne = to(&trace, "akasse:067");
+    assert_eq!(timeline(lederne)[..5], ["decided", "attempt", "not-entitled", "withdrawn", "took-over"], "{lederne}");
+    assert_eq!(lederne["timeline"][3]["reason"], "membership-ended");
+}
+
+fn no_summons_arrives(outgoing: &Outgoing) -> Outcome {
+    match &*outgoing.event.entity {
+        "Indkaldelse" => Outcome::Failed { failure: Failure::Returned, code: 312 },
+        _ => Outcome::Confirmed,
+    }
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub(in crate::store) fn encode_delivery(delivery: &Delivery, out: &mut Vec<u8>) 
     }
     encode_event(&delivery.event, out);
     if let Some(delivered_before) = delivery.delivered_before {
-        parts::put_moment(out, delivered_before);
+        parts::put_earlier(out, delivered_before);
     }
 }
 
@@ -57,7 +57,7 @@ pub(in crate::store) fn decode_delivery(key: DeliveryKey, citizen: CitizenId, by
         _ => return input.fail(),
     };
     let event = Arc::new(decode_event(input)?);
-    let delivered_before = if input.is_empty() { None } else { Some(parts::moment(input)?) };
+    let delivered_before = if input.is_empty() { None } else { Some(parts::earlier(input)?) };
     input.end()?;
     Ok(Delivery { key, citizen, event, domain, because, first_at, attempts, failures, replays, delivered_before, state })
 }

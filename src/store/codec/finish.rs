@@ -2,7 +2,8 @@
 //! for those that had.
 
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq};
-use crate::core::outbox::{Attempt, End};
+use crate::core::outbox::End;
+use crate::core::records::Ended;
 use crate::core::time::Moment;
 
 use super::bytes::{Input, Output, Undecodable};
@@ -34,23 +35,6 @@ pub(in crate::store) struct FinishRecord {
     pub had_row: bool,
     /// What it does to the ledger.
     pub ledger: LedgerChange,
-}
-
-/// How a delivery ended that had a row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
-    /// How.
-    pub end: End,
-    /// After how many attempts.
-    pub attempts: u32,
-    /// When.
-    pub at: Moment,
-    /// The latest failed attempts; none are kept of a delivery without a row.
-    pub failures: Vec<Attempt>,
-    /// How often an operator had it sent again; only one with a row was.
-    pub replays: u32,
-    /// When it had been delivered before the latest of those.
-    pub delivered_before: Option<Moment>,
 }
 
 /// Appends one record to the packed finishes of a group; the first of them is
@@ -105,25 +89,35 @@ pub(in crate::store) fn decode_finishes(bytes: &[u8]) -> Result<Vec<FinishRecord
 /// Appends how a delivery ended that had a row.
 pub(in crate::store) fn encode_ended(ended: &Ended, out: &mut Vec<u8>) {
     out.u8(super::VERSION);
+    put_ended(out, ended);
+}
+
+/// The last of its value.
+pub(super) fn put_ended(out: &mut Vec<u8>, ended: &Ended) {
     parts::put_end(out, ended.end);
     out.varint(u64::from(ended.attempts));
     parts::put_moment(out, ended.at);
     parts::put_attempts(out, &ended.failures);
     if ended.replays > 0 {
         out.varint(u64::from(ended.replays));
-        put_option(out, ended.delivered_before, parts::put_moment);
+        put_option(out, ended.delivered_before, parts::put_earlier);
     }
 }
 
 /// Reverses [`encode_ended`].
 pub(in crate::store) fn decode_ended(bytes: &[u8]) -> Result<Ended, Undecodable> {
     let input = &mut Input::versioned(bytes, "a finished delivery")?;
+    let ended = ended(input)?;
+    input.end()?;
+    Ok(ended)
+}
+
+pub(super) fn ended(input: &mut Input<'_>) -> Result<Ended, Undecodable> {
     let (end, attempts, at, failures) = (parts::end(input)?, number(input)?, parts::moment(input)?, parts::attempts(input)?);
     let (replays, delivered_before) = match input.is_empty() {
         true => (0, None),
-        false => (number(input)?, input.option(parts::moment)?),
+        false => (number(input)?, input.option(parts::earlier)?),
     };
-    input.end()?;
     Ok(Ended { end, attempts, at, failures, replays, delivered_before })
 }
 

@@ -27,7 +27,6 @@ pub(super) use citizen::{decode_citizen, encode_citizen};
 pub(super) use clocks::{Rest, decode_clocks, decode_rest, encode_clocks, encode_rest};
 pub(super) use delivery::{decode_delivery, encode_delivery};
 pub(super) use earlier::{decode_earlier, encode_earlier};
-pub use finish::Ended;
 pub(super) use finish::{FinishRecord, LedgerChange, decode_ended, decode_finishes, encode_ended, encode_finish};
 pub(super) use order::{decode_cause, decode_hold, decode_tally, encode_cause, encode_hold, encode_tally};
 pub(super) use quarantine::{decode_quarantined, encode_quarantined};

@@ -3,7 +3,7 @@
 
 use crate::core::event::PlanKind;
 use crate::core::ids::{Akassekode, EventMark, ExternalId, Jobcenterkode, Kommunekode, Personnummer, Recipient};
-use crate::core::outbox::{Attempt, Because, End, Failure, Withdrawal};
+use crate::core::outbox::{Attempt, Because, Earlier, End, Failure, Withdrawal};
 use crate::core::policy::{Audience, Audiences, Domain};
 use crate::core::time::{Day, Moment, Period};
 
@@ -17,6 +17,22 @@ pub(super) fn put_moment(out: &mut Vec<u8>, moment: Moment) {
 
 pub(super) fn moment(input: &mut Input<'_>) -> Read<Moment> {
     input.signed().map(Moment)
+}
+
+/// The last of its value: nothing more for a copy that was no replay's.
+pub(super) fn put_earlier(out: &mut Vec<u8>, earlier: Earlier) {
+    put_moment(out, earlier.at);
+    if earlier.replay {
+        out.u8(1);
+    }
+}
+
+pub(super) fn earlier(input: &mut Input<'_>) -> Read<Earlier> {
+    let (at, replay) = (moment(input)?, !input.is_empty());
+    if replay && !input.flag()? {
+        return input.fail();
+    }
+    Ok(Earlier { at, replay })
 }
 
 pub(super) fn put_day(out: &mut Vec<u8>, day: Day) {

@@ -10,6 +10,7 @@ use crate::core::trace::{ByReplay, Stay, StayEnd, Step};
 use super::admission::{put_suppression, suppression};
 use super::bytes::{Input, Output, Undecodable};
 use super::delivery::{death, put_death};
+use super::finish::{ended, put_ended};
 use super::parts::{self, put_option};
 use super::replay::{put_withdrawal, withdrawal};
 
@@ -56,6 +57,7 @@ pub(in crate::store) fn encode_step(step: &Step, out: &mut Vec<u8>) {
             put_option(out, *died, put_death_at);
             put_by_replay(out, by.as_ref());
         }
+        Step::Ended(ended) => put_ended(out, ended),
         Step::LayInQuarantine(Stay { id, since, reason, end, who }) => {
             out.varint(*id);
             parts::put_moment(out, *since);
@@ -104,6 +106,7 @@ pub(in crate::store) fn decode_step(bytes: &[u8]) -> Result<Step, Undecodable> {
             end: stay_end(input)?,
             who: input.text()?,
         }),
+        9 => Step::Ended(ended(input)?),
         _ => return input.fail(),
     };
     input.end()?;

@@ -934,7 +934,7 @@ fn a_replayed_delivery_is_unfinished_again<S: Stored>(store: S) {
     case.finish(&admission, fund(), true, End::Delivered);
     case.store.commit_group(Durability::Flush);
     assert_eq!(case.fate(&admission, fund()), Some(Fate::Ended(End::Delivered)));
-    assert_eq!(case.store.ended(row.key), Some((End::Delivered, 2)));
+    assert_eq!(case.store.end_and_attempts(row.key), Some((End::Delivered, 2)));
 }
 
 /// Withdrawn while under way, and confirmed after that.

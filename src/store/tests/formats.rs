@@ -9,15 +9,15 @@ use crate::core::about::About;
 use crate::core::audit::{Action, Deed, Entry, Extent};
 use crate::core::citizen::Citizen;
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq};
-use crate::core::outbox::{Death, Delivery, Failure, Withdrawal};
+use crate::core::outbox::{Death, Delivery, Earlier, End, Failure, Withdrawal};
 use crate::core::policy::Audience;
-use crate::core::records::{Admission, Quarantined};
+use crate::core::records::{Admission, Ended, Quarantined};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::{Clock, Element};
 use crate::core::time::{Day, Moment};
 use crate::core::trace::{ByReplay, Stay, StayEnd, Step};
 
-use super::super::codec::{self, Ended, FinishRecord, LedgerChange, Undecodable};
+use super::super::codec::{self, FinishRecord, LedgerChange, Undecodable};
 use super::super::disk::Given;
 use super::super::journal::{self, Entry as Place, Pages};
 use super::samples::Dice;
@@ -104,7 +104,8 @@ fn deliveries() {
         check(&format!("delivery-{at:02}"), &sample, encode, |bytes| codec::decode_delivery(key(), CITIZEN, bytes));
     }
     let event = Arc::new(dice.event(Dice::new(4).personnummer()));
-    let sample = Delivery { replays: 300, delivered_before: Some(dice.moment()), ..dice.delivery(key(), CITIZEN, event) };
+    let earlier = Earlier { at: dice.moment(), replay: false };
+    let sample = Delivery { replays: 300, delivered_before: Some(earlier), ..dice.delivery(key(), CITIZEN, event) };
     let encode = written(codec::encode_delivery);
     check("delivery-replayed", &sample, encode, |bytes| codec::decode_delivery(key(), CITIZEN, bytes));
     let mut sample = dice.delivery(key(), CITIZEN, sample.event);
@@ -176,7 +177,8 @@ fn finishes() {
     let delivery = dice.delivery(key(), CITIZEN, Arc::new(Dice::new(3).event(Dice::new(4).personnummer())));
     let sample = Ended { end: dice.end(), attempts: 7, at: dice.moment(), failures: delivery.failures, replays: 0, delivered_before: None };
     check("ended", &sample, written(codec::encode_ended), codec::decode_ended);
-    let sample = Ended { replays: 3, delivered_before: Some(dice.moment()), ..sample };
+    let earlier = Earlier { at: dice.moment(), replay: false };
+    let sample = Ended { replays: 3, delivered_before: Some(earlier), ..sample };
     check("ended-replayed", &sample, written(codec::encode_ended), codec::decode_ended);
 }
 
@@ -275,6 +277,14 @@ fn steps_of_traces() {
             reason: "missing-field: data.Personnummer: required".into(),
             end: StayEnd::TakenIn,
             who: "anna".into(),
+        }),
+        Step::Ended(Ended {
+            end: End::Withdrawn(Withdrawal::RecipientClosed),
+            attempts: 2,
+            at,
+            failures: Vec::new(),
+            replays: 1,
+            delivered_before: Some(Earlier { at, replay: true }),
         }),
     ];
     for (number, sample) in samples.iter().enumerate() {

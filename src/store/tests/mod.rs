@@ -23,9 +23,9 @@ use crate::core::citizen::{Citizen, RecordKind};
 use crate::core::holds::{Held, Hold};
 use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use crate::core::notices::Lying;
-use crate::core::outbox::{Delivery, End};
+use crate::core::outbox::{Delivery, Earlier, End};
 use crate::core::persons::Joined;
-use crate::core::records::{Admission, Archive, Change, Fate, Owners, Pruned, Quarantined, Records, RowCounts, Unclaimed};
+use crate::core::records::{Admission, Archive, Change, Ended, Fate, Owners, Pruned, Quarantined, Records, RowCounts, Unclaimed};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::{Clocks, Unexpected};
 use crate::core::time::{Day, Moment};
@@ -45,10 +45,10 @@ pub(super) trait Stored: Records {
     fn reopen(&mut self);
     fn taken_in(&self, seq: EventSeq) -> Option<Arc<Admission>>;
     fn by_wsb_id(&self, id: WsbId) -> Option<(DeliveryKey, Arc<Admission>)>;
-    fn ended(&self, key: DeliveryKey) -> Option<(End, u32)>;
+    fn end_and_attempts(&self, key: DeliveryKey) -> Option<(End, u32)>;
     fn deleted(&mut self, citizen: CitizenId, record: &ExternalId) -> Vec<EventSeq>;
     /// How often a finished delivery was replayed, and when it had been delivered before.
-    fn replayed(&self, key: DeliveryKey) -> (u32, Option<Moment>);
+    fn replayed(&self, key: DeliveryKey) -> (u32, Option<Earlier>);
     fn audit_page(&mut self, order: Order, after: Option<u64>, limit: usize) -> Result<Vec<Entry>, Self::Error>;
     fn audit_extent(&mut self) -> Result<Extent, Self::Error>;
     fn unexpected(&mut self, before: Option<EventSeq>, limit: usize) -> Vec<Unexpected>;
@@ -72,11 +72,11 @@ impl Stored for MemoryStore {
         self.find_by_wsb_id(id)
     }
 
-    fn ended(&self, key: DeliveryKey) -> Option<(End, u32)> {
+    fn end_and_attempts(&self, key: DeliveryKey) -> Option<(End, u32)> {
         self.finished(key).map(|finished| (finished.end, finished.attempts))
     }
 
-    fn replayed(&self, key: DeliveryKey) -> (u32, Option<Moment>) {
+    fn replayed(&self, key: DeliveryKey) -> (u32, Option<Earlier>) {
         self.finished(key).map_or((0, None), |finished| (finished.replays, finished.delivered_before))
     }
 
@@ -195,6 +195,10 @@ impl Records for OnDisk {
         self.store().fate(key)
     }
 
+    fn ended(&mut self, key: DeliveryKey) -> Result<Option<Ended>, Self::Error> {
+        self.store().ended(key)
+    }
+
     fn causes(&mut self) -> Result<Vec<(Cause, Tally)>, Self::Error> {
         self.store().causes()
     }
@@ -294,11 +298,11 @@ impl Stored for OnDisk {
         self.store.as_ref()?.find_by_wsb_id(id).expect("readable")
     }
 
-    fn ended(&self, key: DeliveryKey) -> Option<(End, u32)> {
+    fn end_and_attempts(&self, key: DeliveryKey) -> Option<(End, u32)> {
         self.store.as_ref()?.finished(key).expect("readable").map(|ended| (ended.end, ended.attempts))
     }
 
-    fn replayed(&self, key: DeliveryKey) -> (u32, Option<Moment>) {
+    fn replayed(&self, key: DeliveryKey) -> (u32, Option<Earlier>) {
         let ended = self.store.as_ref().and_then(|store| store.finished(key).expect("readable"));
         ended.map_or((0, None), |ended| (ended.replays, ended.delivered_before))
     }

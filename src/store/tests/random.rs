@@ -325,7 +325,7 @@ impl Both {
             let key = DeliveryKey { recipient, seq: admission.seq };
             assert_eq!(self.disk.delivery(key).expect("readable"), self.memory.delivery(key).expect("readable"));
             assert_eq!(self.disk.fate(key).expect("readable"), self.memory.fate(key).expect("readable"), "{key:?}");
-            assert_eq!(self.disk.ended(key), self.memory.ended(key));
+            assert_eq!(self.disk.end_and_attempts(key), self.memory.end_and_attempts(key));
             assert_eq!(self.disk.replayed(key), self.memory.replayed(key));
             let id = admission.event.mark.wsb_id(recipient);
             assert_eq!(self.disk.by_wsb_id(id), self.memory.by_wsb_id(id));

@@ -8,7 +8,7 @@ use crate::core::event::{Change as Happened, Content, Details, Event, Owner, Pla
 use crate::core::ids::{
     Akassekode, CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Jobcenterkode, Kommunekode, Personnummer, Recipient,
 };
-use crate::core::outbox::{Attempt, Because, Death, Delivery, End, Failure, State, Withdrawal};
+use crate::core::outbox::{Attempt, Because, Death, Delivery, Earlier, End, Failure, State, Withdrawal};
 use crate::core::policy::{Audience, Audiences, Domain};
 use crate::core::records::{Admission, Quarantined};
 use crate::core::replay::{Filter, Lot, Order, Progress, Replay, ReplayId, Source, Stage, StateFilter};
@@ -223,7 +223,7 @@ impl Dice {
             attempts: self.below(100) as u32,
             failures: (0..self.below(4)).map(|_| failure(self)).collect(),
             replays,
-            delivered_before: if replays > 100 { Some(self.moment()) } else { None },
+            delivered_before: (replays > 100).then(|| Earlier { at: self.moment(), replay: replays % 2 == 1 }),
             state: self.state(),
         }
     }

@@ -65,7 +65,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let citizen = store.find_citizen(&event.personnummer)?.ok_or("a citizen is missing")?;
             let key = DeliveryKey { recipient: recipient(seq), seq: EventSeq(seq) };
             let at = Moment(1_790_000_000_100_000 + seq as i64);
-            store.stage(Change::Finish { key, citizen, event, had_row: false, end: End::Delivered, attempts: 1, at })?;
+            store.stage(Change::Finish { key, citizen, event, had_row: false, end: End::Delivered, attempts: 1, may_hold: true, at })?;
         }
         store.stage(Change::SetLowWater(EventSeq((seq + 1).saturating_sub(group))))?;
         store.commit(Durability::Flush)?;

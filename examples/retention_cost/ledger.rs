@@ -131,7 +131,16 @@ pub fn fill(of: &[String]) -> Done {
             for recipient in told {
                 let key = DeliveryKey { recipient, seq: EventSeq(seq) };
                 let (citizen, event) = (ids[at], Arc::clone(&event));
-                store.stage(Change::Finish { key, citizen, event, had_row: false, end: End::Delivered, attempts: 1, at: AT })?;
+                store.stage(Change::Finish {
+                    key,
+                    citizen,
+                    event,
+                    had_row: false,
+                    end: End::Delivered,
+                    attempts: 1,
+                    may_hold: true,
+                    at: AT,
+                })?;
             }
             if seq.is_multiple_of(GROUP as u64) {
                 store.stage(Change::SetLowWater(EventSeq(seq + 1)))?;

@@ -6,6 +6,7 @@ use super::admin::Admin;
 use super::args::{Common, DeliveriesArguments, DeliveriesCommand, Format, Selecting};
 use super::exit::{Exit, Failure};
 use super::terminal::{cell, table};
+use super::trace::MAY_HAVE_BEEN_SENT;
 
 pub fn deliveries(common: &Common, arguments: &DeliveriesArguments) -> Result<Exit, Failure> {
     let admin = Admin::new(common)?;
@@ -132,6 +133,10 @@ fn described(one: &Value) -> String {
         if !one[field].is_null() {
             rows.push(vec![name.to_owned(), of(field)]);
         }
+    }
+    let mut happened = one["timeline"].as_array().into_iter().flatten();
+    if happened.any(|entry| entry["what"] == "may-have-been-sent") {
+        rows.push(vec!["note".to_owned(), MAY_HAVE_BEEN_SENT.to_owned()]);
     }
     for failure in one["failures"].as_array().into_iter().flatten() {
         rows.push(vec!["failed".to_owned(), format!("{} {} {}", cell(&failure["at"]), cell(&failure["outcome"]), cell(&failure["code"]))]);

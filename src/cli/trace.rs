@@ -117,6 +117,10 @@ fn trimmed(at: &str) -> &str {
     at.trim_end_matches('Z')
 }
 
+/// Of what was withdrawn without an attempt that is known.
+pub const MAY_HAVE_BEEN_SENT: &str =
+    "may have been sent all the same, before the broker was stopped without notice: should the record be deleted, the recipient is told";
+
 fn words(entry: &Value) -> String {
     let text = |name: &str| cell(&entry[name]);
     match entry["what"].as_str().unwrap_or_default() {
@@ -128,6 +132,7 @@ fn words(entry: &Value) -> String {
         },
         "not-entitled" => format!("not entitled any more ({}), {}", text("reason"), by(entry)),
         "record-deleted" => format!("the record is gone, says event {} taken in {}", text("event_id"), text("deleted_at")),
+        "may-have-been-sent" => MAY_HAVE_BEEN_SENT.to_owned(),
         "came-back" => format!("came back ({})", text("reason")),
         "replayed" => format!("sent again {}", ordered(entry)),
         "replayed-in-vain" => format!("to be sent again {}, and not sent ({})", ordered(entry), text("reason")),

@@ -67,6 +67,7 @@ fn step(frame: &Frame<'_>, happening: &Happening) -> Option<Step> {
         },
         "not-entitled" => (Mark::Withdrawn, fill(texts.step_not_entitled, &[reason])),
         "record-deleted" => (Mark::Withdrawn, texts.step_record_deleted.to_owned()),
+        "may-have-been-sent" => (Mark::Withdrawn, texts.step_may_have_been_sent.to_owned()),
         "came-back" => (Mark::Failed, fill(texts.step_came_back, &[reason])),
         "replayed" => (Mark::Decided, by_replay(texts.step_replayed.to_owned(), happening)),
         "replayed-in-vain" => (Mark::Withdrawn, by_replay(fill(texts.step_replayed_in_vain, &[reason]), happening)),

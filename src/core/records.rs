@@ -228,9 +228,9 @@ pub enum Change {
     /// A delivery has a row of its own, and this is its content. Deliveries that
     /// finish soon after their admission never get one.
     PutDelivery(Delivery),
-    /// A delivery finished; its row, if it has one, goes. One that was attempted
-    /// at all enters the ledger of who holds what (GDPR article 19): the outcome
-    /// of an attempt may have been lost, and a notice too many does no harm.
+    /// A delivery finished; its row, if it has one, goes. One that may have been sent
+    /// at all enters the ledger of who holds what (GDPR article 19): a notice too many
+    /// does no harm.
     Finish {
         /// Which.
         key: DeliveryKey,
@@ -244,9 +244,16 @@ pub enum Change {
         end: End,
         /// After how many attempts.
         attempts: u32,
+        /// Whether the recipient may hold something of it.
+        may_hold: bool,
         /// When.
         at: Moment,
     },
+    /// The broker stops in order, with nothing under way: what waits about events after
+    /// this one was sent only if its attempts say so.
+    Stopped(EventSeq),
+    /// It may be sent from now on without anybody knowing, should the broker stop otherwise.
+    Started,
     /// A record is another citizen's: whoever was sent something about it is to be told
     /// with that one when it is deleted. Entries of the ledger move, under whichever
     /// number of the first person each is, and [`Records::clock_owner`] goes with them:
@@ -434,6 +441,13 @@ pub trait Records {
     /// # Errors
     /// When the store cannot be read.
     fn fate(&mut self, key: DeliveryKey) -> Result<Option<Fate>, Self::Error>;
+
+    /// Returns the event that [`Change::Stopped`] named, unless [`Change::Started`] came
+    /// after it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn stopped(&mut self) -> Result<Option<EventSeq>, Self::Error>;
 
     /// Returns how a delivery ended, or had ended before it was taken up again.
     ///

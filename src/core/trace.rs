@@ -77,6 +77,9 @@ pub enum Step {
     /// It ended, and was taken up again since, or ended in another way after all. At the
     /// moment of that end.
     Ended(Ended),
+    /// Withdrawn without an attempt that is known, and yet it may have been sent: the
+    /// broker had been stopped without notice. Whoever it was for counts as a holder.
+    MayHaveBeenSent,
 }
 
 /// A stay in quarantine that is over.
@@ -150,6 +153,7 @@ impl Step {
             Self::ReplayedInVain { .. } => 7,
             Self::LayInQuarantine(_) => 8,
             Self::Ended(_) => 9,
+            Self::MayHaveBeenSent => 10,
         }
     }
 }

@@ -366,6 +366,7 @@ impl Timeline {
                 self.add(traced.at, json!({ "what": "acted", "action": action.name(), "who": who }));
             }
             Step::Ended(ended) => self.ended(ended),
+            Step::MayHaveBeenSent => self.add(traced.at, json!({ "what": "may-have-been-sent" })),
             // Of the event, not of any of its deliveries.
             Step::LayInQuarantine(_) => {}
         }

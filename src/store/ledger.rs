@@ -9,7 +9,7 @@
 use crate::core::event::{Content, Event};
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, ExternalId, Recipient};
 use crate::core::outbox::{End, Withdrawal};
-use crate::core::records::{Ended, Former};
+use crate::core::records::Former;
 use crate::core::time::Moment;
 
 use super::codec::{FinishRecord, LedgerChange};
@@ -60,17 +60,17 @@ impl Store {
         recipient: Recipient,
         citizen: CitizenId,
         event: &Event,
-        ended: &Ended,
+        end: End,
+        may_hold: bool,
     ) -> Result<LedgerChange, StoreError> {
         let is_notice = matches!(event.content, Content::Deletion { .. });
-        // One that was attempted at all may have arrived, whatever was heard of it.
-        if !is_notice && (ended.end == End::Delivered || ended.attempts > 0) {
+        if !is_notice && may_hold {
             let record = self.vault.key(citizen.0)?.record(event.record_entity(), &event.external_id);
             self.ledger.insert(entry(citizen, record, recipient));
             return Ok(LedgerChange::Holds(citizen, record));
         }
         // Told that the record is deleted: it holds nothing of it any more.
-        if is_notice && ended.end == End::Delivered {
+        if is_notice && end == End::Delivered {
             return Ok(LedgerChange::Gone(self.strike_out(recipient, citizen, event)?));
         }
         Ok(LedgerChange::None)

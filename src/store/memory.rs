@@ -71,6 +71,7 @@ type RecordName = (Arc<str>, ExternalId);
 struct Contents {
     last_seq: u64,
     low_water: u64,
+    stopped: Option<EventSeq>,
     last_citizen: u32,
     last_quarantine: u64,
     citizens: BTreeMap<CitizenId, Arc<Citizen>>,
@@ -342,7 +343,7 @@ impl Contents {
                 self.causes.add(&delivery);
                 self.rows.insert(key, Arc::new(delivery));
             }
-            Change::Finish { key, citizen, event, had_row, end, attempts, at } => {
+            Change::Finish { key, citizen, event, had_row, end, attempts, may_hold, at } => {
                 let row = if had_row { self.remove_row(key) } else { None };
                 self.open.remove(&(key.seq, key.recipient));
                 let (failures, replays, delivered_before) = match (row, self.finished.get(&key)) {
@@ -351,7 +352,6 @@ impl Contents {
                     (None, None) => (Vec::new(), 0, None),
                 };
                 self.finished.insert(key, Ended { end, attempts, at, failures, replays, delivered_before });
-                // One that was attempted at all may have arrived.
                 let record = (Arc::from(event.record_entity()), event.external_id.clone());
                 if matches!(event.content, Content::Deletion { .. }) {
                     if end == End::Delivered {
@@ -360,10 +360,12 @@ impl Contents {
                             self.ledger.remove(&(id, record.clone(), key.recipient));
                         }
                     }
-                } else if end == End::Delivered || attempts > 0 {
+                } else if may_hold {
                     self.ledger.insert((citizen, record, key.recipient));
                 }
             }
+            Change::Stopped(to) => self.stopped = Some(to),
+            Change::Started => self.stopped = None,
             Change::MoveHolders { entity, record, from, to, former, at: _ } => {
                 let (ids, record) = (self.persons.all_of(from), (entity, record));
                 let is_moved = |(of, about, _): &(CitizenId, RecordName, Recipient)| ids.contains(of) && *about == record;
@@ -594,6 +596,10 @@ impl Records for MemoryStore {
             return Ok(Some(Fate::Unfinished));
         }
         Ok(self.working.finished.get(&key).map(|finished| Fate::Ended(finished.end)))
+    }
+
+    fn stopped(&mut self) -> Result<Option<EventSeq>, Infallible> {
+        Ok(self.working.stopped)
     }
 
     fn ended(&mut self, key: DeliveryKey) -> Result<Option<Ended>, Infallible> {

@@ -139,6 +139,12 @@ impl Records for Store {
         self.finished(key)
     }
 
+    fn stopped(&mut self) -> Result<Option<EventSeq>, StoreError> {
+        let Some(value) = self.vault.tree.get(rows::STOPPED)? else { return Ok(None) };
+        let mut input = Input::versioned(&value, "the mark of an orderly stop")?;
+        Ok(Some(EventSeq(input.u64()?)))
+    }
+
     fn unfinished_in_journal(&mut self) -> Result<Vec<Delivery>, StoreError> {
         let mut open: Vec<DeliveryKey> = self.open.iter().copied().collect();
         open.sort_unstable_by_key(|key| key.seq);
@@ -323,9 +329,19 @@ impl Store {
             }
             Change::Admit(admission) => self.admit(admission),
             Change::PutDelivery(delivery) => self.put_delivery(delivery),
-            Change::Finish { key, citizen, event, had_row, end, attempts, at } => {
+            Change::Finish { key, citizen, event, had_row, end, attempts, may_hold, at } => {
                 let ended = Ended { end, attempts, at, failures: Vec::new(), replays: 0, delivered_before: None };
-                self.finish(key, citizen, &event, had_row, ended)
+                self.finish(key, citizen, &event, had_row, may_hold, ended)
+            }
+            Change::Stopped(to) => {
+                let mut value = vec![1];
+                value.u64(to.0);
+                self.group.put(rows::STOPPED, value);
+                Ok(())
+            }
+            Change::Started => {
+                self.group.remove(rows::STOPPED);
+                Ok(())
             }
             Change::MoveHolders { entity, record, from, to, former, at } => self.move_holders(&entity, &record, from, to, former, at),
             Change::Trace { key, citizen, id, at, step } => self.put_step(key, citizen, id, at, &step),
@@ -495,7 +511,15 @@ impl Store {
         Ok(taken)
     }
 
-    fn finish(&mut self, key: DeliveryKey, citizen: CitizenId, event: &Event, had_row: bool, mut ended: Ended) -> Result<(), StoreError> {
+    fn finish(
+        &mut self,
+        key: DeliveryKey,
+        citizen: CitizenId,
+        event: &Event,
+        had_row: bool,
+        may_hold: bool,
+        mut ended: Ended,
+    ) -> Result<(), StoreError> {
         // One that ends for the second time, withdrawn while under way and
         // confirmed after that, needs a row to say so: packed finishes are
         // searched for the first that is about it.
@@ -515,7 +539,7 @@ impl Store {
             sealed.map_err(|_| unsealable(row_key.as_ref()))?;
             self.group.put(row_key, value);
         }
-        let ledger = self.enter(key.recipient, citizen, event, &ended)?;
+        let ledger = self.enter(key.recipient, citizen, event, ended.end, may_hold)?;
         self.group.finish(&FinishRecord { key, end: ended.end, attempts: ended.attempts, at: ended.at, had_row, ledger });
         self.group.finished.insert(key, ended);
         Ok(())

@@ -205,6 +205,8 @@ fn write_rows(from: &Path, to: &Path, options: &Options, progress: &mut dyn FnMu
         Ok(())
     })?;
     db.apply_batch(batch)?;
+    // What was sent after the backup is not known here, in whatever order that broker stopped.
+    db.remove(rows::STOPPED)?;
     // Lists may have grown together in another order: opening compares all of it.
     if erased::read(&options.erased_list)?.is_some_and(|list| !list.is_empty()) {
         db.remove(rows::ERASED_TO)?;

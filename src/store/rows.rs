@@ -53,6 +53,8 @@ pub(super) const AUDIT: &[u8] = b"maudit";
 pub(super) const FILED_BY: &[u8] = b"mfiledby";
 /// That the records with clocks are found by runs alone, and by no row `I`.
 pub(super) const OWNERS: &[u8] = b"mowners";
+/// That the broker has stopped in order, and whatever it sent is known.
+pub(super) const STOPPED: &[u8] = b"mstopped";
 /// By which schedule the rows `U` were computed.
 pub(super) const SCHEDULE: &[u8] = b"mschedule";
 

@@ -25,7 +25,8 @@ impl Store {
             | Step::ReplayedInVain { .. }
             | Step::Acted { .. }
             | Step::LayInQuarantine(_)
-            | Step::Ended(_) => 0,
+            | Step::Ended(_)
+            | Step::MayHaveBeenSent => 0,
         };
         self.seal_step(rows::step(key.seq, Some(key.recipient), at, step.number()), citizen, fingerprint, step)?;
         if fingerprint != 0 {

@@ -112,6 +112,11 @@ pub fn run<C: Commit>(
     watchdog: &Watchdog,
     settings: Settings,
 ) -> Result<C, C::Error> {
+    // Before anything goes out.
+    engine.start(&mut records)?;
+    if records.has_staged() {
+        records.commit(true)?;
+    }
     let mut dirty_since: Option<Instant> = None;
     let mut tended = Instant::now();
     let mut calm = Instant::now();
@@ -161,6 +166,9 @@ pub fn run<C: Commit>(
             engine.forget_unneeded(&mut records, outlet.now(), &mut turn.out)?;
         }
         let replayed = engine.advance_replays(&mut records, outlet.now(), &mut turn.out)? == Advanced::Some;
+        if closed {
+            engine.stop(&mut records)?;
+        }
         let durable = turn.events > 0
             || replayed
             || turn.out.must_last()
@@ -296,6 +304,53 @@ impl Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::engine::Limits;
+    use crate::core::ids::EventSeq;
+    use crate::core::policy::{RetryPolicy, Rules};
+    use crate::core::records::Records;
+    use crate::store::{Options, Store};
+    use crate::writer::WriterHandle;
+
+    /// Nothing goes out.
+    struct Nothing;
+
+    impl Effects for Nothing {
+        fn acknowledge(&mut self, _: Ticket) {}
+        fn attempt(&mut self, _: Vec<Outgoing>) {}
+        fn order(&mut self, _: Vec<OutgoingOrder>) {}
+        fn report(&mut self, _: &[Fact]) {}
+        fn committed(&mut self, _: Duration, _: usize) {}
+        fn has_room(&mut self) -> bool {
+            true
+        }
+        fn now(&mut self) -> Moment {
+            Moment(0)
+        }
+    }
+
+    #[test]
+    fn the_mark_of_a_stop_in_order_is_gone_while_the_writer_runs() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let live = || {
+            let mut store = Store::open(&Options::new(dir.path().join("data"))).expect("a store");
+            let mut engine = Engine::new(Arc::new(Rules::new(Vec::new(), Vec::new(), RetryPolicy::default())), Limits::default());
+            engine.recover(&mut store).expect("readable");
+            Commit::commit(&mut store, true).expect("written");
+            let inbox = Inbox::new();
+            let writer = WriterHandle::new(&inbox);
+            let running = std::thread::spawn(move || {
+                run(engine, store, &inbox, Box::new(Nothing), &Watchdog::start(), Settings::default()).expect("the store works")
+            });
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            let meanwhile = runtime.block_on(writer.ask(|access| access.records.stopped().expect("readable")));
+            writer.close();
+            let mut store = running.join().expect("it ends");
+            (meanwhile.expect("the writer runs"), store.stopped().expect("readable"))
+        };
+        for _ in 0..2 {
+            assert_eq!(live(), (None, Some(EventSeq(0))));
+        }
+    }
 
     #[test]
     fn groups_rest_as_long_as_they_take_and_one_slow_one_lengthens_nothing() {

@@ -222,8 +222,16 @@ impl Broker {
         self.store.crash();
         self.engine = Engine::new(rules(), self.limits);
         self.engine.recover(&mut self.store).expect("never fails");
+        self.engine.start(&mut self.store).expect("never fails");
         self.store.commit(Durability::Flush);
         self.engine.set_connected(true);
+    }
+
+    /// Stops in order, and starts again.
+    fn stop_and_start(&mut self) {
+        self.engine.stop(&mut self.store).expect("never fails");
+        self.store.commit(Durability::Flush);
+        self.restart();
     }
 
     fn tend(&mut self) {
@@ -1938,4 +1946,58 @@ fn a_withdrawal_that_came_too_late_stays_in_the_trace() {
     assert_eq!(broker.fate(key), Some(Fate::Ended(End::Delivered)));
     let ends: Vec<End> = broker.former_ends(key).iter().map(|ended| ended.end).collect();
     assert_eq!(ends, [End::Withdrawn(Withdrawal::RecordDeleted)]);
+}
+
+/// After an orderly stop it is known that what waits was never sent; after any other, it
+/// is not, and nor is it after an orderly stop that comes later.
+#[test]
+fn only_a_stop_without_notice_leaves_unknown_what_was_sent() {
+    type Stop = fn(&mut Broker);
+    let in_order: Stop = Broker::stop_and_start;
+    let without_notice: Stop = Broker::restart;
+    let cases: [(&[Stop], bool); 5] = [
+        (&[in_order], false),
+        (&[in_order, in_order], false),
+        (&[without_notice], true),
+        (&[in_order, without_notice], true),
+        (&[without_notice, in_order], true),
+    ];
+    for (at, (stops, may_be_held)) in cases.into_iter().enumerate() {
+        let mut broker = Broker::new();
+        broker.engine.set_connected(false);
+        let events = vec![broker.member(1, "m1", "007", "2025-01-01"), broker.kept_joblog(1, "j")];
+        broker.take_in(events);
+        for stop in stops {
+            stop(&mut broker);
+            broker.engine.set_connected(false);
+        }
+        let moved = broker.member(1, "m2", "067", "2026-03-01");
+        broker.take_in(vec![moved]);
+        let of_007 = key("akasse:007", 2);
+        let ended = broker.store.ended(of_007).expect("never fails").expect("withdrawn");
+        assert_eq!((ended.end, ended.attempts), (End::Withdrawn(Withdrawal::MembershipEnded), 0), "case {at}");
+        let steps = broker.store.steps(of_007.seq).expect("never fails");
+        assert_eq!(steps.iter().any(|traced| traced.step == Step::MayHaveBeenSent), may_be_held, "case {at}");
+        broker.engine.set_connected(true);
+        broker.confirm_all();
+        let deletion = broker.erased_in_dfdg(1, "j");
+        broker.take_in(vec![deletion]);
+        let mut told: Vec<Recipient> = broker.dispatch_all().iter().map(|attempt| attempt.key.recipient).collect();
+        told.sort_unstable();
+        let expected: &[Recipient] =
+            if may_be_held { &[recipient("akasse:007"), recipient("akasse:067")] } else { &[recipient("akasse:067")] };
+        assert_eq!(told, expected, "case {at}");
+    }
+}
+
+/// What is under way has no outcome yet: such a stop is none in order.
+#[test]
+fn a_stop_with_something_under_way_is_not_in_order() {
+    let (mut broker, of_007) = Broker::with_joblog_under_way(Limits::default());
+    broker.stop_and_start();
+    broker.engine.set_connected(false);
+    let moved = broker.member(1, "m2", "067", "2026-03-01");
+    broker.take_in(vec![moved]);
+    let steps = broker.store.steps(of_007.seq).expect("never fails");
+    assert!(steps.iter().any(|traced| traced.step == Step::MayHaveBeenSent));
 }

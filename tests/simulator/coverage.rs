@@ -89,6 +89,8 @@ impl Coverage {
             Change::DropSelected { .. } => "selection done".to_owned(),
             Change::DropReplay(_) => "replay forgotten".to_owned(),
             Change::SetLowWater(_) => "low water".to_owned(),
+            Change::Stopped(_) => "stopped in order".to_owned(),
+            Change::Started => "started after a stop in order".to_owned(),
             Change::PutHold(Held::Queue(_), Hold::Active { .. }) => "queue held".to_owned(),
             Change::PutHold(Held::Queue(_), Hold::Over { .. }) => "queue let go".to_owned(),
             Change::PutHold(Held::Lane(..), Hold::Active { .. }) => "lane parked".to_owned(),

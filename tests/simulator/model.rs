@@ -435,8 +435,9 @@ impl Model {
         self.undo.push((key, self.deliveries.get(&key).cloned()));
     }
 
-    /// The process has died: memory is gone, and what was not flushed too.
-    pub fn crash(&mut self) {
+    /// The process has died: memory is gone, and what was not flushed too. Or it stopped
+    /// in order, with nothing under way.
+    pub fn crash(&mut self, in_order: bool) {
         for (key, before) in std::mem::take(&mut self.undo).into_iter().rev() {
             match before {
                 Some(before) => self.deliveries.insert(key, before),
@@ -445,7 +446,9 @@ impl Model {
         }
         // Whether that is still known to the store is not known here.
         self.attempted.append(&mut self.told);
-        self.recovered_to = self.last_seq;
+        if !in_order {
+            self.recovered_to = self.last_seq;
+        }
         self.book = self.durable_book.clone();
         for tracked in self.deliveries.values_mut() {
             tracked.under_way = None;
@@ -595,8 +598,8 @@ impl Model {
                     self.put(delivery, settled.contains(&delivery.key), group, rules)?;
                     settled.insert(delivery.key);
                 }
-                Change::Finish { key, had_row, end, attempts, .. } => {
-                    self.finished(*key, *had_row, *end, *attempts, group, rules, &mut demands)?;
+                Change::Finish { key, had_row, end, attempts, may_hold, .. } => {
+                    self.finished(*key, *had_row, *end, *attempts, *may_hold, group, rules, &mut demands)?;
                 }
                 Change::PutHold(held, hold) => {
                     self.holds.insert(*held, hold.clone());
@@ -631,6 +634,8 @@ impl Model {
                 | Change::DropNotices { .. }
                 | Change::NoteUnexpected(_)
                 | Change::SetLowWater(_)
+                | Change::Stopped(_)
+                | Change::Started
                 | Change::Erase(_)
                 | Change::PutReplay(_)
                 | Change::PutSelected { .. }
@@ -950,6 +955,7 @@ impl Model {
         had_row: bool,
         end: End,
         attempts: u32,
+        may_hold: bool,
         group: &Group<'_>,
         rules: &Rules,
         demands: &mut Vec<DeliveryKey>,
@@ -957,6 +963,9 @@ impl Model {
         self.remember(key);
         let Some(tracked) = self.deliveries.get(&key).cloned() else { return Err(format!("{key:?} ends before it begins")) };
         demand!(had_row == tracked.has_row, "{key:?}: had a row: {}, said: {had_row}", tracked.has_row);
+        let was_sent = end == End::Delivered || tracked.attempts > 0 || tracked.replays > 0;
+        demand!(may_hold || !was_sent && key.seq.0 > self.recovered_to, "{key:?} may be held, and is not entered");
+        demand!(attempts <= tracked.attempts + 1, "{key:?} ends after {attempts} attempts");
         let delivered_before = tracked.delivered_before;
         let stand = match end {
             End::Delivered => {
@@ -1001,7 +1010,7 @@ impl Model {
                 Stand::Withdrawn(why)
             }
         };
-        self.holds(&tracked, key.recipient, end, attempts);
+        self.holds(&tracked, key.recipient, end, may_hold);
         let tracked = self.deliveries.get_mut(&key).expect("looked up above");
         tracked.stand = stand;
         tracked.has_row = false;
@@ -1096,10 +1105,10 @@ impl Model {
     }
 
     /// Notes what a finish says about who holds something of the record.
-    fn holds(&mut self, tracked: &Tracked, recipient: Recipient, end: End, attempts: u32) {
+    fn holds(&mut self, tracked: &Tracked, recipient: Recipient, end: End, may_hold: bool) {
         let record = (tracked.lane.0, record_of(&tracked.event), recipient);
         if !matches!(tracked.event.content, Content::Deletion { .. }) {
-            if end == End::Delivered || attempts > 0 {
+            if may_hold {
                 self.attempted.push(record);
             }
         } else if end == End::Delivered {

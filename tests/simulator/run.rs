@@ -701,10 +701,16 @@ impl Run {
 
     /// The process dies and another one takes its place.
     fn crash(&mut self) -> Verdict {
-        self.note(|| "CRASH".to_owned());
+        // Never in the middle of a group.
+        let in_order = self.engine.in_flight() == 0 && !self.store.has_staged() && self.dice.chance(50);
+        self.note(|| if in_order { "STOP".to_owned() } else { "CRASH".to_owned() });
         self.lives += 1;
+        if in_order {
+            infallible(self.engine.stop(&mut self.store));
+            self.commit(&[], &[], &mut Output::default(), Durability::Flush)?;
+        }
         self.store.crash();
-        self.model.crash();
+        self.model.crash(in_order);
         self.outcomes.clear();
         self.orders.clear();
         self.order_outcomes.clear();
@@ -718,6 +724,7 @@ impl Run {
         let holds = infallible(self.store.holds());
         self.model.recover_holds(&holds)?;
         infallible(self.engine.recover(&mut self.store));
+        infallible(self.engine.start(&mut self.store));
         self.commit(&[], &[], &mut Output::default(), Durability::Flush)?;
         self.engine.set_connected(self.rabbit.up);
         self.check_counts()?;
@@ -1232,6 +1239,8 @@ fn weight(change: &Change) -> u64 {
         Change::PutDelivery(delivery) => 5 << 32 | delivery.key.seq.0 << 16 | u64::from(delivery.key.recipient.to_number()),
         Change::Finish { key, .. } => 6 << 32 | key.seq.0 << 16 | u64::from(key.recipient.to_number()),
         Change::SetLowWater(seq) => 7 << 32 | seq.0,
+        Change::Stopped(seq) => 22 << 32 | seq.0,
+        Change::Started => 23 << 32,
         Change::PutHold(..) => 10 << 32,
         Change::ForgetHold(_) => 11 << 32,
         Change::Quarantine(message) => 8 << 32 | message.id,

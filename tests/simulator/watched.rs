@@ -117,6 +117,10 @@ impl Records for Watched {
         self.reads += 1;
         self.inner.fate(key)
     }
+    fn stopped(&mut self) -> Result<Option<EventSeq>, Infallible> {
+        self.reads += 1;
+        self.inner.stopped()
+    }
     fn ended(&mut self, key: DeliveryKey) -> Result<Option<Ended>, Infallible> {
         self.reads += 1;
         self.inner.ended(key)

@@ -203,6 +203,7 @@ pub const DANISH: Texts = Texts {
     step_decided_anew: "Besluttet igen: {}",
     step_not_entitled: "Ikke længere berettiget: {}",
     step_record_deleted: "Posten blev slettet",
+    step_may_have_been_sent: "Kan være sendt alligevel, før brokeren blev afbrudt uden varsel: modtageren får besked, hvis posten slettes",
     step_came_back: "Kom tilbage fra modtageren: {}",
     step_replayed: "Genudsendt",
     step_replayed_in_vain: "Skulle genudsendes, men blev ikke sendt: {}",

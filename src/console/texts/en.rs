@@ -203,6 +203,7 @@ pub const ENGLISH: Texts = Texts {
     step_decided_anew: "Decided anew: {}",
     step_not_entitled: "Not entitled any more: {}",
     step_record_deleted: "The record was deleted",
+    step_may_have_been_sent: "May have been sent all the same, before the broker was stopped without notice: the recipient is told should the record be deleted",
     step_came_back: "Came back from the recipient: {}",
     step_replayed: "Replayed",
     step_replayed_in_vain: "To be replayed, and not sent: {}",

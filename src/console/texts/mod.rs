@@ -54,7 +54,7 @@ texts! {
     replay_canary replay_held replays_none trace_title trace_event trace_source trace_registered trace_taken_in trace_lies trace_lay trace_change
     trace_record trace_line trace_scale trace_steps trace_left_out trace_no_delivery step_taken_in step_failed
     step_delivered step_withdrawn step_dead step_took_over step_took_over_unknown step_decided_anew step_not_entitled
-    step_record_deleted step_came_back step_replayed step_replayed_in_vain waits_for wait_outcome wait_connection wait_release wait_behind wait_others step_earlier step_next change_1 change_2 change_3 search_title
+    step_record_deleted step_came_back step_may_have_been_sent step_replayed step_replayed_in_vain waits_for wait_outcome wait_connection wait_release wait_behind wait_others step_earlier step_next change_1 change_2 change_3 search_title
     search_nothing search_number search_empty maintenance_title maintenance_now maintenance_none maintenance_begin
     maintenance_intro maintenance_for maintenance_hours maintenance_forever col_since col_until col_why by_operator
     by_maintenance by_failure quarantine_title quarantine_intro quarantine_none col_number col_came col_wrong col_size

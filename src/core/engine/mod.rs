@@ -51,6 +51,7 @@ use super::retention::DeletionTold;
 use super::retry::{Curve, Outcome};
 use super::routing::{Suppression, name_told};
 use super::time::Moment;
+use super::trace::Step;
 
 /// One attempt to be performed: publish this, and report the outcome.
 #[derive(Debug, Clone)]
@@ -229,8 +230,8 @@ pub struct Engine {
     holds: BTreeMap<Held, Hold>,
     last_seq: EventSeq,
     low_water: EventSeq,
-    /// The newest event of a former life: what waited about it, and about those
-    /// before it, may have been sent without anybody knowing.
+    /// The newest event of the latest life that did not stop in order: what waited about
+    /// it, and about those before it, may have been sent without anybody knowing.
     recovered_to: EventSeq,
     in_flight: usize,
     connected: bool,
@@ -278,7 +279,7 @@ impl Engine {
     /// When the store cannot be read.
     pub fn recover<R: Records>(&mut self, records: &mut R) -> Result<(), R::Error> {
         self.last_seq = records.last_seq();
-        self.recovered_to = self.last_seq;
+        self.recovered_to = records.stopped()?.unwrap_or(self.last_seq);
         self.lanes.recover(records.joined());
         self.recover_holds(records)?;
         for (recipient, counts) in records.row_counts()? {
@@ -299,6 +300,30 @@ impl Engine {
         self.recover_replays(records)?;
         self.low_water = EventSeq(self.last_seq.0 + 1);
         records.stage(Change::SetLowWater(self.low_water))
+    }
+
+    /// Notes that attempts may be made from now on: a stop without notice leaves unknown
+    /// what became of them. To be durable before the first one.
+    ///
+    /// # Errors
+    /// When the change cannot be staged.
+    pub fn start<R: Records>(&self, records: &mut R) -> Result<(), R::Error> {
+        match records.stopped()? {
+            Some(_) => records.stage(Change::Started),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes that no attempt is made any more, and that the outcome of each is known; does
+    /// nothing while one is under way.
+    ///
+    /// # Errors
+    /// When the change cannot be staged.
+    pub fn stop<R: Records>(&self, records: &mut R) -> Result<(), R::Error> {
+        match self.in_flight {
+            0 => records.stage(Change::Stopped(self.recovered_to)),
+            _ => Ok(()),
+        }
     }
 
     /// Sets for how long what has been taken in is remembered.
@@ -439,8 +464,14 @@ impl Engine {
         delivery.attempts > 0
             // A replay begins to count anew.
             || delivery.replays > 0
-            || delivery.key.seq <= self.recovered_to
+            || self.outcome_may_be_lost(delivery)
             || self.lanes.loaded(delivery.key).is_some_and(super::lanes::Loaded::is_in_flight)
+    }
+
+    /// Returns whether it may have been sent by a former life of the process that stopped
+    /// without notice.
+    fn outcome_may_be_lost(&self, delivery: &Delivery) -> bool {
+        delivery.key.seq <= self.recovered_to
     }
 
     /// Withdraws a delivery, loaded or not. One under way keeps its place in the
@@ -453,12 +484,16 @@ impl Engine {
         records: &mut R,
         out: &mut Output,
     ) -> Result<(), R::Error> {
-        // Counted as an attempt, so that it enters the ledger of who holds what.
-        let attempts = delivery.attempts.max(u32::from(self.may_have_been_sent(delivery)));
+        let may_hold = self.may_have_been_sent(delivery);
+        let is_in_flight = self.lanes.loaded(delivery.key).is_some_and(super::lanes::Loaded::is_in_flight);
+        let attempts = delivery.attempts.max(u32::from(is_in_flight));
+        if attempts == 0 && self.outcome_may_be_lost(delivery) {
+            dispatch::trace(delivery, Step::MayHaveBeenSent, now, records)?;
+        }
         let queue = self.lanes.queue_mut(delivery.key.recipient);
         let loaded = queue.get(delivery.key.seq);
         let had_row = loaded.is_none_or(|loaded| loaded.kept == Kept::InRow);
-        if loaded.is_some_and(super::lanes::Loaded::is_in_flight) {
+        if is_in_flight {
             queue.withdraw_in_flight(delivery.key.seq);
         } else {
             queue.remove(delivery.key.seq);
@@ -472,6 +507,7 @@ impl Engine {
             had_row,
             end: End::Withdrawn(why),
             attempts,
+            may_hold,
             at: now,
         })
     }

@@ -217,7 +217,8 @@ fn later(traced: Traced) -> Option<Because> {
         | Step::ReplayedInVain { .. }
         | Step::Acted { .. }
         | Step::LayInQuarantine(_)
-        | Step::Ended(_) => None,
+        | Step::Ended(_)
+        | Step::MayHaveBeenSent => None,
     }
 }
 

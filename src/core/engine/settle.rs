@@ -82,6 +82,7 @@ impl Engine {
                     had_row: !withdrawn && loaded.kept == Kept::InRow,
                     end: End::Delivered,
                     attempts: delivery.attempts.saturating_add(1),
+                    may_hold: true,
                     event: delivery.event,
                     at: now,
                 });

@@ -176,6 +176,7 @@ fn what_is_mistyped_is_refused_with_what_there_is() {
         had_row: true,
         end: End::Withdrawn(Withdrawal::RecipientClosed),
         attempts: delivery.attempts,
+        may_hold: true,
         event: delivery.event,
         at: delivery.first_at,
     });

@@ -58,6 +58,7 @@ pub(in crate::store) fn encode_step(step: &Step, out: &mut Vec<u8>) {
             put_by_replay(out, by.as_ref());
         }
         Step::Ended(ended) => put_ended(out, ended),
+        Step::MayHaveBeenSent => {}
         Step::LayInQuarantine(Stay { id, since, reason, end, who }) => {
             out.varint(*id);
             parts::put_moment(out, *since);
@@ -107,6 +108,7 @@ pub(in crate::store) fn decode_step(bytes: &[u8]) -> Result<Step, Undecodable> {
             who: input.text()?,
         }),
         9 => Step::Ended(ended(input)?),
+        10 => Step::MayHaveBeenSent,
         _ => return input.fail(),
     };
     input.end()?;

@@ -38,7 +38,8 @@ fn live(disk: &mut OnDisk, from: u64, to: u64) {
             }
             if at != 0 || seq % 3 == 0 {
                 let (end, at_moment) = (dice.end(), dice.moment());
-                disk.stage(Change::Finish { key, citizen, event, had_row: at == 0, end, attempts: 1, at: at_moment }).expect("staged");
+                disk.stage(Change::Finish { key, citizen, event, had_row: at == 0, end, attempts: 1, may_hold: true, at: at_moment })
+                    .expect("staged");
             }
         }
         if seq % 7 == 0 {
@@ -91,6 +92,21 @@ fn elsewhere(disk: &OnDisk, name: &str) -> Options {
     let options = disk.options().clone();
     let dir = options.data_dir.parent().expect("a directory").join(name);
     Options { data_dir: dir, ..options }
+}
+
+/// What was sent after the backup is not known to it, in whatever order that broker stopped.
+#[test]
+fn a_restored_store_knows_of_no_stop_in_order() {
+    let mut disk = OnDisk::new();
+    live(&mut disk, 1, 20);
+    disk.stage(Change::Stopped(EventSeq(0))).expect("staged");
+    disk.commit_group(Durability::Flush);
+    let dir = disk.options().data_dir.parent().expect("a directory").join("backup");
+    disk.store().back_up(&dir, Moment(7), |_| {}).expect("backed up");
+    assert_eq!(disk.stopped().expect("readable"), Some(EventSeq(0)));
+    let options = elsewhere(&disk, "restored");
+    restore(&dir, &options, None, |_| {}).expect("restored");
+    assert_eq!(Store::open(&options).expect("a store").stopped().expect("readable"), None);
 }
 
 #[test]

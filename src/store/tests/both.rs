@@ -34,6 +34,8 @@ macro_rules! over_both {
 
 over_both!(
     a_group_sees_itself,
+    a_stop_in_order_is_known_until_the_next_start,
+    whoever_may_hold_something_is_a_holder_without_an_attempt,
     queues_show_what_is_committed,
     a_delivery_goes_through_its_states,
     what_is_unclaimed_has_a_moment_for_each_rule,
@@ -96,7 +98,7 @@ impl<S: Stored> Case<S> {
     fn finish(&mut self, admission: &Admission, recipient: Recipient, had_row: bool, end: End) {
         let key = DeliveryKey { recipient, seq: admission.seq };
         let (citizen, event) = (admission.citizen, Arc::clone(&admission.event));
-        self.stage(Change::Finish { key, citizen, event, had_row, end, attempts: 2, at: Moment(9) });
+        self.stage(Change::Finish { key, citizen, event, had_row, end, attempts: 2, may_hold: true, at: Moment(9) });
     }
 
     /// Has a delivery about a record of that type end, one that had been attempted.
@@ -762,6 +764,36 @@ fn what_is_older_than_the_horizon_goes<S: Stored>(store: S) {
     case.store.commit_group(Durability::Flush);
     assert!(case.store.taken_in(EventSeq(41)).is_some());
     assert_eq!(case.store.prune(Moment(i64::MAX), 0).expect("pruned"), Pruned::Done);
+}
+
+fn a_stop_in_order_is_known_until_the_next_start<S: Stored>(store: S) {
+    let mut case = Case::new(store);
+    assert_eq!(case.store.stopped().expect("readable"), None, "a new store");
+    case.stage(Change::Stopped(EventSeq(7)));
+    case.store.commit_group(Durability::Flush);
+    case.store.reopen();
+    assert_eq!(case.store.stopped().expect("readable"), Some(EventSeq(7)));
+    case.stage(Change::Started);
+    case.store.commit_group(Durability::Flush);
+    case.store.reopen();
+    assert_eq!(case.store.stopped().expect("readable"), None);
+}
+
+fn whoever_may_hold_something_is_a_holder_without_an_attempt<S: Stored>(store: S) {
+    let mut case = Case::new(store);
+    for (recipient, may_hold) in [(fund(), true), (kommune(), false)] {
+        let record = ExternalId::parse("r").expect("an id");
+        let mut admission = case.admit(&[recipient]);
+        let event = Event::clone(&admission.event);
+        admission.event = Arc::new(Event { entity: "Joblog".into(), external_id: record, content: Content::Other, ..event });
+        let (key, event) = (DeliveryKey { recipient, seq: admission.seq }, Arc::clone(&admission.event));
+        let end = End::Withdrawn(Withdrawal::MembershipEnded);
+        case.stage(Change::Finish { key, citizen: case.citizen, event, had_row: false, end, attempts: 0, may_hold, at: Moment(9) });
+        assert_eq!(case.holders(&admission), [fund()], "{recipient}");
+        case.store.commit_group(Durability::Flush);
+        case.store.reopen();
+        assert_eq!(case.holders(&admission), [fund()], "{recipient}, after a restart");
+    }
 }
 
 fn a_group_sees_itself<S: Stored>(store: S) {

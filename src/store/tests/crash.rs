@@ -86,7 +86,8 @@ fn child() {
             let key = DeliveryKey { recipient: admission.deliveries[0].0, seq: EventSeq(seq) };
             let row = Dice::new(seq).delivery(key, admission.citizen, Arc::clone(&admission.event));
             let (citizen, event) = (admission.citizen, Arc::clone(&admission.event));
-            let finish = |had_row| Change::Finish { key, citizen, event, had_row, end: End::Delivered, attempts: 1, at: Moment(7) };
+            let finish =
+                |had_row| Change::Finish { key, citizen, event, had_row, end: End::Delivered, attempts: 1, may_hold: true, at: Moment(7) };
             match seq % 3 {
                 0 => store.stage(finish(false)).expect("staged"),
                 1 => store.stage(Change::PutDelivery(row)).expect("staged"),

@@ -286,6 +286,7 @@ fn steps_of_traces() {
             replays: 1,
             delivered_before: Some(Earlier { at, replay: true }),
         }),
+        Step::MayHaveBeenSent,
     ];
     for (number, sample) in samples.iter().enumerate() {
         assert_eq!(usize::from(sample.number()), number);

@@ -195,6 +195,10 @@ impl Records for OnDisk {
         self.store().fate(key)
     }
 
+    fn stopped(&mut self) -> Result<Option<EventSeq>, Self::Error> {
+        self.store().stopped()
+    }
+
     fn ended(&mut self, key: DeliveryKey) -> Result<Option<Ended>, Self::Error> {
         self.store().ended(key)
     }

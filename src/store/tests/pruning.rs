@@ -32,7 +32,7 @@ fn what_is_old_goes_and_nothing_else() {
                 disk.stage(Change::PutDelivery(dice.delivery(key, citizen, Arc::clone(&event)))).expect("staged");
             }
             let (end, at) = (End::Delivered, Moment(5));
-            disk.stage(Change::Finish { key, citizen, event, had_row, end, attempts: 1, at }).expect("staged");
+            disk.stage(Change::Finish { key, citizen, event, had_row, end, attempts: 1, may_hold: true, at }).expect("staged");
         }
         disk.stage(Change::SetLowWater(EventSeq(seq + 1))).expect("staged");
         if seq % 5 == 0 {

@@ -158,7 +158,8 @@ impl Both {
         if (is_open || self.dice.once_in(4)) && !self.dice.once_in(3) {
             let (end, attempts, at) = (self.dice.end(), self.dice.below(9) as u32, self.dice.moment());
             let (citizen, event) = (admission.citizen, Arc::clone(&admission.event));
-            self.stage(Change::Finish { key, citizen, event, had_row: has_row, end, attempts, at });
+            let may_hold = end == End::Delivered || attempts > 0 || self.dice.once_in(9);
+            self.stage(Change::Finish { key, citizen, event, had_row: has_row, end, attempts, may_hold, at });
         } else {
             let delivery = self.dice.delivery(key, admission.citizen, Arc::clone(&admission.event));
             self.stage(Change::PutDelivery(delivery));

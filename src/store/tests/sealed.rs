@@ -59,7 +59,7 @@ fn plant(disk: &mut OnDisk) -> Vec<DeliveryKey> {
             if at != 1 {
                 let event = Arc::clone(&event);
                 let (had_row, end, at) = (at != 0, End::Delivered, Moment(1));
-                store.stage(Change::Finish { key, citizen, event, had_row, end, attempts: 1, at }).expect("staged");
+                store.stage(Change::Finish { key, citizen, event, had_row, end, attempts: 1, may_hold: true, at }).expect("staged");
             }
         }
         let mut clocks = dice.clocks(citizen, 3);

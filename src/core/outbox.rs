@@ -374,6 +374,31 @@ impl Delivery {
     }
 }
 
+/// How a delivery ended, and how it came to that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// How.
+    pub end: End,
+    /// After how many attempts.
+    pub attempts: u32,
+    /// When.
+    pub at: Moment,
+    /// The latest failed attempts; none are known of one that never had a row.
+    pub failures: Vec<Attempt>,
+    /// How often an operator had it sent again.
+    pub replays: u32,
+    /// The copy that had been delivered before the latest of those.
+    pub delivered_before: Option<Earlier>,
+}
+
+impl Ended {
+    /// Returns the copy that was delivered, of one that was.
+    #[must_use]
+    pub fn copy(&self) -> Earlier {
+        Earlier { at: self.at, replay: self.replays > 0 }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::event::Change;

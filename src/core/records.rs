@@ -14,7 +14,7 @@ use super::event::Event;
 use super::holds::{Held, Hold};
 use super::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use super::notices::Lying;
-use super::outbox::{Attempt, Because, Delivery, Earlier, End, State};
+use super::outbox::{Because, Delivery, End, Ended, State};
 use super::persons::Joined;
 use super::policy::{Audience, Domain};
 use super::replay::{Replay, ReplayId};
@@ -606,31 +606,6 @@ pub struct RowCounts {
     pub retrying: u64,
     /// Given up.
     pub dead: u64,
-}
-
-/// How a delivery ended, and how it came to that.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
-    /// How.
-    pub end: End,
-    /// After how many attempts.
-    pub attempts: u32,
-    /// When.
-    pub at: Moment,
-    /// The latest failed attempts; none are known of one that never had a row.
-    pub failures: Vec<Attempt>,
-    /// How often an operator had it sent again.
-    pub replays: u32,
-    /// The copy that had been delivered before the latest of those.
-    pub delivered_before: Option<Earlier>,
-}
-
-impl Ended {
-    /// Returns the copy that was delivered, of one that was.
-    #[must_use]
-    pub fn copy(&self) -> Earlier {
-        Earlier { at: self.at, replay: self.replays > 0 }
-    }
 }
 
 /// What is kept about a citizen besides records, deliveries and clocks.

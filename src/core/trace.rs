@@ -3,8 +3,8 @@
 
 use super::audit::Action;
 use super::ids::Recipient;
-use super::outbox::{Attempt, Because, Death, Withdrawal};
-use super::records::Ended;
+use super::outbox::{Attempt, Because, Death, Ended, Withdrawal};
+
 use super::replay::{Replay, ReplayId};
 use super::routing::LeftOut;
 use super::time::Moment;

@@ -8,9 +8,9 @@ use super::trace::Sought;
 use crate::core::audit::Deed;
 use crate::core::engine::{Discarded, Engine, Output};
 use crate::core::ids::DeliveryKey;
-use crate::core::outbox::{Because, Delivery, End, State};
+use crate::core::outbox::{Because, Delivery, End, Ended, State};
 use crate::core::policy::{Audience, Rules};
-use crate::core::records::{Admission, Archive, Ended};
+use crate::core::records::{Admission, Archive};
 use crate::core::routing::name_told;
 use crate::core::time::Moment;
 

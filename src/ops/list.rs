@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use super::deliveries::{because_json, finished, item};
 use crate::core::ids::{DeliveryKey, EventSeq, Recipient};
-use crate::core::outbox::{Because, End};
+use crate::core::outbox::{Because, End, Ended};
 use crate::core::policy::Rules;
-use crate::core::records::{Admission, EndPlace, Ended, Lookout, WantedEnds};
+use crate::core::records::{Admission, EndPlace, Lookout, WantedEnds};
 use crate::core::replay::{Filter, StateFilter};
 use crate::core::time::Moment;
 use crate::core::trace::Step;

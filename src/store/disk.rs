@@ -1,12 +1,13 @@
 //! The store on disk. One owner, the writer; every call may wait for the disk,
 //! so all of them belong on a thread of their own.
 
+use crate::core::outbox::Ended;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use crate::core::audit::Extent;
 use crate::core::ids::{DeliveryKey, EventSeq, Personnummer, Recipient, WsbId};
-use crate::core::records::{Admission, Ended, RowCounts};
+use crate::core::records::{Admission, RowCounts};
 use crate::core::retention::Clocks;
 use crate::core::time::Day;
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::core::ids::{DeliveryKey, EventSeq, Personnummer};
-use crate::core::outbox::{Delivery, State};
-use crate::core::records::{Admission, Ended, Quarantined, Unclaimed};
+use crate::core::outbox::{Delivery, Ended, State};
+use crate::core::records::{Admission, Quarantined, Unclaimed};
 use crate::core::replay::ReplayId;
 
 use super::batch::Batch;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::core::citizen::Citizen;
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, Personnummer, Recipient};
-use crate::core::outbox::{Delivery, End};
-use crate::core::records::{Admission, EndPlace, Ended, EndsPage, Lookout, Quarantined, WantedEnds};
+use crate::core::outbox::{Delivery, End, Ended};
+use crate::core::records::{Admission, EndPlace, EndsPage, Lookout, Quarantined, WantedEnds};
 use crate::core::time::Moment;
 use crate::core::trace::Traced;
 

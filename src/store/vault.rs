@@ -8,9 +8,9 @@ use crate::core::about::About;
 use crate::core::citizen::Citizen;
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq, ExternalId, Personnummer};
 use crate::core::notices::Lying;
-use crate::core::outbox::Delivery;
+use crate::core::outbox::{Delivery, Ended};
 use crate::core::persons::Persons;
-use crate::core::records::{Admission, Ended, Quarantined};
+use crate::core::records::{Admission, Quarantined};
 use crate::core::replay::{Replay, ReplayId};
 
 use super::cache::Generations;

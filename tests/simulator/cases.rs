@@ -12,9 +12,9 @@ use wsb_broker::core::holds::Why;
 use wsb_broker::core::ids::{
     Akassekode, DeliveryKey, EventMark, EventSeq, ExternalId, Jobcenterkode, Kommunekode, Personnummer, Recipient,
 };
-use wsb_broker::core::outbox::{Death, End, Failure, State, Withdrawal};
+use wsb_broker::core::outbox::{Death, End, Ended, Failure, State, Withdrawal};
 use wsb_broker::core::policy::{Audience, AudienceRule, Domain, MessageType, Payload, RecipientRule, RetryPolicy, Rules, Subscriptions};
-use wsb_broker::core::records::{Archive, Ended, Fate, Records};
+use wsb_broker::core::records::{Archive, Fate, Records};
 use wsb_broker::core::replay::{Filter, Order, REMEMBERED_SECONDS, Replay, ReplayId, Source, Stage, StateFilter};
 use wsb_broker::core::retry::Outcome;
 use wsb_broker::core::time::{Day, Moment};

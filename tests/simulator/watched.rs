@@ -11,11 +11,11 @@ use wsb_broker::core::citizen::{Citizen, RecordKind};
 use wsb_broker::core::holds::{Held, Hold};
 use wsb_broker::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, ExternalId, Personnummer, Recipient, WsbId};
 use wsb_broker::core::notices::Lying;
-use wsb_broker::core::outbox::{Delivery, End, State};
+use wsb_broker::core::outbox::{Delivery, End, Ended, State};
 use wsb_broker::core::persons::Joined;
 use wsb_broker::core::records::{
-    Admission, Archive, Change, EndPlace, Ended, EndsPage, Fate, KeptBeside, Lookout, Owners, Pruned, Quarantined, Records, RowCounts,
-    Unclaimed, WantedEnds,
+    Admission, Archive, Change, EndPlace, EndsPage, Fate, KeptBeside, Lookout, Owners, Pruned, Quarantined, Records, RowCounts, Unclaimed,
+    WantedEnds,
 };
 use wsb_broker::core::replay::{Replay, ReplayId};
 use wsb_broker::core::retention::{Clocks, Unexpected};

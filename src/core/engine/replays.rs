@@ -12,8 +12,8 @@ use super::dispatch::{Loss, Verdict, had_ended, trace};
 use super::moved::has_moved_on;
 use super::{Engine, Fact, Output, Stage as Prevented, uncount};
 use crate::core::ids::{DeliveryKey, Recipient};
-use crate::core::outbox::{Delivery, End, State, Withdrawal};
-use crate::core::records::{Admission, Archive, Change, Ended, Records};
+use crate::core::outbox::{Delivery, End, Ended, State, Withdrawal};
+use crate::core::records::{Admission, Archive, Change, Records};
 use crate::core::replay::{
     Chunk, Claims, Cutter, LEFT, Order, Pace, REMEMBERED, REMEMBERED_SECONDS, Refused, Replay, ReplayId, Source, Stage, Tally,
 };

@@ -2,8 +2,8 @@
 //! for those that had.
 
 use crate::core::ids::{CitizenId, DeliveryKey, EventSeq};
-use crate::core::outbox::End;
-use crate::core::records::Ended;
+use crate::core::outbox::{End, Ended};
+
 use crate::core::time::Moment;
 
 use super::bytes::{Input, Output, Undecodable};

@@ -45,6 +45,16 @@ fill() {
     dd if=/dev/zero of="$disk/last" bs=1 >/dev/null 2>&1 || true
 }
 
+# The broker stops as it should, and leaves everything as it should be.
+stops_in_order() {
+    kill -TERM "$pid"
+    code=0
+    wait "$pid" || code=$?
+    pid=
+    [ "$code" -eq 0 ] || fail "$1: the broker stopped with exit code $code"
+    "$broker" verify >"$work/said" 2>&1 || fail "$1, once there is room: $(cat "$work/said")"
+}
+
 # People who do not exist become members of a fund.
 members() {
     awk -v from="$1" -v to="$2" 'BEGIN { for (n = from; n <= to; n++) printf "{\"specversion\":\"1.0\",\"id\":\"full-%d\",\"source\":\"urn:dk:star:dfdg:tilknytning\",\"type\":\"dk.star.dfdg.Akassemedlemskab.v1\",\"time\":\"2026-03-16T08:00:00+01:00\",\"datacontenttype\":\"application/json\",\"data\":{\"EntitetNavn\":\"Akassemedlemskab\",\"Aendringstype\":1,\"EksternIdentifier\":\"50000000-0000-4000-8000-%012d\",\"Personnummer\":\"%02d0190%04d\",\"Startdato\":\"2020-01-01\",\"Indhold\":{\"Akassekode\":\"067\"}}}\n", n, n, 1 + int(n / 10000), n % 10000 }' >"$work/members.ndjson"
@@ -80,12 +90,7 @@ for round in 1 2 3; do
     fi
     rm "$disk/filler" "$disk/last"
     until_it_answers curl -sf -H 'Authorization: Bearer full-disk' "http://127.0.0.1:$port/api/v1/recipients"
-    kill -TERM "$pid"
-    code=0
-    wait "$pid" || code=$?
-    pid=
-    [ "$code" -eq 0 ] || fail "round $round: the broker stopped with exit code $code"
-    "$broker" verify >"$work/said" 2>&1 || fail "round $round: once there is room: $(cat "$work/said")"
+    stops_in_order "round $round"
     : >"$work/log"
 done
 # Citizens who are taken in as the disk fills up, until there is no room for more: their
@@ -120,10 +125,5 @@ grep -q 'is too full' "$work/said" || fail "a running broker without room says: 
 rm "$disk/filler"
 until_it_answers sh -c "! curl -s http://127.0.0.1:$port/readyz | grep -q 'too full'"
 members "$next" $((next + 399)) >"$work/said" || fail "once there is room again: $(cat "$work/said")"
-kill -TERM "$pid"
-code=0
-wait "$pid" || code=$?
-pid=
-[ "$code" -eq 0 ] || fail "the broker stopped with exit code $code"
-"$broker" verify >"$work/said" 2>&1 || fail "after a full disk under a running broker: $(cat "$work/said")"
+stops_in_order "a running broker"
 echo "full disk: waited for room, with everything still there"

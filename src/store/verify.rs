@@ -41,7 +41,7 @@ enum Fault {
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unsealable { .. } | StoreError::Damaged(_) | StoreError::Contradiction(_) => Self::Breach(in_words(&error)),
+            StoreError::Unsealable { .. } | StoreError::Damaged(_) | StoreError::Contradiction(_) => Self::Breach(error.in_words()),
             StoreError::Full
             | StoreError::Sled(_)
             | StoreError::Keys(_)
@@ -62,16 +62,6 @@ impl From<sled::Error> for Fault {
     fn from(error: sled::Error) -> Self {
         Self::Store(error.into())
     }
-}
-
-fn in_words(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        words = format!("{words}: {error}");
-        source = error.source();
-    }
-    words
 }
 
 fn demand(holds: bool, why: &str) -> Checked {

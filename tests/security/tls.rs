@@ -81,7 +81,10 @@ fn certificates_to_rabbitmq() {
     let plain_login = format!("amqps://guest:guest@127.0.0.1:{port}/{name}");
     said(with(&plain_login, &rules, &ca, None), &["wants a client certificate", "WSB_AMQP_CERT"]);
     let (wrong_user, wrong_user_key) = authority.issue("nobody", "nobody-at-all", "DNS:broker");
-    said(with(&external, &rules, &ca, Some((&wrong_user, &wrong_user_key))), &["refuses the credentials"]);
+    said(
+        with(&external, &rules, &ca, Some((&wrong_user, &wrong_user_key))),
+        &["knows no user by our client certificate", "CN=nobody-at-all"],
+    );
     for (broker, words) in
         [(with(&external, &rules, &ca, None), "needs a client certificate"), (with(&vhost, &rules, &ca, ours), "amqp instead of amqps")]
     {

@@ -40,6 +40,16 @@ fn a_delivery_says_by_which_registration_and_when() {
     assert_eq!(&world.get(&format!("/deliveries/{id}")).ok(), lederne, "asked for by its id, it is the same");
 }
 
+/// The membership of another fund.
+const MOVED: &str = "10000000-0000-4000-8000-000000000003";
+
+/// The citizen goes to another fund.
+fn transfer() -> Value {
+    let mut transfer = event("moved", "Akassemedlemskab", MOVED, "2026-03-20T08:00:00Z", &json!({ "Akassekode": "053" }));
+    transfer["data"]["Startdato"] = "2026-03-20".into();
+    transfer
+}
+
 /// The fund leaves while the WSB waits; the next one gets it. Finished or not,
 /// each says by which registration.
 #[test]
@@ -48,17 +58,14 @@ fn a_transfer_is_told_whole_after_it_has_ended() {
     world.tell(&known());
     world.tell(&[indkaldelse("one")]);
     world.until("/events/one/trace", |trace| to(trace, "akasse:067")["attempts"] == 1);
-    let moved = "10000000-0000-4000-8000-000000000003";
-    let mut transfer = event("moved", "Akassemedlemskab", moved, "2026-03-20T08:00:00Z", &json!({ "Akassekode": "053" }));
-    transfer["data"]["Startdato"] = "2026-03-20".into();
-    world.tell(&[transfer]);
+    world.tell(&[transfer()]);
     let trace = world.until("/events/one/trace", ended);
 
     let lederne = to(&trace, "akasse:067");
     assert_eq!(timeline(lederne), ["decided", "attempt", "not-entitled", "withdrawn"], "{lederne}");
     assert_eq!((&lederne["timeline"][1]["outcome"], &lederne["timeline"][1]["code"]), (&json!("returned"), &json!(312)));
     assert_eq!(lederne["timeline"][2]["reason"], "not_member");
-    let decided = json!({ "external_id": moved, "registered_at": "2026-03-20T08:00:00Z" });
+    let decided = json!({ "external_id": MOVED, "registered_at": "2026-03-20T08:00:00Z" });
     assert_eq!(lederne["timeline"][2]["registration"], decided, "the newer one, for its own is open still");
     assert_eq!(lederne["reason"], "membership-ended");
 
@@ -76,7 +83,7 @@ fn a_transfer_is_told_whole_after_it_has_ended() {
 
     // A vendor is told nothing of whom the citizen had before.
     let own = world.call("GET", "/api/v1/events/one/trace", Some(VENDOR), None).ok();
-    assert!(!own.to_string().contains("akasse:053") && !own.to_string().contains(moved), "{own}");
+    assert!(!own.to_string().contains("akasse:053") && !own.to_string().contains(MOVED), "{own}");
     assert_eq!(to(&own, "akasse:067")["timeline"][2]["reason"], "not_member");
     world.call("GET", &format!("/api/v1/deliveries/{id}"), Some(VENDOR), None).problem(404);
     world.call("GET", &format!("/api/v1/deliveries/{id}"), Some(OTHER_VENDOR), None).problem(404);
@@ -170,24 +177,21 @@ fn a_vendor_that_was_left_out_cannot_tell_the_event_from_an_unknown_one() {
     world.tell(&known());
     world.tell(&[indkaldelse("one")]);
     world.until("/events/one/trace", |trace| to(trace, "akasse:067")["attempts"] == 1);
-    let moved = "10000000-0000-4000-8000-000000000003";
-    let mut transfer = event("moved", "Akassemedlemskab", moved, "2026-03-20T08:00:00Z", &json!({ "Akassekode": "053" }));
-    transfer["data"]["Startdato"] = "2026-03-20".into();
-    world.tell(&[transfer, indkaldelse("two")]);
+    world.tell(&[transfer(), indkaldelse("two")]);
     world.until("/events/one/trace", ended);
 
     let of_vendor = |path: &str| world.call("GET", &format!("/api/v1{path}"), Some(VENDOR), None);
     let unknown = of_vendor("/events/nobody-knows/trace").problem(404);
     for id in ["moved", "two"] {
         let left_out = &world.get(&format!("/events/{id}/trace")).ok()["events"][0]["left_out"];
-        let is_lederne = |one: &Value| one["recipient"] == "akasse:067" && one["registration"]["external_id"] == moved;
+        let is_lederne = |one: &Value| one["recipient"] == "akasse:067" && one["registration"]["external_id"] == MOVED;
         assert!(left_out.as_array().is_some_and(|all| all.iter().any(is_lederne)), "{left_out}");
         assert_eq!(of_vendor(&format!("/events/{id}/trace")).problem(404), unknown);
     }
     // Of what it had it sees its own part, and no record that is another's.
     let own = of_vendor("/events/one/trace").ok();
     assert_eq!(own["events"][0]["deliveries"].as_array().map(Vec::len), Some(1), "{own}");
-    for foreign in [moved, JOBCENTRE, "akasse:053", "kommune:860"] {
+    for foreign in [MOVED, JOBCENTRE, "akasse:053", "kommune:860"] {
         assert!(!own.to_string().contains(foreign), "{own}");
     }
 }
@@ -330,9 +334,7 @@ fn a_withdrawal_stays_in_the_trace_of_what_is_taken_up_again() {
     world.tell(&known());
     world.tell(&[indkaldelse("one")]);
     world.until("/events/one/trace", |trace| to(trace, "akasse:067")["attempts"] == 1);
-    let moved = "10000000-0000-4000-8000-000000000003";
-    let mut transfer = event("moved", "Akassemedlemskab", moved, "2026-03-20T08:00:00Z", &json!({ "Akassekode": "053" }));
-    transfer["data"]["Startdato"] = "2026-03-20".into();
+    let mut transfer = transfer();
     world.tell(&[transfer.clone()]);
     world.until("/events/one/trace", |trace| to(trace, "akasse:067")["state"] == "withdrawn");
     transfer["id"] = "recalled".into();

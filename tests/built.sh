@@ -8,6 +8,16 @@ if [ -z "$broker" ]; then
     exit
 fi
 
+# Stops the broker with the id $pid; "$1" says of which one it is told that it did not stop
+# in order. `fail` is the caller's.
+stop_broker() {
+    kill -TERM "$pid"
+    code=0
+    wait "$pid" || code=$?
+    pid=
+    [ "$code" -eq 0 ] || fail "$1 stopped with exit code $code"
+}
+
 # Waits until the broker with the id $pid answers this command. `fail` is the caller's.
 until_it_answers() {
     tries=0

@@ -47,11 +47,7 @@ fill() {
 
 # The broker stops as it should, and leaves everything as it should be.
 stops_in_order() {
-    kill -TERM "$pid"
-    code=0
-    wait "$pid" || code=$?
-    pid=
-    [ "$code" -eq 0 ] || fail "$1: the broker stopped with exit code $code"
+    stop_broker "$1: the broker"
     "$broker" verify >"$work/said" 2>&1 || fail "$1, once there is room: $(cat "$work/said")"
 }
 

@@ -61,14 +61,9 @@ start() {
     pid=$!
     until_it_answers wsb-broker health
 }
-stop() {
-    kill -TERM "$pid"
-    wait "$pid" || fail "the broker did not stop well"
-    pid=
-}
 systemctl() {
     [ "$*" = "restart wsb-broker" ] || fail "the runbook asks for systemctl $*, and this script knows a restart only"
-    stop
+    stop_broker "the broker"
     start
 }
 is_known() {
@@ -88,7 +83,7 @@ is_known || fail "what was imported is not known"
 . "$work/exchange" >>"$work/log"
 
 is_known || fail "what was known with the old key is not known with the new one"
-stop
+stop_broker "the broker"
 wsb-broker verify >>"$work/log" 2>&1 || fail "the new key does not open the store"
 cmp -s "$work/first.key" "$WSB_KEY_FILE" && fail "the key was not exchanged"
 kept=$(ls "$work/host/somewhere/else/"*)

@@ -39,13 +39,6 @@ start() {
     pid=$!
     until_it_answers wsb_broker health
 }
-stop() {
-    kill -TERM "$pid"
-    code=0
-    wait "$pid" || code=$?
-    pid=
-    [ "$code" -eq 0 ] || fail "the broker stopped with exit code $code"
-}
 # When the latest backup was taken, as the running broker knows it.
 latest_backup() {
     curl -sf -H 'Authorization: Bearer upgrade' "http://127.0.0.1:$port/api/v1/backup" | grep -o '"latest_at":"[^"]*"' || true
@@ -78,7 +71,7 @@ wsb_broker backup --to "$work/backups/before" >>"$work/log" 2>&1 || fail "no bac
 [ -e "$work/backups/before/manifest" ] || fail "the backup has no manifest"
 taken=$(latest_backup)
 [ -n "$taken" ] || fail "the broker does not say when its latest backup was taken"
-stop
+stop_broker "the broker"
 # A second name, so that what is installed cannot get the same inode again.
 ln "$installed" "$work/former-binary"
 install_binary "$broker"
@@ -89,7 +82,7 @@ is_known "$before" || fail "the new version does not know what the former one kn
 [ "$(latest_backup)" = "$taken" ] || fail "the latest backup is forgotten with the restart: $(latest_backup), not $taken"
 member after 40000000-0000-4000-8000-000000000002 "$after"
 is_known "$after" || fail "the new version takes nothing in"
-stop
+stop_broker "the broker"
 wsb_broker verify >>"$work/log" 2>&1 || fail "the store of the new version is not sound"
 
 # The way back: the former binary, and the backup in the place of the store.
@@ -103,6 +96,6 @@ is_known "$before" || fail "what was in the backup is not there after the way ba
 if is_known "$after"; then
     fail "something is known that came after the backup"
 fi
-stop
+stop_broker "the broker"
 grep -qE '010190100[12]' "$work/log" && fail "the log names somebody"
 echo "upgrade: there and back, with what was known"

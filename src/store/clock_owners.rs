@@ -9,10 +9,10 @@
 
 use super::batch::Batch;
 use super::codec::{Input, Output, Undecodable};
-use super::disk::cover;
+use super::disk::{cover, seq_of};
 use super::error::StoreError;
 use super::rows;
-use super::runs::{Removal, Runs};
+use super::runs::{Removal, Runs, gone};
 
 /// A fingerprint of the record, and the slot of its owner.
 const KEY: usize = 12;
@@ -38,7 +38,7 @@ impl ClockOwners {
     /// Opens the set, and finds again what no run holds yet.
     pub fn open(tree: &sled::Tree, limit: usize) -> Result<Self, StoreError> {
         let mut keys = Runs::open(tree, b'o', limit, Removal::ByKey)?;
-        let covered = place_of(&keys);
+        let covered = seq_of(keys.cover());
         let (mut oldest, mut newest) = (None, covered);
         for row in tree.scan_prefix(b"o") {
             let (key, value) = row?;
@@ -66,7 +66,7 @@ impl ClockOwners {
         for old in self.keys.find(tree, &fingerprint(hash))? {
             if Some(old) != now {
                 self.keys.remove(old);
-                self.staged.extend_from_slice(&Runs::<KEY, PREFIX>::gone(old));
+                self.staged.extend_from_slice(&gone::<KEY, PREFIX>(old));
             }
         }
         if let Some(now) = now {
@@ -85,7 +85,7 @@ impl ClockOwners {
             batch.insert(rows::owners_changed(self.newest).as_ref(), value);
         }
         self.keys.work(tree, batch, cover(self.newest, 0))?;
-        let covered = place_of(&self.keys);
+        let covered = seq_of(self.keys.cover());
         let until = covered.min(self.oldest.saturating_add(REMOVED_AT_ONCE - 1));
         for at in self.oldest..=until {
             batch.remove(rows::owners_changed(at).as_ref());
@@ -123,12 +123,8 @@ fn slot(key: &[u8; KEY]) -> u32 {
     u32::from_be_bytes(*key.last_chunk().unwrap_or(&[0; 4]))
 }
 
-fn place_of(keys: &Runs<KEY, PREFIX>) -> u64 {
-    keys.cover().first_chunk::<8>().map_or(0, |at| u64::from_be_bytes(*at))
-}
-
 /// Reads a row of changes.
-pub(super) fn changes(row: &[u8]) -> Result<Vec<[u8; KEY]>, Undecodable> {
+fn changes(row: &[u8]) -> Result<Vec<[u8; KEY]>, Undecodable> {
     let input = Input::versioned(row, "changed owners")?;
     match input.rest().as_chunks::<KEY>() {
         (changes, []) => Ok(changes.to_vec()),

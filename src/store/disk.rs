@@ -380,6 +380,11 @@ pub(super) fn cover(seq: u64, counter: u32) -> Cover {
     cover
 }
 
+/// Returns the first number of such a place.
+pub(super) fn seq_of(cover: Cover) -> u64 {
+    cover.first_chunk::<8>().map_or(0, |seq| u64::from_be_bytes(*seq))
+}
+
 /// Returns a key of the index of events.
 pub(super) fn index_key(fingerprint: u64, seq: u64) -> [u8; 16] {
     (u128::from(fingerprint) << 64 | u128::from(seq)).to_be_bytes()

@@ -10,7 +10,7 @@ use crate::core::records::RowCounts;
 use super::cache::Generations;
 use super::clock_owners::ClockOwners;
 use super::codec::{Input, LedgerChange, Undecodable};
-use super::disk::{Given, Store, cover, index_key};
+use super::disk::{Given, Store, cover, index_key, seq_of};
 use super::erased::ErasedList;
 use super::error::StoreError;
 use super::group::Group;
@@ -220,8 +220,4 @@ fn last_finishes(tree: &sled::Tree, covered: Cover) -> Result<(u64, u32), StoreE
     let newest = tree.scan_prefix(b"S").next_back().transpose()?;
     let at = newest.and_then(|(key, _)| key.split_last_chunk().map(|(_, at)| *at)).unwrap_or(covered);
     Ok((seq_of(at), u32::from_be_bytes([at[8], at[9], at[10], at[11]])))
-}
-
-fn seq_of(cover: Cover) -> u64 {
-    cover.first_chunk::<8>().map_or(0, |seq| u64::from_be_bytes(*seq))
 }

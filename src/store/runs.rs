@@ -226,11 +226,6 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
         }
     }
 
-    /// Returns what says of a key that it has gone.
-    pub fn gone(key: [u8; KEY]) -> [u8; KEY] {
-        gone::<KEY, PREFIX>(key)
-    }
-
     /// Looks at every key that is there, at some of them twice.
     pub fn each(&self, tree: &sled::Tree, mut look: impl FnMut(&[u8; KEY]) -> Result<(), StoreError>) -> Result<(), StoreError> {
         let mut look_at = |key: &[u8; KEY]| {
@@ -347,7 +342,7 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
 }
 
 /// Returns what says that the key has gone.
-fn gone<const KEY: usize, const PREFIX: usize>(mut key: [u8; KEY]) -> [u8; KEY] {
+pub(super) fn gone<const KEY: usize, const PREFIX: usize>(mut key: [u8; KEY]) -> [u8; KEY] {
     key[PREFIX] |= GONE;
     key
 }

@@ -14,6 +14,7 @@ use crate::core::time::Day;
 use super::backup::Noting;
 use super::batch::Batch;
 use super::cache::Generations;
+use super::citizen_rows::CitizenRows;
 use super::clock_owners::ClockOwners;
 use super::codec::Output;
 use super::durability::Durability;
@@ -66,6 +67,7 @@ pub struct Store {
     pub(super) index: EventIndex,
     pub(super) ledger: Ledger,
     pub(super) clock_owners: ClockOwners,
+    pub(super) citizen_rows: CitizenRows,
     pub(super) given: Given,
     /// Whether `given` differs from what is stored.
     pub(super) given_changed: bool,
@@ -175,7 +177,7 @@ impl Store {
         }
         let next_seq = self.last_seq + 1;
         let last_finishes = &mut self.last_finishes;
-        let (mut batch, is_empty) = group.into_batch(&self.vault, &mut self.sealer, || {
+        let (mut batch, is_empty) = group.into_batch(&self.vault, &mut self.sealer, &mut self.citizen_rows, || {
             *last_finishes = if last_finishes.0 == next_seq { (next_seq, last_finishes.1 + 1) } else { (next_seq, 0) };
             *last_finishes
         })?;
@@ -183,6 +185,7 @@ impl Store {
             self.index.work(&self.vault.tree, &mut batch, cover(self.last_seq, 0))?;
             self.ledger.work(&self.vault.tree, &mut batch, cover(self.last_finishes.0, self.last_finishes.1))?;
             self.clock_owners.work(&self.vault.tree, &mut batch)?;
+            self.citizen_rows.work(&self.vault.tree, &mut batch)?;
             self.apply(&batch)?;
         }
         match durability {

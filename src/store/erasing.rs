@@ -93,7 +93,7 @@ impl Store {
         // What is to go is looked for among what is committed.
         self.commit(Durability::Lazy)?;
         let is_first = self.condemned.is_empty();
-        for key in self.vault.rows_under(slots)? {
+        for key in self.rows_under(slots)? {
             self.take_row(key)?;
         }
         for id in self.reader().quarantined_under(&ANYBODY)? {

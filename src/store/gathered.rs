@@ -8,6 +8,7 @@ const BUCKETS: usize = 4096;
 /// A set of keys of `KEY` bytes, searched by their first `PREFIX` bytes.
 #[derive(Debug)]
 pub(super) struct Gathered<const KEY: usize, const PREFIX: usize> {
+    /// Each in order: one citizen may have a hundred thousand keys in one.
     buckets: Vec<Vec<[u8; KEY]>>,
     len: usize,
 }
@@ -24,26 +25,26 @@ impl<const KEY: usize, const PREFIX: usize> Gathered<KEY, PREFIX> {
     /// Adds a key; returns whether it was not there.
     pub fn insert(&mut self, hash: u64, key: [u8; KEY]) -> bool {
         let bucket = &mut self.buckets[bucket(hash)];
-        let is_new = !bucket.contains(&key);
-        if is_new {
-            bucket.push(key);
-            self.len += 1;
-        }
-        is_new
+        let Err(at) = bucket.binary_search(&key) else { return false };
+        bucket.insert(at, key);
+        self.len += 1;
+        true
     }
 
     /// Takes a key away, if it is there.
     pub fn remove(&mut self, hash: u64, key: &[u8; KEY]) {
         let bucket = &mut self.buckets[bucket(hash)];
-        if let Some(at) = bucket.iter().position(|other| other == key) {
-            bucket.swap_remove(at);
+        if let Ok(at) = bucket.binary_search(key) {
+            bucket.remove(at);
             self.len -= 1;
         }
     }
 
-    /// Returns the keys with the prefix, in no particular order.
+    /// Returns the keys with the prefix, in order.
     pub fn find(&self, hash: u64, prefix: &[u8; PREFIX]) -> impl Iterator<Item = &[u8; KEY]> {
-        self.buckets[bucket(hash)].iter().filter(move |key| key.starts_with(prefix))
+        let bucket = &self.buckets[bucket(hash)];
+        let from = bucket.partition_point(|key| key[..PREFIX] < prefix[..]);
+        bucket[from..].iter().take_while(move |key| key.starts_with(prefix))
     }
 
     /// Returns every key, in no particular order.
@@ -63,7 +64,8 @@ impl<const KEY: usize, const PREFIX: usize> Gathered<KEY, PREFIX> {
 }
 
 fn bucket(hash: u64) -> usize {
-    (hash >> 20) as usize % BUCKETS
+    // Of a small number, as a citizen's, the hash has its low bits only.
+    (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % BUCKETS
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::core::records::{Admission, Quarantined, Unclaimed};
 use crate::core::replay::ReplayId;
 
 use super::batch::Batch;
+use super::citizen_rows::CitizenRows;
 use super::clocks::{self, StagedClocks};
 use super::codec::{self, FinishRecord, Output};
 use super::error::StoreError;
@@ -141,6 +142,7 @@ impl Group {
         self,
         vault: &Vault,
         sealer: &mut Sealer,
+        citizen_rows: &mut CitizenRows,
         mut position: impl FnMut() -> (u64, u32),
     ) -> Result<(Batch, IsEmpty), StoreError> {
         let Self { mut journal, finishes, rows: staged_rows, citizens, clocks, quarantine, mut batch, mut is_empty, .. } = self;
@@ -161,7 +163,7 @@ impl Group {
             batch.insert(key.as_ref(), value);
         }
         for (key, row) in staged_rows {
-            put_row(vault, sealer, &mut batch, key, &row)?;
+            put_row(vault, sealer, citizen_rows, &mut batch, key, &row)?;
         }
         for (slot, staged) in clocks {
             clocks::put(vault, sealer, &mut batch, slot, &staged)?;
@@ -178,14 +180,21 @@ impl Group {
 }
 
 /// Puts a delivery's row in its place, and takes the former one away.
-fn put_row(vault: &Vault, sealer: &mut Sealer, batch: &mut Batch, key: DeliveryKey, row: &StagedRow) -> Result<(), StoreError> {
+fn put_row(
+    vault: &Vault,
+    sealer: &mut Sealer,
+    citizen_rows: &mut CitizenRows,
+    batch: &mut Batch,
+    key: DeliveryKey,
+    row: &StagedRow,
+) -> Result<(), StoreError> {
     let now = row.now.as_ref().map(label_of);
     if let Some(before) = row.before {
         if now.is_none_or(|now| now.state.shelf() != before.state.shelf()) {
             batch.remove(rows::delivery(before.state.shelf(), key).as_ref());
         }
         if now.is_none_or(|now| now.slot != before.slot) {
-            batch.remove(rows::of_citizen(before.slot, key).as_ref());
+            citizen_rows.remove(before.slot, key, batch);
         }
     }
     let (Some(delivery), Some(label)) = (&row.now, now) else { return Ok(()) };
@@ -197,7 +206,7 @@ fn put_row(vault: &Vault, sealer: &mut Sealer, batch: &mut Batch, key: DeliveryK
     sealed.map_err(|_| unsealable(row_key.as_ref()))?;
     batch.insert(row_key.as_ref(), value);
     if row.before.is_none_or(|before| before.slot != label.slot) {
-        batch.insert(rows::of_citizen(label.slot, key).as_ref(), &[]);
+        citizen_rows.insert(label.slot, key);
     }
     Ok(())
 }

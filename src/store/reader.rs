@@ -51,14 +51,6 @@ impl Reader {
         self.0.delivery(key)
     }
 
-    /// Returns the rows about a citizen, in order.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn rows_of(&self, citizen: CitizenId) -> Result<Vec<DeliveryKey>, StoreError> {
-        self.0.rows_of(citizen)
-    }
-
     /// Returns an event as it was taken in; `None` when it is not known, or its
     /// citizen was erased.
     ///

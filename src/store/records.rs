@@ -113,7 +113,7 @@ impl Records for Store {
     }
 
     fn rows_of(&mut self, citizen: CitizenId) -> Result<Vec<DeliveryKey>, StoreError> {
-        self.vault.rows_of(citizen)
+        self.rows_under(&self.vault.slots_of(citizen))
     }
 
     fn unclaimed_of(&mut self, citizen: CitizenId) -> Result<Vec<Unclaimed>, StoreError> {

@@ -8,6 +8,7 @@ use crate::core::ids::{DeliveryKey, EventSeq, Recipient};
 use crate::core::records::RowCounts;
 
 use super::cache::Generations;
+use super::citizen_rows::CitizenRows;
 use super::clock_owners::ClockOwners;
 use super::codec::{Input, LedgerChange, Undecodable};
 use super::disk::{Given, Store, cover, index_key, seq_of};
@@ -44,6 +45,7 @@ pub(super) fn recover(
     let index = Runs::open(tree, b'i', tuning.gathered_keys, Removal::Never)?;
     let ledger = Runs::open(tree, b'l', tuning.gathered_keys, Removal::ByKey)?;
     let clock_owners = ClockOwners::open(tree, tuning.gathered_keys)?;
+    let citizen_rows = CitizenRows::open(tree, tuning.gathered_keys)?;
     let last_seq = last_seq(tree)?;
     let vault = Arc::new(vault);
     let mut store = Store {
@@ -65,6 +67,7 @@ pub(super) fn recover(
         index,
         ledger,
         clock_owners,
+        citizen_rows,
         given,
         given_changed: false,
         torn_by: None,

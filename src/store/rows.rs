@@ -6,14 +6,14 @@
 //! | `m` name | about the store itself |
 //! | `N` place of a personnummer (17) | whose it is |
 //! | `I` hash of a record's kind or type, and id (16) | whose the record is, and was |
-//! | `o` number (8) | what a group has changed of whose the records with clocks are |
+//! | `o`, `x` number (8) | what a group has changed of the set |
 //! | `C` citizen (4) | the citizen's record |
 //! | `M` citizen (4) citizen (4) | that the two are one person |
 //! | `E` citizen (4) | that the citizen's key is to be, or has been, overwritten |
 //! | `J` seq of the first (8) | events taken in, packed |
 //! | `S` next seq (8) counter (4) | deliveries finished, packed |
 //! | `W`, `D` recipient (2) seq (8) | a delivery that waits, or is dead |
-//! | `X` citizen (4) recipient (2) seq (8) | that the citizen has this row |
+//! | `X` citizen (4) recipient (2) seq (8) | that the citizen has this row; of older stores |
 //! | `w` citizen (4) recipient (2) seq (8) | a delivery that was withdrawn, and that nobody has taken over |
 //! | `A` seq (8) | an entry of the audit log; `maudit`: where it begins and ends |
 //! | `F` seq (8) recipient (2) | how a delivery ended that had a row |
@@ -95,8 +95,8 @@ pub(super) fn owner(record: &[u8; 16]) -> Row<17> {
     join(b'I', &[record])
 }
 
-pub(super) fn owners_changed(number: u64) -> Row<9> {
-    join(b'o', &[&number.to_be_bytes()])
+pub(super) fn changed(set: u8, number: u64) -> Row<9> {
+    join(set, &[&number.to_be_bytes()])
 }
 
 pub(super) fn citizen(slot: u32) -> Row<5> {

@@ -280,12 +280,9 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
         if let Some(writing) = &self.writing {
             count += writing.frozen.iter().filter(|key| key.starts_with(head)).count();
         }
-        let (first, mut beyond) = (leading(head) << (8 * (8 - head.len().min(8))), head.to_vec());
-        beyond.resize(8, 0xff);
         for run in &self.runs {
-            let from = run.firsts.partition_point(|row| *row < first).saturating_sub(1);
-            for (at, _) in run.firsts.iter().enumerate().skip(from).take_while(|(_, row)| **row <= leading(&beyond)) {
-                let keys = self.row(tree, run.id, at as u32)?;
+            for at in run.rows_with(head) {
+                let keys = self.row(tree, run.id, at)?;
                 count += keys.iter().filter(|key| key.starts_with(head)).count();
             }
         }
@@ -293,11 +290,8 @@ impl<const KEY: usize, const PREFIX: usize> Runs<KEY, PREFIX> {
     }
 
     fn find_in(&self, tree: &sled::Tree, run: &Run, prefix: &[u8; PREFIX], found: &mut BTreeSet<[u8; KEY]>) -> Result<(), StoreError> {
-        let first = leading(prefix);
-        // The row before the first that begins with the prefix or after it may end with it.
-        let from = run.firsts.partition_point(|row| *row < first).saturating_sub(1);
-        for (at, _) in run.firsts.iter().enumerate().skip(from).take_while(|(_, row)| **row <= first) {
-            let keys = self.row(tree, run.id, at as u32)?;
+        for at in run.rows_with(prefix) {
+            let keys = self.row(tree, run.id, at)?;
             let begin = keys.partition_point(|key| key[..PREFIX] < prefix[..]);
             found.extend(keys[begin..].iter().take_while(|key| key.starts_with(prefix)));
         }
@@ -357,6 +351,18 @@ fn without_mark<const KEY: usize, const PREFIX: usize>(mut key: [u8; KEY]) -> [u
 }
 
 impl Run {
+    /// Returns the rows that may hold keys which begin with `head`.
+    fn rows_with(&self, head: &[u8]) -> impl Iterator<Item = u32> {
+        let (mut first, mut last) = ([0; 8], [0xff; 8]);
+        for bound in [&mut first, &mut last] {
+            bound.iter_mut().zip(head).for_each(|(to, byte)| *to = *byte);
+        }
+        let (first, last) = (u64::from_be_bytes(first), u64::from_be_bytes(last));
+        // The row before the first that begins with it or after it may end with it.
+        let from = self.firsts.partition_point(|row| *row < first).saturating_sub(1);
+        self.firsts.iter().enumerate().skip(from).take_while(move |(_, row)| **row <= last).map(|(at, _)| at as u32)
+    }
+
     fn encode_heading(&self, standing: Standing) -> Vec<u8> {
         let mut out = vec![1];
         out.u8(match standing {

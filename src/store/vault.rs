@@ -254,23 +254,6 @@ impl Vault {
         Ok(Some(codec::decode_delivery(key, CitizenId(label.slot), &bytes)?))
     }
 
-    /// Returns the rows of a person.
-    pub fn rows_of(&self, citizen: CitizenId) -> Result<Vec<DeliveryKey>, StoreError> {
-        self.rows_under(&self.slots_of(citizen))
-    }
-
-    /// Returns the rows of these slots.
-    pub fn rows_under(&self, slots: &[u32]) -> Result<Vec<DeliveryKey>, StoreError> {
-        let mut keys = Vec::new();
-        for slot in slots {
-            for key in self.tree.scan_prefix(rows::all_of_citizen(*slot)).keys() {
-                keys.push(rows::delivery_key(&key?).ok_or(Undecodable { what: "the key of a citizen's delivery" })?);
-            }
-        }
-        keys.sort_unstable();
-        Ok(keys)
-    }
-
     /// Returns how a delivery ended that had a row.
     pub fn ended(&self, key: DeliveryKey) -> Result<Option<Ended>, StoreError> {
         let row_key = rows::ended(key);

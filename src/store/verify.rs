@@ -98,8 +98,12 @@ impl Store {
             verified.breaches += 1;
             tell(&format!("deletion orders first given on {day}: the count of those that are not answered is wrong"));
         }
-        let sets =
-            [("i", self.index.check(&vault.tree)?), ("l", self.ledger.check(&vault.tree)?), ("o", self.clock_owners.check(&vault.tree)?)];
+        let sets = [
+            ("i", self.index.check(&vault.tree)?),
+            ("l", self.ledger.check(&vault.tree)?),
+            ("o", self.clock_owners.check(&vault.tree)?),
+            ("x", self.citizen_rows.check(&vault.tree)?),
+        ];
         for (set, found) in sets {
             for why in found {
                 verified.breaches += 1;
@@ -109,6 +113,10 @@ impl Store {
         for _ in 0..self.count_misled(&vault)? {
             verified.breaches += 1;
             tell("set o: leads to a citizen who has no such record: an erasure would miss it");
+        }
+        for _ in 0..self.count_astray(&vault)? {
+            verified.breaches += 1;
+            tell("set x: leads to no delivery of the citizen's");
         }
         match self.verify_audit() {
             Ok(Soundness::Sound { .. }) => {}
@@ -150,6 +158,18 @@ impl Store {
             Ok(())
         })?;
         Ok(misled.len())
+    }
+
+    /// Returns how many deliveries are noted for a citizen, and are none of theirs.
+    fn count_astray(&self, vault: &Vault) -> Result<usize, StoreError> {
+        let mut astray = BTreeSet::new();
+        self.citizen_rows.each(&vault.tree, |slot, of| {
+            if vault.label(of)?.is_none_or(|label| label.slot != slot) {
+                astray.insert((slot, of));
+            }
+            Ok(())
+        })?;
+        Ok(astray.len())
     }
 
     fn check_row(&self, vault: &Vault, key: &[u8], value: &[u8]) -> Checked {
@@ -220,10 +240,7 @@ impl Store {
                 let (label, _) = label(value)?;
                 let of = rows::delivery_key(key).ok_or(Undecodable { what: "the key of a delivery" })?;
                 demand(key[0] == label.state.shelf().letter(), "is among the wrong ones")?;
-                demand(
-                    vault.tree.contains_key(rows::of_citizen(label.slot, of))?,
-                    "is not found by its citizen: an erasure would miss it",
-                )?;
+                demand(self.rows_under(&[label.slot])?.contains(&of), "is not found by its citizen: an erasure would miss it")?;
                 demand(vault.unseal_delivery(key, value)?.is_some(), "the citizen was erased, and it is kept")
             }
             Some(b'X') => {

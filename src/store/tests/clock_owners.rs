@@ -122,7 +122,7 @@ fn an_owner_without_the_clock_is_found_by_verifying() {
     let mut change = vec![1];
     change.extend_from_slice(&[7; 8]);
     change.extend_from_slice(&clocks[0].citizen.0.to_be_bytes());
-    disk.store().vault.tree.insert(rows::owners_changed(1000).as_ref(), change).expect("written");
+    disk.store().vault.tree.insert(rows::changed(b'o', 1000).as_ref(), change).expect("written");
     disk.reopen();
     let found = verified(disk.store());
     assert!(matches!(&found[..], [only] if only.starts_with("set o: leads to a citizen who has no such record")), "{found:?}");

@@ -2,6 +2,7 @@
 
 mod backups;
 mod both;
+mod citizen_rows;
 mod clock_owners;
 mod crash;
 mod erasing;

@@ -154,15 +154,14 @@ async fn erase(
     let erased = server
         .writer
         .ask(move |access| {
-            if access.records.prepare_erasure().is_err() {
-                return None;
-            }
+            access.records.prepare_erasure()?;
             let erased = ops::erase(access.engine, access.records, &number, access.now, access.out);
-            Some(erased.and_then(|erased| audit(access, deed).map(|()| erased).map_err(EraseError::Store)))
+            Ok(erased.and_then(|erased| audit(access, deed).map(|()| erased).map_err(EraseError::Store)))
         })
         .await?;
-    let erased = erased.ok_or_else(|| {
-        Problem::new(503, "the list of erased citizens cannot be written").detail("nothing was erased; see --erased-list in docs/backup.md")
+    let erased = erased.map_err(|error: std::io::Error| {
+        let detail = format!("nothing was erased: {error}; see --erased-list in docs/backup.md");
+        Problem::new(503, "the list of erased citizens cannot be written").detail(detail)
     })?;
     let mut answer = erased.map_err(problem)?.to_json(None);
     // Who did it, and nothing of whom.

@@ -74,8 +74,8 @@ impl Store {
     /// Makes sure that an erasure can be noted in the list of erased slots.
     ///
     /// # Errors
-    /// When that list cannot be written: nothing may be erased then, since a
-    /// backup would bring it back.
+    /// When that list cannot be written, or has been replaced by one that lacks entries:
+    /// nothing may be erased then, since a backup would bring it back.
     pub fn prepare_erasure(&mut self) -> std::io::Result<()> {
         self.erased.prepare().map(drop)
     }
@@ -180,7 +180,7 @@ impl Store {
                 }
             }
             if !entries.is_empty() {
-                self.group.put(rows::ERASED_TO, encode_count(self.erased.len()));
+                self.group.put(rows::ERASED_TO, encode_count(self.erased.seen()));
             }
         }
         let turnover = self.vault.keyring.numbering.turnover();
@@ -288,8 +288,13 @@ impl Store {
             self.condemned.extend(condemned.into_iter().find(|condemned| condemned.encode() == *value));
         }
         self.flush()?;
-        if self.erased.len() > erased_to(&self.vault)? {
-            self.erase_again()?;
+        if self.erased.len() > self.erased.seen() {
+            return self.erase_again();
+        }
+        if self.erased.len() < erased_to(&self.vault)? {
+            // Emptied, as it may be once there is no backup from before: begins anew.
+            self.group.put(rows::ERASED_TO, encode_count(self.erased.len()));
+            self.commit(Durability::Flush)?;
         }
         Ok(())
     }
@@ -322,6 +327,7 @@ impl Store {
         for id in messages {
             self.release_as(id, Condemned::MessageOf)?;
         }
+        self.erased.set_seen(self.erased.len());
         self.group.put(rows::ERASED_TO, encode_count(self.erased.len()));
         self.commit(Durability::Flush)?;
         self.commit(Durability::Flush)

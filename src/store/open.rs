@@ -152,6 +152,21 @@ pub enum OpenError {
         .0.display()
     )]
     ErasedListMissing(PathBuf),
+    /// The store has seen more erasures than the list has.
+    #[error(
+        "the list of erased citizens {} has {found} entries, and the store has seen {seen}: it is an old copy, put the newest one back; \
+         or, to go on without, keep this one elsewhere (`wsb-broker restore --erasures`) and leave an empty file there, and older backups \
+         then bring back whom the broker has forgotten",
+        path.display()
+    )]
+    ErasedListShort {
+        /// The list.
+        path: PathBuf,
+        /// How many entries it has.
+        found: u64,
+        /// How many the store has seen.
+        seen: u64,
+    },
     /// sled cannot read its files.
     #[error(
         "the store {} is damaged ({cause}): nothing was changed; keep a copy of the directory, then restore a backup, or start with an empty data directory and import citizens again (`wsb-broker import`)",
@@ -246,10 +261,7 @@ impl Store {
             // Every other kind is about the file, not about what it says.
             _ => at_fault(&extent_path, source),
         })?;
-        let erased = ErasedList::open(&options.erased_list, &root).map_err(|source| at_fault(&options.erased_list, source))?;
-        if !erased.path().exists() && erasing::erased_to(&vault).map_err(damaged)? > 0 {
-            return Err(OpenError::ErasedListMissing(options.erased_list.clone()));
-        }
+        let erased = open_list(options, &root, erasing::erased_to(&vault).map_err(damaged)?)?;
         let outside = (erased, files);
         let mut store = recover::recover(db, vault, given, witness, outside, tuning).map_err(damaged)?;
         let found = (store.last_seq, store.last_finishes);
@@ -341,6 +353,21 @@ fn open_keys(options: &Options, root: &RootKey, are_needed: bool) -> Result<Keyr
     }
     let numbering = Numbering::open(&numbers, are_needed).map_err(|source| no_keys(&numbers, source))?;
     Keyring::open(&citizens, root, numbering).map_err(|source| no_keys(&citizens, source))
+}
+
+/// Opens the list of erased slots, of which the store has seen so many. One that was
+/// emptied may be there, on purpose; none, or an older one, may not.
+fn open_list(options: &Options, root: &RootKey, seen: u64) -> Result<ErasedList, OpenError> {
+    let path = &options.erased_list;
+    let mut list = ErasedList::open(path, root).map_err(|source| at_fault(path, source))?;
+    if seen > 0 && !path.exists() {
+        return Err(OpenError::ErasedListMissing(path.clone()));
+    }
+    if (1..seen).contains(&list.len()) {
+        return Err(OpenError::ErasedListShort { path: path.clone(), found: list.len(), seen });
+    }
+    list.set_seen(seen);
+    Ok(list)
 }
 
 fn no_keys(path: &Path, source: io::Error) -> OpenError {

@@ -178,12 +178,14 @@ fn gather_erasures(
     };
     let found = if here.is_some() { Erasures::Listed } else { until };
     let known: HashSet<Entry> = here.into_iter().chain(named.clone()).flatten().collect();
-    let is_older = (known.len() as u64) < manifest.erasures;
-    let own = read(&from.join(ERASED))?;
+    let own = read(&from.join(ERASED))?.unwrap_or_default();
+    // An entry may be in a list twice, so that what the backup carries says more than a number.
+    let is_whole = own.len() as u64 >= manifest.erasures || known.len() as u64 >= manifest.erasures;
+    let is_older = !is_whole || own.iter().any(|entry| !known.contains(entry));
     let failed = |source| RestoreError::List { path: options.erased_list.clone(), source };
     let mut list = ErasedList::open(&options.erased_list, root).map_err(failed)?;
     let mut there = list.all().map_err(failed)?;
-    let more: Vec<Entry> = own.into_iter().chain(named).flatten().filter(|entry| there.insert(*entry)).collect();
+    let more: Vec<Entry> = own.into_iter().chain(named.into_iter().flatten()).filter(|entry| there.insert(*entry)).collect();
     list.add(&more).map_err(failed)?;
     Ok(if is_older { Erasures::Unknown } else { found })
 }

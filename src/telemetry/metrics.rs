@@ -319,7 +319,7 @@ impl Metrics {
             ),
             Fact::CannotErase => {
                 warn!(
-                    "citizens whose last record is gone wait to be forgotten: the list of erased citizens cannot be written (--erased-list)"
+                    "citizens whose last record is gone wait to be forgotten: the list of erased citizens (--erased-list) cannot be written, or has been replaced by one that lacks erasures"
                 );
             }
             Fact::Resumed(recipient) => info!(%recipient, "queue works again"),

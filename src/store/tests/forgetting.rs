@@ -247,6 +247,28 @@ fn nobody_is_forgotten_while_that_cannot_be_noted_for_backups() {
     assert_eq!(life.citizen(), None);
 }
 
+/// The list is put back from a copy while the broker runs, and holds on to the file that was there.
+#[test]
+fn whoever_is_forgotten_is_on_the_list_that_is_in_place() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut life = Life::new(dir.path());
+    let list = life.store.erased_list().to_owned();
+    let other = life.store.enroll(&number("0102030405")).expect("enrolled");
+    life.store.erase(other).expect("erased");
+    let kept = std::fs::read(&list).expect("the list");
+    let replace = |with: &[u8]| {
+        std::fs::write(dir.path().join("copy"), with).expect("written");
+        std::fs::rename(dir.path().join("copy"), &list).expect("renamed");
+    };
+    replace(&kept[..32]);
+    life.take_in(deletion());
+    assert_eq!(life.turns(None), 0, "it lacks somebody");
+    replace(&kept);
+    assert_eq!(life.turns(None), 1);
+    assert_eq!(life.citizen(), None);
+    assert_eq!(std::fs::read(&list).expect("the list").len(), kept.len() + 32);
+}
+
 /// Visibly made-up numbers of people who come and go together.
 fn crowd(count: usize) -> Vec<String> {
     (0..count).map(|at| format!("{:02}{:02}77{at:04}", 1 + at % 28, 1 + at / 28 % 12)).collect()

@@ -139,6 +139,33 @@ fn the_number_keys_are_damaged_amid_an_erasure() {
     assert_ne!(fs::read(closed.path("citizen-keys")).expect("the keys"), keys, "the erasure is finished");
 }
 
+/// An older copy put back says nothing of whom the broker has erased since.
+#[test]
+fn the_list_of_erased_citizens_is_an_old_copy() {
+    let closed = Closed::new(20);
+    let list = &closed.options.erased_list;
+    let erase = |citizen| {
+        let mut store = Store::open(&closed.options).expect("the store");
+        store.erase(CitizenId(citizen)).expect("erased");
+        drop(store);
+        fs::read(list).expect("the list")
+    };
+    let (first, _, whole) = (erase(3), erase(4), erase(5));
+    fs::write(list, &first).expect("written");
+    let refusal = closed.check(&["data.erased", "has 1 entries", "has seen 3", "put the newest one back"]);
+    assert!(matches!(refusal, OpenError::ErasedListShort { found: 1, seen: 3, .. }));
+    assert_eq!(fs::read(list).expect("the list"), first, "nothing was changed");
+    fs::write(list, &whole).expect("written");
+    drop(Store::open(&closed.options).expect("the newest"));
+
+    // Emptied, as it may be where there are no backups any more, it begins anew.
+    fs::write(list, []).expect("emptied");
+    drop(Store::open(&closed.options).expect("emptied"));
+    fs::write(list, &first).expect("written");
+    drop(Store::open(&closed.options).expect("longer than what it has seen"));
+    assert_eq!(erase(6).len(), first.len() + 32);
+}
+
 #[test]
 fn it_was_written_by_a_newer_broker() {
     let closed = Closed::new(1);

@@ -87,7 +87,7 @@ impl Subject<'_> {
             "GdprSletning" => self.deletion(json),
             "RigsarkivAflevering" => {
                 let [area] = read(json, &["data.Indhold.Dataomraade"])?;
-                Ok(Content::HandedOver { area: self.always(&area, area.parsed(Reason::MalformedField, word)?)? })
+                Ok(Content::HandedOver { area: self.area(&area)? })
             }
             // The set of types is open: routing.toml adds to it.
             _ => Ok(Content::Other),
@@ -98,18 +98,25 @@ impl Subject<'_> {
     /// Aendringstype is: there is nothing that the broker could do without.
     fn deletion(&self, json: &str) -> Result<Content, Refusal> {
         let [area, entity, ground] = read(json, &["data.Indhold.Dataomraade", "data.Indhold.SlettetEntitet", "data.Indhold.Grundlag"])?;
-        let name = self.always(&area, area.parsed(Reason::MalformedField, word)?)?;
-        if self.rules.notice(&name).is_none() && self.rules.schedule().rule(&name).is_none() {
-            let expected = "unknown data area, expected one that a notice of routing.toml or a rule of retention.toml covers";
-            return Err(area.refuse(Reason::UnknownDataArea, expected));
-        }
+        let area = self.area(&area)?;
         let entity = self.always(&entity, entity.parsed(Reason::MalformedField, word)?)?;
         let after_death = ground.parsed(Reason::MalformedCode, |text| match text {
             "afdoed" => Ok(true),
             "alder" => Ok(false),
             _ => Err(Malformed { expected: "expected alder or afdoed" }),
         })?;
-        Ok(Content::Deletion { area: name, entity, after_death: after_death.unwrap_or(false) })
+        Ok(Content::Deletion { area, entity, after_death: after_death.unwrap_or(false) })
+    }
+
+    /// Reads a data area. One that nothing covers is mistyped, or has yet to be declared:
+    /// whatever came of it would be lost without a word.
+    fn area(&self, field: &Field<'_>) -> Result<Box<str>, Refusal> {
+        let area = self.always(field, field.parsed(Reason::MalformedField, word)?)?;
+        if self.rules.notice(&area).is_none() && self.rules.schedule().rule(&area).is_none() {
+            let expected = "unknown data area, expected one that a notice of routing.toml or a rule of retention.toml covers";
+            return Err(field.refuse(Reason::UnknownDataArea, expected));
+        }
+        Ok(area)
     }
 
     /// Returns the `Indhold` to keep, as compact JSON.

@@ -23,7 +23,7 @@ pub enum Reason {
     MalformedCode,
     /// The code of a kommune or an a-kasse that does not exist.
     UnknownAuthority,
-    /// A Dataomraade that no deletion notice covers.
+    /// A Dataomraade that no deletion notice and no rule covers.
     UnknownDataArea,
     /// Slutdato before Startdato.
     EndsBeforeStart,

@@ -281,6 +281,12 @@ fn refuses_content_that_the_broker_cannot_act_on() {
     let handed_over = sample("RigsarkivAflevering", 1, r#"{"Dataomraade": "joblog"}"#);
     check_in(
         &handed_over,
+        "joblog",
+        "joblgo",
+        "unknown-data-area: data.Indhold.Dataomraade: unknown data area, expected one that a notice of routing.toml or a rule of retention.toml covers",
+    );
+    check_in(
+        &handed_over,
         "\"joblog\"",
         "\"job log\"",
         "malformed-field: data.Indhold.Dataomraade: expected 1 to 64 letters a-z, digits, hyphens, dots or underscores",

@@ -90,7 +90,7 @@ fn show(answer: &Value, format: Format) -> Exit {
         Format::Table => {
             let counts = answer.as_object().into_iter().flatten().filter(|(name, value)| value.is_number() && *name != "id");
             let rows: Vec<Vec<String>> = counts.map(|(name, value)| vec![name.replace('_', " "), cell(value)]).collect();
-            print!("{}", table(&rows));
+            print!("{}{}", table(&rows), untold(answer));
             match answer["state"].as_str() {
                 Some("erased") => println!("erased"),
                 Some("requested") => println!(
@@ -102,6 +102,16 @@ fn show(answer: &Value, format: Format) -> Exit {
         }
     }
     Exit::Ok
+}
+
+/// Says who has not been told of a deletion and never will be, by the broker.
+fn untold(answer: &Value) -> String {
+    let each = |one: &Value| format!("  {} ({})\n", cell(&one["recipient"]), one["notices"]);
+    let each: String = answer["untold"].as_array().into_iter().flatten().map(each).collect();
+    if each.is_empty() {
+        return each;
+    }
+    format!("deletion notices not delivered, which go with the rest; tell these in another way, if it has to go now:\n{each}")
 }
 
 #[cfg(test)]
@@ -116,6 +126,16 @@ mod tests {
     use crate::core::records::{Archive, Change, Quarantined, Records};
     use crate::core::time::Moment;
     use crate::store::Options;
+
+    #[test]
+    fn whoever_has_not_been_told_is_named() {
+        let answer =
+            json!({ "waiting": 3, "untold": [{ "recipient": "akasse:067", "notices": 2 }, { "recipient": "kommune:860", "notices": 1 }] });
+        let shown = untold(&answer);
+        assert!(shown.contains("not delivered") && shown.contains("another way"), "{shown}");
+        assert!(shown.ends_with("\n  akasse:067 (2)\n  kommune:860 (1)\n"), "{shown}");
+        assert_eq!(untold(&json!({ "untold": [] })), "");
+    }
 
     /// More numbers than an erasure hashes anew by itself: nobody tends this store.
     #[test]

@@ -3,8 +3,11 @@
 //!
 //! Decides and names; what is named is removed by whoever stores it.
 
+use std::collections::BTreeMap;
+
 use super::citizen::Citizen;
-use super::ids::{CitizenId, DeliveryKey};
+use super::event::Content;
+use super::ids::{CitizenId, DeliveryKey, Recipient};
 use super::outbox::{Delivery, State};
 use super::records::Change;
 use super::time::Day;
@@ -103,6 +106,21 @@ impl Plan {
         let (dead, waiting): (Vec<&Delivery>, Vec<&Delivery>) = self.withdraw.iter().partition(is_dead);
         let keys = |of: Vec<&Delivery>| of.into_iter().map(|delivery| delivery.key).collect();
         (keys(dead), keys(waiting))
+    }
+
+    /// Returns who has not been told of deletions, and of how many: their notices go with
+    /// the rest, and nobody sends them any more.
+    #[must_use]
+    pub fn untold(&self) -> BTreeMap<Recipient, usize> {
+        let mut untold = BTreeMap::new();
+        for delivery in &self.withdraw {
+            let is_notice = matches!(delivery.event.content, Content::Deletion { .. });
+            // One that is sent again has been delivered.
+            if is_notice && delivery.delivered_before.is_none() {
+                *untold.entry(delivery.key.recipient).or_default() += 1;
+            }
+        }
+        untold
     }
 
     /// Returns the change after which the store knows nothing of the citizen;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::core::engine::{Engine, Output};
 use crate::core::erasure::{Cause, Plan};
-use crate::core::ids::{CitizenId, Personnummer};
+use crate::core::ids::{CitizenId, Personnummer, Recipient};
 use crate::core::records::{Archive, Change, KeptBeside};
 use crate::core::time::Moment;
 
@@ -95,6 +95,8 @@ impl Erasure {
     pub fn to_json(&self, trace: Option<u64>) -> Value {
         let registrations = self.plan.as_ref().map(|plan| plan.registrations).unwrap_or_default();
         let (dead, waiting) = self.plan.as_ref().map(Plan::by_state).unwrap_or_default();
+        let untold = self.plan.as_ref().map(Plan::untold).unwrap_or_default();
+        let of_each = |(recipient, notices): (&Recipient, &usize)| json!({ "recipient": recipient.to_string(), "notices": notices });
         json!({
             "memberships": registrations.memberships,
             "jobcentres": registrations.jobcentres,
@@ -107,6 +109,8 @@ impl Erasure {
             "ledger": self.beside.ledger,
             "waiting": waiting.len(),
             "dead": dead.len(),
+            "undelivered_notices": untold.values().sum::<usize>(),
+            "untold": untold.iter().map(of_each).collect::<Vec<_>>(),
             "quarantine": self.beside.quarantine.len(),
             "trace": trace,
         })

@@ -4,6 +4,8 @@
 use serde_json::{Value, json};
 
 use super::{CITIZEN, MEMBERSHIP, World, confirmed, event, known};
+use crate::core::outbox::Failure;
+use crate::core::retry::Outcome;
 
 const RECORD: &str = "30000000-0000-4000-8000-000000000001";
 
@@ -102,6 +104,28 @@ fn a_trial_of_an_erasure_counts_the_records() {
     ]);
     let trial = world.post("/erasures", &json!({ "personnummer": CITIZEN, "dry_run": true })).ok();
     assert_eq!(trial["clocks"], 2);
+}
+
+/// Article 19: whoever holds a copy is told of its deletion, in another way if the broker cannot any more.
+#[test]
+fn an_erasure_says_whom_nobody_will_tell_of_a_deletion() {
+    let world = World::with_retention(|outgoing| match &*outgoing.event.entity {
+        "GdprSletning" => Outcome::Failed { failure: Failure::Returned, code: 312 },
+        _ => confirmed(outgoing),
+    });
+    world.tell(&known());
+    world.tell(&[event("j1", "Joblog", RECORD, "2026-03-16T08:00:00Z", &json!({}))]);
+    world.until("/deliveries?state=delivered&limit=50", |list| {
+        let items = list["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        items.iter().filter(|item| item["event_id"] == "j1").count() == 2
+    });
+    world.tell(&[deletion("d1", "joblog", "Joblog", RECORD, "2026-03-17T08:00:00Z")]);
+    for dry_run in [true, false] {
+        let answer = world.post("/erasures", &json!({ "personnummer": CITIZEN, "dry_run": dry_run })).ok();
+        assert_eq!(answer["undelivered_notices"], 2, "{answer}");
+        let expected = json!([{ "recipient": "akasse:067", "notices": 1 }, { "recipient": "kommune:860", "notices": 1 }]);
+        assert_eq!(answer["untold"], expected);
+    }
 }
 
 /// A vendor that has lost its database has lost the notices too, and may have

@@ -3,13 +3,12 @@
 use super::args::Common;
 use super::exit::{Exit, Failure};
 use super::run::sources;
-use crate::config::{LoadError, load_retention, load_routing, retention_notes};
+use crate::config::{LoadError, check_retention, load_routing};
 
 /// Checks both files, whatever is found in the first.
 pub fn check(common: &Common) -> Result<Exit, Failure> {
     let sources = sources(common);
     let routing = accepted(load_routing(&sources.routing))?;
-    let retention = accepted(load_retention(&sources))?;
     if let Some(rules) = &routing {
         let types = rules.message_types().count();
         let recipients = rules.recipients().count();
@@ -18,11 +17,7 @@ pub fn check(common: &Common) -> Result<Exit, Failure> {
     let path = sources.retention_path();
     let name = if path.exists() { path.display().to_string() } else { "the built-in retention.toml".to_owned() };
     // Whether it fits can only be said beside a valid `routing.toml`.
-    let notes = match (&routing, &retention) {
-        (Some(rules), Some(_)) => accepted(retention_notes(&sources, rules))?,
-        (Some(_) | None, _) => Some(Vec::new()),
-    };
-    let (Some(schedule), Some(notes)) = (retention, notes) else { return Ok(Exit::No) };
+    let Some((schedule, notes)) = accepted(check_retention(&sources, routing.as_ref()))? else { return Ok(Exit::No) };
     println!("{name}: ok, {} rules", schedule.rules().count());
     for note in notes {
         println!("note: {name}:{}:{}: {}", note.line, note.column, note.message);

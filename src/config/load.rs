@@ -143,21 +143,27 @@ fn read_retention(path: &Path, is_needed: bool) -> io::Result<Vec<u8>> {
     if is_needed { read } else { or_built_in(read) }
 }
 
-/// Returns where the deletion rules do not fit the routing rules, each with its
-/// place; nothing of a file that has mistakes.
+/// As [`load_retention`], with more that is to be mended although a broker runs with it: a rule
+/// that cites no source, and a type that `routing.toml` does not declare (the built-in file may
+/// name one, beside a shorter `routing.toml`). Without `rules` nothing is said of that. Returns
+/// besides where the two say something else, each with its place.
 ///
 /// # Errors
-/// When the file is unreadable, is missing though asked for, or names a type that
-/// `routing.toml` does not declare; the built-in one may, beside a shorter `routing.toml`.
-pub fn retention_notes(sources: &Sources, rules: &Rules) -> Result<Vec<Mistake>, LoadError> {
+/// As [`load_retention`]; every mistake, in the order of the file.
+pub fn check_retention(sources: &Sources, rules: Option<&Rules>) -> Result<(Schedule, Vec<Mistake>), LoadError> {
     let path = sources.retention_path();
     let (path, text) = text_of(File::Retention, &path, read_retention(&path, sources.needs_retention()))?;
-    let retention::Misfits { mut undeclared, notes } = retention::misfits(&text, rules);
-    if !undeclared.is_empty() && path.exists() {
-        return Err(LoadError::Invalid { path, text, mistakes: undeclared });
+    let retention::Misfits { undeclared, notes } = rules.map(|rules| retention::misfits(&text, rules)).unwrap_or_default();
+    let (mut mistakes, mut all_notes) = (retention::uncited(&text), Vec::new());
+    if path.exists() { &mut mistakes } else { &mut all_notes }.extend(undeclared);
+    all_notes.extend(notes);
+    match parse_retention(&text) {
+        Ok(schedule) if mistakes.is_empty() => return Ok((schedule, all_notes)),
+        Ok(_) => {}
+        Err(more) => mistakes.extend(more),
     }
-    undeclared.extend(notes);
-    Ok(undeclared)
+    mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
+    Err(LoadError::Invalid { path, text, mistakes })
 }
 
 /// Reads both files.
@@ -238,6 +244,35 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let error = load_routing(folder.path()).map(drop).expect_err("a folder is no file");
         assert!(matches!(error, LoadError::Unreadable { .. }), "{error}");
+    }
+
+    #[test]
+    fn everything_that_is_to_be_mended_is_told_at_once() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("retention.toml");
+        let sources = Sources { routing: "routing.toml".into(), retention: Some(path.clone()) };
+        let rules = parse_routing(include_str!("../../routing.toml")).expect("the shipped routing.toml is valid");
+        let check = |rest: &str, rules: Option<&Rules>, expected: &[(usize, &str)]| {
+            let text = format!("[[rule]]\narea = \"A\"\nfrom = \"end\"\nid = \"a\"\n{rest}");
+            std::fs::write(&path, &text).expect("written");
+            let error = check_retention(&sources, rules).err();
+            let mistakes = error.as_ref().map(LoadError::mistakes).unwrap_or_default();
+            assert_eq!(mistakes.len(), expected.len(), "{mistakes:?} of\n{text}");
+            for (mistake, (line, words)) in mistakes.iter().zip(expected) {
+                assert!(mistake.line == *line && mistake.message.contains(words), "{mistake:?}, not {words:?}");
+            }
+        };
+        let wrong = "entities = [\"X\", \"Joblog\"]\nperiod = \"6\"\nnotice = \"Y\"\nsource = \"Z\"\n";
+        check(wrong, Some(&rules), &[(5, "covers X"), (6, "`period`"), (7, "Y follows"), (8, "cites neither N nor R")]);
+        check(wrong, None, &[(6, "`period`"), (8, "cites neither N nor R")]);
+        for (source, is_fine) in [("N", true), ("R", true), ("N:Joblog", true), ("R 8.1", true), ("Nyhedsbrev", false), ("8.1 R", false)] {
+            let expected: &[(usize, &str)] = if is_fine { &[] } else { &[(7, "cites neither")] };
+            check(&format!("entities = [\"Joblog\"]\nperiod = \"P6Y\"\nsource = \"{source}\"\n"), Some(&rules), expected);
+        }
+        check("entities = [\"Joblog\"]\nperiod = \"P6Y\"\nsource = \" \"\n", Some(&rules), &[(7, "is empty")]);
+        let built_in = Sources { routing: folder.path().join("routing.toml"), retention: None };
+        std::fs::remove_file(&path).expect("removed");
+        assert_eq!(check_retention(&built_in, Some(&rules)).expect("the shipped file").1, []);
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod retention_tests;
 mod routing_tests;
 
 pub use amqp_target::AmqpTarget;
-pub use load::{LoadError, Sources, load_retention, load_routing, load_rules, retention_notes};
+pub use load::{LoadError, Sources, check_retention, load_retention, load_routing, load_rules};
 pub use mistake::{Mistake, nearest, render};
 pub use retention::parse_retention;
 pub use routing::parse_routing;

@@ -436,7 +436,28 @@ fn way<'d>(waits: &BTreeMap<&'d str, BTreeSet<&'d str>>, from: &'d str, to: &str
     None
 }
 
-/// Where a valid text does not fit `routing.toml`.
+/// Says where a rule cites neither of the two papers that rules come from: what a period rests on
+/// is to be found again. A broker runs without, since it decides nothing.
+pub(super) fn uncited(text: &str) -> Vec<Mistake> {
+    let cites = |text: &str| text.strip_prefix(['N', 'R']).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric));
+    let hint = "write for example source = \"N:Joblog\": N is the newsletter on release 2025-4, R the release note of March 2026";
+    let (mut reader, mut uncited) = (Reader::new(FILE, text), Reader::new(FILE, text));
+    let Some(document) = reader.parse() else { return Vec::new() };
+    let root = Section::new(document.as_table(), FILE, 0..0);
+    for table in read_lists(&mut reader, &root).iter().flat_map(Entry::elements).filter_map(|element| element.table) {
+        let section = Section::new(table, "this rule", 0..0);
+        let id = section.text(&mut reader, "id").map_or("without an id", |(id, _)| id);
+        // An empty one is reported as such.
+        if let Some((source, span)) =
+            section.text(&mut reader, "source").filter(|(source, _)| !source.trim().is_empty() && !cites(source.trim()))
+        {
+            uncited.report(&span, format!("`source` of rule {id} is {source:?}, which cites neither N nor R"), Some(hint.to_owned()));
+        }
+    }
+    uncited.into_mistakes()
+}
+
+/// Where a text does not fit `routing.toml`.
 #[derive(Debug, Default)]
 pub(super) struct Misfits {
     /// What is named and not declared there: a new type is declared, without audiences
@@ -446,7 +467,7 @@ pub(super) struct Misfits {
     pub notes: Vec<Mistake>,
 }
 
-/// Says where a valid text does not fit `routing.toml`, each with its place.
+/// Says where a text does not fit `routing.toml`, each with its place.
 pub(super) fn misfits(text: &str, rules: &Rules) -> Misfits {
     let (mut reader, mut undeclared) = (Reader::new(FILE, text), Reader::new(FILE, text));
     let Some(document) = reader.parse() else { return Misfits::default() };
@@ -454,25 +475,26 @@ pub(super) fn misfits(text: &str, rules: &Rules) -> Misfits {
     for element in read_lists(&mut reader, &root).iter().flat_map(Entry::elements) {
         let Some(table) = element.table else { continue };
         let section = Section::new(table, "this rule", element.span);
-        let Some((id, _)) = section.text(&mut reader, "id") else { continue };
+        let id = section.text(&mut reader, "id").map(|(id, _)| id);
+        let rule = format!("rule {}", id.unwrap_or("without an id"));
         let covered = section.get("entities").map(|entry| names(&mut reader, &entry)).unwrap_or_default();
         for (entity, span) in covered.iter().filter(|(entity, _)| rules.message_type(entity).is_none()) {
-            let message = format!("rule {id} covers {entity}, which routing.toml does not declare: its period never begins");
+            let message = format!("{rule} covers {entity}, which routing.toml does not declare: its period never begins");
             undeclared.report(span, message, Some(DECLARE_HINT.to_owned()));
         }
         let (said, span) = section.text(&mut reader, "notice").map_or((None, section.span.clone()), |(name, span)| (Some(name), span));
-        let told_as = rules.notice(id).map(|notice| &*notice.name);
+        let told_as = id.and_then(|id| rules.notice(id)).map(|notice| &*notice.name);
         let message = match (said, told_as) {
             (said, told_as) if said == told_as => continue,
             (Some(said), _) if rules.message_type(said).is_none() => {
-                let message = format!("rule {id} says that {said} follows, which routing.toml does not declare: nobody is told");
+                let message = format!("{rule} says that {said} follows, which routing.toml does not declare: nobody is told");
                 undeclared.report(&span, message, Some(DECLARE_HINT.to_owned()));
                 continue;
             }
-            (Some(said), None) => format!("rule {id} says that {said} follows, and routing.toml that no notice does"),
-            (Some(said), Some(told_as)) => format!("rule {id} says that {said} follows, and routing.toml that {told_as} does"),
+            (Some(said), None) => format!("{rule} says that {said} follows, and routing.toml that no notice does"),
+            (Some(said), Some(told_as)) => format!("{rule} says that {said} follows, and routing.toml that {told_as} does"),
             (None, told_as) => {
-                format!("rule {id} says that no notice follows, and routing.toml that {} does", told_as.unwrap_or_default())
+                format!("{rule} says that no notice follows, and routing.toml that {} does", told_as.unwrap_or_default())
             }
         };
         reader.report(&span, message, None);

@@ -493,6 +493,19 @@ impl Citizen {
             .chain(ids(RecordKind::NumberChange, &self.number_changes))
     }
 
+    /// Returns each record that decides by itself who gets what, and that no deletion rule
+    /// covers, with when it was registered last.
+    pub fn newest_registrations(&self) -> impl Iterator<Item = (RecordKind, &ExternalId, Moment)> {
+        fn all<T: Clone + PartialEq>(kind: RecordKind, history: &History<T>) -> impl Iterator<Item = (RecordKind, &ExternalId, Moment)> {
+            history.registrations().iter().map(move |registration| (kind, &registration.external_id, registration.registered_at))
+        }
+        all(RecordKind::Membership, &self.memberships)
+            .chain(all(RecordKind::Jobcentre, &self.jobcentres))
+            .chain(all(RecordKind::Residence, &self.residences))
+            .chain(all(RecordKind::Death, &self.deaths))
+            .chain(all(RecordKind::NumberChange, &self.number_changes))
+    }
+
     /// Returns what is known of a person under several numbers as one citizen, with
     /// the first one's id; `None` for nobody. Never to be stored: each number keeps
     /// its own, so that they can be told apart again.

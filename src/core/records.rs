@@ -214,6 +214,16 @@ pub enum Change {
     /// DFDG has deleted something that the rules did not expect. Kept for the
     /// operator until the horizon, the newest [`MOST_UNEXPECTED`](super::retention::MOST_UNEXPECTED).
     NoteUnexpected(Arc<Unexpected>),
+    /// Somebody is forgotten whose record this was: what was registered of it by then, and
+    /// comes later, is no news about anybody. Kept until the horizon.
+    PutSpent {
+        /// Of which kind the record is.
+        kind: RecordKind,
+        /// Which.
+        record: ExternalId,
+        /// When it was registered last.
+        newest: Moment,
+    },
     /// A delivery that has ended may be taken over by whoever becomes entitled.
     PutUnclaimed(Box<Unclaimed>),
     /// Somebody has taken it over, or nobody will.
@@ -367,6 +377,13 @@ pub trait Records {
     /// # Errors
     /// When the store cannot be read.
     fn record_owners(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<Owners>, Self::Error>;
+
+    /// Returns when a record was registered last about somebody who is forgotten
+    /// ([`Change::PutSpent`]).
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn spent(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<Moment>, Self::Error>;
 
     /// Returns under whose number a record is kept that has a clock, or had one and is
     /// gone ([`Clocks::kept`]); of several, where it is there.

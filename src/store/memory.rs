@@ -101,6 +101,8 @@ struct Contents {
     indexed_by: Option<u64>,
     notices: BTreeMap<(Recipient, Day), Lying>,
     unexpected: BTreeMap<EventSeq, Arc<Unexpected>>,
+    /// With the event that was the newest then.
+    spent: BTreeMap<(RecordKind, ExternalId), (Moment, EventSeq)>,
 }
 
 impl MemoryStore {
@@ -275,6 +277,8 @@ impl Contents {
                     self.finished.retain(|key, _| key.seq != seq);
                     self.steps.retain(|(of, ..), _| *of != seq);
                 }
+                let kept = self.journal.keys().next().copied();
+                self.spent.retain(|_, (_, at)| kept.is_none_or(|kept| *at >= kept));
             }
         }
     }
@@ -307,6 +311,11 @@ impl Contents {
                 }
             }
             Change::SetIndexed(fingerprint) => self.indexed_by = Some(fingerprint),
+            Change::PutSpent { kind, record, newest } => {
+                let at = EventSeq(self.last_seq);
+                let spent = self.spent.entry((kind, record)).or_insert((newest, at));
+                *spent = (newest.max(spent.0), at);
+            }
             Change::NoteUnexpected(unexpected) => {
                 self.unexpected.insert(unexpected.seq, unexpected);
                 while self.unexpected.len() as u64 > MOST_UNEXPECTED {
@@ -528,6 +537,10 @@ impl Records for MemoryStore {
 
     fn record_owners(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<Owners>, Infallible> {
         Ok(self.working.owners.get(&(kind, record.clone())).cloned())
+    }
+
+    fn spent(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<Moment>, Infallible> {
+        Ok(self.working.spent.get(&(kind, record.clone())).map(|(newest, _)| *newest))
     }
 
     fn clock_owner(&mut self, entity: &str, record: &ExternalId) -> Result<Option<CitizenId>, Infallible> {

@@ -36,6 +36,7 @@ mod restore;
 mod rows;
 mod runs;
 mod seal;
+mod spent;
 mod steps;
 #[cfg(test)]
 mod tests;

@@ -70,6 +70,9 @@ impl Store {
         if !self.drop_steps(kept, slice)? {
             pruned = Pruned::More;
         }
+        if !self.prune_spent(kept, slice)? {
+            pruned = Pruned::More;
+        }
         if !self.prune_unexpected(before, slice)? {
             pruned = Pruned::More;
         }

@@ -69,6 +69,10 @@ impl Records for Store {
         Ok(Some(Owners { owner: CitizenId(*owner), former: former.iter().copied().map(CitizenId).collect() }))
     }
 
+    fn spent(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<Moment>, StoreError> {
+        self.spent_until(kind, record)
+    }
+
     fn clock_owner(&mut self, entity: &str, record: &ExternalId) -> Result<Option<CitizenId>, StoreError> {
         Ok(self.clock_owner_of(&self.vault.keyring.kept_record(entity, record))?.map(CitizenId))
     }
@@ -321,6 +325,7 @@ impl Store {
                 self.group.remove(rows::notices(recipient, day));
                 Ok(())
             }
+            Change::PutSpent { kind, record, newest } => self.put_spent(kind, &record, newest),
             Change::NoteUnexpected(unexpected) => self.note_unexpected(&unexpected),
             Change::PutUnclaimed(unclaimed) => self.put_unclaimed(*unclaimed),
             Change::DropUnclaimed { citizen, key } => {

@@ -23,6 +23,8 @@
 //! | `U` day (4) citizen (4) | that there may be something to do about them on that day |
 //! | `Y` recipient (2) day (4) | how many notices delivered on that day lie unfetched |
 //! | `y` seq (8) | a deletion that the rules did not expect |
+//! | `zr` hash of a record's kind and id (16) | when it was registered last about somebody who is forgotten |
+//! | `zs` seq (8) the same hash (16) | that this was noted then |
 //! | `u` citizen (4) | that some of them is due |
 //! | `O` day (4) | how many deletion orders first given on that day are not answered |
 //! | `ts` seq (8) recipient (2) moment (8) kind (1) | what happened to a delivery |
@@ -228,6 +230,29 @@ pub(super) fn notices(recipient: Recipient, day: Day) -> Row<7> {
 pub(super) fn noticed(key: &[u8]) -> Option<(Recipient, Day)> {
     let recipient = Recipient::from_number(u16::from_be_bytes(*key.get(1..)?.first_chunk()?))?;
     Some((recipient, day_of(key.get(3..)?)?))
+}
+
+pub(super) fn spent(record: &[u8; 16]) -> Row<18> {
+    join(b'z', &[b"r", record])
+}
+
+/// Where all begin that were noted when this event was the newest.
+pub(super) fn all_spent(seq: u64) -> Row<10> {
+    join(b'z', &[b"s", &seq.to_be_bytes()])
+}
+
+pub(super) fn spent_at(seq: u64, record: &[u8; 16]) -> Row<26> {
+    join(b'z', &[b"s", &seq.to_be_bytes(), record])
+}
+
+/// Reads the record of a row of [`spent`] or [`spent_at`].
+pub(super) fn spent_record(key: &[u8]) -> Option<[u8; 16]> {
+    key.split_last_chunk::<16>().map(|(_, record)| *record)
+}
+
+/// Reads the event of a row of [`spent_at`].
+pub(super) fn spent_seq(key: &[u8]) -> Option<u64> {
+    key.get(2..)?.first_chunk::<8>().map(|seq| u64::from_be_bytes(*seq))
 }
 
 pub(super) fn unexpected(seq: EventSeq) -> Row<9> {

@@ -287,6 +287,12 @@ impl Store {
                 let lying = super::vault::lying(value)?;
                 demand(lying.notices > 0, "says that nothing lies there")
             }
+            Some(b'z') => {
+                let hash = rows::spent_record(key).ok_or(Undecodable { what: "the key of a record of somebody forgotten" })?;
+                let noted = vault.tree.get(rows::spent(&hash))?.map(|row| super::spent::decode(&row)).transpose()?;
+                let (_, seq) = noted.ok_or(Undecodable { what: "a record of somebody forgotten" })?;
+                demand(vault.tree.contains_key(rows::spent_at(seq, &hash))?, "would never go: nothing says when it was noted")
+            }
             Some(b'w') => demand(vault.unseal_unclaimed(key, value)?.is_some(), "the citizen was erased, and it is kept"),
             Some(b'Q') => {
                 let id = rows::first_u64(key).ok_or(Undecodable { what: "the key of a message in quarantine" })?;

@@ -1598,6 +1598,31 @@ fn what_comes_late_about_the_erased_leaves_nobody_behind() {
     }
 }
 
+/// Somebody who is a member no more is forgotten with the last record. What had been registered
+/// of the membership before it was ended, and comes only then, makes nobody a member;
+/// what is registered anew does, and so does the end itself when it comes once more.
+#[test]
+fn what_comes_late_about_somebody_forgotten_makes_nobody_a_member() {
+    for [late_is_older, is_recalled] in [[true, false], [true, true], [false, false]] {
+        let mut broker = Broker::new();
+        let older = broker.member(1, "m", "007", "2025-01-01");
+        let ended = match is_recalled {
+            true => broker.event("Akassemedlemskab", 1, "m", Aendring::Deleted, Content::Membership { fund: None }),
+            false => Event { end: Day::parse("2025-12-31").ok(), ..broker.member(1, "m", "007", "2025-01-01") },
+        };
+        let newer = broker.member(1, "m", "007", "2025-01-01");
+        let events = vec![ended, broker.kept_joblog(1, "j"), broker.erased_in_dfdg(1, "j")];
+        broker.take_in(events);
+        broker.engine.clockwork(&mut broker.store, broker.now, &mut Output::default()).expect("never fails");
+        broker.store.commit(Durability::Flush);
+        broker.tend();
+        assert_eq!(broker.store.find_citizen(&person(1)).expect("never fails"), None);
+        let events = vec![if late_is_older { older } else { newer }, broker.joblog(1, "k")];
+        broker.take_in(events);
+        assert_eq!(broker.dispatch_all().len(), usize::from(!late_is_older), "{late_is_older} {is_recalled}");
+    }
+}
+
 /// The zero GUID stands for no record: what carries it is each citizen's own.
 #[test]
 fn the_zero_guid_is_nobodys_record() {

@@ -99,6 +99,7 @@ impl Coverage {
             Change::Quarantine(_) => "quarantined".to_owned(),
             Change::Trace { step, .. } | Change::TraceEvent { step, .. } => format!("step {}", step.number()),
             Change::Audit { .. } => "noted what somebody did".to_owned(),
+            Change::PutSpent { .. } => "record of somebody forgotten".to_owned(),
             Change::PutUnclaimed(_) => "left unclaimed".to_owned(),
             Change::DropUnclaimed { .. } => "not unclaimed any more".to_owned(),
             Change::Release(_) => "released".to_owned(),

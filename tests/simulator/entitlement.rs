@@ -22,6 +22,8 @@ pub struct Known {
     pub first_load: bool,
     /// Whether the record had been deleted, or recalled, since it was registered.
     pub late: bool,
+    /// Whether somebody was forgotten by then of whom more was known of the record.
+    pub spent: bool,
     /// The days that it is about.
     days: Period,
     /// Its place among all.
@@ -39,7 +41,7 @@ pub struct Known {
 impl Known {
     /// Whether it registers the record that `event` registers, and counted.
     fn registers_record_of(&self, event: &Event) -> bool {
-        let counted = !(self.late && is_ended_by_deletion(&self.event.content));
+        let counted = !(self.spent || self.late && is_ended_by_deletion(&self.event.content));
         let is_of_type = std::mem::discriminant(&self.event.content) == std::mem::discriminant(&event.content);
         counted && is_of_type && self.event.external_id == event.external_id
     }
@@ -226,6 +228,7 @@ impl Past {
                     matches!(other.event.content, Content::NumberChange { .. })
                         && other.event.external_id == *record
                         && other.node != node
+                        && !other.spent
                         && other.forgotten_at.is_none_or(|at| first < at)
                         && !self.went_with_its_owner(other, first)
                         && stamp(other) > stamp(newest)
@@ -253,7 +256,7 @@ impl Past {
 
     fn changes_of_number(&self) -> impl Iterator<Item = &Known> {
         let is_one = |known: &&Known| matches!(known.event.content, Content::NumberChange { .. });
-        self.known.iter().filter(|known| !known.forgotten).filter(is_one)
+        self.known.iter().filter(|known| !known.forgotten && !known.spent).filter(is_one)
     }
 
     /// Finds out anew which numbers are one person's.
@@ -277,8 +280,9 @@ impl Past {
     /// long as it stands.
     pub fn take_in(&mut self, event: Arc<Event>, seq: EventSeq, first_load: bool, late: bool) {
         let node = self.node(event.personnummer);
+        let spent = self.is_spent(&event);
         let becomes = match &event.content {
-            Content::NumberChange { new: Some(new) } if event.change != Change::Deleted && *new != event.personnummer => {
+            Content::NumberChange { new: Some(new) } if event.change != Change::Deleted && *new != event.personnummer && !spent => {
                 Some(self.node(*new))
             }
             _ => None,
@@ -287,10 +291,26 @@ impl Past {
         self.by_mark.insert(event.mark, place);
         let days = days(&event);
         let changes_number = matches!(event.content, Content::NumberChange { .. });
-        self.known.push(Known { event, seq, first_load, late, days, place, node, becomes, forgotten: false, forgotten_at: None });
+        self.known.push(Known { event, seq, first_load, late, spent, days, place, node, becomes, forgotten: false, forgotten_at: None });
         if changes_number {
             self.regroup();
         }
+    }
+
+    /// Whether of its record something newer was known of somebody who has been
+    /// forgotten. Of contact groups and plans a deletion tells that they are over.
+    fn is_spent(&self, event: &Event) -> bool {
+        let decides = matches!(
+            event.content,
+            Content::Membership { .. }
+                | Content::Jobcentre { .. }
+                | Content::Residence { .. }
+                | Content::Death { .. }
+                | Content::NumberChange { .. }
+        );
+        let is_newer =
+            |known: &&Known| known.forgotten && known.registers_record_of(event) && known.event.registered.at > event.registered.at;
+        decides && self.known.iter().any(|known| is_newer(&known))
     }
 
     /// Whether an event, not taken in yet, is about a record that has been deleted or
@@ -525,7 +545,7 @@ impl Past {
     fn latest<T: Clone>(&self, person: usize, of: impl Fn(&Known) -> Option<(Period, Option<T>)>) -> Vec<Latest<T>> {
         let mut found: BTreeMap<&ExternalId, Vec<Registration<'_, T>>> = BTreeMap::new();
         for known in self.events_of(person) {
-            let counts = !is_ended_by_deletion(&known.event.content) || !known.late;
+            let counts = (!is_ended_by_deletion(&known.event.content) || !known.late) && !known.spent;
             if let Some((period, value)) = of(known).filter(|_| counts) {
                 let gone = is_ended_by_deletion(&known.event.content) && self.is_gone(known);
                 found.entry(&known.event.external_id).or_default().push((&known.event, period, value.filter(|_| !gone)));

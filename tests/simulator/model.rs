@@ -646,6 +646,7 @@ impl Model {
                 | Change::Trace { .. }
                 | Change::TraceEvent { .. }
                 | Change::PutUnclaimed(_)
+                | Change::PutSpent { .. }
                 | Change::Release(_) => {}
             }
         }
@@ -696,13 +697,14 @@ impl Model {
         if let Some(keeper) = keeper {
             self.moves(event, &keeper, admission.seq);
         }
-        let number = self.past.by_mark(&event.mark).expect("taken in above").node;
+        let known = self.past.by_mark(&event.mark).expect("taken in above");
+        let (number, spent) = (known.node, known.spent);
         let citizen = *self.citizens.entry(number).or_insert(admission.citizen);
         demand!(citizen == admission.citizen, "{} is about {citizen:?}, not {:?}", event.id, admission.citizen);
         self.condemn(event, admission.seq);
         let told: BTreeSet<Recipient> = admission.deliveries.iter().map(|(recipient, _)| *recipient).collect();
         demand!(told.len() == admission.deliveries.len(), "{} is told twice to somebody", event.id);
-        let (least, most) = if first_load || late { (Vec::new(), Vec::new()) } else { self.bounds(event, rules, now) };
+        let (least, most) = if first_load || late || spent { (Vec::new(), Vec::new()) } else { self.bounds(event, rules, now) };
         for entitled in &least {
             demand!(told.contains(&entitled.recipient), "{} ({}) is not told to {entitled:?}", event.id, event.entity);
         }

@@ -68,6 +68,10 @@ impl Records for Watched {
         self.reads += 1;
         self.inner.record_owners(kind, record)
     }
+    fn spent(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<Moment>, Infallible> {
+        self.reads += 1;
+        self.inner.spent(kind, record)
+    }
     fn clock_owner(&mut self, entity: &str, record: &ExternalId) -> Result<Option<CitizenId>, Infallible> {
         self.reads += 1;
         self.inner.clock_owner(entity, record)

@@ -48,7 +48,8 @@ impl Engine {
         let event = Arc::new(completed(event, records)?);
         let bearing = bearing(&event, details.as_deref(), records)?;
         let is_too_late = bearing.is_too_late();
-        let Folding { under, citizen, folded, others } = self.fold(&event, is_too_late, records, now)?;
+        let is_spent = is_spent(&event, records)?;
+        let Folding { under, citizen, folded, others } = self.fold(&event, is_too_late, is_spent, records, now)?;
         self.keep_time(&event, details, bearing, &citizen, under, folded, records, now, out)?;
         let seq = EventSeq(self.last_seq.0 + 1);
         self.last_seq = seq;
@@ -60,6 +61,8 @@ impl Engine {
         let decision = match &kind {
             // Whoever was told now would keep what has been deleted (R 5.1).
             Some(kind) if is_too_late => Decision::nobody(kind, Suppression::RecordDeleted),
+            // Whose the record is now, nobody can say.
+            Some(kind) if is_spent => Decision::nobody(kind, Suppression::NotMember),
             Some(kind) => self.decide(&event, kind, &Today::of(&citizen, Day::in_copenhagen(now)), None, records)?,
             None => Decision::default(),
         };
@@ -154,7 +157,14 @@ impl Engine {
     }
 
     /// Returns the citizen that the event is about, as known with the event.
-    fn fold<R: Records>(&mut self, event: &Event, is_too_late: bool, records: &mut R, now: Moment) -> Result<Folding, R::Error> {
+    fn fold<R: Records>(
+        &mut self,
+        event: &Event,
+        is_too_late: bool,
+        is_spent: bool,
+        records: &mut R,
+        now: Moment,
+    ) -> Result<Folding, R::Error> {
         let under = known_or_new(&event.personnummer, records)?;
         let blank = || Arc::new(Citizen::new(under, event.personnummer));
         if let Content::Deletion { entity, .. } = &event.content {
@@ -165,7 +175,7 @@ impl Engine {
             let folded = if others.len() < lost { Folded::Changed } else { Folded::Unchanged };
             return Ok(Folding { under, citizen, folded, others });
         }
-        let is_over = is_too_late && RecordKind::ended_by_deletion(&event.entity).is_some();
+        let is_over = is_too_late && RecordKind::ended_by_deletion(&event.entity).is_some() || is_spent;
         let Some(kind) = RecordKind::of(&event.content).filter(|_| !is_over) else {
             let citizen = records.citizen(under)?.unwrap_or_else(blank);
             return Ok(Folding { under, citizen, folded: Folded::Unchanged, others: Vec::new() });
@@ -250,6 +260,13 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Returns whether an event registers a record that had been registered anew before somebody
+/// was forgotten: it would be believed, for want of what came after it.
+fn is_spent<R: Records>(event: &Event, records: &mut R) -> Result<bool, R::Error> {
+    let Some(kind) = RecordKind::of(&event.content) else { return Ok(false) };
+    Ok(records.spent(kind, &event.external_id)?.is_some_and(|newest| event.registered.at < newest))
 }
 
 /// What an event did to what is known.

@@ -8,7 +8,7 @@ use crate::core::erasure::{Cause, Keeps, KnownBesides, Plan, kept_by, plan};
 use crate::core::holds::Held;
 use crate::core::ids::CitizenId;
 use crate::core::outbox::Withdrawal;
-use crate::core::records::Records;
+use crate::core::records::{Change, Records};
 use crate::core::time::{Day, Moment};
 
 /// How many of those who are leaving are looked at in one go, and how many of
@@ -129,6 +129,12 @@ impl Engine {
         }
         // The store forgets them with the rest.
         self.holds.retain(|held, _| !matches!(held, Held::Lane(_, lane) if plan.citizens.contains(&lane.citizen)));
+        for id in &plan.citizens {
+            let Some(known) = records.under_number(*id)? else { continue };
+            for (kind, record, newest) in known.newest_registrations() {
+                records.stage(Change::PutSpent { kind, record: record.clone(), newest })?;
+            }
+        }
         if let Some(change) = plan.last_change() {
             records.stage(change)?;
             out.facts.push(Fact::Erased(cause));

@@ -52,6 +52,7 @@ over_both!(
     the_end_of_a_record_is_found,
     the_audit_log_is_whole,
     a_record_is_somebodys_until_that_one_is_erased,
+    what_was_registered_last_of_the_forgotten_is_known_for_a_while,
     a_record_with_a_clock_goes_from_one_to_another,
     what_is_left_of_a_record_is_found_where_its_holders_are,
     what_one_number_knows_to_be_gone_is_found_when_the_other_drops_it,
@@ -543,6 +544,41 @@ fn nothing_is_known_of_an_erased_citizen<S: Stored>(store: S) {
     assert!(![citizen, self_before, bystander].contains(&again));
     case.store.commit_group(Durability::Flush);
     assert_eq!(case.store.find_citizen(&number).expect("readable"), Some(again));
+}
+
+/// When records of people who are forgotten were registered last is known as long as the
+/// events of that time are.
+fn what_was_registered_last_of_the_forgotten_is_known_for_a_while<S: Stored>(store: S) {
+    let mut case = Case::new(store);
+    let [one, other] = ["one", "other"].map(|id| ExternalId::parse(id).expect("an id"));
+    let spent =
+        |record: &ExternalId, newest| Change::PutSpent { kind: RecordKind::Membership, record: record.clone(), newest: Moment(newest) };
+    case.admit(&[]);
+    case.stage(spent(&one, 7));
+    case.store.commit_group(Durability::Flush);
+    case.store.reopen();
+    case.stage(spent(&one, 5));
+    case.stage(spent(&other, 9));
+    case.store.commit_group(Durability::Flush);
+    let known = |case: &mut Case<S>, kind, record| case.store.spent(kind, record).expect("readable");
+    assert_eq!(known(&mut case, RecordKind::Membership, &one), Some(Moment(7)), "the latest of all");
+    assert_eq!(known(&mut case, RecordKind::Membership, &other), Some(Moment(9)));
+    assert_eq!(known(&mut case, RecordKind::Jobcentre, &one), None);
+    // Noted again when other events are the newest.
+    for _ in 0..3 {
+        case.admit(&[]);
+        case.store.commit_group(Durability::Lazy);
+    }
+    let low_water = case.store.last_seq();
+    case.stage(Change::SetLowWater(low_water));
+    case.stage(spent(&one, 8));
+    case.store.commit_group(Durability::Flush);
+    for _ in 0..10 {
+        let _ = case.store.prune(Moment(i64::MAX), 1).expect("pruned");
+        case.store.commit_group(Durability::Flush);
+    }
+    assert_eq!(known(&mut case, RecordKind::Membership, &one), Some(Moment(8)));
+    assert_eq!(known(&mut case, RecordKind::Membership, &other), None);
 }
 
 /// Whose a record is follows corrections, merges and erasures.

@@ -148,6 +148,10 @@ impl Records for OnDisk {
         self.store().record_owners(kind, record)
     }
 
+    fn spent(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<Moment>, Self::Error> {
+        self.store().spent(kind, record)
+    }
+
     fn clock_owner(&mut self, entity: &str, record: &ExternalId) -> Result<Option<CitizenId>, Self::Error> {
         self.store().clock_owner(entity, record)
     }

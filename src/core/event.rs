@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::ids::{Akassekode, EventMark, ExternalId, Jobcenterkode, Kommunekode, Personnummer};
+use super::stamp::Stamp;
 use super::time::{Day, Moment, Period};
 
 /// Aendringstype: what happened to the record.
@@ -287,7 +288,6 @@ impl Event {
         if let Content::Deletion { entity, .. } = &self.content {
             return **entity == *event.entity;
         }
-        let registered = |event: &Self| (event.registered.at, event.mark);
-        self.change == Change::Deleted && self.entity == event.entity && registered(event) <= registered(self)
+        self.change == Change::Deleted && self.entity == event.entity && Stamp::of(event) <= Stamp::of(self)
     }
 }

@@ -29,6 +29,7 @@ pub mod routing;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod schedule;
+pub mod stamp;
 pub mod time;
 pub mod today;
 pub mod trace;

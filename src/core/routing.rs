@@ -12,6 +12,7 @@ use super::event::{Content, Event};
 use super::ids::{Akassekode, ExternalId, Kommunekode, Recipient};
 use super::outbox::Because;
 use super::policy::{Audience, AudienceRule, Audiences, Condition, MessageType, RecipientRule, Rules};
+use super::stamp::Stamp;
 use super::time::Moment;
 use super::today::{Candidate, Today, because, each_once};
 
@@ -293,8 +294,16 @@ impl Question<'_> {
             return vec![Candidate::unknown(audience)];
         };
         let (recipient, registration_of) = (Recipient::Akasse(claim.value), Some(because(registration)));
-        let is_overtaken = (registration.registered_at, registration.mark) > (self.event.registered.at, self.event.mark);
+        let is_overtaken = registration.registered > Stamp::of(self.event);
         match &registration.standing {
+            Standing::Contradicted(_) => {
+                vec![Candidate::Not(LeftOut {
+                    audience,
+                    recipient: Some(recipient),
+                    why: Suppression::ContradictoryMembership,
+                    registration: registration_of,
+                })]
+            }
             // The fund whose record it was hears of the recall, and of nothing older.
             Standing::Recalled(_) if is_overtaken => {
                 vec![Candidate::Not(LeftOut {

@@ -281,6 +281,13 @@ impl Period {
         self.start <= day && self.end.is_none_or(|end| day <= end)
     }
 
+    /// Returns the shortest period that covers both.
+    #[must_use]
+    pub fn hull(self, other: Self) -> Self {
+        let end = self.end.zip(other.end).map(|(one, other)| one.max(other));
+        Self { start: self.start.min(other.start), end }
+    }
+
     /// Returns whether the two share at least one day; open ends at infinity.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {

@@ -140,7 +140,7 @@ impl Candidate {
 }
 
 pub(super) fn because<T>(registration: &Registration<T>) -> (ExternalId, Moment) {
-    (registration.external_id.clone(), registration.registered_at)
+    (registration.external_id.clone(), registration.registered.at)
 }
 
 /// Returns who has the citizen on `day`; and, so that it can be seen and
@@ -176,7 +176,8 @@ fn current<T: Clone + PartialEq>(
     }
     if let Some((registration, value)) = history.latest_not_in_force(day) {
         // One that would cover the day by itself has been overridden: that decided.
-        let is_overridden = matches!(&registration.standing, Standing::Holds(claim) if claim.period.covers(day));
+        let is_overridden =
+            matches!(&registration.standing, Standing::Holds(claim) | Standing::Contradicted(claim) if claim.period.covers(day));
         let decided = match in_force {
             InForce::One(newer, _) if is_overridden => because(newer),
             InForce::One(..) | InForce::Ended | InForce::Unknown | InForce::Contradictory(_) => because(registration),

@@ -70,10 +70,12 @@ pub struct Entitled {
 /// One record of DFDG: its newest registration, and what it said last.
 struct Latest<T> {
     external_id: ExternalId,
-    registered: (Moment, EventMark),
+    registered: Stamp,
     period: Period,
     holds: Option<T>,
     said: Option<T>,
+    /// Whether several registrations, none newer than the others, differ: it is nobody's.
+    is_contradicted: bool,
     /// Whether it was corrected to somebody else.
     is_anothers: bool,
 }
@@ -84,6 +86,22 @@ type Registration<'a, T> = (&'a Event, Period, Option<T>);
 /// What orders the registrations of a record and its end: of one instant the end is
 /// the last.
 pub type Stamp = (Moment, u8, EventMark);
+
+/// Of memberships, the days of all registrations of which none is newer than another, and
+/// whether they differ in what they say or in when it ends. The newest one is the last.
+fn all_of_the_newest<T: PartialEq>(registrations: &[Registration<'_, T>]) -> Option<(Period, bool)> {
+    let (newest, period, value) = registrations.last()?;
+    if !matches!(newest.content, Content::Membership { .. }) || newest.change == Change::Deleted {
+        return None;
+    }
+    let is_tied = |event: &Event| event.registered.at == newest.registered.at && event.change == newest.change;
+    let tied = || registrations.iter().filter(|(event, ..)| is_tied(event));
+    let differ = tied().any(|(_, other, said)| said != value || other.end() != period.end());
+    let start = tied().map(|(_, period, _)| period.start()).min()?;
+    let is_open = tied().any(|(_, period, _)| period.end().is_none());
+    let end = tied().filter_map(|(_, period, _)| period.end()).max().filter(|_| !is_open);
+    Some((Period::new(start, end)?, differ))
+}
 
 /// Who has a record that a deletion rule covers.
 pub struct Keeper {
@@ -211,7 +229,7 @@ impl Past {
     /// The changes of number that stand: from whose to whose, and when that was
     /// registered. Of one record the newest registration counts, under whichever
     /// number it came.
-    fn standing_changes(&self) -> Vec<(usize, usize, (Moment, EventMark))> {
+    fn standing_changes(&self) -> Vec<(usize, usize, Stamp)> {
         let mut nodes: Vec<usize> = self.changes_of_number().map(|known| known.node).collect();
         nodes.sort_unstable();
         nodes.dedup();
@@ -221,7 +239,7 @@ impl Past {
             let records: BTreeSet<&ExternalId> = of_node().map(|known| &known.event.external_id).collect();
             for record in records {
                 let of_record = || of_node().filter(|known| known.event.external_id == *record);
-                let stamp = |known: &Known| (known.event.registered.at, known.event.mark);
+                let stamp = |known: &Known| stamp(&known.event);
                 let Some(newest) = of_record().max_by_key(|known| stamp(known)) else { continue };
                 let first = of_record().map(|known| known.place).min().unwrap_or_default();
                 let moved = self.known.iter().any(|other| {
@@ -245,7 +263,7 @@ impl Past {
     /// `place`: whose it is nobody knows since. Whoever it was only said to be deleted
     /// of never had it.
     fn went_with_its_owner(&self, known: &Known, place: usize) -> bool {
-        let stamp = |known: &Known| (known.event.registered.at, known.event.mark);
+        let stamp = |known: &Known| stamp(&known.event);
         self.known.iter().any(|owner| {
             owner.forgotten_at.is_some_and(|at| known.place < at && at <= place)
                 && owner.registers_record_of(&known.event)
@@ -406,7 +424,6 @@ impl Past {
 
     /// As [`Past::is_gone`], by these deletions alone.
     fn is_gone_by(&self, known: &Known, deletions: &[Known]) -> bool {
-        let stamp = |event: &Event| (event.registered.at, event.mark);
         let of_record = |other: &&Known| other.event.external_id == known.event.external_id && other.event.entity == known.event.entity;
         deletions.iter().any(|deletion| {
             let Content::Deletion { entity, .. } = &deletion.event.content else { return false };
@@ -521,7 +538,9 @@ impl Past {
     /// jobcentre, a kommune, a contact group or a plan. Nobody has the dead.
     pub fn is_somebodys(&self, person: usize, day: Day) -> bool {
         fn goes_on<T>(latest: Vec<Latest<T>>, day: Day) -> bool {
-            latest.iter().any(|latest| latest.holds.is_some() && latest.period.end().is_none_or(|last| day <= last))
+            latest
+                .iter()
+                .any(|latest| (latest.holds.is_some() || latest.is_contradicted) && latest.period.end().is_none_or(|last| day <= last))
         }
         let plans = self.latest(person, |known| match &known.event.content {
             Content::Plan { kind, .. } => Some((known.days, *kind)),
@@ -542,7 +561,7 @@ impl Past {
         self.number[newest.map_or(person, |(_, becomes, _)| becomes)]
     }
 
-    fn latest<T: Clone>(&self, person: usize, of: impl Fn(&Known) -> Option<(Period, Option<T>)>) -> Vec<Latest<T>> {
+    fn latest<T: Clone + PartialEq>(&self, person: usize, of: impl Fn(&Known) -> Option<(Period, Option<T>)>) -> Vec<Latest<T>> {
         let mut found: BTreeMap<&ExternalId, Vec<Registration<'_, T>>> = BTreeMap::new();
         for known in self.events_of(person) {
             let counts = (!is_ended_by_deletion(&known.event.content) || !known.late) && !known.spent;
@@ -553,16 +572,19 @@ impl Past {
         }
         let mut latest = Vec::new();
         for (external_id, mut registrations) in found {
-            registrations.sort_by_key(|(event, ..)| (event.registered.at, event.mark));
+            registrations.sort_by_key(|(event, ..)| stamp(event));
             let first = registrations.iter().filter_map(|(event, ..)| self.by_mark.get(&event.mark)).min().copied().unwrap_or_default();
             // What only a recall says counts where nothing else says anything.
             let mut by_weight: Vec<_> = registrations
                 .iter()
-                .map(|(event, _, value)| ((event.change != Change::Deleted).then_some(event.registered.at), event.mark, value))
+                .map(|(event, _, value)| ((event.change != Change::Deleted).then(|| stamp(event)), event.mark, value))
                 .collect();
             by_weight.sort_by_key(|(at, mark, _)| (*at, *mark));
             let said = by_weight.iter().rev().find_map(|(_, _, value)| (*value).clone());
+            let tied = all_of_the_newest(&registrations);
             let Some((event, period, value)) = registrations.pop() else { continue };
+            let is_contradicted = tied.as_ref().is_some_and(|(_, differ)| *differ);
+            let period = tied.map_or(period, |(period, _)| period);
             // A registration that was corrected to somebody else holds for nobody here.
             let is_anothers = is_owned(&event.content)
                 && self.known.iter().any(|other| {
@@ -571,15 +593,17 @@ impl Past {
                         && !self.went_with_its_owner(other, first)
                         && other.registers_record_of(event)
                         && self.root(other.node) != self.root(person)
-                        && (other.event.registered.at, other.event.mark) > (event.registered.at, event.mark)
+                        && stamp(&other.event) > stamp(event)
                 });
-            let value = if is_anothers { None } else { value };
+            let is_contradicted = is_contradicted && !is_anothers;
+            let value = if is_anothers || is_contradicted { None } else { value };
             latest.push(Latest {
                 external_id: external_id.clone(),
-                registered: (event.registered.at, event.mark),
+                registered: stamp(event),
                 period,
                 holds: if event.change == Change::Deleted { None } else { value },
                 said,
+                is_contradicted,
                 is_anothers,
             });
         }
@@ -691,8 +715,10 @@ impl Past {
     }
 
     fn fund(&self, person: usize, day: Day) -> Option<Recipient> {
-        let claims: Vec<_> = self.memberships(person).iter().filter_map(|latest| Some((latest.period, latest.holds?))).collect();
-        in_force(&claims, day).map(Recipient::Akasse)
+        let memberships = self.memberships(person);
+        let counts = |latest: &&Latest<Akassekode>| latest.holds.is_some() || latest.is_contradicted;
+        let claims: Vec<_> = memberships.iter().filter(counts).map(|latest| (latest.period, latest.holds)).collect();
+        in_force(&claims, day).flatten().map(Recipient::Akasse)
     }
 
     fn kommune(&self, latest: &[Latest<Kommunekode>], day: Day) -> Option<Recipient> {
@@ -703,7 +729,10 @@ impl Past {
     fn fund_of_record(&self, event: &Event, person: usize) -> Option<Recipient> {
         let Content::Membership { .. } = &event.content else { return None };
         let latest = self.memberships(person).into_iter().find(|latest| latest.external_id == event.external_id)?;
-        let is_newest = latest.registered == (event.registered.at, event.mark) && !latest.is_anothers;
+        let is_newest = latest.registered == stamp(event) && !latest.is_anothers;
+        if latest.is_contradicted {
+            return None;
+        }
         // Of a recalled record only the recall itself is told.
         let fund = if latest.holds.is_none() && is_newest { latest.said } else { latest.holds };
         fund.map(Recipient::Akasse)
@@ -724,7 +753,7 @@ impl Past {
     /// The first days in kontaktgruppe 1 that a record of theirs said which DFDG then
     /// deleted: of everything known by the time of the deletion the newest counts.
     fn deleted_placements(&self, person: usize) -> Vec<Day> {
-        let stamp = |known: &Known| (known.event.registered.at, known.event.mark);
+        let stamp = |known: &Known| stamp(&known.event);
         let mut found = Vec::new();
         for deletion in &self.known {
             let Content::Deletion { entity, .. } = &deletion.event.content else { continue };

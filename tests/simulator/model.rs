@@ -318,11 +318,7 @@ fn concerns(deletion: &Event, event: &Event) -> bool {
     match &deletion.content {
         Content::Deletion { entity, .. } => **entity == *event.entity,
         // A recall may come later than a newer registration, which then stands.
-        _ => {
-            deletion.change == Aendring::Deleted
-                && deletion.entity == event.entity
-                && (event.registered.at, event.mark) < (deletion.registered.at, deletion.mark)
-        }
+        _ => deletion.change == Aendring::Deleted && deletion.entity == event.entity && stamp(event) < stamp(deletion),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::core::outbox::{Delivery, State};
 use crate::core::policy::{Audience, Domain, MessageType};
 use crate::core::records::{Admission, Change, Owners, Records};
 use crate::core::routing::{Decision, Question, Suppression, told_as};
+use crate::core::stamp::Stamp;
 use crate::core::time::{Day, Moment};
 use crate::core::today::Today;
 
@@ -284,11 +285,12 @@ struct Folding {
 /// Adds the contact group that a record is moved from, where the event leaves it
 /// out: once the event is folded, nobody knows it any more.
 fn completed<R: Records>(mut event: Event, records: &mut R) -> Result<Event, R::Error> {
+    let stamp = Stamp::of(&event);
     let Content::ContactGroup { group: Some(group), former: former @ None } = &mut event.content else { return Ok(event) };
     let Some(id) = records.find_citizen(&event.personnummer)? else { return Ok(event) };
     let Some(citizen) = records.citizen(id)? else { return Ok(event) };
     let before = citizen.contact_groups.of_record(&event.external_id);
-    let before = before.filter(|known| (known.registered_at, known.mark) < (event.registered.at, event.mark));
+    let before = before.filter(|known| known.registered < stamp);
     *former = before.and_then(Registration::claim).map(|claim| claim.value).filter(|before| before != group);
     Ok(event)
 }
@@ -324,7 +326,7 @@ fn lose_record<R: Records>(deletion: &Event, entity: &str, records: &mut R) -> R
         persons.push(parts.collect::<Result<_, _>>()?);
     }
     let known = persons.iter().flatten().filter_map(|part| part.registered(kind, record));
-    let by = known.fold((deletion.registered.at, deletion.mark), Ord::max);
+    let by = known.fold(Stamp::of(deletion), Ord::max);
     let mut changed = Vec::new();
     for parts in persons {
         let mut has_changed = None;
@@ -355,7 +357,7 @@ fn own_record<R: Records>(
     records: &mut R,
 ) -> Result<Folded, R::Error> {
     let record = &event.external_id;
-    let registered = (event.registered.at, event.mark);
+    let registered = Stamp::of(event);
     let known = records.record_owners(kind, record)?;
     let owner = known.as_ref().map(|known| known.owner).filter(|owner| *owner != own.id);
     let owner = owner.map(|owner| records.under_number(owner)).transpose()?.flatten();

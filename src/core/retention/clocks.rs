@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use crate::core::event::{Change, Content, Details, Event};
-use crate::core::ids::{CitizenId, EventMark, ExternalId};
+use crate::core::ids::{CitizenId, ExternalId};
+use crate::core::stamp::Stamp;
 use crate::core::time::{Day, Moment, Period};
 
 /// How many tombstones one citizen has at the most; the oldest go. In one night as many
@@ -20,29 +21,6 @@ const UNLISTED: usize = 256;
 const TOMBSTONE_DAYS: u32 = 28;
 /// How many handed-over areas one citizen may have: there are some thirty.
 const HANDOVERS: usize = 64;
-
-/// What orders the registrations of one record: the instant, and where that is
-/// the same, first what happened (a recall is later than what it recalls), then
-/// the event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Stamp {
-    /// When it was registered.
-    pub at: Moment,
-    /// Aendringstype.
-    pub change: u8,
-    /// By which event.
-    pub mark: EventMark,
-}
-
-impl Stamp {
-    /// Returns the place of an event among the registrations of its record; that of
-    /// a `GdprSletning` among those of the record that it tells of.
-    #[must_use]
-    pub fn of(event: &Event) -> Self {
-        let change = if matches!(event.content, Content::Deletion { .. }) { Change::Deleted } else { event.change };
-        Self { at: event.registered.at, change: change.number(), mark: event.mark }
-    }
-}
 
 /// An element of a Min plan-version.
 #[derive(Debug, Clone, PartialEq, Eq)]

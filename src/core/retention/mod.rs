@@ -16,8 +16,9 @@ mod oracle_tests;
 mod rules_tests;
 mod unexpected;
 
+pub use super::stamp::Stamp;
 pub use birth::born;
-pub use clocks::{Clock, Clocks, Element, Handover, Order, Stamp, Tombstone};
+pub use clocks::{Clock, Clocks, Element, Handover, Order, Tombstone};
 pub use due::{Blocker, DeletionTold, Item, Standing, View};
 pub use moved::GivenUp;
 #[cfg(test)]

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use super::clocks::{Clock, Clocks, Stamp};
+use super::clocks::{Clock, Clocks};
 use crate::core::event::Event;
 use crate::core::ids::{CitizenId, ExternalId};
+use crate::core::stamp::Stamp;
 use crate::core::time::{Day, Moment};
 
 /// What was known of a record by a citizen whose it is not: see [`Clocks::give_up`].

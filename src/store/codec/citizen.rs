@@ -2,6 +2,7 @@
 
 use crate::core::citizen::{Citizen, Claim, Former, History, Plan, Registration, Standing};
 use crate::core::ids::CitizenId;
+use crate::core::stamp::Stamp;
 
 use super::bytes::{Input, Output, Undecodable};
 use super::parts::{self, put_option};
@@ -54,21 +55,46 @@ fn put_history<T: Clone + PartialEq>(out: &mut Vec<u8>, history: &History<T>, pu
     out.varint(history.registrations().len() as u64);
     for registration in history.registrations() {
         parts::put_external_id(out, &registration.external_id);
-        parts::put_moment(out, registration.registered_at);
-        parts::put_mark(out, &registration.mark);
+        parts::put_moment(out, registration.registered.at);
+        parts::put_mark(out, &registration.registered.mark);
+        let change = |kind: u8, usual: u8| kind | put_change(registration.registered.change, usual) << CHANGE;
         match &registration.standing {
             Standing::Holds(claim) => {
-                out.u8(0);
+                out.u8(change(0, CREATED));
                 put_claim(out, claim);
             }
-            Standing::Recalled(None) => out.u8(1),
+            Standing::Recalled(None) => out.u8(change(1, DELETED)),
             Standing::Recalled(Some(former)) => {
-                out.u8(2);
-                parts::put_moment(out, former.registered.0);
-                parts::put_mark(out, &former.registered.1);
+                out.u8(change(2, DELETED) | put_change(former.registered.change, CREATED) << FORMER_CHANGE);
+                parts::put_moment(out, former.registered.at);
+                parts::put_mark(out, &former.registered.mark);
                 put_claim(out, &former.claim);
             }
+            Standing::Contradicted(claim) => {
+                out.u8(change(3, CREATED));
+                put_claim(out, claim);
+            }
         }
+    }
+}
+
+/// Aendringstype, where nothing else is noted.
+const CREATED: u8 = 1;
+const DELETED: u8 = 3;
+
+/// At which bit of the standing the Aendringstype begins, and that of what was said before.
+const CHANGE: u8 = 4;
+const FORMER_CHANGE: u8 = 6;
+
+/// The Aendringstype in two bits: none is the usual one, or was never noted.
+fn put_change(change: u8, usual: u8) -> u8 {
+    if change == usual { 0 } else { change & 3 }
+}
+
+fn change(bits: u8, usual: u8) -> u8 {
+    match bits & 3 {
+        0 => usual,
+        noted => noted,
     }
 }
 
@@ -79,20 +105,20 @@ fn history<'a, T: Clone + PartialEq>(
     let claim = |input: &mut Input<'a>| Ok(Claim { period: parts::period(input)?, value: value(input)? });
     let registrations = (0..input.count()?)
         .map(|_| {
-            Ok(Registration {
-                external_id: parts::external_id(input)?,
-                registered_at: parts::moment(input)?,
-                mark: parts::mark(input)?,
-                standing: match input.u8()? {
-                    0 => Standing::Holds(claim(input)?),
-                    1 => Standing::Recalled(None),
-                    2 => {
-                        let registered = (parts::moment(input)?, parts::mark(input)?);
-                        Standing::Recalled(Some(Former { registered, claim: claim(input)? }))
-                    }
-                    _ => return input.fail(),
-                },
-            })
+            let (external_id, at, mark) = (parts::external_id(input)?, parts::moment(input)?, parts::mark(input)?);
+            let kind = input.u8()?;
+            let (standing, usual) = match kind & 0x0f {
+                0 => (Standing::Holds(claim(input)?), CREATED),
+                1 => (Standing::Recalled(None), DELETED),
+                2 => {
+                    let (at, mark) = (parts::moment(input)?, parts::mark(input)?);
+                    let registered = Stamp { at, change: change(kind >> FORMER_CHANGE, CREATED), mark };
+                    (Standing::Recalled(Some(Former { registered, claim: claim(input)? })), DELETED)
+                }
+                3 => (Standing::Contradicted(claim(input)?), CREATED),
+                _ => return input.fail(),
+            };
+            Ok(Registration { external_id, registered: Stamp { at, change: change(kind >> CHANGE, usual), mark }, standing })
         })
         .collect::<Result<_, Undecodable>>()?;
     Ok(History::from_registrations(registrations))

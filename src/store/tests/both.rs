@@ -14,6 +14,7 @@ use crate::core::policy::Audience;
 use crate::core::records::{Admission, Change, Fate, Former, Owners, Pruned, Quarantined, Records, RowCounts, Unclaimed};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::{Clock, Clocks, MOST_UNEXPECTED, Tombstone};
+use crate::core::stamp::Stamp;
 use crate::core::time::Moment;
 
 use super::super::codec::{FinishRecord, LedgerChange};
@@ -594,7 +595,7 @@ fn a_record_is_somebodys_until_that_one_is_erased<S: Stored>(store: S) {
     for (record, owners) in both.clone() {
         for id in std::iter::once(owners.owner).chain(owners.former.clone()) {
             let mut citizen = Arc::unwrap_or_clone(case.store.citizen(id).expect("readable").expect("known"));
-            let _folded = citizen.disown(KIND, record, (Moment(1), EventMark::of("urn:test", "m")));
+            let _folded = citizen.disown(KIND, record, Stamp { at: Moment(1), change: 2, mark: EventMark::of("urn:test", "m") });
             case.stage(Change::PutCitizen(Arc::new(citizen)));
         }
         case.stage(Change::OwnRecord { kind: KIND, record: record.clone(), owners });

@@ -7,13 +7,16 @@ use std::sync::Arc;
 
 use crate::core::about::About;
 use crate::core::audit::{Action, Deed, Entry, Extent};
-use crate::core::citizen::Citizen;
-use crate::core::ids::{CitizenId, DeliveryKey, EventSeq};
+use crate::core::citizen::{Citizen, Folded, RecordKind};
+use crate::core::event::{Change, Event};
+use crate::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq};
 use crate::core::outbox::{Death, Delivery, Earlier, End, Ended, Failure, Withdrawal};
 use crate::core::policy::Audience;
 use crate::core::records::{Admission, Quarantined};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::{Clock, Element};
+use crate::core::samples::{citizen, event, external, fund};
+use crate::core::stamp::Stamp;
 use crate::core::time::{Day, Moment};
 use crate::core::trace::{ByReplay, Stay, StayEnd, Step};
 
@@ -147,6 +150,23 @@ fn citizens() {
     let mut sample = Citizen::new(CITIZEN, dice.personnummer());
     sample.placed_from = Some(dice.day());
     check("citizen-placed", &sample, written(codec::encode_citizen), |bytes| codec::decode_citizen(CITIZEN, bytes));
+    // Of each registration the Aendringstype: contradicted, updated, recalled after an update, and somebody else's since.
+    let told = |record: &str, hour, change, of: &str, code: &str| Event {
+        mark: EventMark::of("urn:test", of),
+        ..event(record, hour, change, "2026-01-01..", fund(code))
+    };
+    let mut sample = citizen(&[
+        told("a", 1, Change::Created, "1", "007"),
+        told("a", 1, Change::Created, "2", "067"),
+        told("b", 1, Change::Updated, "3", "007"),
+        told("c", 1, Change::Updated, "4", "007"),
+        told("c", 2, Change::Deleted, "5", "007"),
+        told("d", 1, Change::Created, "6", "007"),
+    ]);
+    sample.id = CITIZEN;
+    let by = Stamp::of(&told("d", 2, Change::Updated, "7", "007"));
+    let (Folded::Changed | Folded::Unchanged) = sample.disown(RecordKind::Membership, &external("d"), by);
+    check("citizen-told-how", &sample, written(codec::encode_citizen), |bytes| codec::decode_citizen(CITIZEN, bytes));
 }
 
 #[test]

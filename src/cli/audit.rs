@@ -90,10 +90,10 @@ fn verify(common: &Common) -> Result<Exit, Failure> {
         }
     };
     if sound {
-        println!("the audit log is as it was written: {entries} entries");
+        answer_line!("the audit log is as it was written: {entries} entries");
         return Ok(Exit::Ok);
     }
-    println!("the audit log is broken at entry {broken_at}: something was changed, left out or put in");
+    answer_line!("the audit log is broken at entry {broken_at}: something was changed, left out or put in");
     Ok(Exit::No)
 }
 

@@ -53,10 +53,10 @@ pub fn backup(common: &Common, arguments: &BackupArguments) -> Result<Exit, Fail
         }
     };
     match arguments.format {
-        Format::Json => println!("{answer}"),
+        Format::Json => answer_line!("{answer}"),
         Format::Table => {
-            println!("backup of {} rows, up to event {}, in {}", answer["rows"], answer["last_seq"], to.display());
-            println!("the master key is not in it: keep that, and the list of erased citizens, apart");
+            answer_line!("backup of {} rows, up to event {}, in {}", answer["rows"], answer["last_seq"], to.display());
+            answer_line!("the master key is not in it: keep that, and the list of erased citizens, apart");
         }
     }
     Ok(Exit::Ok)
@@ -82,16 +82,16 @@ pub fn restore(common: &Common, arguments: &RestoreArguments) -> Result<Exit, Fa
     let noted = ops::note(&mut store, now(), local_deed(Action::Restored, &about));
     noted.and_then(|()| Commit::commit(&mut store, true)).map_err(|error| Failure::new(Exit::Refused, error))?;
     progress.end();
-    println!("restored {} from the backup of {}, up to event {}", common.data_dir.display(), manifest.at, manifest.last_seq);
+    answer_line!("restored {} from the backup of {}, up to event {}", common.data_dir.display(), manifest.at, manifest.last_seq);
     if store.erased_again() > 0 {
-        println!("citizens erased since, and now again: {}", store.erased_again());
+        answer_line!("citizens erased since, and now again: {}", store.erased_again());
     }
     let known = match erasures {
         Erasures::Listed => return Ok(Exit::Ok),
         Erasures::Until(at) => format!("after {at}, when the backup with that list was taken,"),
         Erasures::Unknown => format!("after {}, when the backup was taken,", manifest.at),
     };
-    eprintln!(
+    say_line!(
         "warning: nothing says who was erased {known} and whoever was is back in {}; if that may be anybody, put the newest list of erased citizens in the place of {} before the broker starts, or restore once more with --erasures",
         common.data_dir.display(),
         list.display()
@@ -127,12 +127,12 @@ pub fn verify(common: &Common) -> Result<Exit, Failure> {
         Failure::new(exit, error)
     })?;
     let mut progress = Progress::new("checking rows", 0);
-    let verified = store.verify(|why| println!("{why}"), |rows| progress.at(rows)).map_err(|error| Failure::new(Exit::No, error))?;
+    let verified = store.verify(|why| answer_line!("{why}"), |rows| progress.at(rows)).map_err(|error| Failure::new(Exit::No, error))?;
     progress.end();
     if verified.breaches == 0 {
-        println!("{}: ok, {} rows", common.data_dir.display(), verified.rows);
+        answer_line!("{}: ok, {} rows", common.data_dir.display(), verified.rows);
         return Ok(Exit::Ok);
     }
-    println!("{}: {} of {} rows and their indexes are broken", common.data_dir.display(), verified.breaches, verified.rows);
+    answer_line!("{}: {} of {} rows and their indexes are broken", common.data_dir.display(), verified.breaches, verified.rows);
     Ok(Exit::No)
 }

@@ -12,15 +12,15 @@ pub fn check(common: &Common) -> Result<Exit, Failure> {
     if let Some(rules) = &routing {
         let types = rules.message_types().count();
         let recipients = rules.recipients().count();
-        println!("{}: ok, {types} types and {recipients} recipients", common.routing.display());
+        answer_line!("{}: ok, {types} types and {recipients} recipients", common.routing.display());
     }
     let path = sources.retention_path();
     let name = if path.exists() { path.display().to_string() } else { "the built-in retention.toml".to_owned() };
     // Whether it fits can only be said beside a valid `routing.toml`.
     let Some((schedule, notes)) = accepted(check_retention(&sources, routing.as_ref()))? else { return Ok(Exit::No) };
-    println!("{name}: ok, {} rules", schedule.rules().count());
+    answer_line!("{name}: ok, {} rules", schedule.rules().count());
     for note in notes {
-        println!("note: {name}:{}:{}: {}", note.line, note.column, note.message);
+        answer_line!("note: {name}:{}:{}: {}", note.line, note.column, note.message);
     }
     Ok(if routing.is_some() { Exit::Ok } else { Exit::No })
 }
@@ -30,7 +30,7 @@ fn accepted<T>(loaded: Result<T, LoadError>) -> Result<Option<T>, Failure> {
     match loaded {
         Ok(loaded) => Ok(Some(loaded)),
         Err(error @ LoadError::Invalid { .. }) => {
-            eprint!("{}", error.rendered());
+            super::answer::say(format_args!("{}", error.rendered()));
             Ok(None)
         }
         Err(error @ (LoadError::Missing { .. } | LoadError::Unreadable { .. })) => Err(Failure::new(Exit::Usage, error)),

@@ -33,7 +33,7 @@ pub fn export(common: &Common, arguments: &ExportArguments) -> Result<Exit, Fail
     let domains = Domain::ALL.map(Domain::name);
     let accounts = accounts(&topology, &Names::default(), &domains, &vendors);
     let users = if arguments.without_users { None } else { Some(users(&accounts, arguments.passwords.as_deref())?) };
-    println!("{:#}", definitions(&topology, &vhost, &accounts, users));
+    answer_line!("{:#}", definitions(&topology, &vhost, &accounts, users));
     Ok(Exit::Ok)
 }
 
@@ -82,7 +82,7 @@ fn users(accounts: &[Account], passwords: Option<&Path>) -> Result<Value, Failur
         ));
     }
     if !without.is_empty() {
-        eprintln!(
+        say_line!(
             "{} of {} users have no password and can log in with a certificate only (--passwords DIRECTORY)",
             without.len(),
             accounts.len()

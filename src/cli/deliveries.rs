@@ -15,8 +15,8 @@ pub fn deliveries(common: &Common, arguments: &DeliveriesArguments) -> Result<Ex
         DeliveriesCommand::Show { id, format } => {
             let one = admin.get(&format!("/deliveries/{}", escaped(id)))?;
             match format {
-                Format::Json => println!("{one}"),
-                Format::Table => print!("{}", described(&one)),
+                Format::Json => answer_line!("{one}"),
+                Format::Table => answer!("{}", described(&one)),
             }
             Ok(Exit::Ok)
         }
@@ -25,23 +25,23 @@ pub fn deliveries(common: &Common, arguments: &DeliveriesArguments) -> Result<Ex
             let answer = admin.get(&format!("/deliveries/groups{query}"))?;
             let items = answer["items"].as_array().cloned().unwrap_or_default();
             match format {
-                Format::Json => println!("{}", json!(items)),
-                Format::Table if items.is_empty() => println!("nothing is dead"),
-                Format::Table => print!("{}", grouped(&items)),
+                Format::Json => answer_line!("{}", json!(items)),
+                Format::Table if items.is_empty() => answer_line!("nothing is dead"),
+                Format::Table => answer!("{}", grouped(&items)),
             }
             Ok(Exit::Ok)
         }
         DeliveriesCommand::Discard { id, why, dry_run, format } => {
             let path = format!("/deliveries/{}", escaped(id));
             if *dry_run && *format == Format::Table {
-                print!("{}", described(&admin.get(&path)?));
+                answer!("{}", described(&admin.get(&path)?));
             }
             // Also when it is only tried: the broker notes it.
             let body = json!({ "why": why, "dry_run": dry_run }).to_string();
             let answer = admin.post(&format!("{path}/discard"), "application/json", body.as_bytes())?;
             match format {
-                Format::Json => println!("{answer}"),
-                Format::Table => println!("{id}: {}", if *dry_run { "would be withdrawn (--dry-run)" } else { "withdrawn" }),
+                Format::Json => answer_line!("{answer}"),
+                Format::Table => answer_line!("{id}: {}", if *dry_run { "would be withdrawn (--dry-run)" } else { "withdrawn" }),
             }
             Ok(Exit::Ok)
         }
@@ -91,13 +91,13 @@ fn list(admin: &Admin, selecting: &Selecting, limit: usize, format: Format) -> R
         }
     }
     match format {
-        Format::Json => println!("{}", json!(items)),
+        Format::Json => answer_line!("{}", json!(items)),
         Format::Table => {
             let named = |name: &'static str| (name, name);
             let columns = ["id", "recipient", "entity", "state", "reason", "attempts"].map(named);
-            print!("{}", headed(&items, &[columns.as_slice(), &[("decided_at", "first_at"), named("next_at")]].concat()));
+            answer!("{}", headed(&items, &[columns.as_slice(), &[("decided_at", "first_at"), named("next_at")]].concat()));
             if more {
-                println!("… there are more; ask for them with --limit");
+                answer_line!("… there are more; ask for them with --limit");
             }
         }
     }

@@ -30,7 +30,7 @@ pub fn erase(common: &Common, arguments: &EraseArguments) -> Result<Exit, Failur
         return Ok(show(&answer, arguments.format));
     }
     if std::io::stdin().is_terminal() {
-        eprintln!("personnummer, then Enter and Ctrl-D:");
+        say_line!("personnummer, then Enter and Ctrl-D:");
     }
     let mut text = String::new();
     std::io::stdin()
@@ -86,18 +86,18 @@ fn failure(error: EraseError<StoreError>) -> Failure {
 
 fn show(answer: &Value, format: Format) -> Exit {
     match format {
-        Format::Json => println!("{answer}"),
+        Format::Json => answer_line!("{answer}"),
         Format::Table => {
             let counts = answer.as_object().into_iter().flatten().filter(|(name, value)| value.is_number() && *name != "id");
             let rows: Vec<Vec<String>> = counts.map(|(name, value)| vec![name.replace('_', " "), cell(value)]).collect();
-            print!("{}{}", table(&rows), untold(answer));
+            answer!("{}{}", table(&rows), untold(answer));
             match answer["state"].as_str() {
-                Some("erased") => println!("erased"),
-                Some("requested") => println!(
+                Some("erased") => answer_line!("erased"),
+                Some("requested") => answer_line!(
                     "nothing erased yet: it waits for a second person, who confirms it with `wsb-broker erase --confirm {}`",
                     answer["id"]
                 ),
-                _ => println!("nothing erased: this was a dry run"),
+                _ => answer_line!("nothing erased: this was a dry run"),
             }
         }
     }

@@ -31,7 +31,7 @@ fn publish(common: &Common, file: &Path) -> Result<Exit, Failure> {
             Ok(event) => messages.push((key_of(&event, &rules), line.as_bytes().to_vec())),
             Err(refusal) => {
                 mistakes += 1;
-                eprintln!("{}:{number}: {refusal}", file.display());
+                say_line!("{}:{number}: {refusal}", file.display());
             }
         }
     }
@@ -53,7 +53,7 @@ fn publish(common: &Common, file: &Path) -> Result<Exit, Failure> {
         );
         return Err(Failure::words(Exit::Unreachable, words));
     }
-    println!("published {} events", published.confirmed);
+    answer_line!("published {} events", published.confirmed);
     Ok(Exit::Ok)
 }
 

@@ -34,8 +34,8 @@ pub fn explain(common: &Common, arguments: &ExplainArguments) -> Result<Exit, Fa
         }
     };
     match arguments.format {
-        Format::Json => println!("{explained}"),
-        Format::Table => print!("{}", for_people(&explained)),
+        Format::Json => answer_line!("{explained}"),
+        Format::Table => answer!("{}", for_people(&explained)),
     }
     Ok(Exit::Ok)
 }

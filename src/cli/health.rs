@@ -24,6 +24,6 @@ pub fn health(common: &Common, arguments: &HealthArguments) -> Result<Exit, Fail
         |error: ureq::Error| Failure::words(Exit::Unreachable, format!("the broker at {} does not answer: {error}", common.http));
     let mut response = agent.get(url).call().map_err(unreachable)?;
     let text = response.body_mut().read_to_string().map_err(unreachable)?;
-    println!("{}", text.trim_end());
+    answer_line!("{}", text.trim_end());
     Ok(if response.status().is_success() { Exit::Ok } else { Exit::No })
 }

@@ -63,7 +63,7 @@ pub fn import(common: &Common, arguments: &ImportArguments) -> Result<Exit, Fail
     let mut done = 0;
     for batch in all.chunks(ops::IMPORT_BATCH) {
         let imported = take(batch).inspect_err(|_| {
-            eprintln!("what comes before stays imported; mend this, and import the file again: what was taken in is recognized");
+            say_line!("what comes before stays imported; mend this, and import the file again: what was taken in is recognized");
         })?;
         total.taken_in += imported.taken_in;
         total.repeats += imported.repeats;
@@ -72,8 +72,8 @@ pub fn import(common: &Common, arguments: &ImportArguments) -> Result<Exit, Fail
     }
     progress.end();
     match arguments.format {
-        Format::Json => println!("{}", json!({ "taken_in": total.taken_in, "repeats": total.repeats })),
-        Format::Table => println!("imported {} events; {} had been taken in before", total.taken_in, total.repeats),
+        Format::Json => answer_line!("{}", json!({ "taken_in": total.taken_in, "repeats": total.repeats })),
+        Format::Table => answer_line!("imported {} events; {} had been taken in before", total.taken_in, total.repeats),
     }
     Ok(Exit::Ok)
 }
@@ -106,19 +106,19 @@ fn try_import(common: &Common, arguments: &ImportArguments, rules: &Rules, all: 
     match arguments.format {
         Format::Json => {
             let refused: Vec<Value> = total.refused.iter().map(|(line, reason)| json!({ "line": line, "reason": reason })).collect();
-            println!("{}", json!({ "taken_in": total.taken_in, "repeats": total.repeats, "refused": refused, "dry_run": true }));
+            answer_line!("{}", json!({ "taken_in": total.taken_in, "repeats": total.repeats, "refused": refused, "dry_run": true }));
         }
         Format::Table => {
             for (line, reason) in &total.refused {
-                println!("{}:{line}: {reason}", arguments.file.display());
+                answer_line!("{}:{line}: {reason}", arguments.file.display());
             }
-            println!(
+            answer_line!(
                 "would import {} events; {} have been taken in before, or stand in the file twice; {} cannot be imported",
                 total.taken_in,
                 total.repeats,
                 total.refused.len()
             );
-            println!("nothing was changed (--dry-run)");
+            answer_line!("nothing was changed (--dry-run)");
         }
     }
     Ok(if total.refused.is_empty() { Exit::Ok } else { Exit::No })

@@ -19,7 +19,7 @@ use crate::writer::Commit;
 pub fn init_key(common: &Common) -> Result<Exit, Failure> {
     let path = key_file(common);
     MasterKey::create(&path).map_err(refused)?;
-    println!("created {}; keep a copy of it somewhere else: without it nothing in the store can be read", path.display());
+    answer_line!("created {}; keep a copy of it somewhere else: without it nothing in the store can be read", path.display());
     Ok(Exit::Ok)
 }
 
@@ -32,7 +32,7 @@ pub fn rotate_key(common: &Common, arguments: &RotateKeyArguments) -> Result<Exi
             let further = load_or_create(new, common)?;
             admit_key(&common.data_dir, &present, &further).map_err(refused)?;
             note(common, &format!("the key of {} is admitted too", new.display()), "admitted");
-            println!(
+            answer_line!(
                 "both keys open the store now; put {} in the place of {}, restart, and then run `wsb-broker rotate-key --finish`",
                 new.display(),
                 path.display()
@@ -41,12 +41,12 @@ pub fn rotate_key(common: &Common, arguments: &RotateKeyArguments) -> Result<Exi
         None if arguments.undo => {
             keep_former_key(&common.data_dir, &present).map_err(refused)?;
             note(common, &format!("the exchange is undone: only the key of {} is kept", path.display()), "undone");
-            println!("the exchange is undone: only the key of {} opens the store, and the new one does not", path.display());
+            answer_line!("the exchange is undone: only the key of {} opens the store, and the new one does not", path.display());
         }
         None => {
             keep_only_key(&common.data_dir, &present).map_err(refused)?;
             note(common, &format!("only the key of {} is kept", path.display()), "finished");
-            println!(
+            answer_line!(
                 "only the key of {} opens the store now; backups made before open with the key of their time: keep it as long as them",
                 path.display()
             );
@@ -69,7 +69,7 @@ fn note(common: &Common, about: &str, step: &str) {
         Err(error) => Err(error.to_string()),
     };
     if let Err(why) = noted {
-        eprintln!("done, and not noted in the audit log: {why}");
+        say_line!("done, and not noted in the audit log: {why}");
     }
 }
 

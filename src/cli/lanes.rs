@@ -17,11 +17,11 @@ pub fn recipients(common: &Common, arguments: &RecipientsArguments) -> Result<Ex
             let body = json!({ "until": until, "why": why, "dry_run": dry_run }).to_string();
             let answer = admin.post(&format!("/recipients/{}/pause", escaped(recipient)), "application/json", body.as_bytes())?;
             if *format == Format::Json {
-                println!("{answer}");
+                answer_line!("{answer}");
                 return Ok(Exit::Ok);
             }
             let until = answer["paused_until"].as_str().map_or("until resumed".to_owned(), |until| format!("until {until}"));
-            println!("{recipient}: {} {until}, {} deliveries wait", cell(&answer["state"]), cell(&answer["waiting"]));
+            answer_line!("{recipient}: {} {until}, {} deliveries wait", cell(&answer["state"]), cell(&answer["waiting"]));
             told_only(*dry_run);
             Ok(Exit::Ok)
         }
@@ -29,10 +29,10 @@ pub fn recipients(common: &Common, arguments: &RecipientsArguments) -> Result<Ex
             let body = json!({ "why": why, "dry_run": dry_run }).to_string();
             let answer = admin.post(&format!("/recipients/{}/resume", escaped(recipient)), "application/json", body.as_bytes())?;
             if *format == Format::Json {
-                println!("{answer}");
+                answer_line!("{answer}");
                 return Ok(Exit::Ok);
             }
-            println!("{recipient}: {}, {} deliveries wait", cell(&answer["state"]), cell(&answer["waiting"]));
+            answer_line!("{recipient}: {}, {} deliveries wait", cell(&answer["state"]), cell(&answer["waiting"]));
             told_only(*dry_run);
             Ok(Exit::Ok)
         }
@@ -41,7 +41,7 @@ pub fn recipients(common: &Common, arguments: &RecipientsArguments) -> Result<Ex
 
 fn told_only(dry_run: bool) {
     if dry_run {
-        println!("nothing was changed (--dry-run)");
+        answer_line!("nothing was changed (--dry-run)");
     }
 }
 
@@ -50,7 +50,7 @@ fn list_recipients(admin: &Admin, all: bool, format: Format) -> Result<Exit, Fai
     let items: Vec<Value> = answer["items"].as_array().cloned().unwrap_or_default();
     let quiet = |item: &Value| item["state"] == "open" && ["pending", "retrying", "dead"].iter().all(|name| item[*name] == 0);
     match format {
-        Format::Json => println!("{}", json!(items)),
+        Format::Json => answer_line!("{}", json!(items)),
         Format::Table => {
             let shown: Vec<Value> = items.iter().filter(|item| all || !quiet(item)).cloned().collect();
             if !shown.is_empty() {
@@ -66,10 +66,10 @@ fn list_recipients(admin: &Admin, all: bool, format: Format) -> Result<Exit, Fai
                     "oldest_pending_seconds",
                     "paused_until",
                 ];
-                print!("{}", columns(&shown, &names));
+                answer!("{}", columns(&shown, &names));
             }
             if shown.len() < items.len() {
-                println!("{} recipients are open, with nothing waiting (--all shows them)", items.len() - shown.len());
+                answer_line!("{} recipients are open, with nothing waiting (--all shows them)", items.len() - shown.len());
             }
         }
     }
@@ -84,9 +84,9 @@ pub fn lanes(common: &Common, arguments: &LanesArguments) -> Result<Exit, Failur
             let answer = admin.get(&format!("/lanes?limit={limit}{of}"))?;
             let items: Vec<Value> = answer["items"].as_array().cloned().unwrap_or_default();
             match format {
-                Format::Json => println!("{}", json!(items)),
-                Format::Table if items.is_empty() => println!("no lane is stuck or parked"),
-                Format::Table => print!("{}", listed(&items)),
+                Format::Json => answer_line!("{}", json!(items)),
+                Format::Table if items.is_empty() => answer_line!("no lane is stuck or parked"),
+                Format::Table => answer!("{}", listed(&items)),
             }
             Ok(Exit::Ok)
         }
@@ -110,9 +110,9 @@ fn listed(items: &[Value]) -> String {
 fn order(admin: &Admin, (id, what): (&str, &str), body: &str, dry_run: bool, format: Format) -> Result<Exit, Failure> {
     let answer = admin.post(&format!("/lanes/{}/{what}", escaped(id)), "application/json", body.as_bytes())?;
     match format {
-        Format::Json => println!("{answer}"),
+        Format::Json => answer_line!("{answer}"),
         Format::Table => {
-            println!("lane of {id}: {}", cell(&answer["state"]));
+            answer_line!("lane of {id}: {}", cell(&answer["state"]));
             told_only(dry_run);
         }
     }

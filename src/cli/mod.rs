@@ -1,6 +1,11 @@
 //! The command line. Every command ends with one of the exit codes of
 //! [`Exit`]; answers go to standard output, everything else to standard error.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+#[macro_use]
+mod answer;
+
 mod admin;
 mod args;
 mod audit;
@@ -44,7 +49,7 @@ pub fn main() -> ExitCode {
     match act(arguments) {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            eprintln!("{failure}");
+            say_line!("{failure}");
             failure.exit().into()
         }
     }

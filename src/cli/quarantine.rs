@@ -26,8 +26,8 @@ pub fn quarantine(common: &Common, arguments: &QuarantineArguments) -> Result<Ex
             discard(common, *id, reason(why)?, *dry_run)?;
             let state = if *dry_run { "would be discarded" } else { "discarded" };
             match format {
-                Format::Json => println!("{}", json!({ "id": id, "state": state })),
-                Format::Table => println!("{id}: {state}{}", if *dry_run { " (--dry-run)" } else { "" }),
+                Format::Json => answer_line!("{}", json!({ "id": id, "state": state })),
+                Format::Table => answer_line!("{id}: {state}{}", if *dry_run { " (--dry-run)" } else { "" }),
             }
             Ok(Exit::Ok)
         }
@@ -68,8 +68,8 @@ fn all(opened: &mut Opened) -> Result<Vec<Value>, Failure> {
 fn list(common: &Common, format: Format) -> Result<Exit, Failure> {
     let items = all(&mut open(common, Create::Never)?)?;
     match format {
-        Format::Json => println!("{}", json!(items)),
-        Format::Table if items.is_empty() => println!("quarantine is empty"),
+        Format::Json => answer_line!("{}", json!(items)),
+        Format::Table if items.is_empty() => answer_line!("quarantine is empty"),
         Format::Table => {
             let mut rows = vec![["id", "since", "bytes", "reason"].map(str::to_owned).to_vec()];
             for item in &items {
@@ -78,7 +78,7 @@ fn list(common: &Common, format: Format) -> Result<Exit, Failure> {
                 let since = text("at").get(..19).map_or_else(|| text("at"), |second| format!("{second}Z"));
                 rows.push(vec![text("id"), since, text("bytes"), text("reason")]);
             }
-            print!("{}", table(&rows));
+            answer!("{}", table(&rows));
         }
     }
     Ok(Exit::Ok)
@@ -117,12 +117,12 @@ fn retry(common: &Common, id: &str, how: &Retry<'_>, format: Format) -> Result<E
         match format {
             Format::Json => items.push(json!({ "id": id, "state": state, "why": why })),
             // As each is done: there may be many, and one may end it all.
-            Format::Table => println!("{id}: {}", why.as_deref().unwrap_or(state)),
+            Format::Table => answer_line!("{id}: {}", why.as_deref().unwrap_or(state)),
         }
     }
     match format {
-        Format::Json => println!("{}", Value::Array(items)),
-        Format::Table if how.dry_run => println!("nothing was changed (--dry-run)"),
+        Format::Json => answer_line!("{}", Value::Array(items)),
+        Format::Table if how.dry_run => answer_line!("nothing was changed (--dry-run)"),
         Format::Table => {}
     }
     Ok(exit)

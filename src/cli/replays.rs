@@ -60,15 +60,15 @@ fn start(admin: &Admin, selecting: &Selecting, body: &Value, request: Option<&st
         return Ok(ended(&replay));
     }
     match format {
-        Format::Json => println!("{answer}"),
+        Format::Json => answer_line!("{answer}"),
         Format::Table => {
-            print!("{}", selected(&answer, if selecting.state.as_deref() == Some("delivered") { "delivered" } else { "dead" }));
+            answer!("{}", selected(&answer, if selecting.state.as_deref() == Some("delivered") { "delivered" } else { "dead" }));
             if dry_run {
-                println!("nothing was sent (--dry-run)");
+                answer_line!("nothing was sent (--dry-run)");
             } else {
-                println!("replay {} started", cell(&answer["id"]));
+                answer_line!("replay {} started", cell(&answer["id"]));
             }
-            holds(&answer["held"]).iter().for_each(|line| println!("{line}"));
+            holds(&answer["held"]).iter().for_each(|line| answer_line!("{line}"));
         }
     }
     Ok(Exit::Ok)
@@ -111,11 +111,11 @@ fn list(admin: &Admin, format: Format) -> Result<Exit, Failure> {
         }
     }
     match format {
-        Format::Json => println!("{}", json!(items)),
-        Format::Table if items.is_empty() => println!("there have been no replays"),
+        Format::Json => answer_line!("{}", json!(items)),
+        Format::Table if items.is_empty() => answer_line!("there have been no replays"),
         Format::Table => {
             let names = ["id", "state", "started_at", "by", "matched", "done", "sent", "withdrawn", "skipped", "rate_per_second"];
-            print!("{}", columns(&items, &names));
+            answer!("{}", columns(&items, &names));
         }
     }
     Ok(Exit::Ok)
@@ -124,8 +124,8 @@ fn list(admin: &Admin, format: Format) -> Result<Exit, Failure> {
 /// One replay.
 fn say(replay: &Value, format: Format) {
     match format {
-        Format::Json => println!("{replay}"),
-        Format::Table => print!("{}", described(replay)),
+        Format::Json => answer_line!("{replay}"),
+        Format::Table => answer!("{}", described(replay)),
     }
 }
 
@@ -210,11 +210,11 @@ fn tried(admin: &Admin, id: &str, word: &str, answer: Result<Value, Failure>, fo
         Err(failure) => return Err(failure),
     };
     match format {
-        Format::Json => println!("{}", json!({ "id": replay["id"], "state": replay["state"], "would": would })),
+        Format::Json => answer_line!("{}", json!({ "id": replay["id"], "state": replay["state"], "would": would })),
         Format::Table => {
             let left = replay["matched"].as_u64().unwrap_or(0).saturating_sub(replay["done"].as_u64().unwrap_or(0));
             let does = if would { "would" } else { "would not" };
-            println!("replay {id} is {}, with {left} to go: it {does} {word} (--dry-run)", cell(&replay["state"]));
+            answer_line!("replay {id} is {}, with {left} to go: it {does} {word} (--dry-run)", cell(&replay["state"]));
         }
     }
     Ok(if would { Exit::Ok } else { Exit::No })

@@ -39,13 +39,13 @@ fn notices(common: &Common, format: Format) -> Result<Exit, Failure> {
         Opened::There(admin) => admin.get("/retention/notices")?,
     };
     match format {
-        Format::Json => println!("{}", answer["items"]),
+        Format::Json => answer_line!("{}", answer["items"]),
         Format::Table => {
             let mut rows = vec![["recipient", "since", "notices", "of former days", "reminded after days"].map(str::to_owned).to_vec()];
             rows.extend(answer["items"].as_array().into_iter().flatten().map(|item| {
                 ["recipient", "since", "notices", "of_former_days", "reminded_after_days"].map(|name| cell(&item[name])).to_vec()
             }));
-            print!("{}", table(&rows));
+            answer!("{}", table(&rows));
         }
     }
     Ok(Exit::Ok)
@@ -55,15 +55,15 @@ fn notices(common: &Common, format: Format) -> Result<Exit, Failure> {
 fn close_notices(common: &Common, order: &Value, format: Format) -> Result<Exit, Failure> {
     let answer = Admin::new(common)?.post("/retention/notices/close", "application/json", order.to_string().as_bytes())?;
     if format == Format::Json {
-        println!("{answer}");
+        answer_line!("{answer}");
         return Ok(Exit::Ok);
     }
     let mut rows = vec![["day", "notices"].map(str::to_owned).to_vec()];
     rows.extend(answer["days"].as_array().into_iter().flatten().map(|of| ["day", "notices"].map(|name| cell(&of[name])).to_vec()));
-    print!("{}", table(&rows));
-    println!("{}: {} notices {}", cell(&answer["recipient"]), cell(&answer["notices"]), cell(&answer["state"]));
+    answer!("{}", table(&rows));
+    answer_line!("{}: {} notices {}", cell(&answer["recipient"]), cell(&answer["notices"]), cell(&answer["state"]));
     if order["dry_run"] == true {
-        println!("nothing was changed (--dry-run)");
+        answer_line!("nothing was changed (--dry-run)");
     }
     Ok(Exit::Ok)
 }
@@ -90,12 +90,12 @@ fn unexpected(common: &Common, limit: usize, format: Format) -> Result<Exit, Fai
         }
     }
     match format {
-        Format::Json => println!("{}", Value::Array(found)),
+        Format::Json => answer_line!("{}", Value::Array(found)),
         Format::Table => {
             let names = ["at", "why", "area", "entity", "external_id", "due", "event_id"];
             let mut rows = vec![names.iter().map(|name| name.replace('_', " ")).collect::<Vec<_>>()];
             rows.extend(found.iter().map(|item| names.map(|name| cell(&item[name])).to_vec()));
-            print!("{}", table(&rows));
+            answer!("{}", table(&rows));
         }
     }
     Ok(Exit::Ok)
@@ -126,9 +126,9 @@ fn due(common: &Common, as_of: Option<&str>, format: DueFormat) -> Result<Exit, 
     let key = |item: &Value| ["due", "rule", "entity", "external_id"].map(|name| cell(&item[name]));
     found.sort_by_cached_key(key);
     match format {
-        DueFormat::Json => println!("{}", Value::Array(found)),
-        DueFormat::Table => print!("{}", listed(&found)),
-        DueFormat::Calendar => print!("{}", by_month(&found)),
+        DueFormat::Json => answer_line!("{}", Value::Array(found)),
+        DueFormat::Table => answer!("{}", listed(&found)),
+        DueFormat::Calendar => answer!("{}", by_month(&found)),
     }
     Ok(Exit::Ok)
 }

@@ -37,15 +37,15 @@ impl Progress {
     /// Says something beside: on a line of its own, and also where nobody watches.
     pub fn say(&self, text: &str) {
         if self.watched && self.shown.is_some() {
-            eprintln!();
+            say_line!();
         }
-        eprintln!("{text}");
+        say_line!("{text}");
     }
 
     /// Ends the line.
     pub fn end(self) {
         if self.watched {
-            eprintln!();
+            say_line!();
         }
     }
 }

@@ -29,15 +29,15 @@ fn create(name: &str, role: &str, file: Option<&Path>, format: Format) -> Result
         append(file, &lines)?;
     }
     match format {
-        Format::Json => println!(
+        Format::Json => answer_line!(
             "{}",
             json!({ "name": name, "role": role.to_string(), "token": token.reveal(), "hash": hash.to_string(), "lines": lines })
         ),
         Format::Table => {
-            println!("token, shown this once: {}", token.reveal());
+            answer_line!("token, shown this once: {}", token.reveal());
             match file {
-                Some(file) => println!("added to {}", file.display()),
-                None => print!("lines for the file of tokens:\n\n{lines}"),
+                Some(file) => answer_line!("added to {}", file.display()),
+                None => answer!("lines for the file of tokens:\n\n{lines}"),
             }
         }
     }
@@ -65,7 +65,7 @@ fn append(file: &Path, lines: &str) -> Result<(), Failure> {
     }
     open.write_all(added.as_bytes()).and_then(|()| open.sync_all()).map_err(failed)?;
     if open.metadata().map_err(failed)?.uid() == 0 {
-        eprintln!("{} belongs to root: a broker that runs as somebody else reads it once you have run `chown` on it", file.display());
+        say_line!("{} belongs to root: a broker that runs as somebody else reads it once you have run `chown` on it", file.display());
     }
     Ok(())
 }
@@ -73,11 +73,11 @@ fn append(file: &Path, lines: &str) -> Result<(), Failure> {
 fn check(file: &Path) -> Result<Exit, Failure> {
     match load_tokens(file) {
         Ok(tokens) => {
-            println!("{}: ok, {} tokens", file.display(), tokens.len());
+            answer_line!("{}: ok, {} tokens", file.display(), tokens.len());
             Ok(Exit::Ok)
         }
         Err(error @ TokensError::Invalid { .. }) => {
-            eprint!("{}", error.rendered());
+            super::answer::say(format_args!("{}", error.rendered()));
             Ok(Exit::No)
         }
         Err(error) => Err(refused(&error)),

@@ -16,15 +16,15 @@ pub fn topology(common: &Common, arguments: &TopologyArguments) -> Result<Exit, 
         let runtime = super::run::runtime()?;
         return match runtime.block_on(client::apply_topology(&target, &topology)) {
             Ok(()) => {
-                println!("declared: {}", summary(&topology));
+                answer_line!("declared: {}", summary(&topology));
                 Ok(Exit::Ok)
             }
             Err(trouble) => Err(trouble_failure(trouble)),
         };
     }
     match arguments.format {
-        Format::Table => print!("{topology}"),
-        Format::Json => println!("{}", as_json(&topology)),
+        Format::Table => answer!("{topology}"),
+        Format::Json => answer_line!("{}", as_json(&topology)),
     }
     Ok(Exit::Ok)
 }

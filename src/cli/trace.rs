@@ -17,8 +17,8 @@ pub fn trace(common: &Common, arguments: &TraceArguments) -> Result<Exit, Failur
         answered => answered?,
     };
     match arguments.format {
-        Format::Json => println!("{traced}"),
-        Format::Table => print!("{}", for_people(&traced)),
+        Format::Json => answer_line!("{traced}"),
+        Format::Table => answer!("{}", for_people(&traced)),
     }
     Ok(Exit::Ok)
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::rig::{Broker, Event, Options, event, free_port, membership, queue_depth, shared_node};
-use crate::world::{FEW, Routing, World, about, cpr, enroll, ids};
+use crate::rig::{Broker, Event, Options, event, free_port, membership, queue_depth, shared_node, until};
+use crate::world::{FEW, LIMIT, Routing, World, about, cpr, enroll, ids};
 
 /// Runs a command; returns its code, what it answered, and what else it said.
 fn run(broker: &Broker, arguments: &[&str]) -> (i32, String, String) {
@@ -105,6 +105,37 @@ fn topology_is_shown_and_declared() {
     let nowhere = format!("amqp://guest:guest@127.0.0.1:{}/%2f", free_port());
     ends_with(&world.broker, 3, &["--amqp-uri", &nowhere, "topology", "--apply"], &["cannot reach RabbitMQ"]);
     ends_with(&world.broker, 2, &["--amqp-uri", "http://x", "topology", "--apply"], &["not valid"]);
+}
+
+#[test]
+fn a_reader_that_has_gone_away_stops_no_command() {
+    let broker = Broker::prepare(Options::new("amqp://127.0.0.1:1"));
+    let unread = |arguments: &[&str]| {
+        let output = broker.cli_unread(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!said.contains("panicked"), "{arguments:?}: {said}");
+        output.status.code()
+    };
+    for command in [vec!["topology"], vec!["topology", "--format", "json"], vec!["check"], vec!["init-key"]] {
+        assert_eq!(unread(&command), Some(0), "{command:?}");
+    }
+    assert_eq!(unread(&["init-key"]), Some(1), "the first one did its work, and the second one says what it would have");
+}
+
+#[test]
+fn every_message_in_quarantine_is_tried_though_nobody_reads_of_it() {
+    let world = World::running("unread", &Routing::few());
+    world.publish(&(1..=4).map(|n| event("Fremtidig").domain("plan").cpr(&cpr(n))).collect::<Vec<_>>());
+    world.settle(4);
+    let listed = || -> Vec<Value> { serde_json::from_str(&world.broker.cli_ok(&["quarantine", "list", "--format", "json"])).unwrap() };
+    assert_eq!(listed().len(), 4);
+    let mended = Routing::few().plus_type("Fremtidig", 919_997, "plan", "[\"akasse-own-members\"]");
+    world.write("routing.toml", mended.text());
+    world.broker.signal("HUP");
+    until(LIMIT, "the file is taken over", || world.count("wsb_routing_reload_total", &[("outcome", "accepted")]) == 1);
+    let output = world.broker.cli_unread(&["quarantine", "retry", "all"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(listed(), Vec::<Value>::new());
 }
 
 /// Writes events as lines, with a blank one among them.

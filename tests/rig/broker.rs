@@ -253,6 +253,17 @@ impl Broker {
         child.wait_with_output().unwrap_or_else(|error| panic!("{}: {error}", self.program().display()))
     }
 
+    /// As [`Broker::cli`], with a standard output that nobody reads: of a pipe whose other
+    /// end is closed.
+    pub fn cli_unread(&self, arguments: &[&str]) -> Output {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = self.command();
+        command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
+        let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.program().display()));
+        child.wait_with_output().unwrap_or_else(|error| panic!("{}: {error}", self.program().display()))
+    }
+
     /// As [`Broker::cli`], and returns stdout; fails the test unless it exits 0.
     #[track_caller]
     pub fn cli_ok(&self, arguments: &[&str]) -> String {

@@ -70,7 +70,7 @@ pub fn parse_event(bytes: &[u8], rules: &Rules) -> Result<Event, Refusal> {
             .map(|number| Change::from_number(number).ok_or_else(|| change.refuse(Reason::MalformedCode, EXPECTED_CHANGE))),
     )??;
     let external_id = required(&external, external.parsed(Reason::MalformedField, ExternalId::parse)?)?;
-    let version_id = version_id.parsed(Reason::MalformedField, ExternalId::parse)?.map(|id| id.as_str().into());
+    let version_id: Option<Box<str>> = version_id.parsed(Reason::MalformedField, ExternalId::parse)?.map(|id| id.as_str().into());
     let personnummer = required(&personnummer, personnummer.parsed(Reason::MalformedPersonnummer, Personnummer::parse)?)?;
     let registrar = registrar.json().map(|json| read_registrar(json, rules)).transpose()?;
     let start_day = start.parsed(Reason::MalformedField, Day::parse)?;
@@ -83,10 +83,16 @@ pub fn parse_event(bytes: &[u8], rules: &Rules) -> Result<Event, Refusal> {
     let subject = Subject { message_type, change, rules };
     subject.check_start(&start, start_day)?;
     let content = subject.content(&indhold)?;
+    let (kind, code) = registrar.as_ref().map(|registrar| (&*registrar.kind, &*registrar.code)).unwrap_or_default();
+    let deleted = if let Content::Deletion { entity, .. } = &content { entity } else { "" };
     let shown = [
         ("id", &*envelope.id, Reason::NotCloudEvent),
         ("source", &*envelope.source, Reason::NotCloudEvent),
         ("data.EksternIdentifier", external_id.as_str(), Reason::MalformedField),
+        ("data.VersionIdentifier", version_id.as_deref().unwrap_or_default(), Reason::MalformedField),
+        ("data.RegistrerendeMyndighed.Type", kind, Reason::MalformedField),
+        ("data.RegistrerendeMyndighed.Kode", code, Reason::MalformedCode),
+        ("data.Indhold.SlettetEntitet", deleted, Reason::MalformedField),
     ];
     names_nobody(&shown, &personnummer)?;
     if let Content::NumberChange { new: Some(new) } = &content {
@@ -114,8 +120,8 @@ pub fn parse_event(bytes: &[u8], rules: &Rules) -> Result<Event, Refusal> {
     })
 }
 
-/// Refuses what would carry the event's own personnummer out of `data`: into answers,
-/// addresses and logs. Other digits may be anything, and are not guessed at.
+/// Refuses what would carry the event's own personnummer out of `data`, into answers,
+/// addresses and logs, or to a recipient that is not to learn whom a WSB is about. Other digits may be anything, and are not guessed at.
 fn names_nobody(shown: &[(&'static str, &str, Reason)], personnummer: &Personnummer) -> Result<(), Refusal> {
     let digits = personnummer.digits();
     let (day, serial) = digits.split_at(6);

@@ -169,7 +169,9 @@ fn refuses_what_cannot_be_routed() {
 fn refuses_a_malformed_personnummer() {
     check("\"Personnummer\": \"0101010001\",", "", "missing-field: data.Personnummer: required");
     let expected = "malformed-personnummer: data.Personnummer: expected ten digits, DDMMYYXXXX, with a day that exists";
-    for bad in ["\"010101-0001\"", "\"3213010001\"", "\"010101000\"", "101010001", "\"\"", "{}", "\"０１０１０１０００１\""] {
+    for bad in
+        ["\"010101-0001\"", "\"3213010001\"", "\"010101000\"", "101010001", "\"\"", "{}", "\"０１０１０１０００１\""]
+    {
         check("\"0101010001\"", bad, expected);
     }
     let shift = sample("Personnummerskift", 1, r#"{"NytPersonnummer": "6101010002"}"#);
@@ -322,6 +324,21 @@ fn refuses_what_is_named_by_its_own_personnummer() {
         check("01JQ8ZJ3V5T9W2K4M6N8P0R2S4", &named, &format!("not-cloudevent: id: {WITHOUT}"));
         check("urn:dk:star:dfdg:kontaktforloeb", &named, &format!("not-cloudevent: source: {WITHOUT}"));
         check(UUID, &named, &format!("malformed-field: data.EksternIdentifier: {WITHOUT}"));
+        // These are sent on, also to whoever is not to learn whom it is about.
+        let version = format!("\"VersionIdentifier\": \"{named}\"");
+        check("\"VersionIdentifier\": null", &version, &format!("malformed-field: data.VersionIdentifier: {WITHOUT}"));
+        let kind = format!("\"Type\": \"{named}\"");
+        check("\"Type\": \"kommune\"", &kind, &format!("malformed-field: data.RegistrerendeMyndighed.Type: {WITHOUT}"));
+        let other = format!("\"Type\": \"star\", \"Kode\": \"{named}\"");
+        check("\"Type\": \"kommune\", \"Kode\": \"860\"", &other, &format!("malformed-code: data.RegistrerendeMyndighed.Kode: {WITHOUT}"));
+        let deletion = sample("GdprSletning", 3, r#"{ "Dataomraade": "joblog", "SlettetEntitet": "Joblog" }"#);
+        let deleted = format!("\"SlettetEntitet\": \"{named}\"");
+        check_in(
+            &deletion,
+            "\"SlettetEntitet\": \"Joblog\"",
+            &deleted,
+            &format!("malformed-field: data.Indhold.SlettetEntitet: {WITHOUT}"),
+        );
     }
     // Other digits may be anything.
     for other in ["0101010002", "010101-0002", "010101", "0001", "0101-010001"] {

@@ -29,12 +29,15 @@ pub struct Malformed {
 pub struct Personnummer([u8; 10]);
 
 impl Personnummer {
-    /// Parses ten digits without a hyphen.
+    const EXPECTED: Malformed = Malformed { expected: "expected ten digits, DDMMYYXXXX, with a day that exists" };
+
+    /// Parses ten digits without a hyphen. For what is kept already too, hence 29
+    /// February is one of every year: see [`Personnummer::parse_new`].
     ///
     /// # Errors
     /// Refuses anything else, and days or months that no calendar has.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        const EXPECTED: Malformed = Malformed { expected: "expected ten digits, DDMMYYXXXX, with a day that exists" };
+        const EXPECTED: Malformed = Personnummer::EXPECTED;
         let digits: [u8; 10] = text.as_bytes().try_into().map_err(|_| EXPECTED)?;
         if !digits.iter().all(u8::is_ascii_digit) {
             return Err(EXPECTED);
@@ -56,6 +59,41 @@ impl Personnummer {
         Ok(Self(digits))
     }
 
+    /// Parses one that is new here, as [`Personnummer::parse`] does.
+    ///
+    /// # Errors
+    /// Refuses also 29 February of a year that has none. Of an administrative number the
+    /// century is not sure: only years that have none in any century.
+    pub fn parse_new(text: &str) -> Result<Self, Malformed> {
+        let number = Self::parse(text)?;
+        let is_leap_year = match number.two(0) {
+            29 => is_leap(number.year()),
+            89 => number.two(4).is_multiple_of(4),
+            _ => true,
+        };
+        if number.two(2) == 2 && !is_leap_year { Err(Self::EXPECTED) } else { Ok(number) }
+    }
+
+    /// Returns the number that two digits are.
+    fn two(&self, at: usize) -> u32 {
+        digits(&self.digits()[at..at + 2], 2).unwrap_or_default()
+    }
+
+    /// Returns the year of birth. The century follows from the seventh digit.
+    #[must_use]
+    pub fn year(&self) -> u32 {
+        let year = self.two(4);
+        let century = match self.0[6] {
+            b'0'..=b'3' => 1900,
+            b'4' | b'9' if year <= 36 => 2000,
+            b'4' | b'9' => 1900,
+            // 5 to 8.
+            _ if year <= 57 => 2000,
+            _ => 1800,
+        };
+        century + year
+    }
+
     /// Returns the ten digits. Personal data: for the wire and for sealing only.
     #[must_use]
     pub fn digits(&self) -> &str {
@@ -68,6 +106,10 @@ impl fmt::Debug for Personnummer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Personnummer(..)")
     }
+}
+
+fn is_leap(year: u32) -> bool {
+    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
 }
 
 /// Parses a code of exactly `len` ASCII digits.
@@ -434,6 +476,35 @@ mod tests {
             "٠١٠١٩٠١٢٣٤",
         ] {
             assert!(Personnummer::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// Of every year and seventh digit, by DOMAIN.md: 0-3: 19xx; 4 and 9: 20xx for years
+    /// 00-36, else 19xx; 5-8: 20xx for years 00-57, else 18xx.
+    #[test]
+    fn a_new_personnummer_has_a_day_that_its_century_had() {
+        for year in 0..100 {
+            for seventh in 0..10 {
+                let century = match seventh {
+                    0..=3 => 1900,
+                    4 | 9 => [1900, 2000][usize::from(year <= 36)],
+                    _ => [1800, 2000][usize::from(year <= 57)],
+                };
+                let digits = |day: u32| format!("{day}02{year:02}{seventh}001");
+                let exists = super::super::time::Day::parse(&format!("{}-02-29", century + year)).is_ok();
+                assert_eq!(Personnummer::parse_new(&digits(29)).is_ok(), exists, "{}", digits(29));
+                assert_eq!(Personnummer::parse_new(&digits(89)).is_ok(), year % 4 == 0, "{}", digits(89));
+                for day in [28, 88] {
+                    assert!(Personnummer::parse_new(&digits(day)).is_ok(), "{}", digits(day));
+                }
+                assert!(Personnummer::parse(&digits(29)).is_ok(), "what is kept is read");
+            }
+        }
+        for good in ["2902960001", "2901010001", "2903010001", "8901010001", "9112999999", "3112010001"] {
+            assert!(Personnummer::parse_new(good).is_ok(), "{good}");
+        }
+        for bad in ["2902891234", "2902011234", "2902001234", "8902011234", "3002960001", "9002960001", "0101", ""] {
+            assert!(Personnummer::parse_new(bad).is_err(), "{bad}");
         }
     }
 

@@ -63,7 +63,7 @@ impl Subject<'_> {
             }
             "Personnummerskift" => {
                 let [new] = read(json, &["data.Indhold.NytPersonnummer"])?;
-                Ok(Content::NumberChange { new: self.needed(&new, new.parsed(Reason::MalformedPersonnummer, Personnummer::parse)?)? })
+                Ok(Content::NumberChange { new: self.needed(&new, new.parsed(Reason::MalformedPersonnummer, Personnummer::parse_new)?)? })
             }
             "PersonDoed" => {
                 let [on] = read(json, &["data.Indhold.Doedsdato"])?;

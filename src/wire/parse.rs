@@ -71,7 +71,7 @@ pub fn parse_event(bytes: &[u8], rules: &Rules) -> Result<Event, Refusal> {
     )??;
     let external_id = required(&external, external.parsed(Reason::MalformedField, ExternalId::parse)?)?;
     let version_id: Option<Box<str>> = version_id.parsed(Reason::MalformedField, ExternalId::parse)?.map(|id| id.as_str().into());
-    let personnummer = required(&personnummer, personnummer.parsed(Reason::MalformedPersonnummer, Personnummer::parse)?)?;
+    let personnummer = required(&personnummer, personnummer.parsed(Reason::MalformedPersonnummer, Personnummer::parse_new)?)?;
     let registrar = registrar.json().map(|json| read_registrar(json, rules)).transpose()?;
     let start_day = start.parsed(Reason::MalformedField, Day::parse)?;
     let end_day = end.parsed(Reason::MalformedField, Day::parse)?;

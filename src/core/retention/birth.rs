@@ -8,29 +8,11 @@ use crate::core::time::Day;
 /// born on 29 February of a year without one counts as born on the 28th.
 #[must_use]
 pub fn born(personnummer: &Personnummer) -> Day {
-    let digit = |at: usize| u32::from(personnummer.digits().as_bytes().get(at).map_or(0, |byte| byte - b'0'));
-    let two = |at: usize| digit(at) * 10 + digit(at + 1);
-    let (day, month, year) = (two(0), two(2), two(4));
-    let century = match digit(6) {
-        0..=3 => 1900,
-        4 | 9 => {
-            if year <= 36 {
-                2000
-            } else {
-                1900
-            }
-        }
-        // 5 to 8.
-        _ => {
-            if year <= 57 {
-                2000
-            } else {
-                1800
-            }
-        }
-    };
+    let digits = personnummer.digits();
+    let two = |at: usize| digits.get(at..at + 2).and_then(|two| two.parse::<u32>().ok()).unwrap_or_default();
+    let (day, month, year) = (two(0), two(2), personnummer.year());
     let day = if day > 60 { day - 60 } else { day };
-    let first = Day::parse(&format!("{:04}-{month:02}-01", century + year));
+    let first = Day::parse(&format!("{year:04}-{month:02}-01"));
     // The constructor of a personnummer has seen to it that the month exists.
     let first = first.unwrap_or_else(|_| Day::epoch());
     first.plus_days(day.saturating_sub(1)).min(first.month_end())

@@ -170,13 +170,15 @@ fn refuses_a_malformed_personnummer() {
     check("\"Personnummer\": \"0101010001\",", "", "missing-field: data.Personnummer: required");
     let expected = "malformed-personnummer: data.Personnummer: expected ten digits, DDMMYYXXXX, with a day that exists";
     for bad in
-        ["\"010101-0001\"", "\"3213010001\"", "\"010101000\"", "101010001", "\"\"", "{}", "\"０１０１０１０００１\""]
+        ["\"010101-0001\"", "\"3213010001\"", "\"2902011234\"", "\"010101000\"", "101010001", "\"\"", "{}", "\"０１０１０１０００１\""]
     {
         check("\"0101010001\"", bad, expected);
     }
     let shift = sample("Personnummerskift", 1, r#"{"NytPersonnummer": "6101010002"}"#);
     let expected = "malformed-personnummer: data.Indhold.NytPersonnummer: expected ten digits, DDMMYYXXXX, with a day that exists";
     check_in(&shift, "6101010002", "9901010002", expected);
+    check_in(&shift, "6101010002", "2902891234", expected);
+    check_in(&shift, "6101010002", "2902041234", "ok");
     check_in(
         &shift,
         "\"NytPersonnummer\": \"6101010002\"",

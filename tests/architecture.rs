@@ -71,7 +71,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
 /// The layers of the core; a module imports its own layer and those below.
 const LAYERS: [&[&str]; 5] = [
     &["ids", "time"],
-    &["about", "audit", "event", "persons", "policy", "schedule"],
+    &["about", "audit", "event", "stamp", "persons", "policy", "schedule"],
     &["causes", "citizen", "holds", "notices", "outbox", "replay", "retention", "retry", "routing", "today", "trace"],
     &["records", "lanes", "erasure"],
     &["engine", "invariants", "samples"],

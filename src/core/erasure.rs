@@ -67,6 +67,9 @@ pub enum Keeps {
     /// A membership, jobcentre, residence, contact group or plan that holds or is
     /// yet to begin: whoever is entitled would not be found any more.
     Registrations,
+    /// Copies of a record that has gone, while its tombstone stands: should DFDG delete
+    /// what it recalled, whoever holds one is to be told (GDPR article 19).
+    Copies,
 }
 
 /// What is known about a citizen besides the registrations.

@@ -1557,9 +1557,16 @@ fn whoever_was_told_is_told_of_the_deletion_though_somebody_it_was_recalled_unde
         let last = broker.erased_in_dfdg(2, "k");
         let recalled = Event { change: Aendring::Deleted, ..broker.kept_joblog(2, "j") };
         broker.take_in(vec![last, recalled]);
-        broker.engine.clockwork(&mut broker.store, broker.now, &mut Output::default()).expect("never fails");
-        broker.store.commit(Durability::Flush);
-        broker.tend();
+        let look = |broker: &mut Broker| {
+            broker.engine.clockwork(&mut broker.store, broker.now, &mut Output::default()).expect("never fails");
+            broker.store.commit(Durability::Flush);
+            broker.tend();
+        };
+        look(&mut broker);
+        assert!(broker.store.find_citizen(&person(2)).expect("never fails").is_some(), "for the copy of what was recalled");
+        // Not for longer than its tombstone stands.
+        broker.now = broker.now.plus_seconds(28 * 86_400);
+        look(&mut broker);
         assert_eq!(broker.store.find_citizen(&person(2)).expect("never fails"), None, "under way: {under_way}");
         if under_way {
             broker.settle(first, TIMEOUT);

@@ -19,6 +19,8 @@ pub fn is_kept(entity: &str, rules: &Rules) -> bool {
 pub struct Known {
     pub event: Arc<Event>,
     pub seq: EventSeq,
+    /// When it came in.
+    at: Moment,
     pub first_load: bool,
     /// Whether the record had been deleted, or recalled, since it was registered.
     pub late: bool,
@@ -296,7 +298,7 @@ impl Past {
 
     /// Takes in an event; a change of number makes two numbers one person's for as
     /// long as it stands.
-    pub fn take_in(&mut self, event: Arc<Event>, seq: EventSeq, first_load: bool, late: bool) {
+    pub fn take_in(&mut self, event: Arc<Event>, (seq, at): (EventSeq, Moment), first_load: bool, late: bool) {
         let node = self.node(event.personnummer);
         let spent = self.is_spent(&event);
         let becomes = match &event.content {
@@ -309,7 +311,20 @@ impl Past {
         self.by_mark.insert(event.mark, place);
         let days = days(&event);
         let changes_number = matches!(event.content, Content::NumberChange { .. });
-        self.known.push(Known { event, seq, first_load, late, spent, days, place, node, becomes, forgotten: false, forgotten_at: None });
+        self.known.push(Known {
+            event,
+            seq,
+            at,
+            first_load,
+            late,
+            spent,
+            days,
+            place,
+            node,
+            becomes,
+            forgotten: false,
+            forgotten_at: None,
+        });
         if changes_number {
             self.regroup();
         }
@@ -526,6 +541,21 @@ impl Past {
             .into_values()
             .find(|registration| !is_gone(registration) && !is_anothers(registration))
             .map(|known| known.event.id.to_string())
+    }
+
+    /// Recalls and deletions of records that are the last word of DFDG's on each, and less than
+    /// four weeks old: whoever has a copy is to be told of a deletion that is to come.
+    pub fn ends_since(&self, person: usize, has_rule: impl Fn(&str) -> bool, day: Day) -> impl Iterator<Item = &Event> {
+        let is_end = move |event: &Event| match &event.content {
+            Content::Deletion { .. } => true,
+            _ => event.change == Change::Deleted && has_rule(&event.entity),
+        };
+        let is_last = |known: &Known| {
+            !self.known.iter().any(|other| is_about(&other.event, &known.event) && stamp(&other.event) > stamp(&known.event))
+        };
+        let is_recent = move |known: &Known| day.number() - Day::in_copenhagen(known.at).number() < 28;
+        let ends = self.events_of(person).filter(move |known| is_end(&known.event) && is_recent(known) && !known.forgotten);
+        ends.filter(move |known| is_last(known)).map(|known| &*known.event)
     }
 
     /// Whether DFDG ever said that it has deleted, recalled or handed over something.

@@ -409,10 +409,13 @@ impl Model {
     /// DFDG ever told of has been told deleted, nobody has or is to have them any
     /// more, and nothing is still to be said.
     pub fn may_be_forgotten(&self, person: usize, has_rule: impl Fn(&str) -> bool, day: Day) -> Verdict {
-        let still_there = self.past.record_still_there(person, has_rule);
+        let still_there = self.past.record_still_there(person, &has_rule);
         demand!(still_there.is_none(), "is forgotten, and DFDG still has {still_there:?}");
         demand!(self.past.any_was_deleted(person) || self.past.any_has_moved_on(person), "is forgotten, and no record was ever deleted");
         demand!(!self.past.is_somebodys(person, day), "is forgotten, and somebody has or is to have them");
+        if let Some(recalled) = self.past.ends_since(person, has_rule, day).find(|end| !self.holders(end).0.is_empty()) {
+            return Err(format!("is forgotten, and somebody has a copy of what {} ended", recalled.id));
+        }
         for (key, tracked) in self.deliveries.iter().filter(|(_, tracked)| self.past.is_same(tracked.lane.0, person)) {
             let is_over = !matches!(tracked.stand, Stand::Waiting | Stand::Dead) && tracked.under_way.is_none();
             demand!(is_over, "is forgotten, and {key:?} is {:?}", tracked.stand);
@@ -526,6 +529,11 @@ impl Model {
             demand!(!waits || is_open, "{key:?} waits for a recipient that is closed");
         }
         Ok(())
+    }
+
+    /// Whether anybody may have something of a record, whomever it was said to be about.
+    pub fn may_be_held(&self, record: &RecordName) -> bool {
+        self.arrived.iter().chain(&self.attempted).any(|(_, held, _)| held == record)
     }
 
     /// Everybody who must be taken for a holder of the record, and everybody who may.
@@ -689,7 +697,7 @@ impl Model {
         demand!(!lateness.certain || !shows || said, "{} ({}) is about a record that is gone", event.id, event.entity);
         let late = if shows { said } else { lateness.likely };
         let keeper = self.past.keeper_of_the_record(event, rules).filter(|_| !late);
-        self.past.take_in(Arc::clone(event), admission.seq, first_load, late);
+        self.past.take_in(Arc::clone(event), (admission.seq, now), first_load, late);
         if let Some(keeper) = keeper {
             self.moves(event, &keeper, admission.seq);
         }

@@ -17,7 +17,7 @@ use wsb_broker::core::invariants::broken;
 use wsb_broker::core::outbox::{Death, End, Failure, State};
 use wsb_broker::core::records::{Change, Fate, Quarantined, Records};
 use wsb_broker::core::replay::{Filter, Order, ReplayId, Source, Stage, StateFilter};
-use wsb_broker::core::retention::{Clock, Standing, View};
+use wsb_broker::core::retention::{Clock, Clocks, Standing, View};
 use wsb_broker::core::retry::Outcome;
 use wsb_broker::core::time::{Day, Moment};
 use wsb_broker::ops::Candidates;
@@ -1127,6 +1127,9 @@ impl Run {
         }
         self.everything_due_is_ordered()?;
         self.nobody_is_known_for_nothing()?;
+        // Then every tombstone is over that a copy may have kept somebody for.
+        self.now = self.now.plus_seconds(29 * 86_400);
+        self.nobody_is_known_for_nothing()?;
         self.model.replays_have_ended(&self.engine)?;
         self.model.nobody_is_left_out(&self.world.rules, self.now)?;
         self.nothing_is_lost()
@@ -1172,7 +1175,9 @@ impl Run {
             let next = view.next(today);
             // Whoever is leaving is looked after from memory, whatever the day.
             let is_leaving = clocks.emptied && clocks.next <= Some(today) && next == Some(today);
-            if clocks.next != next && !is_leaving {
+            // Nor is whoever is kept for a copy, until a tombstone goes.
+            let waits = clocks.emptied && clocks.next == clocks.next_expiry() && next == Some(today);
+            if clocks.next != next && !is_leaving && !waits {
                 return Err(format!("the clocks of {} are looked at on {:?}, expected {next:?}", id.0, clocks.next));
             }
         }
@@ -1195,11 +1200,19 @@ impl Run {
             let clocks = infallible(self.store.clocks(id)).ok_or("listed clocks are not there")?;
             let citizen = infallible(self.store.citizen(id)).ok_or("clocks of nobody")?;
             let is_over = clocks.emptied && citizen.unneeded_from().is_some_and(|from| from <= today);
-            if clocks.emptied && clocks.has_retained || is_over && !self.model.has_unfinished(&citizen) {
+            let is_kept = self.model.has_unfinished(&citizen) || self.has_copy_to_be_told_of(&clocks, today);
+            if clocks.emptied && clocks.has_retained || is_over && !is_kept {
                 return Err(format!("citizen {} is known for nothing: {clocks:?}", id.0));
             }
         }
         Ok(())
+    }
+
+    /// Whether somebody may have a copy of a record that has not been gone for four weeks.
+    fn has_copy_to_be_told_of(&self, clocks: &Clocks, today: Day) -> bool {
+        let stands = |noted: Moment| today.number() - Day::in_copenhagen(noted).number() < 28;
+        let mut standing = clocks.tombstones.iter().filter(|tombstone| stands(tombstone.noted));
+        standing.any(|tombstone| self.model.may_be_held(&(Arc::clone(&tombstone.entity), tombstone.external_id.clone())))
     }
 
     /// Every event that was acknowledged has been taken in, or is in quarantine.

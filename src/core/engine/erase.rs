@@ -2,8 +2,10 @@
 //! the store is told to keep nothing.
 
 use std::ops::Bound;
+use std::sync::Arc;
 
 use super::{Engine, Fact, Output, Traffic};
+use crate::core::citizen::Citizen;
 use crate::core::erasure::{Cause, Keeps, KnownBesides, Plan, kept_by, plan};
 use crate::core::holds::Held;
 use crate::core::ids::CitizenId;
@@ -65,6 +67,7 @@ impl Engine {
                 Some(Keeps::Deliveries | Keeps::Quarantine) => continue,
                 // Their clocks say when to look again.
                 Some(Keeps::Records | Keeps::Registrations) => self.clockwork.look_now(),
+                Some(Keeps::Copies) => self.look_when_a_tombstone_goes(id, records, now)?,
                 None => {
                     if let Some(plan) = self.plan_erasure(id, records)? {
                         self.erase(&plan, Cause::LastRecord, records, now, out)?;
@@ -102,7 +105,19 @@ impl Engine {
             has_unfinished: self.is_under_way_about(&citizen) || !self.unfinished_about(&citizen, records)?.is_empty(),
             has_quarantined: records.is_in_quarantine(citizen.id)?,
         };
-        Ok(kept_by(&citizen, &known, Day::in_copenhagen(now)))
+        let today = Day::in_copenhagen(now);
+        let kept = kept_by(&citizen, &known, today);
+        // Last: it is one look into the ledger for each record that has gone.
+        if kept.is_none() && is_held_in_copy(&citizen, records, today)? { Ok(Some(Keeps::Copies)) } else { Ok(kept) }
+    }
+
+    /// Puts off whoever copies keep until the next tombstone of theirs goes, or something
+    /// happens: a later pass over what is due finds them, in another life of the process too.
+    fn look_when_a_tombstone_goes<R: Records>(&mut self, id: CitizenId, records: &mut R, now: Moment) -> Result<(), R::Error> {
+        let Some(mut clocks) = records.clocks(id)?.as_deref().cloned() else { return Ok(()) };
+        clocks.expire(Day::in_copenhagen(now));
+        clocks.next = clocks.next_expiry();
+        records.stage(Change::PutClocks(Arc::new(clocks)))
     }
 
     /// Erases a citizen, now. What is under way may still arrive; its outcome will
@@ -141,4 +156,18 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Returns whether somebody holds a copy of a record that has gone, and whose
+/// tombstone stands.
+fn is_held_in_copy<R: Records>(citizen: &Citizen, records: &mut R, today: Day) -> Result<bool, R::Error> {
+    let Some(clocks) = records.clocks(citizen.id)? else { return Ok(false) };
+    for tombstone in clocks.standing_tombstones(today) {
+        for id in citizen.ids() {
+            if !records.holders(id, &tombstone.entity, &tombstone.external_id)?.is_empty() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }

@@ -419,6 +419,11 @@ impl Clocks {
         self.tombstones.retain(|tombstone| tombstone.expires() > today);
     }
 
+    /// Returns the tombstones that have not stood long enough on `today`.
+    pub fn standing_tombstones(&self, today: Day) -> impl Iterator<Item = &Tombstone> {
+        self.tombstones.iter().filter(move |tombstone| tombstone.expires() > today)
+    }
+
     /// Returns the first day on which a tombstone may go.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Day> {

@@ -15,8 +15,10 @@ use crate::core::ids::{CitizenId, EventMark, ExternalId, Recipient};
 use crate::core::outbox::Failure;
 use crate::core::policy::{Audience, AudienceRule, Domain, MessageType, Payload, RecipientRule, RetryPolicy, Rules, Subscriptions};
 use crate::core::records::{Archive, Change, Quarantined, Records};
+use crate::core::retention;
 use crate::core::retry::Outcome;
 use crate::core::samples::{event, fund, moment, recipient};
+use crate::core::schedule::{Pace, PensionAges, Schedule};
 use crate::core::time::Moment;
 
 use super::super::{Durability, Store};
@@ -68,8 +70,18 @@ struct Life {
 
 impl Life {
     fn new(dir: &Path) -> Self {
+        Self::by(rules(), dir)
+    }
+
+    /// Where records have rules.
+    fn with_schedule(dir: &Path) -> Self {
+        let schedule = Schedule::new(retention::tested_rules(), PensionAges::default(), Pace::default());
+        Self::by(Arc::new(Rules::clone(&rules()).with_schedule(Arc::new(schedule))), dir)
+    }
+
+    fn by(rules: Arc<Rules>, dir: &Path) -> Self {
         let mut store = Store::open(&options(dir)).expect("a store");
-        let mut engine = Engine::new(rules(), Limits::default());
+        let mut engine = Engine::new(rules, Limits::default());
         engine.recover(&mut store).expect("recovered");
         store.commit(Durability::Flush).expect("committed");
         engine.set_connected(true);
@@ -228,6 +240,56 @@ fn a_registration_that_ends_keeps_until_the_day_after() {
     life.now = moment("2026-03-20T22:59:00Z");
     assert_eq!(life.turns(None), 0, "the last day");
     life.now = moment("2026-03-20T23:00:01Z");
+    assert_eq!(life.turns(None), 1);
+    assert_eq!(life.citizen(), None);
+}
+
+/// Told to the fund, which loses the citizen; then DFDG takes the record back.
+fn plant_recalled(life: &mut Life) {
+    life.take_in(membership("2026-01-01..", 1));
+    life.take_in(joblog());
+    life.turns(Some(Outcome::Confirmed));
+    life.take_in(membership("2026-01-01..2026-03-15", 2));
+    let recalled = event(PLANTED, 3, Happened::Deleted, "..", Content::Other);
+    life.take_in(Event { entity: "Joblog".into(), details: Some(Box::new(Details::default())), ..recalled });
+    assert_eq!(life.turns(Some(Outcome::Confirmed)), 0, "the fund has a copy");
+}
+
+#[test]
+fn whoever_has_a_copy_of_what_was_recalled_is_told_when_it_is_deleted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut life = Life::with_schedule(dir.path());
+    plant_recalled(&mut life);
+    life.take_in(Event { registered: event("x", 4, Happened::Created, "..", Content::Other).registered, ..deletion() });
+    life.now = life.now.plus_seconds(1);
+    let mut out = Output::default();
+    life.engine.dispatch(&mut life.store, life.now, &mut out).expect("dispatched");
+    life.store.commit(Durability::Flush).expect("committed");
+    let [notice] = &out.attempts[..] else { panic!("{:?}", out.attempts) };
+    assert_eq!((notice.key.recipient, &*notice.kind.name), (recipient("akasse:067"), "GdprSletJoblog"));
+    let notice = notice.key;
+    assert_eq!(life.turns(None), 0);
+    life.engine.settle(notice, Outcome::Confirmed, &mut life.store, life.now, &mut out).expect("settled");
+    assert_eq!(life.turns(None), 1, "nobody has a copy any more");
+    assert_eq!(life.citizen(), None);
+}
+
+#[test]
+fn copies_of_what_was_recalled_keep_until_its_tombstone_goes() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut life = Life::with_schedule(dir.path());
+    plant_recalled(&mut life);
+    let citizen = life.citizen().expect("known");
+    let look = |life: &mut Life| life.store.clocks(citizen).expect("readable").expect("clocks").next;
+    let tombstone_goes = crate::core::samples::day("2026-04-13");
+    assert_eq!(look(&mut life), Some(tombstone_goes));
+    // In another life of the process it is not looked at before that either.
+    drop(life);
+    let mut life = Life::with_schedule(dir.path());
+    life.now = moment("2026-04-12T21:59:00Z");
+    assert_eq!(life.turns(None), 0, "the last day");
+    assert_eq!(look(&mut life), Some(tombstone_goes));
+    life.now = moment("2026-04-12T22:00:01Z");
     assert_eq!(life.turns(None), 1);
     assert_eq!(life.citizen(), None);
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::event::PlanKind;
 use super::ids::{Akassekode, Kommunekode, Recipient};
-use super::schedule::Schedule;
+use super::schedule::{DECEASED, Schedule};
 use super::time::{Day, Moment};
 
 /// A business domain of DFDG: the first word of a routing key, and a part of
@@ -374,6 +374,8 @@ impl Horizons {
 pub struct Rules {
     types: HashMap<Arc<str>, Arc<MessageType>>,
     notices: HashMap<Box<str>, Arc<MessageType>>,
+    /// The notice after a death, by the data area of what was deleted.
+    after_death: HashMap<Box<str>, Arc<MessageType>>,
     recipients: BTreeMap<Recipient, Arc<RecipientRule>>,
     retry: RetryPolicy,
     schedule: Arc<Schedule>,
@@ -387,9 +389,12 @@ impl Rules {
         let types: HashMap<_, _> = types.into_iter().map(|t| (Arc::clone(&t.name), Arc::new(t))).collect();
         let mut by_name: Vec<_> = types.values().collect();
         by_name.sort_by(|a, b| a.name.cmp(&b.name));
-        let notices = by_name.iter().flat_map(|t| t.notice_for.iter().map(|area| (area.clone(), Arc::clone(t)))).collect();
+        let notices: HashMap<Box<str>, Arc<MessageType>> =
+            by_name.iter().flat_map(|t| t.notice_for.iter().map(|area| (area.clone(), Arc::clone(t)))).collect();
+        let of_the_dead = notices.get(DECEASED).into_iter();
+        let after_death = of_the_dead.flat_map(|of| notices.iter().map(|(area, own)| (area.clone(), also_to(of, own)))).collect();
         let recipients = recipients.into_iter().map(|r| (r.recipient, Arc::new(r))).collect();
-        Self { types, notices, recipients, retry, schedule: Arc::default() }
+        Self { types, notices, after_death, recipients, retry, schedule: Arc::default() }
     }
 
     /// Adds the deletion rules; without them nothing ever falls due.
@@ -427,6 +432,13 @@ impl Rules {
         self.notices.get(area)
     }
 
+    /// Returns the notice of a deletion in a data area because the citizen has died: it goes
+    /// besides to whom the area's own notice would go.
+    #[must_use]
+    pub fn notice_after_death(&self, area: &str) -> Option<&Arc<MessageType>> {
+        self.after_death.get(area).or_else(|| self.notice(DECEASED))
+    }
+
     /// Returns the recipient, if there is one.
     #[must_use]
     pub fn recipient(&self, recipient: Recipient) -> Option<&Arc<RecipientRule>> {
@@ -455,6 +467,16 @@ impl Rules {
     pub fn retry(&self) -> &RetryPolicy {
         &self.retry
     }
+}
+
+/// Returns a type with the audiences of another one besides its own.
+fn also_to(kind: &Arc<MessageType>, other: &MessageType) -> Arc<MessageType> {
+    let more: Vec<_> = other.audiences.iter().filter(|rule| !kind.audiences.contains(rule)).cloned().collect();
+    if more.is_empty() {
+        return Arc::clone(kind);
+    }
+    let audiences = kind.audiences.iter().cloned().chain(more).collect();
+    Arc::new(MessageType { audiences, ..MessageType::clone(kind) })
 }
 
 #[cfg(test)]

@@ -149,9 +149,13 @@ pub struct Question<'a> {
 }
 
 /// Returns the type as which an event is told: its own, or that of the notice
-/// of a deletion. `None` for a type that is not, or no longer, declared.
+/// of a deletion; after a death that has the audiences of the area's own notice
+/// besides. `None` for a type that is not, or no longer, declared.
 #[must_use]
 pub fn told_as<'a>(event: &Event, rules: &'a Rules) -> Option<&'a std::sync::Arc<MessageType>> {
+    if let Content::Deletion { area, after_death: true, .. } = &event.content {
+        return rules.notice_after_death(area);
+    }
     match notice_area(event) {
         Some(area) => rules.notice(area),
         None => rules.message_type(&event.entity),
@@ -588,6 +592,57 @@ mod tests {
             &case,
             "akasse:007 akasse-own-members, akasse:067 holders unidentified, akasse:111 holders unidentified, kommune:860 holders",
         );
+    }
+
+    /// The CV of the dead goes to whom a CV's deletion goes, under the name of the notice after death.
+    #[test]
+    fn after_a_death_the_audiences_of_the_areas_own_notice_are_told_too() {
+        let notice = |name: &str, area: &str, audiences: &[Audience]| MessageType {
+            name: name.into(),
+            domain: Domain::Gdpr,
+            payload: Payload::Body,
+            voluntary: true,
+            after_death: true,
+            notice_for: vec![area.into()],
+            ..kind(audiences.iter().map(|audience| of(*audience)).collect())
+        };
+        let types = vec![
+            notice("GdprSletCv", "cv", &[Audience::JobcentersEver, Audience::AkasseSinceFirstPlacement]),
+            notice("GdprSletAfdoed", "afdoed", &[Audience::Holders, Audience::JobcenterOwnCitizens, Audience::AkasseOwnMembers]),
+        ];
+        let all = rules(&[]).recipients().map(|known| RecipientRule::clone(known)).collect();
+        let rules = Rules::new(types, all, RetryPolicy::default());
+        let about = [
+            member(),
+            former_member(),
+            event("g", 1, Created, "2019-01-01..2026-02-01", group(1)),
+            event("j0", 1, Created, "2019-01-01..2025-12-31", jobcentre("10100")),
+            event("j1", 1, Created, "2026-01-01..", jobcentre("14700")),
+            event("d", 1, Created, "..", Content::Death { on: Some(day("2026-03-01")) }),
+        ];
+        let citizen = citizen(&about);
+        let told_of = |area: &str, after_death: bool| {
+            let event = event("e", 9, Created, "..", Content::Deletion { area: area.into(), entity: "Cv".into(), after_death });
+            let kind = told_as(&event, &rules).expect("a notice");
+            let today = Today::of(&citizen, day(TODAY));
+            (kind.name.to_string(), told(&Question { event: &event, kind, today: &today, holders: &[], rules: &rules }.decide()))
+        };
+        let (name, of_cv) = told_of("cv", true);
+        assert_eq!(name, "GdprSletAfdoed");
+        assert_eq!(
+            of_cv,
+            "kommune:147 jobcenter-own-citizens, akasse:007 akasse-own-members, kommune:101 jobcenters-ever unidentified, \
+             akasse:067 akasse-since-first-placement unidentified",
+        );
+        let (name, of_another) = told_of("plan", true);
+        assert_eq!(
+            (&*name, &*of_another),
+            (
+                "GdprSletAfdoed",
+                "kommune:147 jobcenter-own-citizens, akasse:007 akasse-own-members, not kommune:101 not_member, not akasse:067 not_member"
+            )
+        );
+        assert_eq!(told_of("cv", false).0, "GdprSletCv");
     }
 
     #[test]

@@ -188,6 +188,16 @@ fn a_deleted_cv_is_told_to_everybody_since_the_first_placement() {
         ("kommune:860", cv(json!(citizen))),
     ];
     assert_eq!(told, expected);
+
+    // That of the dead goes to the same, by the name of the notice after a death.
+    world.tell(&[event("PersonDoed").cpr(&citizen).content(json!({ "Doedsdato": "2026-03-01" }))]);
+    world.empty(&all);
+    let content = json!({ "Dataomraade": "cv", "SlettetEntitet": "Cv", "Grundlag": "afdoed" });
+    world.tell(&[event("GdprSletning").cpr(&citizen).external(&external_id("another-cv")).content(content)]);
+    let told: Vec<(&str, Vec<(String, Value)>)> = all.iter().map(|recipient| (*recipient, notices(&world.take(recipient)))).collect();
+    let renamed =
+        expected.map(|(recipient, told)| (recipient, told.into_iter().map(|(_, who)| ("GdprSletAfdoed".to_owned(), who)).collect()));
+    assert_eq!(told, renamed);
 }
 
 /// The command that takes notices off the list: tried first, with a reason only, and

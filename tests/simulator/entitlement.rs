@@ -133,12 +133,23 @@ pub struct Lateness {
 }
 
 /// As what type an event is told.
-pub fn told_as<'a>(event: &Event, rules: &'a Rules) -> Option<&'a Arc<MessageType>> {
-    if let Content::Deletion { area, after_death, .. } = &event.content {
-        let area: &str = if *after_death { "afdoed" } else { area };
-        return rules.message_types().find(|kind| kind.notice_for.iter().any(|of| &**of == area));
+pub fn told_as(event: &Event, rules: &Rules) -> Option<MessageType> {
+    let Content::Deletion { area, after_death, .. } = &event.content else {
+        return rules.message_types().find(|kind| kind.name == event.entity).map(|kind| MessageType::clone(kind));
+    };
+    let notice_of = |area: &str| rules.message_types().find(|kind| kind.notice_for.iter().any(|of| &**of == area));
+    let own = notice_of(area).map(|kind| MessageType::clone(kind));
+    if !after_death {
+        return own;
     }
-    rules.message_types().find(|kind| kind.name == event.entity)
+    // Whoever would be told of the deletion is told of it because of the death as well.
+    let mut notice = MessageType::clone(notice_of("afdoed")?);
+    for rule in own.into_iter().flat_map(|own| own.audiences) {
+        if !notice.audiences.contains(&rule) {
+            notice.audiences.push(rule);
+        }
+    }
+    Some(notice)
 }
 
 /// The days that an event is about: without Startdato from the day on which it

@@ -568,7 +568,7 @@ impl Model {
     /// Who must be told, and who may.
     fn bounds(&self, event: &Event, rules: &Rules, now: Moment) -> (Vec<Entitled>, Vec<Entitled>) {
         let day = Day::in_copenhagen(now);
-        let asks_holders = |kind: &Arc<MessageType>| kind.audiences.iter().any(|rule| rule.audience == Audience::Holders);
+        let asks_holders = |kind: MessageType| kind.audiences.iter().any(|rule| rule.audience == Audience::Holders);
         if !told_as(event, rules).is_some_and(asks_holders) {
             let entitled = self.past.entitled(event, rules, day, &BTreeSet::new());
             return (entitled.clone(), entitled);
@@ -1319,7 +1319,7 @@ impl Model {
             attempt.identification,
             entitled.identified
         );
-        demand!(told_as(&attempt.event, rules).is_some_and(|kind| *kind == attempt.kind), "is told as another type");
+        demand!(told_as(&attempt.event, rules).is_some_and(|kind| kind == *attempt.kind), "is told as another type");
         demand!(rules.recipient(key.recipient).is_some_and(|rule| rule.queue == attempt.queue), "goes to another queue");
         let named = |audience: &Audience| most.iter().any(|entitled| names_instead(entitled, *audience, key.recipient));
         let former = tracked.by.iter().filter(|audience| !named(audience));

@@ -209,6 +209,8 @@ impl<'a> View<'a> {
         let Some(dates) = self.dates(clock) else { return DeletionTold::Early(None) };
         match dates.due() {
             Some(due) if due <= today => {}
+            // DFDG deletes it with the last of what it refers to (R 8.1).
+            Some(due) if dates.rule.from == Start::LastElement && due.previous() <= today => {}
             due => return DeletionTold::Early(due),
         }
         let blockers = self.blockers(clock, &dates, today);

@@ -622,6 +622,17 @@ fn whoever_has_lost_the_last_record_is_looked_at_when_nobody_has_them() {
     };
     let told = |on: &str| (true, Some(on.to_owned()));
     let is_member = |life: &mut Life, hour: u32, period: &str| {
+    // A Min plan-version goes with its last element.
+    let elements = Some(vec![external("s")]);
+    life.take_in(&with(Details { elements, ..Details::default() }, record("MinPlanVersion", "v", "2026-01-01..2026-06-30")));
+    let version = |life: &Life, on: &str| life.view().expected("MinPlanVersion", &external("v"), day(on));
+    assert_eq!(version(&life, "2032-01-05"), DeletionTold::Early(None));
+    life.take_in(&deletion("Samtale", "s", "2032-01-05T08:00:00Z"));
+    assert_eq!(version(&life, "2032-01-04"), DeletionTold::Early(Some(day("2032-01-06"))));
+    for on in ["2032-01-05", "2032-01-06", "2032-02-01"] {
+        assert_eq!(version(&life, on), DeletionTold::Expected, "{on}");
+    }
+    assert!(!life.due("2032-01-05").contains(&"min-plan-version v".to_owned()), "it is ordered the day after");
         let event = event("m", hour, Change::Created, period, super::super::samples::fund("067"));
         assert_eq!(life.citizen.fold(&event), Folded::Changed);
     };

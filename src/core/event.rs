@@ -206,6 +206,8 @@ pub struct Details {
     pub month_end: Option<Day>,
     /// `Elementer`
     pub elements: Option<Vec<ExternalId>>,
+    /// Whether there was no `Indhold` at all: what was told before stands.
+    pub unsaid: bool,
 }
 
 /// One domain event, valid by construction of `wire`: the type is declared, the

@@ -24,7 +24,8 @@ impl Subject<'_> {
         if rules.is_empty() {
             return Ok(None);
         }
-        let json = indhold.json().filter(|json| json.starts_with('{')).unwrap_or("{}");
+        let told = indhold.json().filter(|json| json.starts_with('{'));
+        let json = told.unwrap_or("{}");
         let [owner, absence, company, answered, sent, updated, closed, month, elements] = read(
             json,
             &[
@@ -60,6 +61,7 @@ impl Subject<'_> {
             case_closed: day(&closed, from(Start::CaseClosed))?,
             month_end: kept(month.parsed(Reason::MalformedField, month_end), from(Start::MonthEnd))?,
             elements: kept(records(&elements), from(Start::LastElement))?,
+            unsaid: told.is_none(),
         }))
     }
 }
@@ -101,4 +103,34 @@ fn records(field: &Field<'_>) -> Result<Option<Vec<ExternalId>>, Refusal> {
     ids.sort_unstable();
     ids.dedup();
     Ok(Some(ids))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::parse_event;
+    use super::super::samples::{message_type, rules, sample};
+    use crate::core::policy::{Domain, Payload, RecipientRule, RetryPolicy, Rules};
+    use crate::core::retention::tested_rules;
+    use crate::core::schedule::{Pace, PensionAges, Schedule};
+
+    #[test]
+    fn an_absent_indhold_is_told_from_an_empty_one() {
+        let types = vec![message_type("Fravaer", 1, Domain::Fravaer, Payload::IdOnly)];
+        let recipients = rules().recipients().map(|known| RecipientRule::clone(known)).collect();
+        let schedule = Schedule::new(tested_rules(), PensionAges::default(), Pace::default());
+        let rules = Rules::new(types, recipients, RetryPolicy::default()).with_schedule(Arc::new(schedule));
+        let absent = sample("Fravaer", 2, "{}").replace(r#", "Indhold": {}"#, "");
+        let told = [
+            (absent, None, true),
+            (sample("Fravaer", 2, "null"), None, true),
+            (sample("Fravaer", 2, "{}"), None, false),
+            (sample("Fravaer", 2, r#"{"FravaerTypeId": 68}"#), Some(68), false),
+        ];
+        for (json, absence, unsaid) in told {
+            let details = parse_event(json.as_bytes(), &rules).expect("an event").details.expect("details");
+            assert_eq!((details.absence, details.unsaid), (absence, unsaid), "{json}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use wsb_broker::core::event::Details;
 use wsb_broker::core::ids::{EventMark, ExternalId, Personnummer};
 use wsb_broker::core::records::{Change, Records};
-use wsb_broker::core::retention::{Clock, Clocks, Order, Stamp};
+use wsb_broker::core::retention::{Clock, Clocks, Order, Stamp, Told};
 use wsb_broker::core::time::{Day, Moment, Period};
 use wsb_broker::store::{Durability, Options, Store};
 
@@ -175,7 +175,9 @@ fn write_record(world: &World, record: &str, ordered: Option<i32>) {
         first_at,
         newest: Stamp { at: first_at, change: 1, mark: EventMark::of("urn:test", "e") },
         period: Period::new(Day::parse("2015-01-01").unwrap(), Day::parse("2016-03-16").ok()).unwrap(),
+        has_start: true,
         details: Details::default(),
+        told: Told::Newest,
         has_later_version: false,
         later_version: None,
         elements: Vec::new(),

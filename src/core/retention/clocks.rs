@@ -31,6 +31,18 @@ pub struct Element {
     pub deleted: Option<Day>,
 }
 
+/// By which registration the details of a record were told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Told {
+    /// By the one that counts.
+    #[default]
+    Newest,
+    /// By one before that; those since had no `Indhold`.
+    Earlier(Stamp),
+    /// By none.
+    Never,
+}
+
 /// A deletion order that is not answered yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Order {
@@ -59,8 +71,13 @@ pub struct Clock {
     pub newest: Stamp,
     /// Its period; open without Slutdato.
     pub period: Period,
-    /// What it told besides.
+    /// Whether it told when that begins. Where it did not, it may overlap whatever
+    /// came before.
+    pub has_start: bool,
+    /// What was told besides.
     pub details: Details,
+    /// By which registration.
+    pub told: Told,
     /// Whether a later version of this plan exists.
     pub has_later_version: bool,
     /// Which, by what the plan said itself. The recall or deletion of that one takes it away.
@@ -207,6 +224,9 @@ impl Clocks {
             let clock = Arc::make_mut(&mut self.records[at]);
             clock.first_at = clock.first_at.min(first_at);
             if stamp <= clock.newest {
+                // A recall takes back what was told before it.
+                let told = if event.change == Change::Deleted { Details::default() } else { details.clone() };
+                clock.learn(told, stamp);
                 let has_none = clock.elements.is_empty() && clock.unlisted.is_empty() && clock.element_gone.is_none();
                 let listed = self.elements(details.elements.unwrap_or_default(), None);
                 let clock = Arc::make_mut(&mut self.records[at]);
@@ -226,18 +246,33 @@ impl Clocks {
                 self.mark_later_version(&event.entity, &event.external_id, false, stamp);
             }
             Change::Created | Change::Updated => {
-                let first_at = match buried {
-                    Some(tombstone) => self.tombstones.remove(tombstone).first_at.min(first_at),
-                    None => first_at,
-                };
-                self.register(at, event, under, details, stamp, first_at);
+                let tombstone = buried.map(|buried| self.tombstones.remove(buried));
+                let first_at = tombstone.iter().map(|tombstone| tombstone.first_at).fold(first_at, Moment::min);
+                let gone = tombstone.map(|tombstone| tombstone.newest);
+                self.register(at, event, under, details, gone, first_at);
             }
         }
     }
 
-    fn register(&mut self, at: Option<usize>, event: &Event, under: CitizenId, mut details: Details, stamp: Stamp, first_at: Moment) {
+    /// `gone` is what ended the record before, if it had ended.
+    fn register(
+        &mut self,
+        at: Option<usize>,
+        event: &Event,
+        under: CitizenId,
+        mut details: Details,
+        gone: Option<Stamp>,
+        first_at: Moment,
+    ) {
+        let stamp = Stamp::of(event);
         let listed = details.elements.take();
         let former = at.map(|at| &self.records[at]);
+        let (told, details) = match former {
+            _ if !details.unsaid => (Told::Newest, details),
+            Some(former) => (former.told_by().map_or(Told::Never, Told::Earlier), former.details.clone()),
+            // What was told before it had ended counts no more, should it come after this.
+            None => (gone.map_or(Told::Never, Told::Earlier), Details::default()),
+        };
         // A registration that says nothing of elements changes nothing of them.
         let elements = match (listed, former) {
             (Some(listed), _) => self.elements(listed, former.map(|former| &**former)),
@@ -256,7 +291,9 @@ impl Clocks {
             first_at: former.map_or(first_at, |former| former.first_at),
             newest: stamp,
             period: event.period(),
+            has_start: event.start.is_some(),
             details,
+            told,
             has_later_version: later_version.is_some() && !is_gone,
             later_version,
             elements,
@@ -372,10 +409,14 @@ impl Clocks {
                     let first_at = ours.first_at.min(theirs.first_at);
                     // Ordered under both numbers: the latest, and once is enough.
                     let order = ours.order.into_iter().chain(theirs.order).max_by_key(|order| (order.asked, order.confirmed));
+                    let former = Arc::clone(ours);
                     if ours.newest < theirs.newest {
                         *ours = Arc::clone(theirs);
                     }
                     let ours = Arc::make_mut(ours);
+                    for known in [&former, theirs] {
+                        known.told_by().into_iter().for_each(|by| ours.learn(known.details.clone(), by));
+                    }
                     (ours.first_at, ours.order) = (first_at, order);
                 }
                 None => self.records.push(theirs.clone()),
@@ -517,6 +558,31 @@ impl Clocks {
 }
 
 impl Clock {
+    /// Returns the registration that the details are of, if they were told.
+    fn told_by(&self) -> Option<Stamp> {
+        match self.told {
+            Told::Newest => Some(self.newest),
+            Told::Earlier(by) => Some(by),
+            Told::Never => None,
+        }
+    }
+
+    /// Takes in what an older registration says of the details: it counts where those since
+    /// had no `Indhold`.
+    fn learn(&mut self, details: Details, by: Stamp) {
+        if !details.unsaid && self.told_by() < Some(by) {
+            self.details = Details { elements: None, ..details };
+            self.told = Told::Earlier(by);
+        }
+    }
+
+    /// Returns whether the periods may have a day in common. What does not say when it begins
+    /// may have begun before everything else.
+    pub(super) fn may_overlap(&self, other: &Self) -> bool {
+        let begins_by = |one: &Self, end: Option<Day>| !one.has_start || end.is_none_or(|end| one.period.start() <= end);
+        begins_by(self, other.period.end()) && begins_by(other, self.period.end())
+    }
+
     /// Takes in elements that an older registration listed.
     fn take_off_the_list(&mut self, elements: &[Element]) {
         for element in elements {

@@ -270,7 +270,7 @@ impl<'a> View<'a> {
         if !rule.overlapping.is_empty() {
             let others =
                 self.clocks.records.iter().filter(|other| rule.overlapping.contains(&other.entity) && !std::ptr::eq(&***other, clock));
-            let overlapping = others.filter(|other| other.period.overlaps(&clock.period));
+            let overlapping = others.filter(|other| other.may_overlap(clock));
             blockers.extend(overlapping.map(|other| Blocker::Record(other.external_id.clone())));
         }
         if rule.oldest_first {

@@ -18,7 +18,7 @@ mod unexpected;
 
 pub use super::stamp::Stamp;
 pub use birth::born;
-pub use clocks::{Clock, Clocks, Element, Handover, Order, Tombstone};
+pub use clocks::{Clock, Clocks, Element, Handover, Order, Told, Tombstone};
 pub use due::{Blocker, DeletionTold, Item, Standing, View};
 pub use moved::GivenUp;
 #[cfg(test)]

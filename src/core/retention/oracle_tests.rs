@@ -251,7 +251,11 @@ impl Life {
                 // One that says nothing of them leaves them as they are; told in any order, nobody
                 // could say which list is meant.
                 elements: if !is_told_anew && dice.one_in(4) { None } else { Some(elements) },
+                unsaid: false,
             };
+            // `Indhold` may be absent.
+            let unsaid = !is_told_anew && dice.one_in(5);
+            let details = if unsaid { Details { unsaid, ..Details::default() } } else { details };
             let what = if !is_told_anew && dice.one_in(12) { What::Recalled } else { What::Told };
             // Also one that nothing is ever heard of.
             let plans: Vec<usize> = self.told.iter().filter(|told| told.entity == "Plan").map(|told| told.record).collect();
@@ -278,6 +282,11 @@ impl Life {
 
     fn first_day(&self, record: usize) -> i32 {
         day_of(self.first_hour(record))
+    }
+
+    /// The days on which a record may have run: from the first of all where it does not say.
+    fn days_at_most(told: &Registered1) -> (i32, i32) {
+        (told.start.unwrap_or(FROM), told.end.unwrap_or(TO))
     }
 
     /// The days of a record's period.
@@ -307,9 +316,10 @@ impl Life {
             return Some((rule.to_owned(), told.record, due, waits));
         }
         if matches!(told.entity, "Kontaktgruppe" | "Personkategori") {
-            let (start, end) = Self::days(told);
+            let (start, end) = Self::days_at_most(told);
             for other in self.standing() {
-                let shares_a_day = || (start..=end.min(start + 40_000)).any(|day| Self::days(other).0 <= day && day <= Self::days(other).1);
+                let (from, until) = Self::days_at_most(other);
+                let shares_a_day = || (start..=end).any(|day| from <= day && day <= until);
                 if other.record != told.record && matches!(other.entity, "Fravaer" | "MinPlanVersion" | "Tilmelding") && shares_a_day() {
                     waits.push(id_of(other.record).as_str().to_owned());
                 }
@@ -344,7 +354,7 @@ impl Life {
     /// The rule that covers a record, the day from which it runs, and for how
     /// many months.
     fn own_rule(&self, told: &Registered1) -> Option<(&'static str, Option<i32>, i32)> {
-        let details = &told.details;
+        let details = self.details(told);
         let day = |day: Option<Day>| day.map(Day::number);
         let updated = day(details.updated).or(Some(day_of(told.hour)));
         let first = Some(self.first_day(told.record));
@@ -395,6 +405,14 @@ impl Life {
             }
             _ => return None,
         })
+    }
+
+    /// What was told of a record last, since it was gone for the last time.
+    fn details<'a>(&'a self, newest: &'a Registered1) -> &'a Details {
+        let of_record = || self.told.iter().filter(|told| told.record == newest.record && told.hour <= newest.hour);
+        let gone = of_record().filter(|told| told.what != What::Told).map(|told| told.hour).max();
+        let told = of_record().filter(|told| gone.is_none_or(|gone| gone < told.hour) && !told.details.unsaid);
+        told.max_by_key(|told| told.hour).map_or(&newest.details, |told| &told.details)
     }
 
     /// Whether the plan has a later version: one that it names, unless that is said to be

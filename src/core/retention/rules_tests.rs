@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::super::citizen::{Citizen, Folded};
 use super::super::event::{Change, Content, Details, Event, Owner, PlanKind};
 use super::super::ids::CitizenId;
-use super::super::samples::{day, event, external, group, moment, number};
+use super::super::samples::{day, event, external, group, moment, number, orders};
 use super::super::schedule::{Condition, Pace, PensionAges, Rule, Schedule, Span, Start};
 use super::super::time::{Day, Moment};
 use super::{Blocker, Clocks, DeletionTold, Item, Order, Standing, View};
@@ -333,6 +333,51 @@ fn fravaer() {
     check(&[absent(Some(70))], "fravaer", "2032-03-17");
 }
 
+/// `Indhold` may be absent from an update: what was told before chooses the rule, in
+/// whatever order the registrations arrive.
+#[test]
+fn an_update_without_indhold_leaves_the_details() {
+    let unsaid = || Details { unsaid: true, ..Details::default() };
+    let absent = |hour: u32, details: Details| {
+        with(details, of("Fravaer", event("a", hour, Change::Updated, "2026-01-01..2026-03-16", Content::Other)))
+    };
+    let of_type = |absence| Details { absence: Some(absence), ..Details::default() };
+    let told = [absent(8, of_type(11)), absent(9, of_type(68)), absent(10, unsaid()), absent(11, unsaid())];
+    for order in orders(4) {
+        let events: Vec<Event> = order.iter().map(|at| told[*at].clone()).collect();
+        check(&events, "fravaer-integration", "2036-03-17");
+    }
+    // What is there and says nothing takes it back.
+    check(&[told[1].clone(), absent(10, Details::default())], "fravaer", "2032-03-17");
+    // Nothing was ever told of it.
+    check(&[absent(8, unsaid())], "fravaer", "2032-03-17");
+    let activity =
+        |hour: u32, details| with(details, of("Aktivitet", event("a", hour, Change::Updated, "2026-01-01..2026-03-16", Content::Other)));
+    let events = [activity(8, Details { with_company: Some(true), ..Details::default() }), activity(9, unsaid())];
+    check(&events, "aktivitet-virksomhedsrettet", "2036-03-17");
+    // The day too: it is the one that was told.
+    let joblog = |hour: u32, details| with(details, of("Joblog", event("a", hour, Change::Updated, "..", Content::Other)));
+    let events = [joblog(8, Details { updated: Some(day("2026-02-01")), ..Details::default() }), joblog(9, unsaid())];
+    check(&events, "joblog", "2032-02-02");
+}
+
+/// Under two numbers of one person: the newest that told of them counts.
+#[test]
+fn details_told_under_another_number_count() {
+    let part = |id: u32, hour: u32, details: Details| {
+        let mut clocks = Clocks::new(CitizenId(id));
+        let event = of("Fravaer", event("a", hour, Change::Updated, "2026-01-01..2026-03-16", Content::Other));
+        clocks.record(&event, CitizenId(id), details, event.registered.at);
+        Arc::new(clocks)
+    };
+    let parts =
+        [part(1, 8, Details { absence: Some(68), ..Details::default() }), part(2, 9, Details { unsaid: true, ..Details::default() })];
+    for parts in [[0, 1], [1, 0]].map(|order| order.map(|at| Arc::clone(&parts[at]))) {
+        let one = Clocks::as_one(CitizenId(1), &parts).expect("clocks");
+        assert_eq!(one.records[0].details.absence, Some(68));
+    }
+}
+
 /// R 8.1, kontaktgruppe og personkategori: "Kontaktgruppe/personkategori kan
 /// først slettes, når fraværsforholdet er slettet", likewise Min plan-versioner
 /// and tilmeldinger, "som periodemæssigt overlapper".
@@ -363,6 +408,14 @@ fn what_overlaps_is_waited_for() {
         let life = Life::of(&[record(entity, "a", "2020-01-01..2026-03-16"), record("Aktivitet", "b", "2021-01-01..")]);
         assert_eq!(life.due("2032-03-17"), [format!("{rule} a")]);
     }
+    // What does not say when it begins may have begun before all else.
+    for (group, absence) in [("2016-01-01..2017-06-30", "..2021-01-01"), ("..2021-01-01", "2016-01-01..2017-06-30"), ("..2017-06-30", "..")]
+    {
+        let life = Life::of(&[record("Kontaktgruppe", "a", group), record("Fravaer", "b", absence)]);
+        assert!(life.due("2032-03-17").contains(&"kontaktgruppe a <b".to_owned()), "{group} {absence}: {:?}", life.due("2032-03-17"));
+    }
+    let life = Life::of(&[record("Kontaktgruppe", "a", "2021-01-02..2022-06-30"), record("Fravaer", "b", "..2021-01-01")]);
+    assert!(life.due("2032-03-17").contains(&"kontaktgruppe a".to_owned()), "it had ended");
     // What it waits for may be due itself: it goes first all the same.
     let life = Life::of(&[record("Kontaktgruppe", "a", "2020-01-01..2026-03-16"), record("Fravaer", "b", "2021-01-01..2021-02-01")]);
     assert_eq!(life.due("2032-03-17"), ["kontaktgruppe a <b", "fravaer b"]);
@@ -569,6 +622,17 @@ fn what_was_expected() {
     assert_eq!(expected(&life, "a", "2032-03-17"), DeletionTold::Expected);
     assert_eq!(expected(&life, "open", "2032-03-17"), DeletionTold::Early(None));
     assert_eq!(expected(&life, "b", "2032-03-17"), DeletionTold::UnknownRecord);
+    // A Min plan-version goes with its last element.
+    let elements = Some(vec![external("s")]);
+    life.take_in(&with(Details { elements, ..Details::default() }, record("MinPlanVersion", "v", "2026-01-01..2026-06-30")));
+    let version = |life: &Life, on: &str| life.view().expected("MinPlanVersion", &external("v"), day(on));
+    assert_eq!(version(&life, "2032-01-05"), DeletionTold::Early(None));
+    life.take_in(&deletion("Samtale", "s", "2032-01-05T08:00:00Z"));
+    assert_eq!(version(&life, "2032-01-04"), DeletionTold::Early(Some(day("2032-01-06"))));
+    for on in ["2032-01-05", "2032-01-06", "2032-02-01"] {
+        assert_eq!(version(&life, on), DeletionTold::Expected, "{on}");
+    }
+    assert!(!life.due("2032-01-05").contains(&"min-plan-version v".to_owned()), "it is ordered the day after");
     life.take_in(&record("Kontaktgruppe", "k", "2020-01-01..2020-12-31"));
     life.take_in(&record("Tilmelding", "t", "2020-12-31.."));
     let told = life.view().expected("Kontaktgruppe", &external("k"), day("2032-03-17"));
@@ -622,17 +686,6 @@ fn whoever_has_lost_the_last_record_is_looked_at_when_nobody_has_them() {
     };
     let told = |on: &str| (true, Some(on.to_owned()));
     let is_member = |life: &mut Life, hour: u32, period: &str| {
-    // A Min plan-version goes with its last element.
-    let elements = Some(vec![external("s")]);
-    life.take_in(&with(Details { elements, ..Details::default() }, record("MinPlanVersion", "v", "2026-01-01..2026-06-30")));
-    let version = |life: &Life, on: &str| life.view().expected("MinPlanVersion", &external("v"), day(on));
-    assert_eq!(version(&life, "2032-01-05"), DeletionTold::Early(None));
-    life.take_in(&deletion("Samtale", "s", "2032-01-05T08:00:00Z"));
-    assert_eq!(version(&life, "2032-01-04"), DeletionTold::Early(Some(day("2032-01-06"))));
-    for on in ["2032-01-05", "2032-01-06", "2032-02-01"] {
-        assert_eq!(version(&life, on), DeletionTold::Expected, "{on}");
-    }
-    assert!(!life.due("2032-01-05").contains(&"min-plan-version v".to_owned()), "it is ordered the day after");
         let event = event("m", hour, Change::Created, period, super::super::samples::fund("067"));
         assert_eq!(life.citizen.fold(&event), Folded::Changed);
     };

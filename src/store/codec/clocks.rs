@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::core::event::{Details, Owner};
 use crate::core::ids::CitizenId;
-use crate::core::retention::{Clock, Element, Handover, Order, Stamp, Tombstone};
+use crate::core::retention::{Clock, Element, Handover, Order, Stamp, Told, Tombstone};
 
 use super::bytes::{Input, Output, Undecodable};
 use super::parts::{self, put_option};
@@ -63,7 +63,10 @@ mod has {
 mod more {
     pub(super) const LATER_VERSION: u8 = 1;
     pub(super) const UNLISTED: u8 = 2;
-    pub(super) const ALL: u8 = 3;
+    pub(super) const NO_START: u8 = 4;
+    pub(super) const TOLD_EARLIER: u8 = 8;
+    pub(super) const NEVER_TOLD: u8 = 16;
+    pub(super) const ALL: u8 = 31;
 }
 
 /// What of the clocks is not of one record.
@@ -142,8 +145,14 @@ pub(in crate::store) fn decode_rest(under: CitizenId, bytes: &[u8]) -> Read<Rest
 }
 
 fn put_clock(out: &mut Vec<u8>, clock: &Clock) {
-    let Details { owner, absence, with_company, answered, sent, updated, case_closed, month_end, elements: _ } = &clock.details;
-    let more = [(clock.later_version.is_some(), more::LATER_VERSION), (!clock.unlisted.is_empty(), more::UNLISTED)];
+    let Details { owner, absence, with_company, answered, sent, updated, case_closed, month_end, elements: _, unsaid: _ } = &clock.details;
+    let more = [
+        (clock.later_version.is_some(), more::LATER_VERSION),
+        (!clock.unlisted.is_empty(), more::UNLISTED),
+        (!clock.has_start, more::NO_START),
+        (matches!(clock.told, Told::Earlier(_)), more::TOLD_EARLIER),
+        (clock.told == Told::Never, more::NEVER_TOLD),
+    ];
     let more = more.iter().filter(|(present, _)| *present).fold(0, |all, (_, part)| all | part);
     let parts = [
         (owner.is_some(), has::OWNER),
@@ -192,6 +201,9 @@ fn put_clock(out: &mut Vec<u8>, clock: &Clock) {
     if !clock.unlisted.is_empty() {
         put_elements(out, &clock.unlisted);
     }
+    if let Told::Earlier(by) = clock.told {
+        put_stamp(out, by);
+    }
 }
 
 fn clock(under: CitizenId, input: &mut Input<'_>) -> Read<Clock> {
@@ -212,6 +224,7 @@ fn clock(under: CitizenId, input: &mut Input<'_>) -> Read<Clock> {
         case_closed: day(has::CASE_CLOSED)?,
         month_end: day(has::MONTH_END)?,
         elements: None,
+        unsaid: false,
     };
     let elements = if has(has::ELEMENTS) { elements(input)? } else { Vec::new() };
     let element_gone = if has(has::ELEMENT_GONE) { Some(parts::day(input)?) } else { None };
@@ -222,11 +235,17 @@ fn clock(under: CitizenId, input: &mut Input<'_>) -> Read<Clock> {
         None
     };
     let more = if has(has::MORE) { input.u8()? } else { 0 };
-    if more & !more::ALL != 0 {
+    let is_both = more & (more::TOLD_EARLIER | more::NEVER_TOLD) == more::TOLD_EARLIER | more::NEVER_TOLD;
+    if more & !more::ALL != 0 || is_both {
         return input.fail();
     }
     let later_version = if more & more::LATER_VERSION != 0 { Some(parts::external_id(input)?) } else { None };
     let unlisted = if more & more::UNLISTED != 0 { self::elements(input)? } else { Vec::new() };
+    let told = match more & (more::TOLD_EARLIER | more::NEVER_TOLD) {
+        more::TOLD_EARLIER => Told::Earlier(stamp(input)?),
+        more::NEVER_TOLD => Told::Never,
+        _ => Told::Newest,
+    };
     Ok(Clock {
         under,
         entity,
@@ -234,7 +253,9 @@ fn clock(under: CitizenId, input: &mut Input<'_>) -> Read<Clock> {
         first_at,
         newest,
         period,
+        has_start: more & more::NO_START == 0,
         details,
+        told,
         has_later_version: has(has::LATER_VERSION),
         later_version,
         elements,

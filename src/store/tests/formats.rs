@@ -14,7 +14,7 @@ use crate::core::outbox::{Death, Delivery, Earlier, End, Ended, Failure, Withdra
 use crate::core::policy::Audience;
 use crate::core::records::{Admission, Quarantined};
 use crate::core::replay::{Replay, ReplayId};
-use crate::core::retention::{Clock, Element};
+use crate::core::retention::{Clock, Element, Told};
 use crate::core::samples::{citizen, event, external, fund};
 use crate::core::stamp::Stamp;
 use crate::core::time::{Day, Moment};
@@ -242,6 +242,12 @@ fn retention_clocks() {
                 codec::decode_clocks(CITIZEN, bytes)
             });
         }
+        let told = [Told::Never, Told::Newest, Told::Earlier(sample.records[0].newest)];
+        let unsaid =
+            |(at, clock): (usize, &Arc<Clock>)| Arc::new(Clock { told: told[at % 3], has_start: at % 2 == 0, ..Clock::clone(clock) });
+        check(&format!("clocks-unsaid-{at:02}"), &sample.records.iter().enumerate().map(unsaid).collect(), encode, |bytes| {
+            codec::decode_clocks(CITIZEN, bytes)
+        });
         let rest = codec::Rest { tombstones: sample.tombstones, handovers: sample.handovers, ..codec::Rest::default() };
         if !rest.tombstones.is_empty() && !rest.handovers.is_empty() {
             check(&format!("clocks-rest-{at:02}"), &rest, written(codec::encode_rest), |bytes| codec::decode_rest(CITIZEN, bytes));

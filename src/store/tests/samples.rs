@@ -12,7 +12,9 @@ use crate::core::outbox::{Attempt, Because, Death, Delivery, Earlier, End, Failu
 use crate::core::policy::{Audience, Audiences, Domain};
 use crate::core::records::{Admission, Quarantined};
 use crate::core::replay::{Filter, Lot, Order, Progress, Replay, ReplayId, Source, Stage, StateFilter};
-use crate::core::retention::{Clock, Clocks, Deleted, Element, Handover, Order as DeletionOrder, Stamp, Surprise, Tombstone, Unexpected};
+use crate::core::retention::{
+    Clock, Clocks, Deleted, Element, Handover, Order as DeletionOrder, Stamp, Surprise, Told, Tombstone, Unexpected,
+};
 use crate::core::routing::{LeftOut, Suppression};
 use crate::core::time::{Day, Moment, Period};
 
@@ -327,7 +329,10 @@ impl Dice {
                     case_closed: self.maybe(Self::day),
                     month_end: self.maybe(Self::day),
                     elements: None,
+                    unsaid: false,
                 },
+                has_start: true,
+                told: Told::Newest,
                 has_later_version: self.once_in(2),
                 later_version: None,
                 unlisted: Vec::new(),

@@ -97,7 +97,12 @@ fn all_of_the_newest<T: PartialEq>(registrations: &[Registration<'_, T>]) -> Opt
         return None;
     }
     let is_tied = |event: &Event| event.registered.at == newest.registered.at && event.change == newest.change;
-    let tied = || registrations.iter().filter(|(event, ..)| is_tied(event));
+    // Of another number of the person only the newest is known: another's had taken it away.
+    let is_known = |event: &Event| {
+        let of_number = registrations.iter().filter(|(other, ..)| other.personnummer == event.personnummer && is_tied(other));
+        event.personnummer == newest.personnummer || of_number.last().is_some_and(|(last, ..)| last.mark == event.mark)
+    };
+    let tied = || registrations.iter().filter(|(event, ..)| is_tied(event) && is_known(event));
     let differ = tied().any(|(_, other, said)| said != value || other.end() != period.end());
     let start = tied().map(|(_, period, _)| period.start()).min()?;
     let is_open = tied().any(|(_, period, _)| period.end().is_none());
@@ -341,8 +346,8 @@ impl Past {
         }
     }
 
-    /// Whether of its record something newer was known of somebody who has been
-    /// forgotten. Of contact groups and plans a deletion tells that they are over.
+    /// Whether its record is nobody's any more, and something newer was known of it of somebody
+    /// who has been forgotten. Of contact groups and plans a deletion tells that they are over.
     fn is_spent(&self, event: &Event) -> bool {
         let decides = matches!(
             event.content,
@@ -352,9 +357,12 @@ impl Past {
                 | Content::Death { .. }
                 | Content::NumberChange { .. }
         );
-        let is_newer =
-            |known: &&Known| known.forgotten && known.registers_record_of(event) && known.event.registered.at > event.registered.at;
-        decides && self.known.iter().any(|known| is_newer(&known))
+        let of_record = || self.known.iter().filter(|known| known.registers_record_of(event));
+        let forgotten = || of_record().filter_map(|known| Some((known, known.forgotten_at?)));
+        // What was registered of somebody else while that one was known took it away.
+        let has_it = |known: &Known| !forgotten().any(|(other, at)| known.place < at && stamp(&other.event) > stamp(&known.event));
+        let is_somebodys = of_record().any(|known| !known.forgotten && has_it(known));
+        decides && !is_somebodys && forgotten().any(|(known, _)| known.event.registered.at > event.registered.at)
     }
 
     /// Whether an event, not taken in yet, is about a record that has been deleted or

@@ -1115,6 +1115,9 @@ impl Model {
         let record = (tracked.lane.0, record_of(&tracked.event), recipient);
         if !matches!(tracked.event.content, Content::Deletion { .. }) {
             if may_hold {
+                // What arrives after the notice is held again.
+                let past = &self.past;
+                self.told.retain(|told| !(told.1 == record.1 && told.2 == recipient && past.is_same(told.0, record.0)));
                 self.attempted.push(record);
             }
         } else if end == End::Delivered {

@@ -1580,6 +1580,35 @@ fn whoever_was_told_is_told_of_the_deletion_though_somebody_it_was_recalled_unde
     }
 }
 
+/// Somebody is kept for a copy that nobody could be told the deletion of. Once it has been
+/// told after all, nothing keeps them: not the tombstone either.
+#[test]
+fn whoever_a_copy_kept_is_forgotten_once_its_holder_has_been_told() {
+    let mut broker = Broker::new();
+    let events = vec![broker.member(1, "m", "007", "2025-01-01"), broker.kept_joblog(1, "j")];
+    broker.take_in(events);
+    broker.confirm_all();
+    let ended = Event { change: Aendring::Updated, end: Day::parse("2026-02-28").ok(), ..broker.member(1, "m", "007", "2025-01-01") };
+    let events = vec![ended, broker.erased_in_dfdg(1, "j")];
+    broker.take_in(events);
+    let look = |broker: &mut Broker| {
+        broker.engine.clockwork(&mut broker.store, broker.now, &mut Output::default()).expect("never fails");
+        broker.store.commit(Durability::Flush);
+        broker.tend();
+        broker.store.find_citizen(&person(1)).expect("never fails").is_some()
+    };
+    broker.engine.set_rules(rules_with_closed(Some("akasse:007")));
+    assert!(broker.dispatch_all().is_empty());
+    assert!(look(&mut broker) && look(&mut broker), "for the copy");
+    broker.engine.set_rules(rules());
+    broker.tend();
+    let told: Vec<Recipient> = broker.dispatch_all().iter().map(|attempt| attempt.key.recipient).collect();
+    assert_eq!(told, [recipient("akasse:007")]);
+    broker.settle(key("akasse:007", 4), Outcome::Confirmed);
+    broker.now = broker.now.plus_seconds(1);
+    assert!(!look(&mut broker));
+}
+
 /// What comes late about somebody who has been erased, and is no reason to know anybody,
 /// leaves nobody behind.
 #[test]

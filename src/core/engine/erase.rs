@@ -120,6 +120,17 @@ impl Engine {
         records.stage(Change::PutClocks(Arc::new(clocks)))
     }
 
+    /// Has whoever copies kept asked again at once: somebody has been told that a record is
+    /// deleted, and perhaps that was the last copy.
+    pub(super) fn look_at_the_put_off<R: Records>(&mut self, id: CitizenId, records: &mut R, now: Moment) -> Result<(), R::Error> {
+        let Some(clocks) = records.clocks(id)? else { return Ok(()) };
+        if !clocks.emptied || clocks.next.is_none_or(|next| next <= Day::in_copenhagen(now)) {
+            return Ok(());
+        }
+        let Some(citizen) = records.citizen(id)? else { return Ok(()) };
+        self.keep_time_of(&citizen, records, now)
+    }
+
     /// Erases a citizen, now. What is under way may still arrive; its outcome will
     /// be nobody's. The caller commits and flushes.
     ///

@@ -75,6 +75,7 @@ impl Engine {
                 if let Content::Deletion { area, .. } = &delivery.event.content {
                     out.facts.push(Fact::NoticeDelivered(area.clone()));
                     self.notice_arrived(key.recipient, records, now)?;
+                    self.look_at_the_put_off(delivery.citizen, records, now)?;
                 }
                 return records.stage(Change::Finish {
                     key,

@@ -62,11 +62,12 @@ fn a_life_with_somebody_forgotten_by_a_recall() {
 }
 
 /// Lives that were judged wrongly: one with a fund that was to be told anyway, takes
-/// nobody's place and waits for nothing under way to another; and one that ended as a
-/// day began, with orders that nobody had confirmed yet.
+/// nobody's place and waits for nothing under way to another; one that ended as a day
+/// began, with orders that nobody had confirmed yet; and one in which the original came
+/// back twice, and the copy of a replay after it.
 #[test]
 fn lives_that_were_judged_wrongly() {
-    for seed in [18_053, 48_860] {
+    for seed in [18_053, 48_860, 9_842] {
         let (_, verdict) = live(seed, false);
         assert!(verdict.is_ok(), "{}", report(seed));
     }

@@ -69,8 +69,9 @@ pub struct Tracked {
     replayed_at: Option<Moment>,
     /// By which replay.
     replayed_by: Option<ReplayId>,
-    /// Whether it had been delivered before that.
+    /// Whether it had been delivered before that, and whether the copy was of a replay itself.
     delivered_before: bool,
+    before_by_replay: bool,
     /// The dispatch before or in which it came to be.
     since: u64,
     under_way: Option<u64>,
@@ -737,6 +738,7 @@ impl Model {
                     replayed_at: None,
                     replayed_by: None,
                     delivered_before: false,
+                    before_by_replay: false,
                     since: self.dispatch,
                     under_way: None,
                 },
@@ -809,10 +811,13 @@ impl Model {
             }
             // Which copy is which is known for sure while there are two.
             if tracked.replays == 1 {
-                let is_left = tracked.delivered_before && replay || tracked.stand == Stand::Delivered && !replay;
+                let is_newest_left = tracked.stand == Stand::Delivered && !replay;
+                let is_left = is_newest_left || tracked.delivered_before && replay != tracked.before_by_replay;
                 demand!(is_there == is_left, "{key:?} was delivered before: {is_there}, after a copy came back: {tracked:?}, {replay}");
             }
             tracked.delivered_before = is_there;
+            // The original may come back twice: what is left is the one that was sent last.
+            tracked.before_by_replay |= tracked.stand == Stand::Delivered && !replay && tracked.replays > 0;
             tracked.stand = Stand::Dead;
             tracked.has_row = true;
             tracked.under_way = None;
@@ -846,6 +851,7 @@ impl Model {
                     replayed_at: Some(now),
                     replayed_by: Some(by),
                     delivered_before: delivery.delivered_before.is_some(),
+                    before_by_replay: tracked.stand == Stand::Delivered && tracked.replays > 0 || tracked.before_by_replay,
                     by: rules_of(&delivery.because),
                     ..tracked
                 }
@@ -894,6 +900,7 @@ impl Model {
                     replayed_at: None,
                     replayed_by: None,
                     delivered_before: false,
+                    before_by_replay: false,
                     since: self.dispatch,
                     under_way: None,
                 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::event::{Change, Content, Event, PlanKind};
 use super::ids::{Akassekode, CitizenId, ExternalId, Jobcenterkode, Kommunekode, Personnummer};
-use super::stamp::Stamp;
+use super::stamp::{Instant, Stamp};
 use super::time::{Day, Moment, Period};
 
 /// The newest known registration of one record of DFDG.
@@ -554,9 +554,9 @@ impl Citizen {
 
     /// Returns each record that decides by itself who gets what, and that no deletion rule
     /// covers, with when it was registered last.
-    pub fn newest_registrations(&self) -> impl Iterator<Item = (RecordKind, &ExternalId, Moment)> {
-        fn all<T: Clone + PartialEq>(kind: RecordKind, history: &History<T>) -> impl Iterator<Item = (RecordKind, &ExternalId, Moment)> {
-            history.registrations().iter().map(move |registration| (kind, &registration.external_id, registration.registered.at))
+    pub fn newest_registrations(&self) -> impl Iterator<Item = (RecordKind, &ExternalId, Instant)> {
+        fn all<T: Clone + PartialEq>(kind: RecordKind, history: &History<T>) -> impl Iterator<Item = (RecordKind, &ExternalId, Instant)> {
+            history.registrations().iter().map(move |registration| (kind, &registration.external_id, registration.registered.instant()))
         }
         all(RecordKind::Membership, &self.memberships)
             .chain(all(RecordKind::Jobcentre, &self.jobcentres))

@@ -18,6 +18,7 @@ use super::outbox::{Because, Delivery, End, Ended, State};
 use super::persons::Joined;
 use super::policy::{Audience, Domain};
 use super::replay::{Replay, ReplayId};
+use super::stamp::Instant;
 
 use super::retention::{Clocks, Unexpected};
 use super::routing::LeftOut;
@@ -221,8 +222,8 @@ pub enum Change {
         kind: RecordKind,
         /// Which.
         record: ExternalId,
-        /// When it was registered last.
-        newest: Moment,
+        /// When it was registered last, and as what.
+        newest: Instant,
     },
     /// A delivery that has ended may be taken over by whoever becomes entitled.
     PutUnclaimed(Box<Unclaimed>),
@@ -383,7 +384,7 @@ pub trait Records {
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn spent(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<Moment>, Self::Error>;
+    fn spent(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<Instant>, Self::Error>;
 
     /// Returns under whose number a record is kept that has a clock, or had one and is
     /// gone ([`Clocks::kept`]); of several, where it is there.

@@ -17,7 +17,16 @@ pub struct Stamp {
     pub mark: EventMark,
 }
 
+/// When something was registered, and its Aendringstype: of a [`Stamp`] all but the event.
+pub type Instant = (Moment, u8);
+
 impl Stamp {
+    /// Returns all of it but the event.
+    #[must_use]
+    pub fn instant(&self) -> Instant {
+        (self.at, self.change)
+    }
+
     /// Returns the place of an event among the registrations of its record; that of
     /// a `GdprSletning` among those of the record that it tells of.
     #[must_use]
@@ -36,6 +45,6 @@ impl Stamp {
     /// Returns whether nothing but the event tells the two apart.
     #[must_use]
     pub fn ties_with(&self, other: &Self) -> bool {
-        (self.at, self.change) == (other.at, other.change)
+        self.instant() == other.instant()
     }
 }

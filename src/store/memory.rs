@@ -21,6 +21,7 @@ use crate::core::persons::{Joined, Persons};
 use crate::core::records::{Admission, Change, Fate, Former, Owners, Pruned, Quarantined, Records, RowCounts, Unclaimed};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::{Clocks, MOST_UNEXPECTED, Unexpected};
+use crate::core::stamp::Instant;
 use crate::core::time::{Day, Moment};
 use crate::core::trace::{Step, Traced};
 
@@ -102,7 +103,7 @@ struct Contents {
     notices: BTreeMap<(Recipient, Day), Lying>,
     unexpected: BTreeMap<EventSeq, Arc<Unexpected>>,
     /// With the event that was the newest then.
-    spent: BTreeMap<(RecordKind, ExternalId), (Moment, EventSeq)>,
+    spent: BTreeMap<(RecordKind, ExternalId), (Instant, EventSeq)>,
 }
 
 impl MemoryStore {
@@ -539,7 +540,7 @@ impl Records for MemoryStore {
         Ok(self.working.owners.get(&(kind, record.clone())).cloned())
     }
 
-    fn spent(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<Moment>, Infallible> {
+    fn spent(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<Instant>, Infallible> {
         Ok(self.working.spent.get(&(kind, record.clone())).map(|(newest, _)| *newest))
     }
 

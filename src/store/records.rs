@@ -13,6 +13,7 @@ use crate::core::persons::Joined;
 use crate::core::records::{Admission, Change, Fate, Owners, Pruned, Quarantined, Records, RowCounts, Unclaimed};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::Clocks;
+use crate::core::stamp::Instant;
 use crate::core::time::{Day, Moment};
 
 use super::codec::{self, FinishRecord, Input, Output, Undecodable};
@@ -69,7 +70,7 @@ impl Records for Store {
         Ok(Some(Owners { owner: CitizenId(*owner), former: former.iter().copied().map(CitizenId).collect() }))
     }
 
-    fn spent(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<Moment>, StoreError> {
+    fn spent(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<Instant>, StoreError> {
         self.spent_until(kind, record)
     }
 

@@ -5,6 +5,7 @@
 
 use crate::core::citizen::RecordKind;
 use crate::core::ids::ExternalId;
+use crate::core::stamp::Instant;
 use crate::core::time::Moment;
 
 use super::codec::{Input, Output, Undecodable};
@@ -14,11 +15,13 @@ use super::rows;
 
 impl Store {
     /// Stages that of a record of somebody's who is forgotten this was registered last.
-    pub(super) fn put_spent(&mut self, kind: RecordKind, record: &ExternalId, newest: Moment) -> Result<(), StoreError> {
+    pub(super) fn put_spent(&mut self, kind: RecordKind, record: &ExternalId, newest: Instant) -> Result<(), StoreError> {
         let hash = self.vault.keyring.record(kind, record);
         let before = self.spent_until(kind, record)?;
         let mut value = vec![1];
-        value.u64(before.map_or(newest, |before| before.max(newest)).0 as u64);
+        let (at, change) = before.map_or(newest, |before| before.max(newest));
+        value.u64(at.0 as u64);
+        value.u8(change);
         value.u64(self.last_seq);
         self.group.put(rows::spent(&hash), value);
         self.group.put(rows::spent_at(self.last_seq, &hash), vec![1]);
@@ -26,7 +29,7 @@ impl Store {
     }
 
     /// Returns when the record was registered last, if somebody is forgotten whose it was.
-    pub(super) fn spent_until(&self, kind: RecordKind, record: &ExternalId) -> Result<Option<Moment>, StoreError> {
+    pub(super) fn spent_until(&self, kind: RecordKind, record: &ExternalId) -> Result<Option<Instant>, StoreError> {
         let row = self.vault.tree.get(rows::spent(&self.vault.keyring.record(kind, record)))?;
         Ok(row.map(|row| decode(&row)).transpose()?.map(|(newest, _)| newest))
     }
@@ -54,9 +57,9 @@ impl Store {
 }
 
 /// Reads a row: when the record was registered last, and which event was the newest then.
-pub(super) fn decode(row: &[u8]) -> Result<(Moment, u64), Undecodable> {
+pub(super) fn decode(row: &[u8]) -> Result<(Instant, u64), Undecodable> {
     let mut input = Input::versioned(row, "a record of somebody forgotten")?;
-    let decoded = (Moment(input.u64()? as i64), input.u64()?);
+    let decoded = ((Moment(input.u64()? as i64), input.u8()?), input.u64()?);
     input.end()?;
     Ok(decoded)
 }

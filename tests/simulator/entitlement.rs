@@ -362,7 +362,8 @@ impl Past {
         // What was registered of somebody else while that one was known took it away.
         let has_it = |known: &Known| !forgotten().any(|(other, at)| known.place < at && stamp(&other.event) > stamp(&known.event));
         let is_somebodys = of_record().any(|known| !known.forgotten && has_it(known));
-        decides && !is_somebodys && forgotten().any(|(known, _)| known.event.registered.at > event.registered.at)
+        let instant = |event: &Event| (event.registered.at, event.change.number());
+        decides && !is_somebodys && forgotten().any(|(known, _)| instant(&known.event) > instant(event))
     }
 
     /// Whether an event, not taken in yet, is about a record that has been deleted or

@@ -1252,7 +1252,7 @@ fn weight(change: &Change) -> u64 {
         Change::PutDelivery(delivery) => 5 << 32 | delivery.key.seq.0 << 16 | u64::from(delivery.key.recipient.to_number()),
         Change::Finish { key, .. } => 6 << 32 | key.seq.0 << 16 | u64::from(key.recipient.to_number()),
         Change::SetLowWater(seq) => 7 << 32 | seq.0,
-        Change::PutSpent { newest, .. } => 24 << 32 ^ newest.0 as u64,
+        Change::PutSpent { newest, .. } => 24 << 32 ^ newest.0.0 as u64,
         Change::Stopped(seq) => 22 << 32 | seq.0,
         Change::Started => 23 << 32,
         Change::PutHold(..) => 10 << 32,

@@ -19,6 +19,7 @@ use wsb_broker::core::records::{
 };
 use wsb_broker::core::replay::{Replay, ReplayId};
 use wsb_broker::core::retention::{Clocks, Unexpected};
+use wsb_broker::core::stamp::Instant;
 use wsb_broker::core::time::{Day, Moment};
 use wsb_broker::core::trace::Traced;
 use wsb_broker::store::{Durability, MemoryStore};
@@ -68,7 +69,7 @@ impl Records for Watched {
         self.reads += 1;
         self.inner.record_owners(kind, record)
     }
-    fn spent(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<Moment>, Infallible> {
+    fn spent(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<Instant>, Infallible> {
         self.reads += 1;
         self.inner.spent(kind, record)
     }

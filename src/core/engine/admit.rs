@@ -267,7 +267,7 @@ impl Engine {
 /// before somebody was forgotten: it would be believed, for want of what came after it.
 fn is_spent<R: Records>(event: &Event, records: &mut R) -> Result<bool, R::Error> {
     let Some(kind) = RecordKind::of(&event.content) else { return Ok(false) };
-    let is_older = records.spent(kind, &event.external_id)?.is_some_and(|newest| event.registered.at < newest);
+    let is_older = records.spent(kind, &event.external_id)?.is_some_and(|newest| Stamp::of(event).instant() < newest);
     // Of whom it is known, it is known what came after it.
     Ok(is_older && records.record_owners(kind, &event.external_id)?.is_none())
 }

@@ -552,8 +552,11 @@ fn nothing_is_known_of_an_erased_citizen<S: Stored>(store: S) {
 fn what_was_registered_last_of_the_forgotten_is_known_for_a_while<S: Stored>(store: S) {
     let mut case = Case::new(store);
     let [one, other] = ["one", "other"].map(|id| ExternalId::parse(id).expect("an id"));
-    let spent =
-        |record: &ExternalId, newest| Change::PutSpent { kind: RecordKind::Membership, record: record.clone(), newest: Moment(newest) };
+    let spent = |record: &ExternalId, newest| Change::PutSpent {
+        kind: RecordKind::Membership,
+        record: record.clone(),
+        newest: (Moment(newest), 2),
+    };
     case.admit(&[]);
     case.stage(spent(&one, 7));
     case.store.commit_group(Durability::Flush);
@@ -562,8 +565,8 @@ fn what_was_registered_last_of_the_forgotten_is_known_for_a_while<S: Stored>(sto
     case.stage(spent(&other, 9));
     case.store.commit_group(Durability::Flush);
     let known = |case: &mut Case<S>, kind, record| case.store.spent(kind, record).expect("readable");
-    assert_eq!(known(&mut case, RecordKind::Membership, &one), Some(Moment(7)), "the latest of all");
-    assert_eq!(known(&mut case, RecordKind::Membership, &other), Some(Moment(9)));
+    assert_eq!(known(&mut case, RecordKind::Membership, &one), Some((Moment(7), 2)), "the latest of all");
+    assert_eq!(known(&mut case, RecordKind::Membership, &other), Some((Moment(9), 2)));
     assert_eq!(known(&mut case, RecordKind::Jobcentre, &one), None);
     // Noted again when other events are the newest.
     for _ in 0..3 {
@@ -578,7 +581,7 @@ fn what_was_registered_last_of_the_forgotten_is_known_for_a_while<S: Stored>(sto
         let _ = case.store.prune(Moment(i64::MAX), 1).expect("pruned");
         case.store.commit_group(Durability::Flush);
     }
-    assert_eq!(known(&mut case, RecordKind::Membership, &one), Some(Moment(8)));
+    assert_eq!(known(&mut case, RecordKind::Membership, &one), Some((Moment(8), 2)));
     assert_eq!(known(&mut case, RecordKind::Membership, &other), None);
 }
 

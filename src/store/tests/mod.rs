@@ -29,6 +29,7 @@ use crate::core::persons::Joined;
 use crate::core::records::{Admission, Archive, Change, Fate, Owners, Pruned, Quarantined, Records, RowCounts, Unclaimed};
 use crate::core::replay::{Replay, ReplayId};
 use crate::core::retention::{Clocks, Unexpected};
+use crate::core::stamp::Instant;
 use crate::core::time::{Day, Moment};
 
 use super::{Durability, MemoryStore, Options, Store, StoreError};
@@ -148,7 +149,7 @@ impl Records for OnDisk {
         self.store().record_owners(kind, record)
     }
 
-    fn spent(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<Moment>, Self::Error> {
+    fn spent(&mut self, kind: RecordKind, record: &ExternalId) -> Result<Option<Instant>, Self::Error> {
         self.store().spent(kind, record)
     }
 

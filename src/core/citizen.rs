@@ -540,27 +540,24 @@ impl Citizen {
 
     /// Returns every record of whose owner the store keeps track.
     pub fn owned_records(&self) -> impl Iterator<Item = (RecordKind, &ExternalId)> {
-        fn ids<T: Clone + PartialEq>(kind: RecordKind, history: &History<T>) -> impl Iterator<Item = (RecordKind, &ExternalId)> {
-            history.registrations().iter().map(move |registration| (kind, &registration.external_id))
-        }
-        ids(RecordKind::Membership, &self.memberships)
-            .chain(ids(RecordKind::Jobcentre, &self.jobcentres))
-            .chain(ids(RecordKind::Residence, &self.residences))
-            .chain(ids(RecordKind::ContactGroup, &self.contact_groups))
-            .chain(ids(RecordKind::Plan, &self.plans))
-            .chain(ids(RecordKind::Death, &self.deaths))
-            .chain(ids(RecordKind::NumberChange, &self.number_changes))
+        self.newest_of_all().map(|(kind, record, _)| (kind, record))
     }
 
     /// Returns each record that decides by itself who gets what, and that no deletion rule
     /// covers, with when it was registered last.
     pub fn newest_registrations(&self) -> impl Iterator<Item = (RecordKind, &ExternalId, Instant)> {
+        self.newest_of_all().filter(|(kind, ..)| !matches!(kind, RecordKind::ContactGroup | RecordKind::Plan))
+    }
+
+    fn newest_of_all(&self) -> impl Iterator<Item = (RecordKind, &ExternalId, Instant)> {
         fn all<T: Clone + PartialEq>(kind: RecordKind, history: &History<T>) -> impl Iterator<Item = (RecordKind, &ExternalId, Instant)> {
             history.registrations().iter().map(move |registration| (kind, &registration.external_id, registration.registered.instant()))
         }
         all(RecordKind::Membership, &self.memberships)
             .chain(all(RecordKind::Jobcentre, &self.jobcentres))
             .chain(all(RecordKind::Residence, &self.residences))
+            .chain(all(RecordKind::ContactGroup, &self.contact_groups))
+            .chain(all(RecordKind::Plan, &self.plans))
             .chain(all(RecordKind::Death, &self.deaths))
             .chain(all(RecordKind::NumberChange, &self.number_changes))
     }

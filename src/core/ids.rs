@@ -390,6 +390,18 @@ impl ExternalId {
         Cow::Borrowed(&self.0)
     }
 
+    /// Returns a number that is the same for ids that are equal, and seldom for others.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        /// Makes upper-case letters lower-case ones, and leaves those as they are.
+        const LOWER: u64 = 0x2020_2020_2020_2020;
+        self.0.as_bytes().chunks(8).fold(0, |digest: u64, chunk| {
+            let mut eight = [0; 8];
+            eight[..chunk.len()].copy_from_slice(chunk);
+            (digest.rotate_left(23) ^ (u64::from_le_bytes(eight) | LOWER)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        })
+    }
+
     /// Returns whether there is one such record in all of DFDG: the zero GUID stands
     /// for none, and comes with many citizens.
     #[must_use]
@@ -529,6 +541,8 @@ mod tests {
         let (upper, lower) = (id("5A0C0000-0000-4000-8000-00000000000F"), id("5a0c0000-0000-4000-8000-00000000000f"));
         assert_eq!(upper, lower);
         assert_eq!(upper.cmp(&lower), Ordering::Equal);
+        assert_eq!(upper.digest(), lower.digest());
+        assert_ne!(upper.digest(), id("5a0c0000-0000-4000-8000-00000000000e").digest());
         assert_eq!(std::collections::HashSet::from([upper.clone(), lower]).len(), 1);
         assert_eq!(upper.as_str(), "5A0C0000-0000-4000-8000-00000000000F", "sent on as it came");
         assert_ne!(id("A-1"), id("a-1"), "no uuid, no rule");

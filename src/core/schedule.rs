@@ -206,12 +206,19 @@ impl Default for Pace {
 }
 
 /// Everything `retention.toml` says. The default knows no rule.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
     rules: Vec<Arc<Rule>>,
     by_entity: BTreeMap<Arc<str>, Vec<Arc<Rule>>>,
     pension_ages: PensionAges,
     pace: Pace,
+    fingerprint: u64,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self::new(Vec::new(), PensionAges::default(), Pace::default())
+    }
 }
 
 impl Schedule {
@@ -225,7 +232,8 @@ impl Schedule {
                 by_entity.entry(Arc::clone(entity)).or_default().push(Arc::clone(rule));
             }
         }
-        Self { rules, by_entity, pension_ages, pace }
+        let fingerprint = fingerprint(&rules, &pension_ages);
+        Self { rules, by_entity, pension_ages, pace, fingerprint }
     }
 
     /// Returns every rule, in the order of the file.
@@ -273,22 +281,26 @@ impl Schedule {
     /// process: what is indexed by one schedule is not by another.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
-        let deciding: Vec<_> = self
-            .rules
-            .iter()
-            .map(|rule| {
-                (
-                    (&rule.id, &rule.entities, &rule.when, rule.from, rule.period),
-                    (&rule.overlapping, rule.latest_waits_for_group, rule.oldest_first, rule.handover),
-                )
-            })
-            .collect();
-        // FNV-1a: it is compared with itself only, and stable for ever.
-        // The number changes when what is stored of records does, so that all of it is gone through once.
-        format!("3 {deciding:?} {:?}", self.pension_ages)
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+        self.fingerprint
     }
+}
+
+/// See [`Schedule::fingerprint`].
+fn fingerprint(rules: &[Arc<Rule>], pension_ages: &PensionAges) -> u64 {
+    let deciding: Vec<_> = rules
+        .iter()
+        .map(|rule| {
+            (
+                (&rule.id, &rule.entities, &rule.when, rule.from, rule.period),
+                (&rule.overlapping, rule.latest_waits_for_group, rule.oldest_first, rule.handover),
+            )
+        })
+        .collect();
+    // FNV-1a: it is compared with itself only, and stable for ever.
+    // The number changes when what is stored of records does, so that all of it is gone through once.
+    format!("3 {deciding:?} {pension_ages:?}")
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 #[cfg(test)]

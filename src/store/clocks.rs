@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::core::ids::CitizenId;
-use crate::core::retention::{Clock, Clocks};
+use crate::core::retention::{Clocks, Kept};
 use crate::core::time::Day;
 
 use super::batch::Batch;
@@ -268,7 +268,7 @@ pub(super) fn put(vault: &Vault, sealer: &mut Sealer, batch: &mut Batch, slot: u
     Ok(())
 }
 
-fn of_page(clocks: &Clocks, page: usize) -> &[Arc<Clock>] {
+fn of_page(clocks: &Clocks, page: usize) -> &[Kept] {
     let records = &clocks.records;
     &records[(page * PAGE).min(records.len())..((page + 1) * PAGE).min(records.len())]
 }

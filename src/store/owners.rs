@@ -116,7 +116,9 @@ pub(super) fn claims<'a>(known: Option<&'a Clocks>, now: Option<&'a Clocks>) -> 
     if now.is_some_and(|now| !now.is_current) {
         return Vec::new();
     }
-    let (before, after) = (|| of(known.filter(|known| known.is_current)), || of(now));
+    let known = known.filter(|known| known.is_current);
+    let shared = known.zip(now).map_or(0, |(known, now)| known.in_common(now));
+    let (before, after) = (|| of(known).skip(shared), || of(now).skip(shared));
     // Most of them stand where they stood.
     let same = before().zip(after()).take_while(|(before, after)| before == after).count();
     let before: HashSet<Kept<'_>> = before().skip(same).collect();

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -185,7 +184,7 @@ fn write_record(world: &World, record: &str, ordered: Option<i32>) {
         element_gone: None,
         order,
     };
-    let clocks = Clocks { records: vec![Arc::new(clock)], ..Clocks::new(id) };
+    let clocks = Clocks { records: vec![clock.into()], ..Clocks::new(id) };
     store.stage(Change::PutClocks(clocks.into())).unwrap();
     store.commit(Durability::Flush).unwrap();
 }

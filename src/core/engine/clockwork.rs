@@ -433,7 +433,7 @@ impl Engine {
             }
             self.clockwork.flying.insert((item.clock.under, Arc::clone(&item.clock.entity), item.clock.external_id.clone()));
             made += 1;
-            Arc::make_mut(&mut clocks.records[item.at]).order = Some(order);
+            clocks.records[item.at].order = Some(order);
             self.clockwork.last_token += 1;
             let token = self.clockwork.last_token;
             let under_way = UnderWay {
@@ -493,7 +493,7 @@ impl Engine {
         let of_record = clocks.records.iter_mut().find(|clock| clock.external_id == order.external_id && clock.entity == order.entity);
         // Answered, or not due any more, before the confirm came.
         let standing = of_record.filter(|clock| clock.order.is_some_and(|standing| standing.due == order.due));
-        let Some(standing) = standing.and_then(|clock| Arc::make_mut(clock).order.as_mut()) else { return Ok(()) };
+        let Some(standing) = standing.and_then(|clock| clock.order.as_mut()) else { return Ok(()) };
         standing.confirmed = true;
         self.put_clocks(clocks, Some(&known), &citizen, records, now)
     }

@@ -6,8 +6,10 @@
 
 use std::sync::Arc;
 
+use super::kept::Kept;
 use crate::core::event::{Change, Content, Details, Event};
 use crate::core::ids::{CitizenId, ExternalId};
+use crate::core::schedule::Start;
 use crate::core::stamp::Stamp;
 use crate::core::time::{Day, Moment, Period};
 
@@ -133,7 +135,7 @@ pub struct Clocks {
     pub citizen: CitizenId,
     /// The records, in order of first arrival while none is removed. Shared with the
     /// state before: an event changes one of them.
-    pub records: Vec<Arc<Clock>>,
+    pub records: Vec<Kept>,
     /// What is gone.
     pub tombstones: Vec<Tombstone>,
     /// What was handed over.
@@ -187,7 +189,7 @@ impl Clocks {
 
     /// Returns the days on which unanswered orders were first given.
     pub fn ordered_on(&self) -> impl Iterator<Item = Day> + '_ {
-        self.records.iter().filter_map(|clock| clock.order.map(|order| order.first))
+        self.records.iter().filter(|clock| clock.has_order()).filter_map(|clock| clock.order.map(|order| order.first))
     }
 
     /// Returns whether an event about a record comes too late: the record has been
@@ -221,7 +223,7 @@ impl Clocks {
             }
         }
         if let Some(at) = at {
-            let clock = Arc::make_mut(&mut self.records[at]);
+            let clock = &mut *self.records[at];
             clock.first_at = clock.first_at.min(first_at);
             if stamp <= clock.newest {
                 // A recall takes back what was told before it.
@@ -229,7 +231,7 @@ impl Clocks {
                 clock.learn(told, stamp);
                 let has_none = clock.elements.is_empty() && clock.unlisted.is_empty() && clock.element_gone.is_none();
                 let listed = self.elements(details.elements.unwrap_or_default(), None);
-                let clock = Arc::make_mut(&mut self.records[at]);
+                let clock = &mut *self.records[at];
                 if has_none {
                     // Whoever told of it since has said nothing of its elements.
                     clock.elements = listed;
@@ -306,11 +308,11 @@ impl Clocks {
             clock.take_off_the_list(&former.elements);
         }
         match at {
-            Some(at) => self.records[at] = Arc::new(clock),
+            Some(at) => self.records[at] = clock.into(),
             None => {
                 self.mark_elements(&event.external_id, None);
                 self.mark_later_version(&event.entity, &event.external_id, true, stamp);
-                self.records.push(Arc::new(clock));
+                self.records.push(clock.into());
             }
         }
     }
@@ -409,11 +411,11 @@ impl Clocks {
                     let first_at = ours.first_at.min(theirs.first_at);
                     // Ordered under both numbers: the latest, and once is enough.
                     let order = ours.order.into_iter().chain(theirs.order).max_by_key(|order| (order.asked, order.confirmed));
-                    let former = Arc::clone(ours);
+                    let former = ours.clone();
                     if ours.newest < theirs.newest {
-                        *ours = Arc::clone(theirs);
+                        *ours = theirs.clone();
                     }
-                    let ours = Arc::make_mut(ours);
+                    let ours = &mut **ours;
                     for known in [&former, theirs] {
                         known.told_by().into_iter().for_each(|by| ours.learn(known.details.clone(), by));
                     }
@@ -435,7 +437,7 @@ impl Clocks {
         for tombstone in tombstones {
             match self.place(&tombstone.entity, &tombstone.external_id) {
                 Some(at) if self.records[at].newest >= tombstone.newest => {
-                    let clock = Arc::make_mut(&mut self.records[at]);
+                    let clock = &mut *self.records[at];
                     clock.first_at = clock.first_at.min(tombstone.first_at);
                     self.mark_elements(&tombstone.external_id, None);
                 }
@@ -472,7 +474,9 @@ impl Clocks {
     }
 
     pub(super) fn place(&self, entity: &str, external_id: &ExternalId) -> Option<usize> {
-        self.records.iter().position(|clock| clock.external_id == *external_id && &*clock.entity == entity)
+        let digest = external_id.digest();
+        let is_it = |clock: &Kept| clock.may_be_of(digest) && clock.external_id == *external_id && &*clock.entity == entity;
+        self.records.iter().position(is_it)
     }
 
     pub(super) fn buried(&self, entity: &str, external_id: &ExternalId) -> Option<usize> {
@@ -529,8 +533,8 @@ impl Clocks {
     /// there again.
     pub(super) fn mark_elements(&mut self, external_id: &ExternalId, deleted: Option<Day>) {
         let is_it = |element: &Element| element.external_id == *external_id;
-        let lists = |clock: &Clock| clock.elements.iter().chain(&clock.unlisted).any(is_it);
-        for clock in self.records.iter_mut().filter(|clock| lists(clock)).map(Arc::make_mut) {
+        let lists = |clock: &Kept| clock.has_elements() && clock.elements.iter().chain(&clock.unlisted).any(is_it);
+        for clock in self.records.iter_mut().filter(|clock| lists(clock)).map(|clock| &mut **clock) {
             let elements = clock.elements.iter_mut().chain(&mut clock.unlisted);
             elements.filter(|element| is_it(element)).for_each(|element| element.deleted = deleted);
         }
@@ -539,8 +543,9 @@ impl Clocks {
     /// Notes in every plan that names the record as its later version, and was registered
     /// before that was said, that there is one, or none after all.
     fn mark_later_version(&mut self, entity: &str, external_id: &ExternalId, is_there: bool, by: Stamp) {
-        let plans = self.records.iter_mut().filter(|clock| &*clock.entity == entity && clock.later_version.as_ref() == Some(external_id));
-        plans.filter(|clock| clock.newest < by).for_each(|clock| Arc::make_mut(clock).has_later_version = is_there);
+        let plans = self.records.iter_mut().filter(|clock| clock.names_later_version() && &*clock.entity == entity);
+        let plans = plans.filter(|clock| clock.later_version.as_ref() == Some(external_id) && clock.newest < by);
+        plans.for_each(|clock| clock.has_later_version = is_there);
     }
 
     /// Returns whether a record is gone by what was said after `stamp`.
@@ -558,6 +563,31 @@ impl Clocks {
 }
 
 impl Clock {
+    /// Returns the day that a period runs from, if it runs and the clock tells; of what
+    /// depends on the citizen it tells nothing.
+    pub(super) fn runs_from(&self, start: Start) -> Option<Day> {
+        match start {
+            Start::End => self.period.end(),
+            Start::Registered => Some(Day::in_copenhagen(self.first_at)),
+            Start::Updated => Some(self.details.updated.unwrap_or_else(|| Day::in_copenhagen(self.newest.at))),
+            Start::Answered => self.details.answered,
+            Start::Sent => self.details.sent,
+            Start::CaseClosed => self.details.case_closed,
+            Start::MonthEnd => self.details.month_end,
+            Start::LastElement => {
+                let deleted = self.elements.iter().map(|element| element.deleted).collect::<Option<Vec<Day>>>()?;
+                let unlisted = self.unlisted.iter().filter_map(|element| element.deleted);
+                deleted.into_iter().chain(unlisted).chain(self.element_gone).max()
+            }
+            Start::PensionAge | Start::Death => None,
+        }
+    }
+
+    /// Returns whether it has elements, listed or not listed any more.
+    pub(super) fn has_elements(&self) -> bool {
+        !(self.elements.is_empty() && self.unlisted.is_empty())
+    }
+
     /// Returns the registration that the details are of, if they were told.
     fn told_by(&self) -> Option<Stamp> {
         match self.told {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::birth::born;
 use super::clocks::{Clock, Clocks, Order};
+use super::kept::Kept;
 use crate::core::citizen::Citizen;
 use crate::core::ids::ExternalId;
 use crate::core::schedule::{DECEASED, Rule, Schedule, Start};
@@ -85,16 +86,22 @@ pub struct View<'a> {
 }
 
 /// The days that decide about one record.
-struct Dates<'a> {
-    /// The rule that covers it; after a death, else, the rule of the dead.
-    rule: &'a Arc<Rule>,
+#[derive(Debug, Clone, Copy)]
+struct Days {
     /// When its own rule makes it due.
     own: Option<Day>,
     /// When the death of the citizen does.
     by_death: Option<Day>,
 }
 
-impl Dates<'_> {
+/// What decides about one record.
+struct Dates<'a> {
+    /// The rule that covers it; after a death, else, the rule of the dead.
+    rule: &'a Arc<Rule>,
+    days: Days,
+}
+
+impl Days {
     fn due(&self) -> Option<Day> {
         self.own.into_iter().chain(self.by_death).min()
     }
@@ -111,15 +118,17 @@ impl Clocks {
     /// called after every change, before it is stored, by which the store comes to tell whose each record is.
     pub fn settle(&mut self, citizen: &Citizen, schedule: &Schedule, today: Day) {
         self.expire(today);
-        self.has_retained = self.records.iter().any(|clock| schedule.names(&clock.entity));
+        self.records.iter_mut().for_each(|clock| clock.look_at(schedule));
+        self.has_retained = self.records.iter().any(|clock| clock.is_named(schedule));
         self.emptied &= !self.has_retained;
-        if self.records.iter().any(|clock| clock.order.is_some()) {
+        if self.records.iter().any(Kept::has_order) {
             let view = View { clocks: self, citizen, schedule };
             let standing = view.due(today).into_iter().filter(|item| matches!(item.standing, Standing::Ordered(_)));
             let ordered: BTreeSet<usize> = standing.map(|item| item.at).collect();
             for (at, clock) in self.records.iter_mut().enumerate() {
-                if clock.order.is_some() && !ordered.contains(&at) {
-                    Arc::make_mut(clock).order = None;
+                if clock.has_order() && !ordered.contains(&at) {
+                    clock.order = None;
+                    clock.look_at(schedule);
                 }
             }
         }
@@ -138,18 +147,24 @@ impl<'a> View<'a> {
         self.due_of(&self.dated(), on)
     }
 
-    /// Returns the records that a rule covers, each by its place, with their days.
-    fn dated(&self) -> Vec<(usize, Dates<'a>)> {
+    /// Returns the days of each record that a rule makes due some time, by its place.
+    fn dated(&self) -> Vec<(usize, Days)> {
+        let lives = self.citizen.died().is_none();
+        let days = |clock: &Kept| match clock.own_day(self.schedule).filter(|_| lives) {
+            Some(own) => Some(Days { own, by_death: None }),
+            None => Some(self.dates(clock)?.days),
+        };
         let clocks = self.clocks.records.iter().enumerate();
-        clocks.filter_map(|(at, clock)| Some((at, self.dates(clock)?))).collect()
+        clocks.filter_map(|(at, clock)| Some((at, days(clock)?))).filter(|(_, days)| days.due().is_some()).collect()
     }
 
-    fn due_of(&self, dated: &[(usize, Dates<'a>)], on: Day) -> Vec<Item<'a>> {
+    fn due_of(&self, dated: &[(usize, Days)], on: Day) -> Vec<Item<'a>> {
         let mut items = Vec::new();
-        for (at, dates) in dated {
+        for (at, days) in dated {
             let (at, clock) = (*at, &*self.clocks.records[*at]);
-            let Some(due) = dates.due().filter(|due| *due <= on) else { continue };
-            let blockers = self.blockers(clock, dates, on);
+            let Some(due) = days.due().filter(|due| *due <= on) else { continue };
+            let Some(dates) = self.dates(clock) else { continue };
+            let blockers = self.blockers(clock, &dates, on);
             let standing = match clock.order {
                 _ if !blockers.is_empty() => Standing::Blocked(blockers),
                 // One that says another day has been overtaken by a correction.
@@ -171,11 +186,11 @@ impl<'a> View<'a> {
         self.next_after(&dated, &self.due_of(&dated, today), today)
     }
 
-    fn next_after(&self, dated: &[(usize, Dates<'_>)], due: &[Item<'_>], today: Day) -> Option<Day> {
+    fn next_after(&self, dated: &[(usize, Days)], due: &[Item<'_>], today: Day) -> Option<Day> {
         let mut next = self.clocks.next_expiry();
         let mut look = |day: Day| next = Some(next.map_or(day, |next| next.min(day)));
-        for (_, dates) in dated {
-            [dates.own, dates.by_death].into_iter().flatten().filter(|day| *day > today).for_each(&mut look);
+        for (_, days) in dated {
+            [days.own, days.by_death].into_iter().flatten().filter(|day| *day > today).for_each(&mut look);
         }
         for item in due {
             match &item.standing {
@@ -207,7 +222,7 @@ impl<'a> View<'a> {
             return DeletionTold::Expected;
         }
         let Some(dates) = self.dates(clock) else { return DeletionTold::Early(None) };
-        match dates.due() {
+        match dates.days.due() {
             Some(due) if due <= today => {}
             // DFDG deletes it with the last of what it refers to (R 8.1).
             Some(due) if dates.rule.from == Start::LastElement && due.previous() <= today => {}
@@ -228,30 +243,26 @@ impl<'a> View<'a> {
         let own = own_rule.and_then(|rule| self.runs_from(clock, rule.from).map(|from| rule.period.after(from).next()));
         let died = self.citizen.died();
         if let (Some(rule), None) = (own_rule, died) {
-            return Some(Dates { rule, own, by_death: None });
+            return Some(Dates { rule, days: Days { own, by_death: None } });
         }
         let deceased = self.schedule.rule(DECEASED);
         let by_death = deceased.zip(died).map(|(rule, died)| rule.period.after(died).next());
-        Some(Dates { rule: own_rule.or(deceased)?, own, by_death })
+        Some(Dates { rule: own_rule.or(deceased)?, days: Days { own, by_death } })
     }
 
     /// Returns the day that a period runs from, if it runs.
     fn runs_from(&self, clock: &Clock, start: Start) -> Option<Day> {
         match start {
-            Start::End => clock.period.end(),
-            Start::Registered => Some(Day::in_copenhagen(clock.first_at)),
-            Start::Updated => Some(clock.details.updated.unwrap_or_else(|| Day::in_copenhagen(clock.newest.at))),
-            Start::Answered => clock.details.answered,
-            Start::Sent => clock.details.sent,
-            Start::CaseClosed => clock.details.case_closed,
-            Start::MonthEnd => clock.details.month_end,
             Start::PensionAge => Some(self.schedule.pension_ages().reached_by(born(&self.citizen.personnummer))),
-            Start::LastElement => {
-                let deleted = clock.elements.iter().map(|element| element.deleted).collect::<Option<Vec<Day>>>()?;
-                let unlisted = clock.unlisted.iter().filter_map(|element| element.deleted);
-                deleted.into_iter().chain(unlisted).chain(clock.element_gone).max()
-            }
             Start::Death => self.citizen.died(),
+            Start::End
+            | Start::Registered
+            | Start::Updated
+            | Start::Answered
+            | Start::Sent
+            | Start::CaseClosed
+            | Start::MonthEnd
+            | Start::LastElement => clock.runs_from(start),
         }
     }
 
@@ -259,7 +270,7 @@ impl<'a> View<'a> {
     fn blockers(&self, clock: &Clock, dates: &Dates<'_>, on: Day) -> Vec<Blocker> {
         let rule = dates.rule;
         // The purpose of everything ends with a death: only the archive is waited for (N).
-        if dates.is_dead(on) {
+        if dates.days.is_dead(on) {
             // One that no rule covers, for want of what tells the rules of its type apart,
             // may belong to either.
             let others = if &*rule.id == DECEASED { self.schedule.rules_of(&clock.entity) } else { &[] };
@@ -287,7 +298,7 @@ impl<'a> View<'a> {
 
     /// Returns whether another record of a rule is due on `on`, or not of that rule.
     fn is_due(&self, clock: &Clock, rule: &Arc<Rule>, on: Day) -> bool {
-        self.dates(clock).is_none_or(|dates| dates.rule.id != rule.id || dates.due().is_some_and(|due| due <= on))
+        self.dates(clock).is_none_or(|dates| dates.rule.id != rule.id || dates.days.due().is_some_and(|due| due <= on))
     }
 
     fn is_in_a_group(&self, on: Day) -> bool {

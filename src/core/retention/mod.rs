@@ -9,6 +9,7 @@
 mod birth;
 mod clocks;
 mod due;
+mod kept;
 mod moved;
 #[cfg(test)]
 mod oracle_tests;
@@ -20,6 +21,7 @@ pub use super::stamp::Stamp;
 pub use birth::born;
 pub use clocks::{Clock, Clocks, Element, Handover, Order, Told, Tombstone};
 pub use due::{Blocker, DeletionTold, Item, Standing, View};
+pub use kept::Kept;
 pub use moved::GivenUp;
 #[cfg(test)]
 pub(crate) use rules_tests::rules as tested_rules;

@@ -34,6 +34,13 @@ impl Clocks {
         there.chain(self.tombstones.iter().map(|tombstone| (&tombstone.entity, &tombstone.external_id, false)))
     }
 
+    /// Returns how many of the first ones [kept](Self::kept) are the same here and there,
+    /// without looking at them: at least so many are equal.
+    #[must_use]
+    pub fn in_common(&self, other: &Self) -> usize {
+        self.records.iter().zip(&other.records).take_while(|(one, other)| one.is_same(other)).count()
+    }
+
     /// Takes in that a record is another citizen's, by an event that came under that
     /// one's number: for this one it is gone. Returns what was known of it.
     pub fn give_up(&mut self, event: &Event, entity: &Arc<str>, now: Moment) -> Option<GivenUp> {
@@ -51,13 +58,13 @@ impl Clocks {
     pub fn take_over(&mut self, given: GivenUp, under: CitizenId) {
         let Some(clock) = given.clock else { return };
         self.mark_elements(&clock.external_id, None);
-        self.records.push(Arc::new(Clock { under, order: None, ..clock }));
+        self.records.push(Clock { under, order: None, ..clock }.into());
     }
 
     /// Takes in that a record had been registered at `first_at`.
     pub fn was_registered(&mut self, entity: &str, external_id: &ExternalId, first_at: Moment) {
         if let Some(at) = self.place(entity, external_id) {
-            let clock = Arc::make_mut(&mut self.records[at]);
+            let clock = &mut *self.records[at];
             clock.first_at = clock.first_at.min(first_at);
         }
         if let Some(at) = self.buried(entity, external_id) {

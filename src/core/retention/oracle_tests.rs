@@ -11,7 +11,7 @@ use super::super::ids::{CitizenId, EventMark, ExternalId, Personnummer};
 use super::super::schedule::{PensionAges, Rule, Schedule, Start};
 use super::super::time::{Day, Moment};
 use super::rules_tests::{rules, schedule};
-use super::{Clocks, Standing, View};
+use super::{Clock, Clocks, Item, Standing, View};
 
 /// Years are counted from here, in days.
 const FROM: i32 = -16_000;
@@ -516,6 +516,11 @@ fn event(record: &str, entity: &str, hour: i32, change: Change, content: Content
     }
 }
 
+/// The same clocks, as if they had just been read.
+fn unknown(clocks: &Clocks) -> Clocks {
+    Clocks { records: clocks.records.iter().map(|clock| Clock::clone(clock).into()).collect(), ..clocks.clone() }
+}
+
 #[test]
 fn random_lives_are_judged_alike() {
     let lives = std::env::var("WSB_LIVES").ok().and_then(|text| text.parse().ok()).unwrap_or(1500);
@@ -531,7 +536,10 @@ fn random_lives_are_judged_alike() {
             rules().into_iter().map(|rule| Rule { handover: life.handover.contains(&&*rule.id), from: from(&rule), ..rule }).collect();
         let schedule = Schedule::new(with_handover, ages.clone(), Default::default());
         let (clocks, citizen) = life.folded(&mut dice);
+        let mut settled = clocks.clone();
+        settled.settle(&citizen, &schedule, Day::from_number(TO).expect("a day"));
         let view = View { clocks: &clocks, citizen: &citizen, schedule: &schedule };
+        let view_of_settled = View { clocks: &settled, ..view };
         // Around each day on which something falls due, and on some others.
         let mut days: BTreeSet<i32> = life.due(TO).into_iter().flat_map(|(_, _, due, _)| [due - 1, due]).collect();
         days.extend((0..4).map(|_| dice.day() + dice.below(5000) as i32));
@@ -550,6 +558,10 @@ fn random_lives_are_judged_alike() {
                 })
                 .collect();
             assert_eq!(found, life.due(on), "seed {seed} on {day}: {life:#?}");
+            // What is known of clocks without looking at them says the same.
+            let due = |item: &Item<'_>| (item.at, item.due);
+            assert!(view_of_settled.due(day).iter().map(due).eq(items.iter().map(due)), "seed {seed} on {day}");
+            assert_eq!(view_of_settled.next(day), View { clocks: &unknown(&settled), ..view }.next(day), "seed {seed} on {day}");
             for (rule, _, _, waits) in &found {
                 fell_due.insert(rule.clone());
                 tallies_waited |= rule == "dagpengetaeller" && !waits.is_empty() && waits[0] != "rigsarkivet";

@@ -11,7 +11,7 @@ use super::super::event::{Change, Content, Details, Event, Owner, PlanKind};
 use super::super::ids::CitizenId;
 use super::super::samples::{day, event, external, group, moment, number, orders};
 use super::super::schedule::{Condition, Pace, PensionAges, Rule, Schedule, Span, Start};
-use super::super::time::{Day, Moment};
+use super::super::time::{Day, Moment, Period};
 use super::{Blocker, Clocks, DeletionTold, Item, Order, Standing, View};
 
 /// Rules as the sources have them.
@@ -639,11 +639,32 @@ fn what_was_expected() {
     assert_eq!(told, DeletionTold::Blocked(vec![Blocker::Record(external("t"))]));
 }
 
+/// What is known of a clock without looking at it is known no more once it may have
+/// changed, or by other rules, or under another number.
+#[test]
+fn what_is_known_of_a_clock_goes_with_every_change() {
+    let mut life = Life::of(&[record("Kontaktgruppe", "a", "2021-01-01..2021-12-31"), record("Efterloensbevis", "b", "2021-01-01..")]);
+    assert_eq!(life.due("2028-01-01"), ["kontaktgruppe a"]);
+    life.clocks.records[0].period = Period::new(day("2021-01-01"), None).expect("a period");
+    life.clocks.records[0].external_id = external("c");
+    assert_eq!(life.due("2028-01-01"), [""; 0]);
+    assert_eq!(life.clocks.of_record("Kontaktgruppe", &external("a")), None);
+    assert!(life.clocks.of_record("Kontaktgruppe", &external("c")).is_some());
+    life.take_in(&record("Kontaktgruppe", "d", "2021-01-01..2021-12-31"));
+    life.schedule = Schedule::new(vec![rule("kontaktgruppe", "Kontaktgruppe", Start::End, (1, 0), vec![])], ages(), Pace::default());
+    assert_eq!(life.due("2023-01-01"), ["kontaktgruppe d"]);
+    life.schedule = schedule();
+    let due = life.view().due(day("2099-01-01")).iter().find(|item| &*item.rule.id == "efterloensbevis").map(|item| item.due);
+    life.citizen = Citizen::new(CitizenId(1), number("0101401234"));
+    let of_another = life.view().due(day("2099-01-01")).iter().find(|item| &*item.rule.id == "efterloensbevis").map(|item| item.due);
+    assert!(of_another < due && of_another.is_some(), "{of_another:?}, {due:?}");
+}
+
 #[test]
 fn an_order_stands_while_the_record_is_due() {
     let mut life = Life::of(&[record("Kontaktgruppe", "a", "2021-01-01..2021-12-31")]);
     let order = Order { due: day("2028-01-01"), first: day("2028-01-01"), asked: day("2028-01-01"), confirmed: true };
-    Arc::make_mut(&mut life.clocks.records[0]).order = Some(order);
+    life.clocks.records[0].order = Some(order);
     assert_eq!(life.due("2028-01-01"), ["kontaktgruppe a ordered"]);
     assert_eq!(life.view().next(day("2028-01-01")), Some(day("2028-01-02")), "repeated daily");
     let schedule = life.schedule.clone();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::core::event::{Details, Owner};
 use crate::core::ids::CitizenId;
-use crate::core::retention::{Clock, Element, Handover, Order, Stamp, Told, Tombstone};
+use crate::core::retention::{Clock, Element, Handover, Kept, Order, Stamp, Told, Tombstone};
 
 use super::bytes::{Input, Output, Undecodable};
 use super::parts::{self, put_option};
@@ -82,7 +82,7 @@ pub(in crate::store) struct Rest {
 }
 
 /// Appends a page of clocks.
-pub(in crate::store) fn encode_clocks(clocks: &[Arc<Clock>], out: &mut Vec<u8>) {
+pub(in crate::store) fn encode_clocks(clocks: &[Kept], out: &mut Vec<u8>) {
     out.u8(super::VERSION);
     out.varint(clocks.len() as u64);
     for clock in clocks {
@@ -91,9 +91,9 @@ pub(in crate::store) fn encode_clocks(clocks: &[Arc<Clock>], out: &mut Vec<u8>) 
 }
 
 /// Reverses [`encode_clocks`].
-pub(in crate::store) fn decode_clocks(under: CitizenId, bytes: &[u8]) -> Read<Vec<Arc<Clock>>> {
+pub(in crate::store) fn decode_clocks(under: CitizenId, bytes: &[u8]) -> Read<Vec<Kept>> {
     let input = &mut Input::versioned(bytes, "a page of retention clocks")?;
-    let clocks = (0..input.count()?).map(|_| clock(under, input).map(Arc::new)).collect::<Read<_>>()?;
+    let clocks = (0..input.count()?).map(|_| clock(under, input).map(Kept::from)).collect::<Read<_>>()?;
     input.end()?;
     Ok(clocks)
 }

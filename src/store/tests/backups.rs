@@ -395,7 +395,7 @@ fn verifying_finds_what_is_broken() {
     let citizen = disk.store().enroll(&Dice::new(77).personnummer()).expect("enrolled");
     let mut clocks = dice.clocks(citizen, 3);
     let day = crate::core::time::Day::epoch();
-    Arc::make_mut(&mut clocks.records[0]).order = Some(crate::core::retention::Order { due: day, first: day, asked: day, confirmed: true });
+    clocks.records[0].order = Some(crate::core::retention::Order { due: day, first: day, asked: day, confirmed: true });
     let unexpected = dice.unexpected(EventSeq(3), citizen);
     let replay = Change::PutReplay(Arc::new(dice.replay(crate::core::replay::ReplayId(7))));
     for change in [Change::PutClocks(Arc::new(clocks)), Change::NoteUnexpected(Arc::new(unexpected)), replay] {

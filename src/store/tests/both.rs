@@ -639,7 +639,7 @@ fn a_record_with_a_clock_goes_from_one_to_another<S: Stored>(store: S) {
         clocks.records.retain(|clock| clock.external_id != record);
         clocks.tombstones.clear();
     }
-    let seventh = Arc::make_mut(&mut clocks[0].records[7]);
+    let seventh = &mut clocks[0].records[7];
     seventh.external_id = record.clone();
     seventh.entity = admission.event.record_entity().into();
     let entity = Arc::clone(&clocks[0].records[7].entity);
@@ -658,7 +658,7 @@ fn a_record_with_a_clock_goes_from_one_to_another<S: Stored>(store: S) {
         }
         let at = clocks[from].records.iter().position(|clock| clock.external_id == record).expect("there");
         let clock = clocks[from].records.swap_remove(at);
-        clocks[to].records.push(Arc::new(Clock { under: owners[to], order: None, ..Clock::clone(&clock) }));
+        clocks[to].records.push(Clock { under: owners[to], order: None, ..Clock::clone(&clock) }.into());
         for at in if from_first { [from, to] } else { [to, from] } {
             case.stage(Change::PutClocks(Arc::new(clocks[at].clone())));
         }

@@ -99,7 +99,7 @@ fn a_store_from_before_is_read_where_no_run_knows() {
     disk.stage(Change::PutClocks(Arc::new(without))).expect("staged");
     assert_eq!(owner(&mut disk, &clock), None, "in the same group");
     let mut with = other.clone();
-    with.records.push(Arc::new(Clock { under: other.citizen, ..clock.clone() }));
+    with.records.push(Clock { under: other.citizen, ..clock.clone() }.into());
     disk.stage(Change::PutClocks(Arc::new(with))).expect("staged");
     assert_eq!(owner(&mut disk, &clock), Some(other.citizen));
     disk.commit_group(Durability::Flush);

@@ -56,7 +56,7 @@ fn plant(dir: &Path) -> (Store, CitizenId) {
         if is_marked {
             let planted = || ExternalId::parse(PLANTED).expect("an id");
             let mut clocks = dice.clocks(citizen, 3);
-            clocks.records.iter_mut().for_each(|clock| Arc::make_mut(clock).external_id = planted());
+            clocks.records.iter_mut().for_each(|clock| clock.external_id = planted());
             clocks.tombstones.iter_mut().for_each(|stone| stone.external_id = planted());
             store.stage(Change::PutClocks(Arc::new(clocks))).expect("staged");
             let mut unexpected = dice.unexpected(EventSeq(seq), citizen);

@@ -14,7 +14,7 @@ use crate::core::outbox::{Death, Delivery, Earlier, End, Ended, Failure, Withdra
 use crate::core::policy::Audience;
 use crate::core::records::{Admission, Quarantined};
 use crate::core::replay::{Replay, ReplayId};
-use crate::core::retention::{Clock, Element, Told};
+use crate::core::retention::{Clock, Element, Kept, Told};
 use crate::core::samples::{citizen, event, external, fund};
 use crate::core::stamp::Stamp;
 use crate::core::time::{Day, Moment};
@@ -227,7 +227,7 @@ fn retention_clocks() {
     let mut dice = Dice::new(25);
     for at in 0..4 {
         let sample = dice.clocks(CITIZEN, 6);
-        let encode = |clocks: &Vec<Arc<Clock>>| {
+        let encode = |clocks: &Vec<Kept>| {
             let mut out = Vec::new();
             codec::encode_clocks(clocks, &mut out);
             out
@@ -236,15 +236,14 @@ fn retention_clocks() {
         let ids = || sample.tombstones.iter().map(|tombstone| tombstone.external_id.clone());
         let elements =
             || ids().zip([None, Day::from_number(20_000)]).map(|(external_id, deleted)| Element { external_id, deleted }).collect();
-        let more = |clock: &Arc<Clock>| Arc::new(Clock { later_version: ids().next(), unlisted: elements(), ..Clock::clone(clock) });
+        let more = |clock: &Kept| Kept::from(Clock { later_version: ids().next(), unlisted: elements(), ..Clock::clone(clock) });
         if ids().next().is_some() {
             check(&format!("clocks-more-{at:02}"), &sample.records.iter().map(more).collect(), encode, |bytes| {
                 codec::decode_clocks(CITIZEN, bytes)
             });
         }
         let told = [Told::Never, Told::Newest, Told::Earlier(sample.records[0].newest)];
-        let unsaid =
-            |(at, clock): (usize, &Arc<Clock>)| Arc::new(Clock { told: told[at % 3], has_start: at % 2 == 0, ..Clock::clone(clock) });
+        let unsaid = |(at, clock): (usize, &Kept)| Kept::from(Clock { told: told[at % 3], has_start: at % 2 == 0, ..Clock::clone(clock) });
         check(&format!("clocks-unsaid-{at:02}"), &sample.records.iter().enumerate().map(unsaid).collect(), encode, |bytes| {
             codec::decode_clocks(CITIZEN, bytes)
         });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::core::ids::{CitizenId, Personnummer};
 use crate::core::records::{Change, Records};
-use crate::core::retention::{Clock, Clocks};
+use crate::core::retention::Clocks;
 
 use super::super::codec::{self, Output, Rest};
 use super::super::seal::Sealer;
@@ -60,7 +60,7 @@ fn clocks_in_larger_pages_are_stored_anew_at_their_first_change() {
         let mut next = Clocks { is_current: true, ..Clocks::clone(&found) };
         next.records.truncate(left as usize);
         if let Some(last) = next.records.last_mut() {
-            *last = Arc::new(Clock { order: None, ..Clock::clone(last) });
+            last.order = None;
         }
         disk.stage(Change::PutClocks(Arc::new(next.clone()))).expect("staged");
         disk.commit_group(Durability::Flush);

@@ -13,7 +13,7 @@ use crate::core::policy::{Audience, Audiences, Domain};
 use crate::core::records::{Admission, Quarantined};
 use crate::core::replay::{Filter, Lot, Order, Progress, Replay, ReplayId, Source, Stage, StateFilter};
 use crate::core::retention::{
-    Clock, Clocks, Deleted, Element, Handover, Order as DeletionOrder, Stamp, Surprise, Told, Tombstone, Unexpected,
+    Clock, Clocks, Deleted, Element, Handover, Kept, Order as DeletionOrder, Stamp, Surprise, Told, Tombstone, Unexpected,
 };
 use crate::core::routing::{LeftOut, Suppression};
 use crate::core::time::{Day, Moment, Period};
@@ -312,7 +312,7 @@ impl Dice {
             let elements = if self.once_in(4) { self.below(5) } else { 0 };
             let start = self.day();
             let end = self.maybe(|dice| Day::from_number(start.number() + dice.below(900) as i32)).flatten();
-            clocks.records.push(Arc::new(Clock {
+            clocks.records.push(Kept::from(Clock {
                 under: citizen,
                 entity: self.one_of(&["Joblog", "Fravaer", "Feriedagpenge", "EtNytOmraade"]).into(),
                 external_id: self.external_id(),

@@ -63,7 +63,7 @@ fn plant(disk: &mut OnDisk) -> Vec<DeliveryKey> {
             }
         }
         let mut clocks = dice.clocks(citizen, 3);
-        Arc::make_mut(&mut clocks.records[0]).external_id = ExternalId::parse(PLANTED).expect("an id");
+        clocks.records[0].external_id = ExternalId::parse(PLANTED).expect("an id");
         clocks.tombstones.truncate(1);
         clocks.tombstones.iter_mut().for_each(|stone| stone.external_id = ExternalId::parse(PLANTED).expect("an id"));
         clocks.next = Some(crate::core::time::Day::epoch());

@@ -25,6 +25,8 @@ use super::vault::{Vault, unsealable};
 
 /// How many clocks a page holds.
 const PAGE: usize = 8;
+/// As many bytes as most pages take.
+const USUAL: usize = 1024;
 /// Outside of the seal of page 0: no day.
 const NEVER: i32 = i32::MIN;
 
@@ -247,7 +249,8 @@ pub(super) fn put(vault: &Vault, sealer: &mut Sealer, batch: &mut Batch, slot: u
             continue;
         }
         let key = rows::clocks(slot, page as u16);
-        let mut value = vec![1];
+        let mut value = Vec::with_capacity(USUAL);
+        value.u8(1);
         if page == 0 {
             value.u32(is.map_or(NEVER, Day::number) as u32);
         }

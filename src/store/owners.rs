@@ -122,6 +122,11 @@ pub(super) fn claims<'a>(known: Option<&'a Clocks>, now: Option<&'a Clocks>) -> 
     // Most of them stand where they stood.
     let same = before().zip(after()).take_while(|(before, after)| before == after).count();
     let before: HashSet<Kept<'_>> = before().skip(same).collect();
+    if before.is_empty() {
+        // An event brings a record that was not known: the usual case.
+        let new = after().skip(same).filter(|(_, record, _)| record.names_one_record());
+        return new.map(|(entity, record, is_there)| (entity, record, if is_there { Claim::Has } else { Claim::HeardOf })).collect();
+    }
     let after: HashSet<Kept<'_>> = after().skip(same).collect();
     let new = after.difference(&before).filter(|(_, record, _)| record.names_one_record());
     let claimed = new.filter_map(|&(entity, record, is_there)| match is_there {

@@ -72,11 +72,23 @@ impl Output for Vec<u8> {
     }
 }
 
+/// Where in the text of a uuid each of its bytes begins.
+const DIGITS: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+
 /// Returns the bytes of a uuid that is written the way [`Input::text`] writes it
 /// back: lower case with hyphens.
 fn canonical_uuid(text: &str) -> Option<[u8; 16]> {
-    let is_canonical = text.len() == 36 && !text.bytes().any(|byte| byte.is_ascii_uppercase());
-    is_canonical.then(|| Uuid::try_parse(text).ok())?.map(Uuid::into_bytes)
+    let text: &[u8; 36] = text.as_bytes().try_into().ok()?;
+    let digit = |at: usize| match text[at] {
+        byte @ b'0'..=b'9' => Some(byte - b'0'),
+        byte @ b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; 16];
+    for (byte, at) in bytes.iter_mut().zip(DIGITS) {
+        *byte = digit(at)? << 4 | digit(at + 1)?;
+    }
+    [8, 13, 18, 23].iter().all(|at| text[*at] == b'-').then_some(bytes)
 }
 
 /// Reading: what is left of the bytes, and what they are taken for.

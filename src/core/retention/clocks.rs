@@ -108,8 +108,9 @@ pub struct Tombstone {
     pub first_at: Moment,
     /// What is not newer than this brings nothing back.
     pub newest: Stamp,
-    /// The day on which it was deleted.
-    pub deleted: Day,
+    /// The day on which it was deleted or recalled; `None` of one that has turned out to be
+    /// another citizen's, and may be there still.
+    pub deleted: Option<Day>,
     /// When the broker learned of it.
     pub noted: Moment,
 }
@@ -244,7 +245,7 @@ impl Clocks {
         match event.change {
             Change::Deleted => {
                 let deleted = Day::in_copenhagen(event.registered.at);
-                self.bury(under, &event.entity, &event.external_id, first_at, stamp, deleted, now);
+                self.bury(under, &event.entity, &event.external_id, first_at, stamp, Some(deleted), now);
                 self.mark_later_version(&event.entity, &event.external_id, false, stamp);
             }
             Change::Created | Change::Updated => {
@@ -325,7 +326,8 @@ impl Clocks {
         if let Some(at) = self.place(entity, &event.external_id) {
             stamp = stamp.max(self.records[at].newest);
         }
-        self.bury(under, &entity.into(), &event.external_id, first_at, stamp, Day::in_copenhagen(event.registered.at), now);
+        let deleted = Day::in_copenhagen(event.registered.at);
+        self.bury(under, &entity.into(), &event.external_id, first_at, stamp, Some(deleted), now);
         self.mark_later_version(entity, &event.external_id, false, stamp);
         // Of a record that the broker never heard of, too: DFDG had it. Unless there are more.
         self.emptied = true;
@@ -443,11 +445,11 @@ impl Clocks {
                 }
                 Some(at) => {
                     self.records.swap_remove(at);
-                    self.mark_elements(&tombstone.external_id, Some(tombstone.deleted));
+                    self.mark_elements(&tombstone.external_id, tombstone.deleted);
                     self.tombstones.push(tombstone);
                 }
                 None => {
-                    self.mark_elements(&tombstone.external_id, Some(tombstone.deleted));
+                    self.mark_elements(&tombstone.external_id, tombstone.deleted);
                     self.tombstones.push(tombstone);
                 }
             }
@@ -493,8 +495,8 @@ impl Clocks {
     }
 
     /// Returns the day on which a record was deleted that may have been of any type.
-    fn gone(&self, external_id: &ExternalId) -> Option<Day> {
-        self.tombstones.iter().find(|tombstone| tombstone.external_id == *external_id).map(|tombstone| tombstone.deleted)
+    pub(super) fn gone(&self, external_id: &ExternalId) -> Option<Day> {
+        self.tombstones.iter().find(|tombstone| tombstone.external_id == *external_id).and_then(|tombstone| tombstone.deleted)
     }
 
     #[expect(clippy::too_many_arguments, reason = "a tombstone's parts")]
@@ -505,7 +507,7 @@ impl Clocks {
         external_id: &ExternalId,
         first_at: Moment,
         newest: Stamp,
-        deleted: Day,
+        deleted: Option<Day>,
         now: Moment,
     ) {
         let mut first_at = first_at;
@@ -525,7 +527,7 @@ impl Clocks {
             }
             None => self.tombstones.push(tombstone),
         }
-        self.mark_elements(external_id, Some(deleted));
+        self.mark_elements(external_id, deleted);
         self.limit_tombstones();
     }
 
@@ -569,7 +571,11 @@ impl Clock {
         match start {
             Start::End => self.period.end(),
             Start::Registered => Some(Day::in_copenhagen(self.first_at)),
-            Start::Updated => Some(self.details.updated.unwrap_or_else(|| Day::in_copenhagen(self.newest.at))),
+            // One without Indhold is an update all the same.
+            Start::Updated => {
+                let told = self.details.updated.filter(|_| self.told == Told::Newest);
+                Some(told.unwrap_or_else(|| Day::in_copenhagen(self.newest.at)))
+            }
             Start::Answered => self.details.answered,
             Start::Sent => self.details.sent,
             Start::CaseClosed => self.details.case_closed,

@@ -7,7 +7,7 @@ use super::clocks::{Clock, Clocks};
 use crate::core::event::Event;
 use crate::core::ids::{CitizenId, ExternalId};
 use crate::core::stamp::Stamp;
-use crate::core::time::{Day, Moment};
+use crate::core::time::Moment;
 
 /// What was known of a record by a citizen whose it is not: see [`Clocks::give_up`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,15 +49,20 @@ impl Clocks {
         let first_at = clock.iter().map(|clock| clock.first_at).chain(tombstone.map(|tombstone| tombstone.first_at)).min()?;
         let under = clock.as_ref().map(|clock| clock.under).or(tombstone.map(|tombstone| tombstone.under))?;
         let newest = Stamp::of(event).max(self.newest_of(entity, &event.external_id)?);
-        self.bury(under, entity, &event.external_id, first_at, newest, Day::in_copenhagen(event.registered.at), now);
+        self.bury(under, entity, &event.external_id, first_at, newest, None, now);
         Some(GivenUp { clock, first_at })
     }
 
     /// Takes over what another citizen gave up of a record, before the event that
     /// says so. What was ordered was ordered under another number.
     pub fn take_over(&mut self, given: GivenUp, under: CitizenId) {
-        let Some(clock) = given.clock else { return };
+        let Some(mut clock) = given.clock else { return };
         self.mark_elements(&clock.external_id, None);
+        // Some of these records may be this citizen's.
+        for element in clock.elements.iter_mut().chain(&mut clock.unlisted) {
+            let is_there = self.records.iter().any(|record| record.external_id == element.external_id);
+            element.deleted = if is_there { None } else { self.gone(&element.external_id).or(element.deleted) };
+        }
         self.records.push(Clock { under, order: None, ..clock }.into());
     }
 

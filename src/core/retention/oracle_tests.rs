@@ -356,7 +356,8 @@ impl Life {
     fn own_rule(&self, told: &Registered1) -> Option<(&'static str, Option<i32>, i32)> {
         let details = self.details(told);
         let day = |day: Option<Day>| day.map(Day::number);
-        let updated = day(details.updated).or(Some(day_of(told.hour)));
+        // One without Indhold is an update all the same.
+        let updated = day(details.updated).filter(|_| !told.details.unsaid).or(Some(day_of(told.hour)));
         let first = Some(self.first_day(told.record));
         Some(match told.entity {
             "JoblogDokument" => ("joblog-dokument", updated, 48),

@@ -355,10 +355,11 @@ fn an_update_without_indhold_leaves_the_details() {
         |hour: u32, details| with(details, of("Aktivitet", event("a", hour, Change::Updated, "2026-01-01..2026-03-16", Content::Other)));
     let events = [activity(8, Details { with_company: Some(true), ..Details::default() }), activity(9, unsaid())];
     check(&events, "aktivitet-virksomhedsrettet", "2036-03-17");
-    // The day too: it is the one that was told.
+    // It is an update all the same, though it does not say of which day.
     let joblog = |hour: u32, details| with(details, of("Joblog", event("a", hour, Change::Updated, "..", Content::Other)));
     let events = [joblog(8, Details { updated: Some(day("2026-02-01")), ..Details::default() }), joblog(9, unsaid())];
-    check(&events, "joblog", "2032-02-02");
+    check(&events, "joblog", "2032-03-17");
+    check(&[events[1].clone(), events[0].clone()], "joblog", "2032-03-17");
 }
 
 /// Under two numbers of one person: the newest that told of them counts.
@@ -756,6 +757,55 @@ fn a_recalled_later_version_is_none() {
     }
     assert_eq!(standing(&[&first, &named, &later, &recalled, &again]), ["plan a", "plan b <open-kontaktgruppe"]);
     assert_eq!(standing(&[&first, &named, &later, &again, &recalled]), ["plan a", "plan b <open-kontaktgruppe"], "recalled before that");
+}
+
+/// An element that turns out to be somebody else's has not been deleted, in whatever order
+/// it and the version are corrected; and it counts once it is.
+#[test]
+fn an_element_of_somebody_else_is_there() {
+    let (one, other) = (CitizenId(1), CitizenId(2));
+    let details = || Details { elements: Some(vec![external("s")]), ..Details::default() };
+    let version = |hour: u32| at(&format!("2026-03-17T{hour:02}:00:00Z"), with(details(), record("MinPlanVersion", "v", "..")));
+    let talk = |hour: u32| at(&format!("2026-03-17T{hour:02}:00:00Z"), record("Samtale", "s", ".."));
+    let due = |clocks: &Clocks| {
+        let (citizen, schedule) = (Citizen::new(clocks.citizen, number("0101901234")), schedule());
+        let view = View { clocks, citizen: &citizen, schedule: &schedule };
+        view.due(day("2031-01-01")).iter().map(told).collect::<Vec<_>>()
+    };
+    let moves = |event: &Event, details: Details, from: &mut Clocks, to: &mut Clocks| {
+        let given = from.give_up(event, &event.entity, event.registered.at);
+        given.into_iter().for_each(|given| to.take_over(given, to.citizen));
+        to.record(event, to.citizen, details, event.registered.at);
+    };
+    for version_first in [false, true] {
+        let (mut from, mut to) = (Clocks::new(one), Clocks::new(other));
+        from.record(&talk(8), one, Details::default(), moment("2026-03-17T08:00:00Z"));
+        from.record(&version(8), one, details(), moment("2026-03-17T08:00:00Z"));
+        if version_first {
+            moves(&version(9), details(), &mut from, &mut to);
+        }
+        moves(&talk(10), Details::default(), &mut from, &mut to);
+        assert_eq!((due(&from), due(&to)), (vec![], vec![]), "the version is still {version_first}");
+        if !version_first {
+            moves(&version(11), details(), &mut from, &mut to);
+        }
+        assert_eq!((due(&from), due(&to)), (vec![], vec![]), "the version went first: {version_first}");
+        // There and back, while the element stays.
+        moves(&version(12), details(), &mut to, &mut from);
+        assert_eq!((due(&from), due(&to)), (vec![], vec![]));
+        moves(&version(13), details(), &mut from, &mut to);
+        assert_eq!((due(&from), due(&to)), (vec![], vec![]));
+        to.delete(&deletion("Samtale", "s", "2026-03-18T08:00:00Z"), other, "Samtale", moment("2026-03-18T08:00:00Z"));
+        assert_eq!(due(&to), ["min-plan-version v"]);
+    }
+    // The version comes after what was deleted where it now belongs.
+    let (mut from, mut to) = (Clocks::new(one), Clocks::new(other));
+    from.record(&version(8), one, details(), moment("2026-03-17T08:00:00Z"));
+    to.record(&talk(8), other, Details::default(), moment("2026-03-17T08:00:00Z"));
+    to.delete(&deletion("Samtale", "s", "2026-03-18T08:00:00Z"), other, "Samtale", moment("2026-03-18T08:00:00Z"));
+    assert_eq!((due(&from), due(&to)), (vec![], vec![]));
+    moves(&version(9), details(), &mut from, &mut to);
+    assert_eq!(due(&to), ["min-plan-version v"]);
 }
 
 /// An element that left the list while it was there is deleted like the others, when its

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::core::event::{Details, Owner};
 use crate::core::ids::CitizenId;
 use crate::core::retention::{Clock, Element, Handover, Kept, Order, Stamp, Told, Tombstone};
+use crate::core::time::Day;
 
 use super::bytes::{Input, Output, Undecodable};
 use super::parts::{self, put_option};
@@ -98,6 +99,16 @@ pub(in crate::store) fn decode_clocks(under: CitizenId, bytes: &[u8]) -> Read<Ve
     Ok(clocks)
 }
 
+/// Stands for the day on which a record was deleted, of one that is another citizen's.
+const ANOTHERS: i64 = i32::MIN as i64;
+
+fn deleted(input: &mut Input<'_>) -> Read<Option<Day>> {
+    match input.signed()? {
+        ANOTHERS => Ok(None),
+        number => i32::try_from(number).ok().and_then(Day::from_number).map(Some).ok_or(input.error()),
+    }
+}
+
 /// Appends what is not of one record.
 pub(in crate::store) fn encode_rest(rest: &Rest, out: &mut Vec<u8>) {
     out.u8(super::VERSION);
@@ -106,7 +117,7 @@ pub(in crate::store) fn encode_rest(rest: &Rest, out: &mut Vec<u8>) {
         put_entity(out, &tombstone.entity);
         parts::put_external_id(out, &tombstone.external_id);
         put_stamps(out, tombstone.first_at, tombstone.newest);
-        parts::put_day(out, tombstone.deleted);
+        out.signed(tombstone.deleted.map_or(ANOTHERS, |day| i64::from(day.number())));
         parts::put_moment(out, tombstone.noted);
     }
     out.varint(rest.handovers.len() as u64);
@@ -129,7 +140,7 @@ pub(in crate::store) fn decode_rest(under: CitizenId, bytes: &[u8]) -> Read<Rest
         .map(|_| {
             let (entity, external_id) = (entity(input)?, parts::external_id(input)?);
             let (first_at, newest) = stamps(input)?;
-            Ok(Tombstone { under, entity, external_id, first_at, newest, deleted: parts::day(input)?, noted: parts::moment(input)? })
+            Ok(Tombstone { under, entity, external_id, first_at, newest, deleted: deleted(input)?, noted: parts::moment(input)? })
         })
         .collect::<Read<_>>()?;
     let handovers = (0..input.count()?)

@@ -698,7 +698,7 @@ fn what_is_left_of_a_record_is_found_where_its_holders_are<S: Stored>(store: S) 
     case.store.commit_group(Durability::Flush);
     let left = |of: CitizenId| {
         let (entity, external_id) = (Arc::clone(&clock.entity), clock.external_id.clone());
-        let (first_at, newest, deleted, noted) = (clock.first_at, clock.newest, clock.period.start(), clock.first_at);
+        let (first_at, newest, deleted, noted) = (clock.first_at, clock.newest, Some(clock.period.start()), clock.first_at);
         let tombstone = Tombstone { under: of, entity, external_id, first_at, newest, deleted, noted };
         Change::PutClocks(Arc::new(Clocks { tombstones: vec![tombstone], ..Clocks::new(of) }))
     };
@@ -724,7 +724,7 @@ fn what_one_number_knows_to_be_gone_is_found_when_the_other_drops_it<S: Stored>(
     let clocks = Clocks { tombstones: Vec::new(), ..case.dice.clocks(one, 1) };
     let clock = Clock::clone(&clocks.records[0]);
     let (entity, external_id) = (Arc::clone(&clock.entity), clock.external_id.clone());
-    let (first_at, newest, deleted, noted) = (clock.first_at, clock.newest, clock.period.start(), clock.first_at);
+    let (first_at, newest, deleted, noted) = (clock.first_at, clock.newest, Some(clock.period.start()), clock.first_at);
     let tombstone = Tombstone { under: other, entity, external_id, first_at, newest, deleted, noted };
     let gone = Clocks { tombstones: vec![tombstone], ..Clocks::new(other) };
     case.stage(Change::PutClocks(Arc::new(gone.clone())));

@@ -260,6 +260,9 @@ fn retention_clocks() {
             check("clocks-rest-retained", &rest, written(codec::encode_rest), |bytes| codec::decode_rest(CITIZEN, bytes));
             let rest = codec::Rest { has_retained: false, in_eights: true, ..rest };
             check("clocks-rest-in-eights", &rest, written(codec::encode_rest), |bytes| codec::decode_rest(CITIZEN, bytes));
+            let mut rest = codec::Rest { in_eights: false, ..rest };
+            rest.tombstones[0].deleted = None;
+            check("clocks-rest-anothers", &rest, written(codec::encode_rest), |bytes| codec::decode_rest(CITIZEN, bytes));
         }
     }
 }

@@ -352,7 +352,7 @@ impl Dice {
             external_id: dice.external_id(),
             first_at: dice.moment(),
             newest: stamp(dice),
-            deleted: dice.day(),
+            deleted: Some(dice.day()),
             noted: dice.moment(),
         };
         clocks.tombstones = (0..self.below(3)).map(|_| tombstone(self)).collect();

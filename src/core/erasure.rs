@@ -10,7 +10,7 @@ use super::event::Content;
 use super::ids::{CitizenId, DeliveryKey, Recipient};
 use super::outbox::{Delivery, State};
 use super::records::Change;
-use super::time::Day;
+use super::time::{Day, Moment};
 
 /// Everything that goes when a citizen is erased. What the store keeps under the
 /// citizen without the engine's asking goes with [`Change::Erase`]: numbers, the
@@ -60,9 +60,9 @@ pub enum Keeps {
     /// Records that have not been deleted.
     Records,
     /// Deliveries that are unfinished, the notices of the deletion among them, and
-    /// what was withdrawn while under way, until its outcome is known.
+    /// what was withdrawn while under way, until its outcome is known: see [`keeps`].
     Deliveries,
-    /// Messages in quarantine, which wait for an operator and may not be lost.
+    /// Messages in quarantine that wait for an operator: see [`attended_since`].
     Quarantine,
     /// A membership, jobcentre, residence, contact group or plan that holds or is
     /// yet to begin: whoever is entitled would not be found any more.
@@ -72,14 +72,35 @@ pub enum Keeps {
     Copies,
 }
 
+/// How many days after its death a delivery, and after it came a message in quarantine,
+/// keeps somebody: as long as a tombstone stands. Whatever nobody has looked at by then goes with
+/// the citizen.
+const UNATTENDED_DAYS: i64 = 28;
+
+/// Returns since when what waits for an operator keeps whoever it is about.
+#[must_use]
+pub fn attended_since(now: Moment) -> Moment {
+    now.plus_seconds(-UNATTENDED_DAYS * 86_400)
+}
+
+/// Returns whether a delivery keeps the citizen that it is about. A notice of a deletion does as long
+/// as it has not been delivered or withdrawn: whoever holds a copy is to be told (GDPR article 19).
+#[must_use]
+pub fn keeps(delivery: &Delivery, now: Moment) -> bool {
+    match delivery.state {
+        State::Dead { at, .. } => at >= attended_since(now) || matches!(delivery.event.content, Content::Deletion { .. }),
+        State::Pending | State::Retrying { .. } => true,
+    }
+}
+
 /// What is known about a citizen besides the registrations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct KnownBesides {
     /// Whether DFDG has a record of the citizen's, as far as is known.
     pub has_records: bool,
-    /// Whether a delivery is unfinished, or was withdrawn and is still under way.
+    /// Whether a delivery [keeps](keeps) them, or was withdrawn and is still under way.
     pub has_unfinished: bool,
-    /// Whether a message in quarantine seems to be about the citizen.
+    /// Whether a message in quarantine keeps them.
     pub has_quarantined: bool,
 }
 

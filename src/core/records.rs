@@ -568,11 +568,12 @@ pub trait Records {
     fn notices(&mut self) -> Result<Vec<(Recipient, Day, Lying)>, Self::Error>;
 
     /// Returns whether messages in quarantine seem to be about the citizen, with
-    /// what is staged. Those that may be about anybody do not count.
+    /// what is staged: those that came at `since` or later, or are about somebody else as well.
+    /// Those that may be about anybody do not count.
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn is_in_quarantine(&mut self, citizen: CitizenId) -> Result<bool, Self::Error>;
+    fn is_in_quarantine(&mut self, citizen: CitizenId, since: Moment) -> Result<bool, Self::Error>;
 
     /// Returns whether an erasure could be noted now where backups are compared
     /// with it. While it cannot, nobody is to be erased.

@@ -709,10 +709,14 @@ impl Records for MemoryStore {
         Ok(self.committed.notices.iter().map(|((recipient, day), lying)| (*recipient, *day, *lying)).collect())
     }
 
-    fn is_in_quarantine(&mut self, citizen: CitizenId) -> Result<bool, Infallible> {
+    fn is_in_quarantine(&mut self, citizen: CitizenId, since: Moment) -> Result<bool, Infallible> {
         let ids = self.working.persons.all_of(citizen);
         let is_theirs = |number: &Personnummer| self.working.numbers.get(number).is_some_and(|of| ids.contains(of));
-        Ok(self.working.quarantine.values().any(|message| message.about.numbers().iter().any(is_theirs)))
+        let keeps = |message: &Quarantined| {
+            let numbers = message.about.numbers();
+            numbers.iter().any(is_theirs) && (message.at >= since || !numbers.iter().all(is_theirs))
+        };
+        Ok(self.working.quarantine.values().any(keeps))
     }
 
     fn can_erase(&mut self) -> Result<bool, Infallible> {

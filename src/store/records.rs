@@ -232,20 +232,26 @@ impl Records for Store {
         self.vault.tree.scan_prefix(b"Y").map(row).collect()
     }
 
-    fn is_in_quarantine(&mut self, citizen: CitizenId) -> Result<bool, StoreError> {
+    fn is_in_quarantine(&mut self, citizen: CitizenId, since: Moment) -> Result<bool, StoreError> {
         let mut numbers = Vec::new();
         for slot in self.vault.slots_of(citizen) {
             numbers.extend(self.held(slot)?.iter().flat_map(|held| &held.numbers).copied());
         }
-        let digests = |message: &Quarantined| self.vault.digests_of(&message.about);
-        if self.group.quarantine.values().flatten().flat_map(digests).any(|digest| numbers.contains(&digest)) {
+        let keeps = |message: &Quarantined| {
+            let digests = self.vault.digests_of(&message.about);
+            let is_theirs = |digest| numbers.contains(digest);
+            digests.iter().any(is_theirs) && (message.at >= since || !digests.iter().all(is_theirs))
+        };
+        if self.group.quarantine.values().flatten().any(keeps) {
             return Ok(true);
         }
         for digest in &numbers {
-            let found = self.reader().quarantined_under(digest)?;
-            // One that the group lets go does not count.
-            if found.iter().any(|id| self.group.quarantine.get(id).is_none_or(Option::is_some)) {
-                return Ok(true);
+            for id in self.reader().quarantined_under(digest)? {
+                // One that the group lets go, or has put there, has been looked at.
+                let is_staged = self.group.quarantine.contains_key(&id);
+                if !is_staged && self.reader().quarantined(id)?.as_ref().is_some_and(keeps) {
+                    return Ok(true);
+                }
             }
         }
         Ok(false)

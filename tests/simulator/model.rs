@@ -65,6 +65,8 @@ pub struct Tracked {
     stored_by: Vec<Audience>,
     has_row: bool,
     replays: u32,
+    /// When it died last.
+    dead_at: Option<Moment>,
     /// When it was sent again last.
     replayed_at: Option<Moment>,
     /// By which replay.
@@ -78,6 +80,13 @@ pub struct Tracked {
 }
 
 impl Tracked {
+    /// Whether, dead, it is a reason to know its citizen: for four weeks, and as a notice of a
+    /// deletion always.
+    fn keeps_dead(&self, now: Moment) -> bool {
+        let four_weeks = 28 * 86_400 * 1_000_000;
+        matches!(self.event.content, Content::Deletion { .. }) || self.dead_at.is_none_or(|at| now.0 - at.0 <= four_weeks)
+    }
+
     pub fn is_under_way(&self) -> bool {
         self.under_way.is_some()
     }
@@ -409,7 +418,8 @@ impl Model {
     /// A person is forgotten of the broker's own accord only when everything that
     /// DFDG ever told of has been told deleted, nobody has or is to have them any
     /// more, and nothing is still to be said.
-    pub fn may_be_forgotten(&self, person: usize, has_rule: impl Fn(&str) -> bool, day: Day) -> Verdict {
+    pub fn may_be_forgotten(&self, person: usize, has_rule: impl Fn(&str) -> bool, now: Moment) -> Verdict {
+        let day = Day::in_copenhagen(now);
         let still_there = self.past.record_still_there(person, &has_rule);
         demand!(still_there.is_none(), "is forgotten, and DFDG still has {still_there:?}");
         demand!(self.past.any_was_deleted(person) || self.past.any_has_moved_on(person), "is forgotten, and no record was ever deleted");
@@ -420,14 +430,19 @@ impl Model {
         for (key, tracked) in self.deliveries.iter().filter(|(_, tracked)| self.past.is_same(tracked.lane.0, person)) {
             let is_over = !matches!(tracked.stand, Stand::Waiting | Stand::Dead) && tracked.under_way.is_none();
             demand!(is_over, "is forgotten, and {key:?} is {:?}", tracked.stand);
+            if tracked.stand == Stand::Withdrawn(Withdrawal::SupersededByErasure) {
+                demand!(!tracked.keeps_dead(now), "is forgotten, and {key:?} was dead since {:?}", tracked.dead_at);
+            }
         }
         Ok(())
     }
 
-    /// Whether anything about the citizen waits, is under way, or is dead.
-    pub fn has_unfinished(&self, citizen: &Citizen) -> bool {
+    /// Whether anything about the citizen waits, is under way, or is dead and keeps them.
+    pub fn has_unfinished(&self, citizen: &Citizen, now: Moment) -> bool {
         let of_citizen = |tracked: &&Tracked| citizen.ids().any(|id| id == tracked.citizen);
-        let unfinished = |tracked: &Tracked| matches!(tracked.stand, Stand::Waiting | Stand::Dead) || tracked.under_way.is_some();
+        let unfinished = |tracked: &Tracked| {
+            tracked.stand == Stand::Waiting || tracked.stand == Stand::Dead && tracked.keeps_dead(now) || tracked.under_way.is_some()
+        };
         self.deliveries.values().filter(of_citizen).any(unfinished)
     }
 
@@ -735,6 +750,7 @@ impl Model {
                     stored_by: rules_of(because),
                     has_row: false,
                     replays: 0,
+                    dead_at: None,
                     replayed_at: None,
                     replayed_by: None,
                     delivered_before: false,
@@ -819,6 +835,9 @@ impl Model {
             // The original may come back twice: what is left is the one that was sent last.
             tracked.before_by_replay |= tracked.stand == Stand::Delivered && !replay && tracked.replays > 0;
             tracked.stand = Stand::Dead;
+            if let State::Dead { at, .. } = delivery.state {
+                tracked.dead_at = Some(at);
+            }
             tracked.has_row = true;
             tracked.under_way = None;
             tracked.attempts = delivery.attempts;
@@ -891,6 +910,7 @@ impl Model {
                     lane: (known.node, delivery.domain),
                     citizen: delivery.citizen,
                     attempts: 0,
+                    dead_at: None,
                     first_at: now,
                     retry: None,
                     stored_by: by.clone(),
@@ -955,6 +975,7 @@ impl Model {
                 }
                 tracked.attempts = delivery.attempts;
                 tracked.stand = Stand::Dead;
+                tracked.dead_at = Some(*at);
             }
         }
         self.deliveries.insert(key, tracked);

@@ -415,7 +415,7 @@ impl Run {
         let person = person.ok_or_else(|| format!("citizen {} was nobody", citizen.0))?;
         let schedule = self.world.rules.schedule();
         let has_rule = |entity: &str| !schedule.rules_of(entity).is_empty();
-        self.model.may_be_forgotten(person, has_rule, Day::in_copenhagen(self.now))?;
+        self.model.may_be_forgotten(person, has_rule, self.now)?;
         let number = self.model.past.number_of(person);
         self.note(|| format!("citizen {} is forgotten", citizen.0));
         self.let_orders_go(person);
@@ -1200,7 +1200,7 @@ impl Run {
             let clocks = infallible(self.store.clocks(id)).ok_or("listed clocks are not there")?;
             let citizen = infallible(self.store.citizen(id)).ok_or("clocks of nobody")?;
             let is_over = clocks.emptied && citizen.unneeded_from().is_some_and(|from| from <= today);
-            let is_kept = self.model.has_unfinished(&citizen) || self.has_copy_to_be_told_of(&clocks, today);
+            let is_kept = self.model.has_unfinished(&citizen, self.now) || self.has_copy_to_be_told_of(&clocks, today);
             if clocks.emptied && clocks.has_retained || is_over && !is_kept {
                 return Err(format!("citizen {} is known for nothing: {clocks:?}", id.0));
             }

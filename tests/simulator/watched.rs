@@ -185,8 +185,8 @@ impl Records for Watched {
     fn notices(&mut self) -> Result<Vec<(Recipient, Day, Lying)>, Infallible> {
         self.inner.notices()
     }
-    fn is_in_quarantine(&mut self, citizen: CitizenId) -> Result<bool, Infallible> {
-        self.inner.is_in_quarantine(citizen)
+    fn is_in_quarantine(&mut self, citizen: CitizenId, since: Moment) -> Result<bool, Infallible> {
+        self.inner.is_in_quarantine(citizen, since)
     }
     fn can_erase(&mut self) -> Result<bool, Infallible> {
         self.inner.can_erase()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Engine, Fact, Output, Traffic};
 use crate::core::citizen::Citizen;
-use crate::core::erasure::{Cause, Keeps, KnownBesides, Plan, kept_by, plan};
+use crate::core::erasure::{Cause, Keeps, KnownBesides, Plan, attended_since, keeps, kept_by, plan};
 use crate::core::holds::Held;
 use crate::core::ids::CitizenId;
 use crate::core::outbox::Withdrawal;
@@ -102,8 +102,9 @@ impl Engine {
             has_records: !records.clocks(citizen.id)?.is_some_and(|clocks| clocks.emptied),
             // What was withdrawn while under way may arrive all the same: until its outcome
             // is known, nobody can say who holds what.
-            has_unfinished: self.is_under_way_about(&citizen) || !self.unfinished_about(&citizen, records)?.is_empty(),
-            has_quarantined: records.is_in_quarantine(citizen.id)?,
+            has_unfinished: self.is_under_way_about(&citizen)
+                || self.unfinished_about(&citizen, records)?.iter().any(|delivery| keeps(delivery, now)),
+            has_quarantined: records.is_in_quarantine(citizen.id, attended_since(now))?,
         };
         let today = Day::in_copenhagen(now);
         let kept = kept_by(&citizen, &known, today);

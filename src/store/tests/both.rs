@@ -196,26 +196,35 @@ fn notices_that_lie_are_counted_by_recipient_and_day<S: Stored>(store: S) {
 
 fn whoever_is_in_quarantine_is_found<S: Stored>(store: S) {
     let mut case = Case::new(store);
+    let never = Moment(i64::MAX);
     let former = Dice::new(98).personnummer();
     let known_as = case.store.enroll(&former).expect("enrolled");
     case.stage(Change::Join { one: case.citizen, other: known_as });
-    assert!(!case.store.is_in_quarantine(case.citizen).expect("readable"));
+    assert!(!case.store.is_in_quarantine(case.citizen, never).expect("readable"));
     let somebody = Quarantined { about: About::These(vec![Dice::new(97).personnummer()]), ..case.dice.quarantined(1) };
     case.stage(Change::Quarantine(somebody));
-    assert!(!case.store.is_in_quarantine(case.citizen).expect("readable"));
+    assert!(!case.store.is_in_quarantine(case.citizen, never).expect("readable"));
     let anybody = Quarantined { about: About::Anybody, ..case.dice.quarantined(3) };
     case.stage(Change::Quarantine(anybody));
-    assert!(!case.store.is_in_quarantine(case.citizen).expect("readable"), "it would keep everybody");
+    assert!(!case.store.is_in_quarantine(case.citizen, never).expect("readable"), "it would keep everybody");
     let message = Quarantined { about: About::These(vec![Dice::new(97).personnummer(), former]), ..case.dice.quarantined(2) };
     case.stage(Change::Quarantine(message));
     for _ in 0..2 {
-        assert!(case.store.is_in_quarantine(case.citizen).expect("readable"), "staged, then committed");
+        assert!(case.store.is_in_quarantine(case.citizen, never).expect("readable"), "staged, then committed");
         case.store.commit_group(Durability::Flush);
     }
     case.store.reopen();
-    assert!(case.store.is_in_quarantine(case.citizen).expect("readable"));
+    assert!(case.store.is_in_quarantine(case.citizen, never).expect("readable"));
     case.stage(Change::Release(2));
-    assert!(!case.store.is_in_quarantine(case.citizen).expect("readable"));
+    let own = Quarantined { about: About::These(vec![former]), at: Moment(7), ..case.dice.quarantined(4) };
+    case.stage(Change::Quarantine(own));
+    for _ in 0..2 {
+        for (since, expected) in [(Moment(7), true), (Moment(8), false)] {
+            assert_eq!(case.store.is_in_quarantine(case.citizen, since).expect("readable"), expected, "about nobody else: {since:?}");
+        }
+        case.store.commit_group(Durability::Flush);
+    }
+    assert!(!case.store.is_in_quarantine(case.citizen, never).expect("readable"));
     assert!(case.store.can_erase().expect("known"));
 }
 

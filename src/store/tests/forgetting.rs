@@ -228,6 +228,49 @@ fn whoever_never_had_a_record_and_whoever_waits_in_quarantine_stays() {
     assert_eq!(life.citizen(), None);
 }
 
+/// What nobody looked at for four weeks keeps nobody: what is dead, and what is in quarantine.
+/// Only the notice of a deletion does: whoever holds a copy has not been told.
+#[test]
+fn what_waits_for_an_operator_keeps_for_four_weeks() {
+    let unsendable = Some(Outcome::Failed { failure: Failure::Unsendable, code: 0 });
+    for (dies, of_others, expected) in [(false, false, 1), (false, true, 0), (true, false, 0)] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut life = Life::new(dir.path());
+        life.take_in(membership("2026-01-01..", 1));
+        life.take_in(joblog());
+        assert_eq!(life.turns(Some(Outcome::Confirmed)), 0);
+        // Of a record that no clock is kept of.
+        let id = ExternalId::parse("without-a-clock").expect("an id");
+        life.take_in(Event { details: None, external_id: id, ..joblog() });
+        assert_eq!(life.turns(unsendable), 0);
+        let citizen = life.citizen().expect("known");
+        assert_eq!(life.store.rows_of(citizen).expect("readable").len(), 1, "dead");
+        life.take_in(membership("2026-01-01..2026-03-15", 2));
+        life.take_in(deletion());
+        assert_eq!(life.turns(if dies { unsendable } else { Some(Outcome::Confirmed) }), 0);
+        let about = About::These(vec![number(NUMBER)].into_iter().chain(of_others.then(|| number("0101019996"))).collect());
+        let message = Quarantined {
+            id: life.store.next_quarantine_id(),
+            at: life.now,
+            word: "made-up".into(),
+            reason: "made up".into(),
+            body: Arc::from(&b"x"[..]),
+            about,
+        };
+        life.store.stage(Change::Quarantine(message)).expect("staged");
+        life.store.commit(Durability::Flush).expect("committed");
+        let began = life.now;
+        life.now = began.plus_seconds(28 * 86_400 - 60);
+        assert_eq!(life.turns(None), 0);
+        assert!(life.citizen().is_some());
+        life.now = began.plus_seconds(28 * 86_400 + 60);
+        assert_eq!(life.turns(None), expected, "dies: {dies}, of others: {of_others}");
+        assert_eq!(life.citizen().is_none(), expected == 1);
+        assert_eq!(life.store.quarantine_page(0, 10).expect("readable").len(), 1 - expected);
+        assert_eq!(life.store.rows_of(citizen).expect("readable").is_empty(), expected == 1);
+    }
+}
+
 #[test]
 fn a_registration_that_ends_keeps_until_the_day_after() {
     let dir = tempfile::tempdir().expect("a directory");

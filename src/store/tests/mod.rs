@@ -265,8 +265,8 @@ impl Records for OnDisk {
         self.store().notices()
     }
 
-    fn is_in_quarantine(&mut self, citizen: CitizenId) -> Result<bool, Self::Error> {
-        self.store().is_in_quarantine(citizen)
+    fn is_in_quarantine(&mut self, citizen: CitizenId, since: Moment) -> Result<bool, Self::Error> {
+        self.store().is_in_quarantine(citizen, since)
     }
 
     fn can_erase(&mut self) -> Result<bool, Self::Error> {

@@ -265,7 +265,9 @@ mod tests {
         let wrong = "entities = [\"X\", \"Joblog\"]\nperiod = \"6\"\nnotice = \"Y\"\nsource = \"Z\"\n";
         check(wrong, Some(&rules), &[(5, "covers X"), (6, "`period`"), (7, "Y follows"), (8, "cites neither N nor R")]);
         check(wrong, None, &[(6, "`period`"), (8, "cites neither N nor R")]);
-        for (source, is_fine) in [("N", true), ("R", true), ("N:Joblog", true), ("R 8.1", true), ("Nyhedsbrev", false), ("8.1 R", false)] {
+        for (source, is_fine) in
+            [("N", true), ("R", true), ("N:Joblog", true), ("N:", false), ("R 8.1", true), ("Nyhedsbrev", false), ("8.1 R", false)]
+        {
             let expected: &[(usize, &str)] = if is_fine { &[] } else { &[(7, "cites neither")] };
             check(&format!("entities = [\"Joblog\"]\nperiod = \"P6Y\"\nsource = \"{source}\"\n"), Some(&rules), expected);
         }

@@ -439,7 +439,8 @@ fn way<'d>(waits: &BTreeMap<&'d str, BTreeSet<&'d str>>, from: &'d str, to: &str
 /// Says where a rule cites neither of the two papers that rules come from: what a period rests on
 /// is to be found again. A broker runs without, since it decides nothing.
 pub(super) fn uncited(text: &str) -> Vec<Mistake> {
-    let cites = |text: &str| text.strip_prefix(['N', 'R']).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric));
+    let is_place = |rest: &str| !rest.starts_with(char::is_alphanumeric) && (rest.is_empty() || rest.contains(char::is_alphanumeric));
+    let cites = |text: &str| text.strip_prefix(['N', 'R']).is_some_and(is_place);
     let hint = "write for example source = \"N:Joblog\": N is the newsletter on release 2025-4, R the release note of March 2026";
     let (mut reader, mut uncited) = (Reader::new(FILE, text), Reader::new(FILE, text));
     let Some(document) = reader.parse() else { return Vec::new() };

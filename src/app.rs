@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
-use crate::amqp::{self, Acks, Link, LinkState, Plan, RecipientQueue, Side, Target, Topology, Trouble};
+use crate::amqp::{self, Acks, Ahead, Link, LinkState, Plan, RecipientQueue, Side, Target, Topology, Trouble};
 use crate::config::{LoadError, RulesWatch, Sources, Tokens, TokensError, TokensWatch};
 use crate::core::audit::{Action, Deed};
 use crate::core::engine::{Engine, Fact, Limits, Outgoing, OutgoingOrder};
@@ -146,13 +146,13 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let mut ended = start_writer(engine, store, &inbox, outlet)?;
 
     let amqp::Deliveries { tilknytning, events, returned } = endpoints.deliveries;
-    tokio::spawn(intake::read_events(tilknytning, writer.clone(), rules_rx.clone()));
-    tokio::spawn(intake::read_events(events, writer.clone(), rules_rx.clone()));
+    tokio::spawn(intake::read_urgent(tilknytning, writer.clone(), rules_rx.clone(), endpoints.ahead.clone()));
+    tokio::spawn(intake::read_ordinary(events, writer.clone(), rules_rx.clone(), endpoints.ahead.clone()));
     tokio::spawn(intake::read_returned(returned, writer.clone()));
     tokio::spawn(dispatch::publish(attempts, endpoints.publish.clone(), writer.clone()));
     tokio::spawn(dispatch::publish_orders(orders, endpoints.publish, writer.clone()));
     tokio::spawn(dispatch::report(endpoints.outcomes, writer.clone()));
-    tokio::spawn(follow_link(link.state(), writer.clone()));
+    tokio::spawn(follow_link(link.state(), endpoints.ahead, writer.clone()));
     let (reload, reloads) = mpsc::channel(1);
     let (reload_tokens, tokens_reloads) = mpsc::channel(1);
     let (tokens_tx, tokens_rx) = watch::channel(Arc::new(tokens));
@@ -327,19 +327,26 @@ async fn settle(writer: &WriterHandle<Store>, within: Duration) {
 }
 
 /// Tells the writer whether attempts can be performed.
-async fn follow_link(mut state: watch::Receiver<LinkState>, writer: WriterHandle<Store>) {
+async fn follow_link(mut state: watch::Receiver<LinkState>, ahead: Ahead, writer: WriterHandle<Store>) {
     let mut told = None;
+    // What has changed of who may receive while nobody listened is heard before anything is sent.
+    let (mut is_heard, mut may_hear) = (false, true);
     loop {
-        let connected = {
+        let (consuming, publishing) = {
             let state = state.borrow_and_update();
-            state.publishing == Side::Up && state.blocked.is_none()
+            (state.consuming == Side::Up, state.publishing == Side::Up && state.blocked.is_none())
         };
+        let connected = publishing && is_heard;
         if told.replace(connected) != Some(connected) {
             writer.set_connected(connected);
         }
-        if state.changed().await.is_err() {
-            return;
+        tokio::select! {
+            changed = state.changed() => if changed.is_err() {
+                return;
+            },
+            heard = ahead.is_heard(), if consuming && !is_heard && may_hear => (is_heard, may_hear) = (heard, heard),
         }
+        is_heard &= state.borrow().consuming == Side::Up;
     }
 }
 

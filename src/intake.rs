@@ -2,11 +2,14 @@
 //! order. Acknowledges nothing; that comes back from the writer once the event
 //! is durable.
 
+use std::pin::pin;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+use futures_util::future::maybe_done;
 use tokio::sync::{mpsc, watch};
 
-use crate::amqp::{Delivery, Intake};
+use crate::amqp::{Ahead, Delivery, Intake};
 use crate::core::about::About;
 use crate::core::engine::CameBack;
 use crate::core::ids::{Recipient, WsbId};
@@ -55,29 +58,48 @@ pub fn read(body: &[u8], rules: &Rules) -> Input {
     }
 }
 
-/// Reads one intake queue until it ends.
-pub async fn read_events<C: Commit>(
+/// Reads the queue of events that change who may receive until it ends.
+pub async fn read_urgent<C: Commit>(
     mut deliveries: mpsc::Receiver<Vec<Delivery>>,
     writer: WriterHandle<C>,
     rules: watch::Receiver<Arc<Rules>>,
+    ahead: Ahead,
 ) {
     while let Some(batch) = deliveries.recv().await {
-        let rules = Arc::clone(&rules.borrow());
-        let Some(first) = batch.first() else { continue };
-        let urgent = first.intake == Intake::Tilknytning;
-        let received: Vec<Received> = batch
-            .into_iter()
-            .map(|delivery| Received {
-                input: read(&delivery.body, &rules),
-                ticket: Ticket { queue: ticket_queue(delivery.intake), epoch: delivery.epoch, tag: delivery.tag },
-            })
-            .collect();
-        if urgent {
-            writer.send_urgent(received).await;
-        } else {
+        let many = batch.len();
+        writer.send_urgent(read_all(batch, &rules)).await;
+        ahead.passed_on(many);
+    }
+}
+
+/// Reads the queue of all other events until it ends. They are passed on after everything that
+/// changed who may receive and lay in its queue as they came: the writer takes that first.
+pub async fn read_ordinary<C: Commit>(
+    mut deliveries: mpsc::Receiver<Vec<Delivery>>,
+    writer: WriterHandle<C>,
+    rules: watch::Receiver<Arc<Rules>>,
+    ahead: Ahead,
+) {
+    while let Some(batch) = deliveries.recv().await {
+        let mut is_heard = pin!(maybe_done(ahead.is_heard()));
+        // Asked before they are read, which takes as long.
+        let _ = is_heard.as_mut().now_or_never();
+        let received = read_all(batch, &rules);
+        is_heard.as_mut().await;
+        if is_heard.take_output() == Some(true) {
             writer.send_ordinary(received).await;
         }
+        // Else intake has stopped, and they go back to the queue.
     }
+}
+
+fn read_all(batch: Vec<Delivery>, rules: &watch::Receiver<Arc<Rules>>) -> Vec<Received> {
+    let rules = Arc::clone(&rules.borrow());
+    let received = |delivery: Delivery| Received {
+        input: read(&delivery.body, &rules),
+        ticket: Ticket { queue: ticket_queue(delivery.intake), epoch: delivery.epoch, tag: delivery.tag },
+    };
+    batch.into_iter().map(received).collect()
 }
 
 /// Reads what vendors have rejected until it ends.

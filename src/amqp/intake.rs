@@ -11,6 +11,7 @@ use lapin::{Channel, Connection, Consumer, Error, Event};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::Instant;
 
+use super::ahead::Asked;
 use super::delivery::{Acks, Delivery, Intake};
 use super::depth::Waiting;
 use super::link::{Phase, end_of, renewed, while_alive};
@@ -141,6 +142,8 @@ pub(super) struct Drawn<'a> {
     pub epochs: &'a AtomicU64,
     /// What lies ready in the queues.
     pub depths: watch::Receiver<Vec<Waiting>>,
+    /// Who asks whether all has come from the most urgent queue.
+    pub asked: &'a Asked,
 }
 
 /// The three subscriptions of one connection.
@@ -240,6 +243,7 @@ pub(super) async fn serve(
                 connection,
                 epochs: drawn.epochs,
                 turn: &turn,
+                asked: drawn.asked,
                 held: Held::none(acks, intake, queue, epoch, taken.now.held_bytes),
                 silence: Silence::begin(queue, taken.now.renew_after, drawn.depths.clone()),
                 batch: taken.now.batch.max(1),

@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::ahead::{Ahead, Asked};
 use super::declare::{DeclareError, declare, declare_leniently};
 use super::delivery::Acks;
 use super::depth::{self, Question, Waiting};
@@ -61,6 +62,8 @@ pub struct Endpoints {
     pub deliveries: Deliveries,
     /// Acknowledges what was consumed.
     pub acks: Acks,
+    /// Tells when all has been heard that changes who may receive.
+    pub ahead: Ahead,
 }
 
 /// How both sides are.
@@ -133,6 +136,8 @@ struct Shared {
     waiting: watch::Sender<Vec<Waiting>>,
     /// Answered while there is a connection to ask by.
     questions: Mutex<mpsc::Receiver<Question>>,
+    /// Answered while the most urgent queue is consumed.
+    asked: Asked,
     /// Counts how often certificates and keys have been exchanged.
     renewals: watch::Sender<u64>,
     reconnect: Reconnect,
@@ -156,14 +161,16 @@ impl Link {
         let acks = Acks::default();
         let (waiting, _) = watch::channel(Vec::new());
         let (renewals, _) = watch::channel(0);
-        let (questions, asked) = mpsc::channel(1);
+        let (questions, questions_asked) = mpsc::channel(1);
+        let (ahead, asked) = Ahead::new(phases.clone());
         let shared = Arc::new(Shared {
             target,
             topology: Mutex::new(topology),
             state,
             lock: watch::Sender::new(Lock::Awaited),
             waiting,
-            questions: Mutex::new(asked),
+            questions: Mutex::new(questions_asked),
+            asked,
             renewals,
             reconnect,
             epochs: AtomicU64::new(0),
@@ -175,7 +182,7 @@ impl Link {
             tokio::spawn(follow_certificate(shared.clone(), phases)),
         ];
         let link = Self { shared, phase: Arc::new(phase), tasks: Arc::new(Mutex::new(tasks)), questions };
-        (link, Endpoints { publish: publish_tx, outcomes, deliveries, acks })
+        (link, Endpoints { publish: publish_tx, outcomes, deliveries, acks, ahead })
     }
 
     /// A view of the state that can be waited on.
@@ -474,7 +481,7 @@ async fn keep_consuming(shared: Arc<Shared>, settings: IntakeSettings, senders: 
                 let connection = locked.connection();
                 let prepare = async {
                     shared.declare(connection, &pace).await?;
-                    let drawn = Drawn { epochs: &shared.epochs, depths: shared.waiting.subscribe() };
+                    let drawn = Drawn { epochs: &shared.epochs, depths: shared.waiting.subscribe(), asked: &shared.asked };
                     let subscribing = intake::subscribe(connection, &socket, taken.now(), shared.target.user(), drawn);
                     while_alive(connection, subscribing).await?
                 };

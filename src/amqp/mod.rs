@@ -15,6 +15,7 @@
 //! `lapin::returned_messages`; telemetry must silence that target, since a
 //! payload carries personal data.
 
+mod ahead;
 pub mod client;
 mod declare;
 pub mod definitions;
@@ -37,6 +38,7 @@ mod topology;
 mod trouble;
 mod turn;
 
+pub use ahead::Ahead;
 pub use declare::{DeclareError, ObjectKind};
 pub use delivery::{Acks, Delivery, Intake, Rejection};
 pub use depth::Waiting;

@@ -10,6 +10,7 @@ use lapin::{Connection, Consumer, Error};
 use tokio::sync::{Mutex, MutexGuard, mpsc, watch};
 use tracing::{debug, warn};
 
+use super::ahead::{Answers, Asked};
 use super::delivery::{Acks, Delivery, Intake};
 use super::link::{Phase, stopped};
 use super::silence::Silence;
@@ -85,6 +86,13 @@ enum Next {
     Lay,
 }
 
+/// Why nothing more is taken from a consumer.
+enum Gone {
+    /// Too much is held: so many at once are enough.
+    Heavy(u16),
+    Ended(Trouble),
+}
+
 /// One queue on its way to its reader.
 pub(super) struct Lane<'a> {
     pub connection: &'a Connection,
@@ -92,6 +100,8 @@ pub(super) struct Lane<'a> {
     /// Held while the most urgent queue is consumed anew: what comes from the others
     /// is handed over after what has gathered in it meanwhile.
     pub turn: &'a Mutex<()>,
+    /// Who asks whether all has come from the most urgent queue.
+    pub asked: &'a Asked,
     pub subscription: Subscription,
     pub consumer: Consumer,
     pub held: Held<'a>,
@@ -110,6 +120,10 @@ impl<'a> Lane<'a> {
         let (sender, behind) = (self.sender.clone(), self.behind());
         let mut turn = None;
         let mut meaning = Next::Usual;
+        let mut answers = match self.held.intake {
+            Intake::Tilknytning => Some(self.asked.answer().await),
+            Intake::Events | Intake::Returned => None,
+        };
         loop {
             // No arm loses anything when another one is taken.
             let mut next = tokio::select! {
@@ -118,6 +132,25 @@ impl<'a> Lane<'a> {
                 Some(room) = room(&sender, behind), if !waiting.is_empty() => {
                     let most = waiting.len().min(self.batch);
                     room.send(waiting.drain(..most).collect());
+                    if let Some(answers) = &mut answers {
+                        answers.handed_over(most);
+                    }
+                    continue;
+                }
+                () = wanted(&mut answers) => {
+                    let Some(answers) = &mut answers else { continue };
+                    match answers.ask(&self.subscription).await {
+                        Ok(true) => {}
+                        Ok(false) => continue,
+                        Err(error) => return Pumped::Ended(self.subscription.why_ended(Some(&error))),
+                    }
+                    // With what has arrived meanwhile, that is all there was.
+                    while let Some(next) = self.consumer.next().now_or_never() {
+                        if let Err(gone) = self.arrived(next, &mut meaning, &mut waiting) {
+                            return self.pumped(gone);
+                        }
+                    }
+                    answers.has_arrived(waiting.len());
                     continue;
                 }
                 next = self.consumer.next() => next,
@@ -140,19 +173,8 @@ impl<'a> Lane<'a> {
                 }
             };
             loop {
-                match next {
-                    Some(Ok(delivery)) => {
-                        let delivery = Delivery::of(self.held.intake, self.held.epoch, delivery);
-                        self.silence.broken();
-                        self.tell(std::mem::replace(&mut meaning, Next::Usual), &delivery);
-                        let fewer = self.held.add(&delivery);
-                        waiting.push_back(delivery);
-                        if let Some(most) = fewer {
-                            return Pumped::Heavy(self.consumer, self.held.intake, most);
-                        }
-                    }
-                    Some(Err(error)) => return Pumped::Ended(self.subscription.why_ended(Some(&error))),
-                    None => return Pumped::Ended(self.subscription.why_ended(None)),
+                if let Err(gone) = self.arrived(next, &mut meaning, &mut waiting) {
+                    return self.pumped(gone);
                 }
                 if waiting.len() >= self.batch {
                     break;
@@ -162,6 +184,34 @@ impl<'a> Lane<'a> {
                     None => break,
                 }
             }
+        }
+    }
+
+    /// Takes in what came from the consumer.
+    fn arrived(
+        &mut self,
+        next: Option<Result<lapin::message::Delivery, Error>>,
+        meaning: &mut Next,
+        waiting: &mut VecDeque<Delivery>,
+    ) -> Result<(), Gone> {
+        match next {
+            Some(Ok(delivery)) => {
+                let delivery = Delivery::of(self.held.intake, self.held.epoch, delivery);
+                self.silence.broken();
+                self.tell(std::mem::replace(meaning, Next::Usual), &delivery);
+                let fewer = self.held.add(&delivery);
+                waiting.push_back(delivery);
+                fewer.map_or(Ok(()), |most| Err(Gone::Heavy(most)))
+            }
+            Some(Err(error)) => Err(Gone::Ended(self.subscription.why_ended(Some(&error)))),
+            None => Err(Gone::Ended(self.subscription.why_ended(None))),
+        }
+    }
+
+    fn pumped(self, gone: Gone) -> Pumped {
+        match gone {
+            Gone::Heavy(most) => Pumped::Heavy(self.consumer, self.held.intake, most),
+            Gone::Ended(trouble) => Pumped::Ended(trouble),
         }
     }
 
@@ -221,6 +271,14 @@ impl<'a> Lane<'a> {
                 "RabbitMQ had lost the consumer of this queue without a word: it is consumed anew, and what lay there comes now"
             );
         }
+    }
+}
+
+/// Waits until RabbitMQ is to be asked whether all has come.
+async fn wanted(answers: &mut Option<Answers<'_>>) {
+    match answers {
+        Some(answers) => answers.wanted().await,
+        None => std::future::pending().await,
     }
 }
 

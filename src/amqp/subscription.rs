@@ -39,6 +39,17 @@ impl Subscription {
         self.channel.queue_declare(self.name(), options, FieldTable::default()).await.map(drop)
     }
 
+    /// Returns how many messages lie ready, handed to nobody. What had been handed out before it
+    /// was counted has arrived by then: it is on its way when the channel answers for the first time, and the
+    /// channel answers in turn.
+    pub(super) async fn ready(&self) -> Result<u32, Error> {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let counted = self.channel.queue_declare(self.name(), options, FieldTable::default());
+        let (counted, in_turn) = tokio::join!(counted, self.caught_up());
+        in_turn?;
+        Ok(counted?.message_count())
+    }
+
     /// Ends consuming and the channel. Only while nothing is held; what was on its way
     /// goes back to the queue. Returns whether something was.
     pub(super) async fn end(&self, consumer: &mut Consumer) -> Result<bool, Error> {

@@ -82,6 +82,33 @@ fn a_membership_end_overtakes_a_backlog() {
     assert_eq!(wrong, 0, "the former fund was told of somebody who had left");
 }
 
+/// While the broker is away both queues fill up, and RabbitMQ keeps no order between them.
+/// What changes who may receive is taken in first: a fund that was left hears nothing, the new one everything.
+#[test]
+fn memberships_that_lie_waiting_come_before_what_they_decide() {
+    let mut world = World::running("first-things-first", &Routing::only(&["akasse:067", "akasse:053"]));
+    let (rounds, many) = (3, 300);
+    let known: Vec<Event> = (0..rounds * many).map(|n| membership(&cpr(n), "067", "2020-01-01", None)).collect();
+    world.tell(&known);
+    world.amqp.purge(&queue("akasse:067"));
+    for round in 0..rounds {
+        world.broker.kill9();
+        let citizens = || (round * many..(round + 1) * many).map(cpr);
+        let moved: Vec<Event> = citizens().map(|cpr| membership(&cpr, "053", "2021-01-01", None)).collect();
+        let told: Vec<Event> = citizens().map(|cpr| event("FagprofessionelKontakt").cpr(&cpr)).collect();
+        // The newest membership change is the last of all.
+        world.publish(&told[..many / 2]);
+        world.publish(&moved);
+        world.publish(&told[many / 2..]);
+        world.broker.start_again();
+        until(LIMIT, "all is taken in", || world.consumed() == 2 * many);
+        world.idle();
+        let contacts =
+            |recipient: &str| world.take(recipient).into_iter().filter(|message| message.kind == "FagprofessionelKontakt").count();
+        assert_eq!((contacts("akasse:067"), contacts("akasse:053")), (0, many), "round {round}");
+    }
+}
+
 /// However much waits about one citizen and however often that one changes, the others
 /// are decided about all the same.
 #[test]

@@ -1,0 +1,148 @@
+//! Whoever is about to decide about ordinary events waits until all that changes who may
+//! receive, and lay in its queue by then, has been handed over: RabbitMQ keeps no order
+//! between two queues, and after a stop both may be full.
+//!
+//! The pump of the most urgent queue is asked. It asks RabbitMQ how much lies ready; what
+//! had been sent by then has arrived when the channel answers once more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::link::{Phase, stopped};
+use super::subscription::Subscription;
+
+/// How long after an answer that something lies ready it is asked again.
+const AGAIN: Duration = Duration::from_millis(5);
+/// RabbitMQ waits a quarter of a second for a queue that does not answer, and says
+/// that nothing lies in it.
+const SILENCE: Duration = Duration::from_millis(200);
+
+/// Somebody waits: to be told how many deliveries are to be handed over first.
+type Ask = oneshot::Sender<u64>;
+
+/// Tells when all has been heard that changes who may receive. Clones are the same.
+#[derive(Clone)]
+pub struct Ahead {
+    asks: mpsc::Sender<Ask>,
+    /// How many deliveries of the most urgent queue its reader has passed on.
+    passed_on: Arc<watch::Sender<u64>>,
+    phase: watch::Receiver<Phase>,
+}
+
+impl Ahead {
+    pub(super) fn new(phase: watch::Receiver<Phase>) -> (Self, Asked) {
+        let (asks, asked) = mpsc::channel(16);
+        let ahead = Self { asks, passed_on: Arc::new(watch::Sender::new(0)), phase };
+        (ahead, Asked(Mutex::new(Asking { asked, handed_over: 0 })))
+    }
+
+    /// Notes that so many deliveries of the most urgent queue have been passed on to where
+    /// they are decided about before all others.
+    pub fn passed_on(&self, deliveries: usize) {
+        self.passed_on.send_modify(|all| *all += deliveries as u64);
+    }
+
+    /// Waits until everything that lay in the most urgent queue when this was first polled
+    /// has been [passed on](Self::passed_on): for a connection too, if there is none.
+    /// Returns `false` once intake has stopped, and nobody can say any more.
+    pub async fn is_heard(&self) -> bool {
+        let mut phase = self.phase.clone();
+        tokio::select! {
+            biased;
+            () = stopped(&mut phase) => false,
+            is_heard = self.heard() => is_heard,
+        }
+    }
+
+    async fn heard(&self) -> bool {
+        loop {
+            let (ask, through) = oneshot::channel();
+            if self.asks.send(ask).await.is_err() {
+                return false;
+            }
+            // Without an answer the connection was lost: the next one is asked.
+            if let Ok(through) = through.await {
+                return self.passed_on.subscribe().wait_for(|passed_on| *passed_on >= through).await.is_ok();
+            }
+        }
+    }
+}
+
+/// The other end: whom the pumps of the most urgent queue answer, one after the other.
+pub(super) struct Asked(Mutex<Asking>);
+
+struct Asking {
+    asked: mpsc::Receiver<Ask>,
+    /// How many deliveries have ever been handed over to the reader.
+    handed_over: u64,
+}
+
+impl Asked {
+    pub(super) async fn answer(&self) -> Answers<'_> {
+        Answers { asking: self.0.lock().await, to_ask: Vec::new(), ask_at: Instant::now(), waiting: Vec::new() }
+    }
+}
+
+/// Those who wait for one pump.
+pub(super) struct Answers<'a> {
+    asking: MutexGuard<'a, Asking>,
+    /// For whom RabbitMQ is to be asked, and when.
+    to_ask: Vec<Ask>,
+    ask_at: Instant,
+    /// Who waits until so many have been handed over.
+    waiting: Vec<(u64, Ask)>,
+}
+
+impl Answers<'_> {
+    /// Waits until RabbitMQ is to be asked. Dropped halfway, it loses nothing.
+    pub(super) async fn wanted(&mut self) {
+        if self.to_ask.is_empty() {
+            match self.asking.asked.recv().await {
+                Some(ask) => self.to_ask.push(ask),
+                // Nobody can ask any more.
+                None => std::future::pending().await,
+            }
+            self.ask_at = Instant::now();
+        }
+        tokio::time::sleep_until(self.ask_at).await;
+    }
+
+    /// Asks RabbitMQ. Returns whether nothing lay ready: then all has arrived that had been sent.
+    pub(super) async fn ask(&mut self, subscription: &Subscription) -> Result<bool, lapin::Error> {
+        while let Ok(ask) = self.asking.asked.try_recv() {
+            self.to_ask.push(ask);
+        }
+        let asked = Instant::now();
+        let ready = subscription.ready().await?;
+        let is_silent = asked.elapsed() >= SILENCE;
+        if ready == 0 && !is_silent {
+            return Ok(true);
+        }
+        self.ask_at = Instant::now() + if is_silent { SILENCE } else { AGAIN };
+        Ok(false)
+    }
+
+    /// Takes in that what has arrived, and is not handed over yet, is all there was.
+    pub(super) fn has_arrived(&mut self, not_handed_over: usize) {
+        let through = self.asking.handed_over + not_handed_over as u64;
+        self.waiting.extend(self.to_ask.drain(..).map(|ask| (through, ask)));
+        self.tell();
+    }
+
+    /// Takes in that deliveries were handed over.
+    pub(super) fn handed_over(&mut self, deliveries: usize) {
+        self.asking.handed_over += deliveries as u64;
+        self.tell();
+    }
+
+    fn tell(&mut self) {
+        let handed_over = self.asking.handed_over;
+        for (through, ask) in self.waiting.extract_if(.., |(through, _)| *through <= handed_over) {
+            // Nobody waits for it any more: then nobody misses it.
+            let _ = ask.send(through);
+        }
+    }
+}

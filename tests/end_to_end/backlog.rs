@@ -86,8 +86,9 @@ fn a_membership_end_overtakes_a_backlog() {
 /// What changes who may receive is taken in first: a fund that was left hears nothing, the new one everything.
 #[test]
 fn memberships_that_lie_waiting_come_before_what_they_decide() {
-    let mut world = World::running("first-things-first", &Routing::only(&["akasse:067", "akasse:053"]));
-    let (rounds, many) = (3, 300);
+    let mut world = World::running("first-things-first", &Routing::only(&["akasse:067", "akasse:053"]).window(1_000_000));
+    // More than RabbitMQ hands out at once, and news about those whose change comes last.
+    let (rounds, many, last) = (2, 1500, 300);
     let known: Vec<Event> = (0..rounds * many).map(|n| membership(&cpr(n), "067", "2020-01-01", None)).collect();
     world.tell(&known);
     world.amqp.purge(&queue("akasse:067"));
@@ -95,17 +96,15 @@ fn memberships_that_lie_waiting_come_before_what_they_decide() {
         world.broker.kill9();
         let citizens = || (round * many..(round + 1) * many).map(cpr);
         let moved: Vec<Event> = citizens().map(|cpr| membership(&cpr, "053", "2021-01-01", None)).collect();
-        let told: Vec<Event> = citizens().map(|cpr| event("FagprofessionelKontakt").cpr(&cpr)).collect();
-        // The newest membership change is the last of all.
-        world.publish(&told[..many / 2]);
+        let told: Vec<Event> = citizens().skip(many - last).map(|cpr| event("FagprofessionelKontakt").cpr(&cpr)).collect();
         world.publish(&moved);
-        world.publish(&told[many / 2..]);
+        world.publish(&told);
         world.broker.start_again();
-        until(LIMIT, "all is taken in", || world.consumed() == 2 * many);
+        until(LIMIT, "all is taken in", || world.consumed() == many + last);
         world.idle();
         let contacts =
             |recipient: &str| world.take(recipient).into_iter().filter(|message| message.kind == "FagprofessionelKontakt").count();
-        assert_eq!((contacts("akasse:067"), contacts("akasse:053")), (0, many), "round {round}");
+        assert_eq!((contacts("akasse:067"), contacts("akasse:053")), (0, last), "round {round}");
     }
 }
 

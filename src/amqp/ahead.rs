@@ -20,6 +20,12 @@ const AGAIN: Duration = Duration::from_millis(5);
 /// that nothing lies in it.
 const SILENCE: Duration = Duration::from_millis(200);
 
+/// For so long after one has come, more may be on their way: RabbitMQ may have handed out an event
+/// that was published after one that it has not put into its queue yet.
+const COMING: Duration = Duration::from_millis(200);
+/// Then nothing but a look this long after the question counts.
+const SETTLING: Duration = Duration::from_millis(20);
+
 /// Somebody waits: to be told how many deliveries are to be handed over first.
 type Ask = oneshot::Sender<u64>;
 
@@ -82,16 +88,18 @@ struct Asking {
 
 impl Asked {
     pub(super) async fn answer(&self) -> Answers<'_> {
-        Answers { asking: self.0.lock().await, to_ask: Vec::new(), ask_at: Instant::now(), waiting: Vec::new() }
+        Answers { asking: self.0.lock().await, to_ask: Vec::new(), ask_at: Instant::now(), came_at: None, waiting: Vec::new() }
     }
 }
 
 /// Those who wait for one pump.
 pub(super) struct Answers<'a> {
     asking: MutexGuard<'a, Asking>,
-    /// For whom RabbitMQ is to be asked, and when.
-    to_ask: Vec<Ask>,
+    /// For whom RabbitMQ is to be asked, since when, and when.
+    to_ask: Vec<(Instant, Ask)>,
     ask_at: Instant,
+    /// When something came last.
+    came_at: Option<Instant>,
     /// Who waits until so many have been handed over.
     waiting: Vec<(u64, Ask)>,
 }
@@ -101,7 +109,7 @@ impl Answers<'_> {
     pub(super) async fn wanted(&mut self) {
         if self.to_ask.is_empty() {
             match self.asking.asked.recv().await {
-                Some(ask) => self.to_ask.push(ask),
+                Some(ask) => self.to_ask.push((Instant::now(), ask)),
                 // Nobody can ask any more.
                 None => std::future::pending().await,
             }
@@ -110,25 +118,38 @@ impl Answers<'_> {
         tokio::time::sleep_until(self.ask_at).await;
     }
 
-    /// Asks RabbitMQ. Returns whether nothing lay ready: then all has arrived that had been sent.
-    pub(super) async fn ask(&mut self, subscription: &Subscription) -> Result<bool, lapin::Error> {
-        while let Ok(ask) = self.asking.asked.try_recv() {
-            self.to_ask.push(ask);
-        }
+    /// Asks RabbitMQ. Returns when, if nothing lay ready: then all has arrived that had been
+    /// sent by then, and [`has_arrived`](Self::has_arrived) is to be called once it is taken in.
+    pub(super) async fn ask(&mut self, subscription: &Subscription) -> Result<Option<Instant>, lapin::Error> {
         let asked = Instant::now();
+        while let Ok(ask) = self.asking.asked.try_recv() {
+            self.to_ask.push((asked, ask));
+        }
         let ready = subscription.ready().await?;
         let is_silent = asked.elapsed() >= SILENCE;
         if ready == 0 && !is_silent {
-            return Ok(true);
+            return Ok(Some(asked));
         }
         self.ask_at = Instant::now() + if is_silent { SILENCE } else { AGAIN };
-        Ok(false)
+        Ok(None)
     }
 
-    /// Takes in that what has arrived, and is not handed over yet, is all there was.
-    pub(super) fn has_arrived(&mut self, not_handed_over: usize) {
+    /// Takes in that something came.
+    pub(super) fn came(&mut self) {
+        self.came_at = Some(Instant::now());
+    }
+
+    /// Takes in that what has arrived, and is not handed over yet, is all there was as RabbitMQ
+    /// was asked.
+    pub(super) fn has_arrived(&mut self, asked: Instant, not_handed_over: usize) {
         let through = self.asking.handed_over + not_handed_over as u64;
-        self.waiting.extend(self.to_ask.drain(..).map(|ask| (through, ask)));
+        let are_coming = self.came_at.is_some_and(|at| at.elapsed() < COMING);
+        let counts = |since: Instant| !are_coming || asked - since >= SETTLING;
+        self.waiting.extend(self.to_ask.extract_if(.., |(since, _)| counts(*since)).map(|(_, ask)| (through, ask)));
+        // In order of their questions.
+        if let Some((since, _)) = self.to_ask.first() {
+            self.ask_at = *since + SETTLING;
+        }
         self.tell();
     }
 

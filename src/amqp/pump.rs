@@ -139,18 +139,19 @@ impl<'a> Lane<'a> {
                 }
                 () = wanted(&mut answers) => {
                     let Some(answers) = &mut answers else { continue };
-                    match answers.ask(&self.subscription).await {
-                        Ok(true) => {}
-                        Ok(false) => continue,
+                    let asked = match answers.ask(&self.subscription).await {
+                        Ok(Some(asked)) => asked,
+                        Ok(None) => continue,
                         Err(error) => return Pumped::Ended(self.subscription.why_ended(Some(&error))),
-                    }
+                    };
                     // With what has arrived meanwhile, that is all there was.
                     while let Some(next) = self.consumer.next().now_or_never() {
+                        answers.came();
                         if let Err(gone) = self.arrived(next, &mut meaning, &mut waiting) {
                             return self.pumped(gone);
                         }
                     }
-                    answers.has_arrived(waiting.len());
+                    answers.has_arrived(asked, waiting.len());
                     continue;
                 }
                 next = self.consumer.next() => next,
@@ -172,6 +173,9 @@ impl<'a> Lane<'a> {
                     continue;
                 }
             };
+            if let Some(answers) = &mut answers {
+                answers.came();
+            }
             loop {
                 if let Err(gone) = self.arrived(next, &mut meaning, &mut waiting) {
                     return self.pumped(gone);

@@ -19,8 +19,11 @@ fn a_transfer_in_two_events_loses_nothing_between_them() {
     world.empty(&FEW);
     world.amqp.delete_queue(&queue("akasse:067"));
     let events: Vec<Event> = (0..3).map(|_| news(&mover)).collect();
+    let consumed = world.consumed() + events.len();
     world.publish(&events);
     until(LIMIT, "the fund's queue is paused", || world.recipient("akasse:067")["state"] == "paused");
+    // The end would overtake those that are not taken in yet.
+    until(LIMIT, "all of them are taken in", || world.consumed() == consumed);
 
     let closed = membership(&mover, "067", "2020-01-01", Some("2024-12-31")).updated().at("2026-03-17T08:00:00+01:00");
     world.publish([&closed]);

@@ -39,15 +39,16 @@ impl Subscription {
         self.channel.queue_declare(self.name(), options, FieldTable::default()).await.map(drop)
     }
 
-    /// Returns how many messages lie ready, handed to nobody. What had been handed out before it
-    /// was counted has arrived by then: it is on its way when the channel answers for the first time, and the
-    /// channel answers in turn.
+    /// Returns how many messages lie ready, handed to nobody, when all has arrived that had been
+    /// handed out as they were counted. It is with the channel when that answers for the first time, and
+    /// comes before the answer to what is asked after that: not to what was asked at once.
     pub(super) async fn ready(&self) -> Result<u32, Error> {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let counted = self.channel.queue_declare(self.name(), options, FieldTable::default());
-        let (counted, in_turn) = tokio::join!(counted, self.caught_up());
-        in_turn?;
-        Ok(counted?.message_count())
+        let ready = self.channel.queue_declare(self.name(), options, FieldTable::default()).await?.message_count();
+        if ready == 0 {
+            self.caught_up().await?;
+        }
+        Ok(ready)
     }
 
     /// Ends consuming and the channel. Only while nothing is held; what was on its way

@@ -93,12 +93,13 @@ pub async fn read_ordinary<C: Commit>(
     }
 }
 
+fn ticket_of(delivery: &Delivery) -> Ticket {
+    Ticket { queue: ticket_queue(delivery.intake), epoch: delivery.epoch, tag: delivery.tag }
+}
+
 fn read_all(batch: Vec<Delivery>, rules: &watch::Receiver<Arc<Rules>>) -> Vec<Received> {
     let rules = Arc::clone(&rules.borrow());
-    let received = |delivery: Delivery| Received {
-        input: read(&delivery.body, &rules),
-        ticket: Ticket { queue: ticket_queue(delivery.intake), epoch: delivery.epoch, tag: delivery.tag },
-    };
+    let received = |delivery: Delivery| Received { input: read(&delivery.body, &rules), ticket: ticket_of(&delivery) };
     batch.into_iter().map(received).collect()
 }
 
@@ -112,7 +113,7 @@ pub async fn read_returned<C: Commit>(mut deliveries: mpsc::Receiver<Vec<Deliver
 /// Recognizes a message of ours that came back, by its id, its headers and its
 /// latest death.
 fn returned(delivery: Delivery) -> Received {
-    let ticket = Ticket { queue: ticket_queue(delivery.intake), epoch: delivery.epoch, tag: delivery.tag };
+    let ticket = ticket_of(&delivery);
     let id = delivery.message_id.as_deref().and_then(|id| WsbId::parse(id).ok());
     let recipient = delivery.recipient.as_deref().and_then(|text| Recipient::parse(text).ok());
     let why = delivery.rejection.as_ref().and_then(|rejection| retry::death_of(&rejection.reason));

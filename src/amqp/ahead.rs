@@ -11,14 +11,12 @@ use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::depth::SILENCE;
 use super::link::{Phase, stopped};
 use super::subscription::Subscription;
 
 /// How long after an answer that something lies ready it is asked again.
 const AGAIN: Duration = Duration::from_millis(5);
-/// RabbitMQ waits a quarter of a second for a queue that does not answer, and says
-/// that nothing lies in it.
-const SILENCE: Duration = Duration::from_millis(200);
 
 /// For so long after one has come, more may be on their way: RabbitMQ may have handed out an event
 /// that was published after one that it has not put into its queue yet.

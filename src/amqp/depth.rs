@@ -16,7 +16,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 
 /// RabbitMQ waits a quarter of a second for a queue that does not answer, and says
 /// that nothing lies in it. An empty queue answers in a few milliseconds.
-const SILENCE: Duration = Duration::from_millis(200);
+pub(super) const SILENCE: Duration = Duration::from_millis(200);
 
 /// How many messages lie ready in a queue, as last seen.
 #[derive(Debug, Clone, PartialEq, Eq)]

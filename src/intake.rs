@@ -5,8 +5,9 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use futures_util::future::maybe_done;
+use futures_util::stream::FuturesOrdered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, watch};
 
 use crate::amqp::{Ahead, Delivery, Intake};
@@ -72,6 +73,9 @@ pub async fn read_urgent<C: Commit>(
     }
 }
 
+/// So many batches of ordinary events wait to be passed on, each since it came.
+const BATCHES: usize = 8;
+
 /// Reads the queue of all other events until it ends. They are passed on after everything that
 /// changed who may receive and lay in its queue as they came: the writer takes that first.
 pub async fn read_ordinary<C: Commit>(
@@ -80,17 +84,44 @@ pub async fn read_ordinary<C: Commit>(
     rules: watch::Receiver<Arc<Rules>>,
     ahead: Ahead,
 ) {
-    while let Some(batch) = deliveries.recv().await {
-        let mut is_heard = pin!(maybe_done(ahead.is_heard()));
-        // Asked before they are read, which takes as long.
-        let _ = is_heard.as_mut().now_or_never();
-        let received = read_all(batch, &rules);
-        is_heard.as_mut().await;
-        if is_heard.take_output() == Some(true) {
+    let mut waiting = FuturesOrdered::new();
+    loop {
+        // Neither arm loses anything when the other one is taken.
+        let (mut is_heard, mut received) = tokio::select! {
+            biased;
+            Some(read) = waiting.next() => read,
+            batch = deliveries.recv(), if waiting.len() < BATCHES => match batch {
+                Some(batch) => {
+                    waiting.push_back(read_when_heard(batch, &rules, &ahead));
+                    continue;
+                }
+                None => break,
+            },
+        };
+        // One answer stands for several batches, which are one group.
+        while is_heard && let Some(Some((is_next_heard, mut next))) = waiting.next().now_or_never() {
+            is_heard = is_next_heard;
+            received.append(&mut next);
+        }
+        if is_heard {
             writer.send_ordinary(received).await;
         }
         // Else intake has stopped, and they go back to the queue.
     }
+    while let Some((true, received)) = waiting.next().await {
+        writer.send_ordinary(received).await;
+    }
+}
+
+/// Reads events, and waits until all is heard that goes before them; returns `false` if intake
+/// has stopped before.
+async fn read_when_heard(batch: Vec<Delivery>, rules: &watch::Receiver<Arc<Rules>>, ahead: &Ahead) -> (bool, Vec<Received>) {
+    let mut is_heard = pin!(maybe_done(ahead.is_heard()));
+    // Asked before they are read, which takes as long.
+    let _ = is_heard.as_mut().now_or_never();
+    let received = read_all(batch, rules);
+    is_heard.as_mut().await;
+    (is_heard.take_output() == Some(true), received)
 }
 
 fn ticket_of(delivery: &Delivery) -> Ticket {

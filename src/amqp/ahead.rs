@@ -15,6 +15,9 @@ use super::depth::SILENCE;
 use super::link::{Phase, stopped};
 use super::subscription::Subscription;
 
+/// How long after a question the next one is asked at the earliest. One answer stands for all that came
+/// before its question: they keep each other company, and the writer need wait for none.
+const BETWEEN: Duration = Duration::from_millis(3);
 /// How long after an answer that something lies ready it is asked again.
 const AGAIN: Duration = Duration::from_millis(5);
 
@@ -24,8 +27,12 @@ const COMING: Duration = Duration::from_millis(200);
 /// Then nothing but a look this long after the question counts.
 const SETTLING: Duration = Duration::from_millis(20);
 
-/// Somebody waits: to be told how many deliveries are to be handed over first.
-type Ask = oneshot::Sender<u64>;
+/// Somebody waits.
+struct Ask {
+    since: Instant,
+    /// Is told how many deliveries are to be handed over first.
+    tell: oneshot::Sender<u64>,
+}
 
 /// Tells when all has been heard that changes who may receive. Clones are the same.
 #[derive(Clone)]
@@ -63,8 +70,8 @@ impl Ahead {
 
     async fn heard(&self) -> bool {
         loop {
-            let (ask, through) = oneshot::channel();
-            if self.asks.send(ask).await.is_err() {
+            let (tell, through) = oneshot::channel();
+            if self.asks.send(Ask { since: Instant::now(), tell }).await.is_err() {
                 return false;
             }
             // Without an answer the connection was lost: the next one is asked.
@@ -93,8 +100,9 @@ impl Asked {
 /// Those who wait for one pump.
 pub(super) struct Answers<'a> {
     asking: MutexGuard<'a, Asking>,
-    /// For whom RabbitMQ is to be asked, since when, and when.
-    to_ask: Vec<(Instant, Ask)>,
+    /// For whom RabbitMQ is to be asked, in the order in which they came.
+    to_ask: Vec<Ask>,
+    /// Not before.
     ask_at: Instant,
     /// When something came last.
     came_at: Option<Instant>,
@@ -107,25 +115,33 @@ impl Answers<'_> {
     pub(super) async fn wanted(&mut self) {
         if self.to_ask.is_empty() {
             match self.asking.asked.recv().await {
-                Some(ask) => self.to_ask.push((Instant::now(), ask)),
+                Some(ask) => self.to_ask.push(ask),
                 // Nobody can ask any more.
                 None => std::future::pending().await,
             }
-            self.ask_at = Instant::now();
         }
-        tokio::time::sleep_until(self.ask_at).await;
+        let counts = self.to_ask.first().map_or(self.ask_at, |ask| self.counts_from(ask));
+        tokio::time::sleep_until(self.ask_at.max(counts)).await;
+    }
+
+    /// Returns from when on a question counts for somebody.
+    fn counts_from(&self, ask: &Ask) -> Instant {
+        let are_coming = self.came_at.is_some_and(|at| at.elapsed() < COMING);
+        if are_coming { ask.since + SETTLING } else { ask.since }
     }
 
     /// Asks RabbitMQ. Returns when, if nothing lay ready: then all has arrived that had been
-    /// sent by then, and [`has_arrived`](Self::has_arrived) is to be called once it is taken in.
+    /// handed out by then, and [`has_arrived`](Self::has_arrived) is to be called once it is taken in.
     pub(super) async fn ask(&mut self, subscription: &Subscription) -> Result<Option<Instant>, lapin::Error> {
         let asked = Instant::now();
         while let Ok(ask) = self.asking.asked.try_recv() {
-            self.to_ask.push((asked, ask));
+            self.to_ask.push(ask);
         }
+        self.ask_at = asked + BETWEEN;
         let ready = subscription.ready().await?;
         let is_silent = asked.elapsed() >= SILENCE;
         if ready == 0 && !is_silent {
+            subscription.flushed().await?;
             return Ok(Some(asked));
         }
         self.ask_at = Instant::now() + if is_silent { SILENCE } else { AGAIN };
@@ -138,16 +154,12 @@ impl Answers<'_> {
     }
 
     /// Takes in that what has arrived, and is not handed over yet, is all there was as RabbitMQ
-    /// was asked.
+    /// was asked. Those for whom that was too early are asked for again.
     pub(super) fn has_arrived(&mut self, asked: Instant, not_handed_over: usize) {
         let through = self.asking.handed_over + not_handed_over as u64;
-        let are_coming = self.came_at.is_some_and(|at| at.elapsed() < COMING);
-        let counts = |since: Instant| !are_coming || asked - since >= SETTLING;
-        self.waiting.extend(self.to_ask.extract_if(.., |(since, _)| counts(*since)).map(|(_, ask)| (through, ask)));
-        // In order of their questions.
-        if let Some((since, _)) = self.to_ask.first() {
-            self.ask_at = *since + SETTLING;
-        }
+        let (counting, early) = std::mem::take(&mut self.to_ask).into_iter().partition(|ask| self.counts_from(ask) <= asked);
+        self.to_ask = early;
+        self.waiting.extend(Vec::into_iter(counting).map(|ask| (through, ask)));
         self.tell();
     }
 
@@ -161,7 +173,7 @@ impl Answers<'_> {
         let handed_over = self.asking.handed_over;
         for (through, ask) in self.waiting.extract_if(.., |(through, _)| *through <= handed_over) {
             // Nobody waits for it any more: then nobody misses it.
-            let _ = ask.send(through);
+            let _ = ask.tell.send(through);
         }
     }
 }

@@ -11,7 +11,8 @@ use super::trouble::{Trouble, reason_of};
 /// The consumer's name on its channel, where it is the only one.
 const TAG: &str = "wsb-broker";
 
-/// A queue, and the channel that it is consumed on.
+/// A queue, and the channel that it is consumed on. Clones are the same.
+#[derive(Clone)]
 pub(super) struct Subscription {
     pub intake: Intake,
     pub queue: String,
@@ -39,16 +40,17 @@ impl Subscription {
         self.channel.queue_declare(self.name(), options, FieldTable::default()).await.map(drop)
     }
 
-    /// Returns how many messages lie ready, handed to nobody, when all has arrived that had been
-    /// handed out as they were counted. It is with the channel when that answers for the first time, and
-    /// comes before the answer to what is asked after that: not to what was asked at once.
+    /// Returns how many messages lie ready, handed to nobody. What had been handed out as they
+    /// were counted is with the channel then, see [`flushed`](Self::flushed).
     pub(super) async fn ready(&self) -> Result<u32, Error> {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let ready = self.channel.queue_declare(self.name(), options, FieldTable::default()).await?.message_count();
-        if ready == 0 {
-            self.caught_up().await?;
-        }
-        Ok(ready)
+        Ok(self.channel.queue_declare(self.name(), options, FieldTable::default()).await?.message_count())
+    }
+
+    /// Returns when all has arrived that was with the channel: that answers in turn, what it was asked at
+    /// once with something else before that. The same number again changes nothing, and needs nobody but the channel.
+    pub(super) async fn flushed(&self) -> Result<(), Error> {
+        self.channel.basic_qos(self.prefetch, BasicQosOptions { global: false }).await
     }
 
     /// Ends consuming and the channel. Only while nothing is held; what was on its way

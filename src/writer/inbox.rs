@@ -75,8 +75,16 @@ struct Waiting<C: Commit> {
     connected: Option<bool>,
     poked: bool,
     closed: bool,
-    /// The writer is gathering a group: what can wait need not wake it.
-    gathering: bool,
+    /// What the writer waits for: what can wait need not wake it.
+    gathering: Gathering,
+}
+
+/// A group that is not taken yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gathering {
+    Nothing,
+    Outcomes,
+    Messages,
 }
 
 impl<C: Commit> Waiting<C> {
@@ -107,6 +115,15 @@ pub(super) enum Wanted {
     Nothing,
 }
 
+/// Until when what does not press waits for company.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Calm {
+    /// Ordinary messages, and what is there when they are taken.
+    pub(super) messages: Instant,
+    /// Outcomes alone.
+    pub(super) outcomes: Instant,
+}
+
 /// What the writer takes at once.
 pub(super) struct Group<C: Commit> {
     pub(super) urgent: Vec<Received>,
@@ -134,7 +151,7 @@ impl<C: Commit> Inbox<C> {
                 connected: None,
                 poked: false,
                 closed: false,
-                gathering: false,
+                gathering: Gathering::Nothing,
             }),
             arrived: Condvar::new(),
             room: Notify::new(),
@@ -149,7 +166,7 @@ impl<C: Commit> Inbox<C> {
     fn tell(&self, change: impl FnOnce(&mut Waiting<C>)) {
         let mut waiting = self.lock();
         change(&mut waiting);
-        let awake = !waiting.gathering || waiting.presses() || waiting.outcomes.len() >= COMPANY;
+        let awake = waiting.gathering == Gathering::Nothing || waiting.presses() || waiting.outcomes.len() >= COMPANY;
         drop(waiting);
         if awake {
             self.arrived.notify_one();
@@ -162,7 +179,7 @@ impl<C: Commit> Inbox<C> {
     ///
     /// Until `calm`, ordinary messages and outcomes wait for company: a group of
     /// one costs the disk as much as a group of hundreds.
-    pub(super) fn take(&self, most: usize, wanted: Wanted, calm: Instant, deadline: Instant) -> Group<C> {
+    pub(super) fn take(&self, most: usize, wanted: Wanted, calm: Calm, deadline: Instant) -> Group<C> {
         let (room_for_urgent, room) = match wanted {
             Wanted::All => (true, true),
             Wanted::Urgent => (true, false),
@@ -173,15 +190,18 @@ impl<C: Commit> Inbox<C> {
             let ordinary = if room { waiting.ordinary.len() } else { 0 };
             let outcomes = waiting.outcomes.len() + waiting.order_outcomes.len();
             let presses = waiting.presses() || (room_for_urgent && !waiting.urgent.is_empty()) || ordinary.max(outcomes) >= COMPANY;
-            let gathering = !presses && ordinary.max(outcomes) > 0;
+            let (gathering, until) = match (ordinary, outcomes) {
+                (0, 0) => (Gathering::Nothing, deadline),
+                (0, _) => (Gathering::Outcomes, calm.outcomes.min(deadline)),
+                _ => (Gathering::Messages, calm.messages.min(deadline)),
+            };
             let now = Instant::now();
-            let until = if gathering { calm.min(deadline) } else { deadline };
             if presses || now >= until {
                 break;
             }
             waiting.gathering = gathering;
             waiting = self.arrived.wait_timeout(waiting, until - now).unwrap_or_else(PoisonError::into_inner).0;
-            waiting.gathering = false;
+            waiting.gathering = Gathering::Nothing;
         }
         let urgent = if room_for_urgent { waiting.urgent.len().min(most) } else { 0 };
         let ordinary = if room { waiting.ordinary.len().min(most - urgent) } else { 0 };
@@ -248,7 +268,7 @@ impl<C: Commit> WriterHandle<C> {
                 if queue.len() < ORDINARY {
                     queue.extend(messages.take().into_iter().flatten());
                 }
-                !waiting.gathering || !waiting.urgent.is_empty() || waiting.ordinary.len() >= COMPANY
+                waiting.gathering != Gathering::Messages || !waiting.urgent.is_empty() || waiting.ordinary.len() >= COMPANY
             };
             if messages.is_none() {
                 if awake {
@@ -325,6 +345,14 @@ mod tests {
         Received { input: Input::NotAnEvent(Box::new(quarantined)), ticket: Ticket { queue: 0, epoch: 1, tag: 1 } }
     }
 
+    fn calm_at(at: Instant) -> Calm {
+        Calm { messages: at, outcomes: at }
+    }
+
+    fn at_once() -> Calm {
+        calm_at(Instant::now())
+    }
+
     #[test]
     fn messages_that_are_not_wanted_wait() {
         let inbox: Arc<Inbox<Store>> = Inbox::new();
@@ -335,14 +363,14 @@ mod tests {
             handle.send_ordinary(vec![message(), message()]).await;
         });
         let take = |wanted| {
-            let group = inbox.take(10, wanted, Instant::now(), Instant::now());
+            let group = inbox.take(10, wanted, at_once(), Instant::now());
             (group.urgent.len(), group.ordinary.len())
         };
         assert_eq!(take(Wanted::Nothing), (0, 0), "a full disk keeps everything out");
         assert_eq!(take(Wanted::Urgent), (1, 0));
         assert_eq!(take(Wanted::All), (0, 2), "nothing is lost by it");
         runtime.block_on(handle.send_ordinary(vec![message(), message()]));
-        let left_over = || inbox.take(1, Wanted::All, Instant::now(), Instant::now()).left_over;
+        let left_over = || inbox.take(1, Wanted::All, at_once(), Instant::now()).left_over;
         assert_eq!((left_over(), left_over()), (true, false), "events pile up while more wait than are taken");
     }
 
@@ -354,7 +382,7 @@ mod tests {
         let (calm, never) = (Duration::from_millis(50), Duration::from_secs(60));
         let take = || {
             let began = Instant::now();
-            let group = inbox.take(1000, Wanted::All, began + calm, began + never);
+            let group = inbox.take(1000, Wanted::All, calm_at(began + calm), began + never);
             (group.ordinary.len(), group.urgent.len(), began.elapsed())
         };
         runtime.block_on(handle.send_ordinary(vec![message()]));
@@ -368,15 +396,31 @@ mod tests {
         let (other, calm, never) = (handle.clone(), never, never);
         runtime.spawn(async move { other.send_urgent(vec![message()]).await });
         let began = Instant::now();
-        let group = inbox.take(1000, Wanted::All, began + calm, began + never);
+        let group = inbox.take(1000, Wanted::All, calm_at(began + calm), began + never);
         assert_eq!(group.urgent.len(), 1);
         assert!(began.elapsed() < calm / 2, "{:?}", began.elapsed());
 
         // And a crowd does not wait at all.
         runtime.block_on(handle.send_ordinary((0..COMPANY).map(|_| message()).collect()));
         let began = Instant::now();
-        let group = inbox.take(1000, Wanted::All, began + calm, began + never);
+        let group = inbox.take(1000, Wanted::All, calm_at(began + calm), began + never);
         assert!(group.ordinary.len() >= COMPANY);
         assert!(began.elapsed() < calm / 2);
+    }
+
+    #[test]
+    fn outcomes_alone_wait_no_longer_than_messages_let_them() {
+        let inbox: Arc<Inbox<Store>> = Inbox::new();
+        let handle = WriterHandle::new(&inbox);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
+        let never = Duration::from_secs(60);
+        let key =
+            DeliveryKey { recipient: crate::core::ids::Recipient::parse("akasse:067").expect("one"), seq: crate::core::ids::EventSeq(1) };
+        handle.report([(key, Outcome::Confirmed)]);
+        runtime.spawn(async move { handle.send_ordinary(vec![message()]).await });
+        let began = Instant::now();
+        let group = inbox.take(1000, Wanted::All, Calm { messages: began, outcomes: began + never / 2 }, began + never);
+        assert_eq!((group.outcomes.len(), group.ordinary.len()), (1, 1));
+        assert!(began.elapsed() < never / 4, "{:?}", began.elapsed());
     }
 }

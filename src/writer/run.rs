@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::inbox::{Group, Inbox, Input, Received, Ticket, Wanted};
+use super::inbox::{Calm, Group, Inbox, Input, Received, Ticket, Wanted};
 use crate::core::engine::{Advanced, Engine, Fact, Manner, Outgoing, OutgoingOrder, Output, TakenBack, Traffic};
 use crate::core::records::{Archive, Quarantined};
 use crate::core::time::Moment;
@@ -74,8 +74,8 @@ pub struct Settings {
     /// How long finished deliveries may wait for the next group to become
     /// durable with; a crash before that repeats them.
     pub linger: Duration,
-    /// How long after the beginning of a group the next one waits for company,
-    /// unless something presses: a membership, a request, or a crowd.
+    /// How long after the beginning of a group outcomes alone wait for company. Ordinary
+    /// messages bring theirs along, see [`crate::amqp::Ahead`].
     pub pace: Duration,
     /// How often the engine looks after what nobody asks about.
     pub tend_every: Duration,
@@ -119,7 +119,7 @@ pub fn run<C: Commit>(
     }
     let mut dirty_since: Option<Instant> = None;
     let mut tended = Instant::now();
-    let mut calm = Instant::now();
+    let mut calm = Calm { messages: Instant::now(), outcomes: Instant::now() };
     let mut forgot = Instant::now();
     let mut crowded_at: Option<Instant> = None;
     let mut most = settings.group;
@@ -210,17 +210,19 @@ pub fn run<C: Commit>(
         if !turn.out.orders.is_empty() {
             outlet.order(turn.out.orders);
         }
-        calm = began + rest([took_before, began.elapsed()], settings.pace);
-        took_before = began.elapsed();
+        let took = began.elapsed();
+        let rest = rest([took_before, took]);
+        calm = Calm { messages: began + rest, outcomes: began + rest.max(settings.pace) };
+        took_before = took;
     }
 }
 
 /// Returns how long after its beginning a group is the last one, by how long it and the
 /// one before it took: one that took long by itself, for a flush that did, has held up
 /// everybody already.
-fn rest(took: [Duration; 2], pace: Duration) -> Duration {
+fn rest(took: [Duration; 2]) -> Duration {
     let [before, now] = took;
-    pace.max(2 * before.min(now)).min(LONGEST_WAIT)
+    (2 * before.min(now)).min(LONGEST_WAIT)
 }
 
 fn deadline(engine: &Engine, now: Moment, dirty_since: Option<Instant>, tended: Instant, settings: Settings) -> Instant {
@@ -354,12 +356,11 @@ mod tests {
 
     #[test]
     fn groups_rest_as_long_as_they_take_and_one_slow_one_lengthens_nothing() {
-        let [pace, slow, very_slow] = [3, 8, 80].map(Duration::from_millis);
-        let quick = Duration::from_millis(1);
-        assert_eq!(rest([quick, quick], pace), pace);
-        assert_eq!(rest([slow, slow], pace), 2 * slow);
-        assert_eq!(rest([quick, slow], pace), pace);
-        assert_eq!(rest([slow, very_slow], pace), 2 * slow);
-        assert_eq!(rest([very_slow, very_slow], pace), LONGEST_WAIT);
+        let [quick, slow, very_slow] = [1, 8, 80].map(Duration::from_millis);
+        assert_eq!(rest([quick, quick]), 2 * quick);
+        assert_eq!(rest([slow, slow]), 2 * slow);
+        assert_eq!(rest([quick, slow]), 2 * quick);
+        assert_eq!(rest([slow, very_slow]), 2 * slow);
+        assert_eq!(rest([very_slow, very_slow]), LONGEST_WAIT);
     }
 }

@@ -8,7 +8,7 @@ use super::exit::{Exit, Failure};
 use super::run::{load_rules, runtime, target};
 use super::terminal::Progress;
 use super::topology::trouble_failure;
-use crate::amqp::client;
+use crate::amqp::{Outcome, client};
 use crate::core::policy::Rules;
 use crate::wire;
 
@@ -46,15 +46,38 @@ fn publish(common: &Common, file: &Path) -> Result<Exit, Failure> {
         .map_err(trouble_failure)?;
     progress.end();
     if let Some((index, outcome)) = published.failed.first() {
+        let (exit, why) = not_taken(outcome);
         let words = format!(
-            "{} of {total} events were not taken by RabbitMQ; the first is event {} ({outcome:?}). Publishing the file again is safe: a repeat has no effect",
+            "{} of {total} events were not taken by RabbitMQ; the first is event {}: {why}. Publishing the file again is safe: a repeat has no effect",
             published.failed.len(),
             index + 1
         );
-        return Err(Failure::words(Exit::Unreachable, words));
+        return Err(Failure::words(exit, words));
     }
     answer_line!("published {} events", published.confirmed);
     Ok(Exit::Ok)
+}
+
+/// Says why RabbitMQ has not taken an event, and what to do.
+fn not_taken(outcome: &Outcome) -> (Exit, String) {
+    match outcome {
+        Outcome::ChannelClosed { code: 404, .. } => {
+            (Exit::Refused, format!("there is no exchange '{EXCHANGE}'; `wsb-broker topology --apply` declares it"))
+        }
+        Outcome::Returned { text, .. } => {
+            (Exit::Refused, format!("no queue is bound for its routing key ({text}); `wsb-broker topology --apply` declares and binds all"))
+        }
+        Outcome::AccessRefused { text } => {
+            (Exit::Refused, format!("the user may not write to '{EXCHANGE}' ({text}); `rabbitmqctl set_permissions` gives that"))
+        }
+        Outcome::TooLarge { text } => (Exit::Refused, format!("it is too large ({text}); `max_message_size` of RabbitMQ sets the limit")),
+        Outcome::Unsendable { field } => (Exit::Refused, format!("its {field} is too long for AMQP")),
+        Outcome::ChannelClosed { text, .. } => (Exit::Refused, format!("RabbitMQ has closed the channel ({text})")),
+        Outcome::Nacked => (Exit::Unreachable, "a queue refused it, or has no leader".to_owned()),
+        Outcome::TimedOut => (Exit::Unreachable, "RabbitMQ did not answer in time".to_owned()),
+        Outcome::Blocked => (Exit::Unreachable, "RabbitMQ has blocked publishers: a memory or disk alarm".to_owned()),
+        Outcome::ConnectionLost | Outcome::Confirmed => (Exit::Unreachable, "the connection was lost".to_owned()),
+    }
 }
 
 fn key_of(event: &crate::core::event::Event, rules: &Rules) -> String {

@@ -10,7 +10,7 @@ use super::exit::{Exit, Failure};
 use super::open::store_options;
 use crate::amqp::Target;
 use crate::app::{self, RunError, Settings};
-use crate::config::{self, Sources, Tokens};
+use crate::config::{self, LoadError, Sources, Tokens};
 use crate::core::policy::{Horizons, Rules};
 use crate::http::Persons;
 use crate::telemetry::{self, Format};
@@ -42,7 +42,8 @@ pub fn run(common: &Common, arguments: &RunArguments) -> Result<Exit, Failure> {
 fn failure(error: RunError) -> Failure {
     let exit = match &error {
         // Its cause is in its own words already.
-        RunError::Routing(_) | RunError::Tokens(_) => return Failure::words(Exit::No, error),
+        RunError::Routing(refused) => return Failure::words(exit_of(refused), error),
+        RunError::Tokens(_) => return Failure::words(Exit::No, error),
         RunError::Store(_) | RunError::Refused(_) => Exit::Refused,
         RunError::Other(_) => Exit::Unreachable,
     };
@@ -101,5 +102,13 @@ pub fn sources(common: &Common) -> Sources {
 
 /// Returns the rules.
 pub fn load_rules(common: &Common) -> Result<Rules, Failure> {
-    config::load_rules(&sources(common)).map_err(|error| Failure::words(Exit::No, error.rendered().trim_end()))
+    config::load_rules(&sources(common)).map_err(|error| Failure::words(exit_of(&error), error.rendered().trim_end()))
+}
+
+/// Returns how to end for a file that is not accepted.
+pub fn exit_of(error: &LoadError) -> Exit {
+    match error {
+        LoadError::Invalid { .. } => Exit::No,
+        LoadError::Missing { .. } | LoadError::Unreadable { .. } => Exit::Usage,
+    }
 }

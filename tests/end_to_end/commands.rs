@@ -167,8 +167,14 @@ fn events_are_published_by_the_file() {
     ends_with(&world.broker, 2, &["events", "publish", "/nowhere.ndjson"], &["/nowhere.ndjson"]);
     let nowhere = format!("amqp://guest:guest@127.0.0.1:{}/%2f", free_port());
     let good = world.write("good.ndjson", lines(&events));
+    for command in [["check"].as_slice(), &["run"], &["events", "publish", &good]] {
+        let arguments = [["--routing", "/nowhere.toml"].as_slice(), command].concat();
+        ends_with(&world.broker, 2, &arguments, &["there is no file /nowhere.toml"]);
+    }
     ends_with(&world.broker, 3, &["--amqp-uri", &nowhere, "events", "publish", &good], &["cannot reach RabbitMQ"]);
     assert!(world.broker.terminate().success());
+    world.amqp.delete_exchange("dfdg.events");
+    ends_with(&world.broker, 4, &["events", "publish", &good], &["3 of 3", "no exchange 'dfdg.events'", "topology --apply"]);
 }
 
 #[test]

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
-use crate::amqp::{self, Acks, Ahead, Link, LinkState, Plan, RecipientQueue, Side, Target, Topology, Trouble};
+use crate::amqp::{self, Acks, Link, LinkState, Plan, RecipientQueue, Side, Target, Topology, Trouble};
 use crate::config::{LoadError, RulesWatch, Sources, Tokens, TokensError, TokensWatch};
 use crate::core::audit::{Action, Deed};
 use crate::core::engine::{Engine, Fact, Limits, Outgoing, OutgoingOrder};
@@ -135,11 +135,13 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let (orders_tx, orders) = mpsc::channel(Limits::default().most_under_way());
     let room = Room::new(&settings.store.data_dir, settings.least_free);
     let disk = room.missing();
+    let hear = Arc::new(Notify::new());
     let outlet = Outlet {
         room,
         acks: endpoints.acks,
         attempts: attempts_tx,
         orders: orders_tx,
+        hear: Arc::clone(&hear),
         metrics: Arc::clone(&metrics),
         seen: Arc::clone(&writer_seen),
     };
@@ -152,7 +154,8 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     tokio::spawn(dispatch::publish(attempts, endpoints.publish.clone(), writer.clone()));
     tokio::spawn(dispatch::publish_orders(orders, endpoints.publish, writer.clone()));
     tokio::spawn(dispatch::report(endpoints.outcomes, writer.clone()));
-    tokio::spawn(follow_link(link.state(), endpoints.ahead, writer.clone()));
+    tokio::spawn(intake::hear(hear, writer.clone(), endpoints.ahead));
+    tokio::spawn(follow_link(link.state(), writer.clone()));
     let (reload, reloads) = mpsc::channel(1);
     let (reload_tokens, tokens_reloads) = mpsc::channel(1);
     let (tokens_tx, tokens_rx) = watch::channel(Arc::new(tokens));
@@ -327,26 +330,19 @@ async fn settle(writer: &WriterHandle<Store>, within: Duration) {
 }
 
 /// Tells the writer whether attempts can be performed.
-async fn follow_link(mut state: watch::Receiver<LinkState>, ahead: Ahead, writer: WriterHandle<Store>) {
+async fn follow_link(mut state: watch::Receiver<LinkState>, writer: WriterHandle<Store>) {
     let mut told = None;
-    // What has changed of who may receive while nobody listened is heard before anything is sent.
-    let (mut is_heard, mut may_hear) = (false, true);
     loop {
-        let (consuming, publishing) = {
+        let connected = {
             let state = state.borrow_and_update();
-            (state.consuming == Side::Up, state.publishing == Side::Up && state.blocked.is_none())
+            state.publishing == Side::Up && state.blocked.is_none()
         };
-        let connected = publishing && is_heard;
         if told.replace(connected) != Some(connected) {
             writer.set_connected(connected);
         }
-        tokio::select! {
-            changed = state.changed() => if changed.is_err() {
-                return;
-            },
-            heard = ahead.is_heard(), if consuming && !is_heard && may_hear => (is_heard, may_hear) = (heard, heard),
+        if state.changed().await.is_err() {
+            return;
         }
-        is_heard &= state.borrow().consuming == Side::Up;
     }
 }
 
@@ -520,6 +516,7 @@ struct Outlet {
     acks: Acks,
     attempts: mpsc::Sender<Vec<Outgoing>>,
     orders: mpsc::Sender<Vec<OutgoingOrder>>,
+    hear: Arc<Notify>,
     metrics: Arc<Metrics>,
     seen: Arc<AtomicI64>,
 }
@@ -540,6 +537,10 @@ impl Effects for Outlet {
 
     fn order(&mut self, orders: Vec<OutgoingOrder>) {
         drop(self.orders.try_send(orders));
+    }
+
+    fn ask_whether_heard(&mut self) {
+        self.hear.notify_one();
     }
 
     fn report(&mut self, facts: &[Fact]) {

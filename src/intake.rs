@@ -4,11 +4,12 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::future::maybe_done;
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, StreamExt};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::amqp::{Ahead, Delivery, Intake};
 use crate::core::about::About;
@@ -87,7 +88,7 @@ pub async fn read_ordinary<C: Commit>(
     let mut waiting = FuturesOrdered::new();
     loop {
         // Neither arm loses anything when the other one is taken.
-        let (mut is_heard, mut received) = tokio::select! {
+        let (heard, mut received) = tokio::select! {
             biased;
             Some(read) = waiting.next() => read,
             batch = deliveries.recv(), if waiting.len() < BATCHES => match batch {
@@ -98,30 +99,38 @@ pub async fn read_ordinary<C: Commit>(
                 None => break,
             },
         };
+        // Intake has stopped, and all goes back to the queue: what comes later too, for its
+        // acknowledgement would be that of all before.
+        let Some(mut at) = heard else { return };
         // One answer stands for several batches, which are one group.
-        while is_heard && let Some(Some((is_next_heard, mut next))) = waiting.next().now_or_never() {
-            is_heard = is_next_heard;
-            received.append(&mut next);
+        let mut is_over = false;
+        while let Some(Some((heard, mut more))) = waiting.next().now_or_never() {
+            is_over = heard.is_none();
+            if is_over {
+                break;
+            }
+            at = heard.unwrap_or(at);
+            received.append(&mut more);
         }
-        if is_heard {
-            writer.send_ordinary(received).await;
+        writer.send_heard(received, at).await;
+        if is_over {
+            return;
         }
-        // Else intake has stopped, and they go back to the queue.
     }
-    while let Some((true, received)) = waiting.next().await {
-        writer.send_ordinary(received).await;
+    while let Some((Some(at), received)) = waiting.next().await {
+        writer.send_heard(received, at).await;
     }
 }
 
-/// Reads events, and waits until all is heard that goes before them; returns `false` if intake
-/// has stopped before.
-async fn read_when_heard(batch: Vec<Delivery>, rules: &watch::Receiver<Arc<Rules>>, ahead: &Ahead) -> (bool, Vec<Received>) {
-    let mut is_heard = pin!(maybe_done(ahead.is_heard()));
+/// Reads events, and waits until all is heard that goes before them; returns since when, `None` if
+/// intake has stopped before.
+async fn read_when_heard(batch: Vec<Delivery>, rules: &watch::Receiver<Arc<Rules>>, ahead: &Ahead) -> (Option<Instant>, Vec<Received>) {
+    let mut heard = pin!(maybe_done(ahead.hear()));
     // Asked before they are read, which takes as long.
-    let _ = is_heard.as_mut().now_or_never();
+    let _ = heard.as_mut().now_or_never();
     let received = read_all(batch, rules);
-    is_heard.as_mut().await;
-    (is_heard.take_output() == Some(true), received)
+    heard.as_mut().await;
+    (heard.take_output().flatten(), received)
 }
 
 fn ticket_of(delivery: &Delivery) -> Ticket {
@@ -132,6 +141,15 @@ fn read_all(batch: Vec<Delivery>, rules: &watch::Receiver<Arc<Rules>>) -> Vec<Re
     let rules = Arc::clone(&rules.borrow());
     let received = |delivery: Delivery| Received { input: read(&delivery.body, &rules), ticket: ticket_of(&delivery) };
     batch.into_iter().map(received).collect()
+}
+
+/// Finds out whether all is heard that changes who may receive, whenever it is `wanted`, until intake stops.
+pub async fn hear<C: Commit>(wanted: Arc<Notify>, writer: WriterHandle<C>, ahead: Ahead) {
+    loop {
+        wanted.notified().await;
+        let Some(at) = ahead.hear().await else { return };
+        writer.heard(at);
+    }
 }
 
 /// Reads what vendors have rejected until it ends.

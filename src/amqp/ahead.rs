@@ -30,8 +30,16 @@ const SETTLING: Duration = Duration::from_millis(20);
 /// Somebody waits.
 struct Ask {
     since: Instant,
-    /// Is told how many deliveries are to be handed over first.
-    tell: oneshot::Sender<u64>,
+    tell: oneshot::Sender<Answer>,
+}
+
+/// What somebody is told who waits.
+#[derive(Clone, Copy)]
+struct Answer {
+    /// How many deliveries are to be passed on first.
+    through: u64,
+    /// When RabbitMQ had answered.
+    at: std::time::Instant,
 }
 
 /// Tells when all has been heard that changes who may receive. Clones are the same.
@@ -47,7 +55,7 @@ impl Ahead {
     pub(super) fn new(phase: watch::Receiver<Phase>) -> (Self, Asked) {
         let (asks, asked) = mpsc::channel(16);
         let ahead = Self { asks, passed_on: Arc::new(watch::Sender::new(0)), phase };
-        (ahead, Asked(Mutex::new(Asking { asked, handed_over: 0 })))
+        (ahead, Asked { asking: Mutex::new(Asking { asked, handed_over: 0 }), is_mute: watch::Sender::new(false) })
     }
 
     /// Notes that so many deliveries of the most urgent queue have been passed on to where
@@ -58,32 +66,35 @@ impl Ahead {
 
     /// Waits until everything that lay in the most urgent queue when this was first polled
     /// has been [passed on](Self::passed_on): for a connection too, if there is none.
-    /// Returns `false` once intake has stopped, and nobody can say any more.
-    pub async fn is_heard(&self) -> bool {
+    /// Returns when RabbitMQ had said so; `None` once intake has stopped, and nobody can say any more.
+    pub async fn hear(&self) -> Option<std::time::Instant> {
         let mut phase = self.phase.clone();
         tokio::select! {
             biased;
-            () = stopped(&mut phase) => false,
-            is_heard = self.heard() => is_heard,
+            () = stopped(&mut phase) => None,
+            heard = self.heard() => heard,
         }
     }
 
-    async fn heard(&self) -> bool {
+    async fn heard(&self) -> Option<std::time::Instant> {
         loop {
-            let (tell, through) = oneshot::channel();
-            if self.asks.send(Ask { since: Instant::now(), tell }).await.is_err() {
-                return false;
-            }
+            let (tell, answer) = oneshot::channel();
+            self.asks.send(Ask { since: Instant::now(), tell }).await.ok()?;
             // Without an answer the connection was lost: the next one is asked.
-            if let Ok(through) = through.await {
-                return self.passed_on.subscribe().wait_for(|passed_on| *passed_on >= through).await.is_ok();
+            if let Ok(Answer { through, at }) = answer.await {
+                self.passed_on.subscribe().wait_for(|passed_on| *passed_on >= through).await.ok()?;
+                return Some(at);
             }
         }
     }
 }
 
 /// The other end: whom the pumps of the most urgent queue answer, one after the other.
-pub(super) struct Asked(Mutex<Asking>);
+pub(super) struct Asked {
+    asking: Mutex<Asking>,
+    /// Whether RabbitMQ gets no answer of the queue.
+    is_mute: watch::Sender<bool>,
+}
 
 struct Asking {
     asked: mpsc::Receiver<Ask>,
@@ -93,13 +104,21 @@ struct Asking {
 
 impl Asked {
     pub(super) async fn answer(&self) -> Answers<'_> {
-        Answers { asking: self.0.lock().await, to_ask: Vec::new(), ask_at: Instant::now(), came_at: None, waiting: Vec::new() }
+        let (asking, is_mute) = (self.asking.lock().await, &self.is_mute);
+        is_mute.send_replace(false);
+        Answers { asking, is_mute, to_ask: Vec::new(), ask_at: Instant::now(), came_at: None, waiting: Vec::new() }
+    }
+
+    /// A view of whether the queue says nothing, while somebody wants to know.
+    pub(super) fn is_mute(&self) -> watch::Receiver<bool> {
+        self.is_mute.subscribe()
     }
 }
 
 /// Those who wait for one pump.
 pub(super) struct Answers<'a> {
     asking: MutexGuard<'a, Asking>,
+    is_mute: &'a watch::Sender<bool>,
     /// For whom RabbitMQ is to be asked, in the order in which they came.
     to_ask: Vec<Ask>,
     /// Not before.
@@ -107,7 +126,7 @@ pub(super) struct Answers<'a> {
     /// When something came last.
     came_at: Option<Instant>,
     /// Who waits until so many have been handed over.
-    waiting: Vec<(u64, Ask)>,
+    waiting: Vec<(Answer, Ask)>,
 }
 
 impl Answers<'_> {
@@ -139,12 +158,16 @@ impl Answers<'_> {
         }
         self.ask_at = asked + BETWEEN;
         let ready = subscription.ready().await?;
-        let is_silent = asked.elapsed() >= SILENCE;
-        if ready == 0 && !is_silent {
+        let is_mute = asked.elapsed() >= SILENCE;
+        self.is_mute.send_if_modified(|known| std::mem::replace(known, is_mute) != is_mute);
+        if ready == 0 && !is_mute {
             subscription.flushed().await?;
-            return Ok(Some(asked));
+            // One that took long, for whatever reason, says too little of now.
+            if asked.elapsed() < SILENCE {
+                return Ok(Some(asked));
+            }
         }
-        self.ask_at = Instant::now() + if is_silent { SILENCE } else { AGAIN };
+        self.ask_at = Instant::now() + if is_mute { SILENCE } else { AGAIN };
         Ok(None)
     }
 
@@ -156,10 +179,10 @@ impl Answers<'_> {
     /// Takes in that what has arrived, and is not handed over yet, is all there was as RabbitMQ
     /// was asked. Those for whom that was too early are asked for again.
     pub(super) fn has_arrived(&mut self, asked: Instant, not_handed_over: usize) {
-        let through = self.asking.handed_over + not_handed_over as u64;
+        let answer = Answer { through: self.asking.handed_over + not_handed_over as u64, at: std::time::Instant::now() };
         let (counting, early) = std::mem::take(&mut self.to_ask).into_iter().partition(|ask| self.counts_from(ask) <= asked);
         self.to_ask = early;
-        self.waiting.extend(Vec::into_iter(counting).map(|ask| (through, ask)));
+        self.waiting.extend(Vec::into_iter(counting).map(|ask| (answer, ask)));
         self.tell();
     }
 
@@ -171,9 +194,9 @@ impl Answers<'_> {
 
     fn tell(&mut self) {
         let handed_over = self.asking.handed_over;
-        for (through, ask) in self.waiting.extract_if(.., |(through, _)| *through <= handed_over) {
+        for (answer, ask) in self.waiting.extract_if(.., |(answer, _)| answer.through <= handed_over) {
             // Nobody waits for it any more: then nobody misses it.
-            let _ = ask.tell.send(through);
+            let _ = ask.tell.send(answer);
         }
     }
 }

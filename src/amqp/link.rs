@@ -5,6 +5,7 @@
 //! each side:  Starting -> Up <-> Down(why) ;  any -> Stopped
 //! ```
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -344,6 +345,24 @@ impl Shared {
         let _ = self.state.subscribe().wait_for(|state| state.publishing == Side::Stopped).await;
     }
 
+    /// Tells of the queue that is heard first when it does not answer, and when it does again.
+    async fn mind_whether_mute(&self, queue: &str) -> Infallible {
+        let mut is_mute = self.asked.is_mute();
+        loop {
+            // The sender lives as long as this does.
+            let _ = is_mute.wait_for(|is_mute| *is_mute).await;
+            if tokio::time::timeout(MUTE, is_mute.wait_for(|is_mute| !*is_mute)).await.is_ok() {
+                continue;
+            }
+            let trouble = Trouble::Mute { queue: queue.to_owned() };
+            tracing::warn!(%trouble, "nothing is decided");
+            self.set_consuming(Side::Down(trouble));
+            let _ = is_mute.wait_for(|is_mute| !*is_mute).await;
+            tracing::info!(queue, "the queue answers again");
+            self.set_consuming(Side::Up);
+        }
+    }
+
     fn set_consuming(&self, side: Side) {
         self.state.send_modify(|state| state.consuming = side);
     }
@@ -419,6 +438,8 @@ pub(super) async fn renewed(renewals: &mut watch::Receiver<u64>) {
     }
 }
 
+/// How long the queue that is heard first may be mute before somebody is told.
+const MUTE: Duration = Duration::from_secs(5);
 /// How often a connection is looked at: lapin does not announce every end of one.
 const LOOK_AFTER: Duration = Duration::from_millis(500);
 /// How long parting in words may take.
@@ -501,6 +522,7 @@ async fn keep_consuming(shared: Arc<Shared>, settings: IntakeSettings, senders: 
                             never = depth::watch(connection, &queues, &shared.waiting) => match never {},
                             never = depth::answer(connection, &shared.questions) => match never {},
                             never = inlets::keep(connection, &bindings, &socket) => match never {},
+                            never = shared.mind_whether_mute(queues[0]) => match never {},
                         };
                         shared.waiting.send_replace(Vec::new());
                         ended

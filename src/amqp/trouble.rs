@@ -156,6 +156,14 @@ pub enum Trouble {
         /// For how long.
         seconds: u64,
     },
+    /// The queue that is heard first says nothing, and everything waits for it.
+    #[error(
+        "queue '{queue}' at RabbitMQ does not answer, as when it has lost its leader: nothing is decided and nothing sent until it does (rabbitmq-queues quorum_status shows its members)"
+    )]
+    Mute {
+        /// The queue.
+        queue: String,
+    },
     /// An existing connection ended.
     #[error("the connection to RabbitMQ ended: {reason}")]
     Lost {
@@ -189,6 +197,7 @@ impl Trouble {
             | Self::ChannelClosed { .. }
             | Self::StillBlocked { .. }
             | Self::HeldUp { .. }
+            | Self::Mute { .. }
             | Self::Lost { .. } => false,
         }
     }

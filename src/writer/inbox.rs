@@ -73,6 +73,7 @@ struct Waiting<C: Commit> {
     order_outcomes: Vec<(u64, Outcome)>,
     requests: VecDeque<Request<C>>,
     connected: Option<bool>,
+    heard_at: Option<Instant>,
     poked: bool,
     closed: bool,
     /// What the writer waits for: what can wait need not wake it.
@@ -132,6 +133,8 @@ pub(super) struct Group<C: Commit> {
     pub(super) order_outcomes: Vec<(u64, Outcome)>,
     pub(super) requests: Vec<Request<C>>,
     pub(super) connected: Option<bool>,
+    /// When all that changes who may receive had been heard last, if all of it has been taken.
+    pub(super) heard_at: Option<Instant>,
     pub(super) closed: bool,
     /// Whether more ordinary messages wait here than were taken.
     pub(super) left_over: bool,
@@ -149,6 +152,7 @@ impl<C: Commit> Inbox<C> {
                 order_outcomes: Vec::new(),
                 requests: VecDeque::new(),
                 connected: None,
+                heard_at: None,
                 poked: false,
                 closed: false,
                 gathering: Gathering::Nothing,
@@ -213,6 +217,7 @@ impl<C: Commit> Inbox<C> {
             order_outcomes: std::mem::take(&mut waiting.order_outcomes),
             requests: waiting.requests.drain(..).collect(),
             connected: waiting.connected.take(),
+            heard_at: waiting.heard_at.filter(|_| waiting.urgent.is_empty()),
             closed: waiting.closed,
             left_over: !waiting.ordinary.is_empty(),
         };
@@ -243,16 +248,21 @@ impl<C: Commit> WriterHandle<C> {
     /// Hands over messages that go ahead of all ordinary ones. Waits while too
     /// many of them wait already.
     pub async fn send_urgent(&self, messages: Vec<Received>) {
-        self.send(messages, |waiting| &mut waiting.urgent).await;
+        self.send(messages, |waiting| &mut waiting.urgent, None).await;
     }
 
     /// Hands over ordinary messages. Waits while too many wait already, which
     /// makes RabbitMQ keep the rest.
     pub async fn send_ordinary(&self, messages: Vec<Received>) {
-        self.send(messages, |waiting| &mut waiting.ordinary).await;
+        self.send(messages, |waiting| &mut waiting.ordinary, None).await;
     }
 
-    async fn send(&self, messages: Vec<Received>, queue: impl Fn(&mut Waiting<C>) -> &mut VecDeque<Received>) {
+    /// Hands over ordinary messages likewise, and says what [`heard`](Self::heard) says.
+    pub async fn send_heard(&self, messages: Vec<Received>, at: Instant) {
+        self.send(messages, |waiting| &mut waiting.ordinary, Some(at)).await;
+    }
+
+    async fn send(&self, messages: Vec<Received>, queue: impl Fn(&mut Waiting<C>) -> &mut VecDeque<Received>, heard_at: Option<Instant>) {
         let mut messages = Some(messages);
         loop {
             // Registered before looking, so that room made in between is noticed.
@@ -264,6 +274,7 @@ impl<C: Commit> WriterHandle<C> {
                 if waiting.closed {
                     return;
                 }
+                waiting.heard_at = waiting.heard_at.max(heard_at);
                 let queue = queue(&mut waiting);
                 if queue.len() < ORDINARY {
                     queue.extend(messages.take().into_iter().flatten());
@@ -293,6 +304,14 @@ impl<C: Commit> WriterHandle<C> {
     /// Says whether attempts can be performed.
     pub fn set_connected(&self, connected: bool) {
         self.0.tell(|waiting| waiting.connected = Some(connected));
+    }
+
+    /// Says that all has been handed over that changes who may receive and lay in its queue at that time.
+    pub fn heard(&self, at: Instant) {
+        self.0.tell(|waiting| {
+            waiting.heard_at = waiting.heard_at.max(Some(at));
+            waiting.poked = true;
+        });
     }
 
     /// Makes the writer end its loop once everything it has taken is durable.
@@ -406,6 +425,22 @@ mod tests {
         let group = inbox.take(1000, Wanted::All, calm_at(began + calm), began + never);
         assert!(group.ordinary.len() >= COMPANY);
         assert!(began.elapsed() < calm / 2);
+    }
+
+    #[test]
+    fn what_is_heard_counts_once_all_of_it_is_taken() {
+        let inbox: Arc<Inbox<Store>> = Inbox::new();
+        let handle = WriterHandle::new(&inbox);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let heard = |wanted| inbox.take(2, wanted, at_once(), Instant::now()).heard_at;
+        assert_eq!(heard(Wanted::All), None);
+        let [early, late] = [Instant::now(), Instant::now() + Duration::from_secs(1)];
+        runtime.block_on(handle.send_urgent(vec![message(), message(), message()]));
+        runtime.block_on(handle.send_heard(vec![message()], late));
+        handle.heard(early);
+        assert_eq!(heard(Wanted::Nothing), None, "on a full disk nothing is taken");
+        assert_eq!(heard(Wanted::Urgent), None, "one is left");
+        assert_eq!(heard(Wanted::Urgent), Some(late), "the newest answer counts");
     }
 
     #[test]

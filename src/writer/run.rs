@@ -45,6 +45,9 @@ pub trait Effects: Send + 'static {
     fn report(&mut self, facts: &[Fact]);
     /// Counts a commit.
     fn committed(&mut self, took: Duration, events: usize);
+    /// Has it found out whether all that changes who may receive is heard: the answer comes
+    /// through the inbox, once for all that is asked until then.
+    fn ask_whether_heard(&mut self);
     /// Returns whether there is room on the disk for taking in more.
     fn has_room(&mut self) -> bool;
     /// Returns the time.
@@ -96,6 +99,9 @@ const LONGEST_WAIT: Duration = Duration::from_millis(25);
 /// Nothing else happens while the events of a group are taken in. Where one takes long,
 /// because a great deal is known of its citizen, fewer are taken at a time.
 const LONGEST_INTAKE: Duration = Duration::from_millis(250);
+/// What waits is attempted only if all that changes who may receive was heard no longer ago than
+/// this: an attempt is decided by what is known, also where that lies in a queue yet.
+const FRESH: Duration = Duration::from_millis(50);
 /// Events that filled a group, or were left over, count as piling up for so long.
 const CROWDED_FOR: Duration = Duration::from_millis(500);
 
@@ -124,14 +130,17 @@ pub fn run<C: Commit>(
     let mut crowded_at: Option<Instant> = None;
     let mut most = settings.group;
     let mut took_before = Duration::ZERO;
+    let mut asked: Option<Instant> = None;
     loop {
+        // With an answer under way there is nothing to be done before it.
+        engine.set_heard(asked.is_none());
         let mut deadline = deadline(&engine, outlet.now(), dirty_since, tended, settings);
         let crowded = crowded_at.is_some_and(|at| at.elapsed() < CROWDED_FOR);
         if engine.is_forgetting() && !crowded {
             deadline = deadline.min(forgot + FORGET_EVERY);
         }
         let on_disk = outlet.has_room();
-        let wanted = match (on_disk, engine.has_room()) {
+        let wanted = match (on_disk, engine.has_room() && asked.is_none()) {
             (true, true) => Wanted::All,
             (true, false) => Wanted::Urgent,
             // What is under way goes on: its outcomes take little, and free more.
@@ -142,6 +151,9 @@ pub fn run<C: Commit>(
         // Until the end of the turn: any of it may be a store call that hangs.
         let _watched = watchdog.watch("a group of changes");
         let closed = group.closed;
+        asked = asked.filter(|asked| group.heard_at.is_none_or(|at| at < *asked));
+        let is_heard = group.heard_at.is_some_and(|at| began - at < FRESH);
+        engine.set_heard(is_heard);
         if group.left_over || group.ordinary.len() >= settings.group {
             crowded_at = Some(began);
         }
@@ -210,6 +222,10 @@ pub fn run<C: Commit>(
         if !turn.out.orders.is_empty() {
             outlet.order(turn.out.orders);
         }
+        if !is_heard && asked.is_none() && has_something_to_send(&mut engine, outlet.now()) {
+            asked = Some(Instant::now());
+            outlet.ask_whether_heard();
+        }
         let took = began.elapsed();
         let rest = rest([took_before, took]);
         calm = Calm { messages: began + rest, outcomes: began + rest.max(settings.pace) };
@@ -223,6 +239,13 @@ pub fn run<C: Commit>(
 fn rest(took: [Duration; 2]) -> Duration {
     let [before, now] = took;
     (2 * before.min(now)).min(LONGEST_WAIT)
+}
+
+/// Returns whether something would be sent if all was heard.
+fn has_something_to_send(engine: &mut Engine, now: Moment) -> bool {
+    engine.set_heard(true);
+    let wakes = [engine.next_wake(), engine.clockwork_wake(), engine.replays_wake()];
+    wakes.into_iter().flatten().any(|wake| wake <= now)
 }
 
 fn deadline(engine: &Engine, now: Moment, dirty_since: Option<Instant>, tended: Instant, settings: Settings) -> Instant {
@@ -320,6 +343,7 @@ mod tests {
         fn acknowledge(&mut self, _: Ticket) {}
         fn attempt(&mut self, _: Vec<Outgoing>) {}
         fn order(&mut self, _: Vec<OutgoingOrder>) {}
+        fn ask_whether_heard(&mut self) {}
         fn report(&mut self, _: &[Fact]) {}
         fn committed(&mut self, _: Duration, _: usize) {}
         fn has_room(&mut self) -> bool {

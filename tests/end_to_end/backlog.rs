@@ -108,6 +108,34 @@ fn memberships_that_lie_waiting_come_before_what_they_decide() {
     }
 }
 
+/// What waits in the store is decided about again when it can be sent: after all that lies in
+/// RabbitMQ by then, however much that is.
+#[test]
+fn memberships_that_lie_waiting_come_before_what_waits_in_the_store() {
+    let world = World::running("second-things-second", &Routing::only(&["akasse:067", "akasse:053"]).window(1_000_000));
+    let (many, unrelated) = (200, size("WSB_TEST_UNRELATED", 20_000));
+    let known: Vec<Event> = (0..many).map(|n| membership(&cpr(n), "067", "2020-01-01", None)).collect();
+    world.tell(&known);
+    world.amqp.purge(&queue("akasse:067"));
+    world.broker.cli_ok(&["recipients", "pause", "akasse:067", "--why", "a test"]);
+    let told: Vec<Event> = (0..many).map(|n| event("FagprofessionelKontakt").cpr(&cpr(n))).collect();
+    world.publish(&told);
+    until(LIMIT, "they wait", || world.recipient("akasse:067")["pending"] == many);
+
+    world.broker.freeze();
+    let others = (0..unrelated).map(|n| membership(&cpr(1000 + n % 1000), "053", "2021-01-01", None).message());
+    world.amqp.publish_all("dfdg.events", others);
+    let moved: Vec<Event> = (0..many).map(|n| membership(&cpr(n), "053", "2021-01-01", None)).collect();
+    world.publish(&moved);
+    world.broker.thaw();
+    world.broker.cli_ok(&["recipients", "resume", "akasse:067"]);
+    let left = world.amqp.depth("wsb.intake.tilknytning").unwrap_or_default();
+    until(LIMIT * 2, "all is taken in", || world.consumed() == 3 * many + unrelated);
+    world.idle();
+    let contacts = |recipient: &str| world.take(recipient).into_iter().filter(|message| message.kind == "FagprofessionelKontakt").count();
+    assert_eq!((contacts("akasse:067"), contacts("akasse:053")), (0, many), "{left} were left as the pause ended");
+}
+
 /// However much waits about one citizen and however often that one changes, the others
 /// are decided about all the same.
 #[test]

@@ -342,3 +342,24 @@ fn events_do_not_lie_where_rabbitmq_lost_the_brokers_consumer() {
     world.tell([&second]);
     assert_eq!(about(&world.take("akasse:067")), ids([&first, &second]));
 }
+
+/// The queue that is heard first says nothing: nothing is decided, and somebody is told.
+#[test]
+fn a_mute_queue_of_memberships_is_told_of_and_loses_nothing() {
+    let world = World::running("mute", &Routing::few());
+    world.tell(enroll(&cpr(1), "067", "86001", "101").iter());
+    world.empty(&FEW);
+    let mute = "wsb.intake.tilknytning";
+    shared_node().suspend_queue(&world.uri, mute);
+    let news = news(&[&cpr(1)], 3);
+    world.publish(&news);
+    until(LIMIT, "somebody is told", || {
+        world.broker.readyz().is_some_and(|(status, why)| status == 503 && why.contains(mute) && why.contains("does not answer"))
+    });
+    assert_eq!(world.depth("akasse:067"), Some(0));
+    assert!(world.broker.log().contains("nothing is decided"), "{}", world.broker.log());
+    shared_node().resume_queue(&world.uri, mute);
+    until(LIMIT, "all is well", || world.broker.readyz().is_some_and(|(status, _)| status == 200));
+    until(LIMIT, "they are told", || world.depth("akasse:067") == Some(3));
+    in_order(&world.take("akasse:067"), &news, &[&cpr(1)]);
+}

@@ -209,6 +209,16 @@ impl Broker {
         self.child.as_ref().map(Child::id)
     }
 
+    /// Stops it where it stands, as a machine does that is out of breath.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Has it go on.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
     /// Returns the data directory.
     pub fn data_dir(&self) -> &Path {
         &self.data_dir

@@ -359,7 +359,7 @@ impl Engine {
             // now would miss it, and the next one comes an hour later.
             return Ok(());
         }
-        if !self.connected || self.clockwork.not_before().is_some_and(|at| at > now) {
+        if !self.may_send() || self.clockwork.not_before().is_some_and(|at| at > now) {
             return Ok(());
         }
         let pace = self.rules.schedule().pace();
@@ -508,7 +508,7 @@ impl Engine {
         if self.clockwork.reindexing.is_some() {
             return Some(Moment(i64::MIN));
         }
-        if !self.connected || self.clockwork.under_way.len() >= UNDER_WAY {
+        if !self.may_send() || self.clockwork.under_way.len() >= UNDER_WAY {
             return None;
         }
         let breath = if self.clockwork.allowed < 1.0 { self.clockwork.allowed_at.map(|at| at.plus_millis(BREATH_MS)) } else { None };

@@ -107,7 +107,7 @@ impl Engine {
         }
         for recipient in self.lanes.in_turn() {
             let is_open = self.lanes.queue(recipient).is_some_and(|queue| !queue.is_closed());
-            if is_open && !self.connected {
+            if is_open && !self.may_send() {
                 continue;
             }
             if let Some((after, limit)) = self.lanes.queue_mut(recipient).wants() {

@@ -235,6 +235,7 @@ pub struct Engine {
     recovered_to: EventSeq,
     in_flight: usize,
     connected: bool,
+    heard: bool,
     horizons: Horizons,
     /// As of the latest dispatch.
     journal: Journal,
@@ -261,6 +262,7 @@ impl Engine {
             recovered_to: EventSeq(0),
             in_flight: 0,
             connected: false,
+            heard: true,
             replays: replays::Replays::default(),
             horizons: Horizons::default(),
             journal: Journal::HasRoom,
@@ -352,6 +354,17 @@ impl Engine {
         self.connected = connected;
     }
 
+    /// Notes whether all that changes who may receive has been taken in, as far as it had been
+    /// told a moment ago. Nothing is attempted while it has not: that would be decided by what
+    /// was. Taken for true until said otherwise.
+    pub fn set_heard(&mut self, heard: bool) {
+        self.heard = heard;
+    }
+
+    fn may_send(&self) -> bool {
+        self.connected && self.heard
+    }
+
     /// Returns whether more ordinary events should be taken in now.
     #[must_use]
     pub fn has_room(&self) -> bool {
@@ -394,7 +407,7 @@ impl Engine {
             return Some(Moment(i64::MIN));
         }
         // What is to be withdrawn needs no connection.
-        let can_send = |recipient| self.connected && self.has_place(recipient);
+        let can_send = |recipient| self.may_send() && self.has_place(recipient);
         self.lanes
             .queues()
             .filter(|(recipient, queue)| queue.is_closed() || can_send(*recipient))

@@ -416,7 +416,7 @@ impl Engine {
     /// # Errors
     /// When the store cannot be read or the changes not staged.
     pub fn advance_replays<R: Archive>(&mut self, records: &mut R, now: Moment, out: &mut Output) -> Result<Advanced, R::Error> {
-        if !self.connected {
+        if !self.may_send() {
             return Ok(Advanced::Nothing);
         }
         let mut running: Vec<ReplayId> =
@@ -518,7 +518,7 @@ impl Engine {
     #[must_use]
     pub fn replays_wake(&self) -> Option<Moment> {
         const NOW: Moment = Moment(i64::MIN);
-        if !self.connected {
+        if !self.may_send() {
             return None;
         }
         let next = |replay: &Replay, recipient: Recipient| match self.lanes.queue(recipient) {

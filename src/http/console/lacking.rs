@@ -82,6 +82,9 @@ fn danish_trouble(trouble: &Trouble) -> String {
             "RabbitMQ har i {seconds} s intet svaret om det, der er sendt til {queues} køer tilsammen; hver af dem prøves for sig på en ny \
              forbindelse"
         ),
+        Trouble::Mute { queue } => {
+            format!("køen '{queue}' i RabbitMQ svarer ikke, som når den har mistet sin leder: intet afgøres og intet sendes, før den gør")
+        }
         Trouble::Lost { reason } => format!("forbindelsen til RabbitMQ blev afbrudt: {reason}"),
     }
 }

@@ -255,6 +255,7 @@ impl World {
         let rules = Arc::clone(&self.rules);
         let parsed: Vec<_> =
             events.iter().map(|event| wire::parse_event(event.to_string().as_bytes(), &rules).expect("an event")).collect();
+        self.writer.heard(std::time::Instant::now());
         let told = self.writer.ask(move |access| {
             for event in parsed {
                 let _ = access.engine.take_in(event, Manner::News, access.records, access.now, access.out).expect("taken in");
@@ -351,6 +352,11 @@ impl Effects for Outlet {
     fn acknowledge(&mut self, _: Ticket) {}
 
     fn order(&mut self, _: Vec<OutgoingOrder>) {}
+
+    fn ask_whether_heard(&mut self) {
+        self.writer.heard(std::time::Instant::now());
+    }
+
     fn attempt(&mut self, attempts: Vec<Outgoing>) {
         let ends = self.ends;
         self.writer.report(attempts.iter().map(|outgoing| (outgoing.key, ends(outgoing))));

@@ -1,5 +1,5 @@
-//! Whoever is about to decide about ordinary events waits until all that changes who may
-//! receive, and lay in its queue by then, has been handed over: RabbitMQ keeps no order
+//! Whoever is about to decide about ordinary events, or to attempt what waits, waits until all that
+//! changes who may receive, and lay in its queue by then, has been handed over: RabbitMQ keeps no order
 //! between two queues, and after a stop both may be full.
 //!
 //! The pump of the most urgent queue is asked. It asks RabbitMQ how much lies ready; what
@@ -161,9 +161,10 @@ impl Answers<'_> {
         let is_mute = asked.elapsed() >= SILENCE;
         self.is_mute.send_if_modified(|known| std::mem::replace(known, is_mute) != is_mute);
         if ready == 0 && !is_mute {
+            let counted = Instant::now();
             subscription.flushed().await?;
-            // One that took long, for whatever reason, says too little of now.
-            if asked.elapsed() < SILENCE {
+            // After a long wait, whatever it was for, the count says too little of now.
+            if counted.elapsed() < SILENCE {
                 return Ok(Some(asked));
             }
         }

@@ -88,7 +88,7 @@ pub async fn read_ordinary<C: Commit>(
     let mut waiting = FuturesOrdered::new();
     loop {
         // Neither arm loses anything when the other one is taken.
-        let (heard, mut received) = tokio::select! {
+        let read = tokio::select! {
             biased;
             Some(read) = waiting.next() => read,
             batch = deliveries.recv(), if waiting.len() < BATCHES => match batch {
@@ -101,36 +101,37 @@ pub async fn read_ordinary<C: Commit>(
         };
         // Intake has stopped, and all goes back to the queue: what comes later too, for its
         // acknowledgement would be that of all before.
-        let Some(mut at) = heard else { return };
+        let Some((mut received, mut at)) = read else { return };
         // One answer stands for several batches, which are one group.
-        let mut is_over = false;
-        while let Some(Some((heard, mut more))) = waiting.next().now_or_never() {
-            is_over = heard.is_none();
-            if is_over {
-                break;
+        let is_over = loop {
+            match waiting.next().now_or_never().flatten() {
+                Some(Some((mut more, later))) => {
+                    received.append(&mut more);
+                    at = later;
+                }
+                Some(None) => break true,
+                None => break false,
             }
-            at = heard.unwrap_or(at);
-            received.append(&mut more);
-        }
+        };
         writer.send_heard(received, at).await;
         if is_over {
             return;
         }
     }
-    while let Some((Some(at), received)) = waiting.next().await {
+    while let Some(Some((received, at))) = waiting.next().await {
         writer.send_heard(received, at).await;
     }
 }
 
-/// Reads events, and waits until all is heard that goes before them; returns since when, `None` if
+/// Reads events, and waits until all is heard that goes before them; returns since when with them, `None` if
 /// intake has stopped before.
-async fn read_when_heard(batch: Vec<Delivery>, rules: &watch::Receiver<Arc<Rules>>, ahead: &Ahead) -> (Option<Instant>, Vec<Received>) {
+async fn read_when_heard(batch: Vec<Delivery>, rules: &watch::Receiver<Arc<Rules>>, ahead: &Ahead) -> Option<(Vec<Received>, Instant)> {
     let mut heard = pin!(maybe_done(ahead.hear()));
     // Asked before they are read, which takes as long.
     let _ = heard.as_mut().now_or_never();
     let received = read_all(batch, rules);
     heard.as_mut().await;
-    (heard.take_output().flatten(), received)
+    Some((received, heard.take_output().flatten()?))
 }
 
 fn ticket_of(delivery: &Delivery) -> Ticket {

@@ -181,9 +181,13 @@ impl Answers<'_> {
     /// was asked. Those for whom that was too early are asked for again.
     pub(super) fn has_arrived(&mut self, asked: Instant, not_handed_over: usize) {
         let answer = Answer { through: self.asking.handed_over + not_handed_over as u64, at: std::time::Instant::now() };
-        let (counting, early) = std::mem::take(&mut self.to_ask).into_iter().partition(|ask| self.counts_from(ask) <= asked);
-        self.to_ask = early;
-        self.waiting.extend(Vec::into_iter(counting).map(|ask| (answer, ask)));
+        for ask in std::mem::take(&mut self.to_ask) {
+            if self.counts_from(&ask) <= asked {
+                self.waiting.push((answer, ask));
+            } else {
+                self.to_ask.push(ask);
+            }
+        }
         self.tell();
     }
 

@@ -11,8 +11,7 @@ use super::trouble::{Trouble, reason_of};
 /// The consumer's name on its channel, where it is the only one.
 const TAG: &str = "wsb-broker";
 
-/// A queue, and the channel that it is consumed on. Clones are the same.
-#[derive(Clone)]
+/// A queue, and the channel that it is consumed on.
 pub(super) struct Subscription {
     pub intake: Intake,
     pub queue: String,
@@ -36,8 +35,7 @@ impl Subscription {
     /// Returns when all that RabbitMQ had to hand out as consuming began has arrived:
     /// a channel answers in turn.
     pub(super) async fn caught_up(&self) -> Result<(), Error> {
-        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        self.channel.queue_declare(self.name(), options, FieldTable::default()).await.map(drop)
+        self.ready().await.map(drop)
     }
 
     /// Returns how many messages lie ready, handed to nobody. What had been handed out as they

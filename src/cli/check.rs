@@ -2,7 +2,7 @@
 
 use super::args::Common;
 use super::exit::{Exit, Failure};
-use super::run::sources;
+use super::run::{exit_of, sources};
 use crate::config::{LoadError, check_retention, load_routing};
 
 /// Checks both files, whatever is found in the first.
@@ -33,6 +33,6 @@ fn accepted<T>(loaded: Result<T, LoadError>) -> Result<Option<T>, Failure> {
             super::answer::say(format_args!("{}", error.rendered()));
             Ok(None)
         }
-        Err(error @ (LoadError::Missing { .. } | LoadError::Unreadable { .. })) => Err(Failure::new(Exit::Usage, error)),
+        Err(error) => Err(Failure::new(exit_of(&error), error)),
     }
 }

@@ -348,6 +348,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::core::ids::{EventSeq, Recipient};
     use crate::core::time::Moment;
     use crate::store::Store;
 
@@ -449,8 +450,7 @@ mod tests {
         let handle = WriterHandle::new(&inbox);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
         let never = Duration::from_secs(60);
-        let key =
-            DeliveryKey { recipient: crate::core::ids::Recipient::parse("akasse:067").expect("one"), seq: crate::core::ids::EventSeq(1) };
+        let key = DeliveryKey { recipient: Recipient::parse("akasse:067").expect("a recipient"), seq: EventSeq(1) };
         handle.report([(key, Outcome::Confirmed)]);
         runtime.spawn(async move { handle.send_ordinary(vec![message()]).await });
         let began = Instant::now();

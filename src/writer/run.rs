@@ -244,8 +244,12 @@ fn rest(took: [Duration; 2]) -> Duration {
 /// Returns whether something would be sent if all was heard.
 fn has_something_to_send(engine: &mut Engine, now: Moment) -> bool {
     engine.set_heard(true);
-    let wakes = [engine.next_wake(), engine.clockwork_wake(), engine.replays_wake()];
-    wakes.into_iter().flatten().any(|wake| wake <= now)
+    next_wake(engine).is_some_and(|wake| wake <= now)
+}
+
+/// Returns the next instant at which the engine may have something to do of its own accord.
+fn next_wake(engine: &Engine) -> Option<Moment> {
+    [engine.next_wake(), engine.clockwork_wake(), engine.replays_wake()].into_iter().flatten().min()
 }
 
 fn deadline(engine: &Engine, now: Moment, dirty_since: Option<Instant>, tended: Instant, settings: Settings) -> Instant {
@@ -253,7 +257,7 @@ fn deadline(engine: &Engine, now: Moment, dirty_since: Option<Instant>, tended: 
     if let Some(since) = dirty_since {
         deadline = deadline.min(since + settings.linger);
     }
-    for wake in [engine.next_wake(), engine.clockwork_wake(), engine.replays_wake()].into_iter().flatten() {
+    if let Some(wake) = next_wake(engine) {
         deadline = deadline.min(Instant::now() + Duration::from_secs_f64(wake.seconds_since(now)));
     }
     deadline

@@ -96,7 +96,7 @@ impl Admin {
             401 | 403 => Err(Failure::words(
                 Exit::Refused,
                 format!(
-                    "the running broker refuses: {title}{detail}. Give this command the broker's token in WSB_ADMIN_TOKEN or WSB_ADMIN_TOKEN_FILE"
+                    "the running broker refuses: {title}{detail}. This command takes its token from WSB_ADMIN_TOKEN or WSB_ADMIN_TOKEN_FILE"
                 ),
             )),
             503 => Err(Failure::words(Exit::Unreachable, format!("{title}{detail}"))),

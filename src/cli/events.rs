@@ -6,7 +6,7 @@ use std::path::Path;
 use super::args::{Common, EventsArguments, EventsCommand};
 use super::exit::{Exit, Failure};
 use super::run::{load_rules, runtime, target};
-use super::terminal::Progress;
+use super::terminal::{Progress, number_of_events};
 use super::topology::trouble_failure;
 use crate::amqp::{Outcome, client};
 use crate::core::policy::Rules;
@@ -48,13 +48,14 @@ fn publish(common: &Common, file: &Path) -> Result<Exit, Failure> {
     if let Some((index, outcome)) = published.failed.first() {
         let (exit, why) = not_taken(outcome);
         let words = format!(
-            "{} of {total} events were not taken by RabbitMQ; the first is event {}: {why}. Publishing the file again is safe: a repeat has no effect",
+            "RabbitMQ has not taken {} of {}; the first is event {}: {why}. Publishing the file again is safe: a repeat has no effect",
             published.failed.len(),
+            number_of_events(total as u64),
             index + 1
         );
         return Err(Failure::words(exit, words));
     }
-    answer_line!("published {} events", published.confirmed);
+    answer_line!("published {}", number_of_events(published.confirmed as u64));
     Ok(Exit::Ok)
 }
 

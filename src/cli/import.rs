@@ -11,7 +11,7 @@ use super::events::{lines, read_file};
 use super::exit::{Exit, Failure};
 use super::open::{Opened, engine_over, find, open};
 use super::run::load_rules;
-use super::terminal::{Progress, cell};
+use super::terminal::{Progress, cell, number_of_events};
 use crate::app::now;
 use crate::core::audit::Action;
 use crate::core::policy::Rules;
@@ -73,7 +73,7 @@ pub fn import(common: &Common, arguments: &ImportArguments) -> Result<Exit, Fail
     progress.end();
     match arguments.format {
         Format::Json => answer_line!("{}", json!({ "taken_in": total.taken_in, "repeats": total.repeats })),
-        Format::Table => answer_line!("imported {} events; {} had been taken in before", total.taken_in, total.repeats),
+        Format::Table => answer_line!("imported {}; {} had been taken in before", number_of_events(total.taken_in), total.repeats),
     }
     Ok(Exit::Ok)
 }
@@ -113,8 +113,8 @@ fn try_import(common: &Common, arguments: &ImportArguments, rules: &Rules, all: 
                 answer_line!("{}:{line}: {reason}", arguments.file.display());
             }
             answer_line!(
-                "would import {} events; {} have been taken in before, or stand in the file twice; {} cannot be imported",
-                total.taken_in,
+                "would import {}; {} have been taken in before, or stand in the file twice; {} cannot be imported",
+                number_of_events(total.taken_in),
                 total.repeats,
                 total.refused.len()
             );

@@ -4,6 +4,12 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+/// Returns how many events, in words.
+#[must_use]
+pub fn number_of_events(count: u64) -> String {
+    if count == 1 { "1 event".to_owned() } else { format!("{count} events") }
+}
+
 /// One line on standard error that tells how far a long job is; silent unless a
 /// person is watching.
 pub struct Progress {

@@ -369,7 +369,7 @@ impl ExternalId {
     /// Refuses anything else.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         if text.is_empty() || text.len() > 64 || !text.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(Malformed { expected: "expected a uuid, at most 64 visible ASCII characters" });
+            return Err(Malformed { expected: "expected at most 64 visible ASCII characters, in practice a uuid" });
         }
         Ok(Self(text.into()))
     }

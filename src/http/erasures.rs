@@ -130,15 +130,12 @@ pub async fn list(State(server): State<Shared>) -> Json<Value> {
 
 /// `POST /api/v1/erasures/{id}/confirm`: the second person.
 pub async fn confirm(State(server): State<Shared>, principal: Principal, Path(id): Path<u64>) -> Result<Json<Value>, Problem> {
-    let request = {
-        let mut requests = server.erasures.lock();
-        let request = requests.waiting.get(&id).ok_or_else(|| Problem::new(404, "no such request waits, or not any more"))?;
-        if request.by == *principal.name {
-            return Err(Problem::new(409, "whoever has requested an erasure cannot confirm it"));
-        }
-        requests.waiting.remove(&id)
-    };
-    let request = request.ok_or_else(|| Problem::new(404, "no such request waits"))?;
+    let request = server.erasures.lock().waiting.get(&id).cloned();
+    let request = request.ok_or_else(|| Problem::new(404, "no such request waits, or not any more"))?;
+    if request.by == *principal.name {
+        let detail = "another person confirms it, with a token of their own";
+        return Err(Problem::new(403, "whoever has requested an erasure cannot confirm it").detail(detail));
+    }
     erase(&server, request.number, &principal, Some((id, &request.by))).await
 }
 
@@ -163,6 +160,10 @@ async fn erase(
         let detail = format!("nothing was erased: {error}; see --erased-list in docs/backup.md");
         Problem::new(503, "the list of erased citizens cannot be written").detail(detail)
     })?;
+    // Whoever nothing is known of has been forgotten meanwhile.
+    if matches!(erased, Ok(_) | Err(EraseError::Unknown)) {
+        server.erasures.lock().waiting.retain(|_, request| request.number != number);
+    }
     let mut answer = erased.map_err(problem)?.to_json(None);
     // Who did it, and nothing of whom.
     tracing::info!(by = %principal.name, requested_by = requested.map(|(_, by)| by), "citizen erased by order");

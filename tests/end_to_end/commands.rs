@@ -228,7 +228,7 @@ fn a_first_load_tells_nobody_and_may_be_repeated() {
     // A membership that had been told of twice in different words stays the newer one.
     let newer = membership(&cpr(0), "067", "2020-01-01", Some("2024-12-31")).updated().at("2026-03-17T08:00:00+01:00");
     let file = world.write("newer.ndjson", lines(&[newer]));
-    ends_with(&world.broker, 0, &["import", &file], &["imported 1 events"]);
+    ends_with(&world.broker, 0, &["import", &file], &["imported 1 event;"]);
     ends_with(&world.broker, 0, &["import", &offline], &["imported 0 events"]);
     let file = world.write("event.json", event("Tilmelding").cpr(&cpr(0)).body());
     ends_with(&world.broker, 0, &["explain", "--event", &file], &["not_member"]);

@@ -441,6 +441,11 @@ impl Clocks {
                 Some(at) if self.records[at].newest >= tombstone.newest => {
                     let clock = &mut *self.records[at];
                     clock.first_at = clock.first_at.min(tombstone.first_at);
+                    // What was told before it had ended counts no more; of one that had
+                    // turned out to be another citizen's it does.
+                    if tombstone.deleted.is_some() {
+                        clock.learn(Details::default(), tombstone.newest);
+                    }
                     self.mark_elements(&tombstone.external_id, None);
                 }
                 Some(at) => {

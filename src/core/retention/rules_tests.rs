@@ -379,6 +379,41 @@ fn details_told_under_another_number_count() {
     }
 }
 
+/// A recall takes back what was told before it, under whichever number of the person each
+/// of them came, and in whatever order.
+#[test]
+fn a_recall_under_another_number_takes_back_what_was_told() {
+    let event = |hour: u32, change| of("Fravaer", event("a", hour, change, "2026-01-01..2026-03-16", Content::Other));
+    let told = Details { absence: Some(68), ..Details::default() };
+    let unsaid = || Details { unsaid: true, ..Details::default() };
+    let happened = [
+        (1, event(8, Change::Created), told),
+        (1, event(9, Change::Updated), unsaid()),
+        (2, event(10, Change::Deleted), unsaid()),
+        (1, event(11, Change::Updated), unsaid()),
+    ];
+    let ids = [CitizenId(1), CitizenId(2)];
+    for known_together_after in 0..=4 {
+        for order in orders(4) {
+            let mut parts = ids.map(Clocks::new);
+            for (came, at) in order.iter().enumerate() {
+                let (under, event, details) = &happened[*at];
+                let take_in = |clocks: &mut Clocks| clocks.record(event, CitizenId(*under), details.clone(), event.registered.at);
+                if came < known_together_after {
+                    take_in(&mut parts[*under as usize - 1]);
+                } else {
+                    let mut one = Clocks::clone(&Clocks::as_one(ids[0], &parts.map(Arc::new)).expect("clocks"));
+                    take_in(&mut one);
+                    parts = one.apart(&ids).try_into().expect("two");
+                }
+            }
+            let one = Clocks::as_one(ids[0], &parts.map(Arc::new)).expect("clocks");
+            let absences: Vec<_> = one.records.iter().map(|clock| clock.details.absence).collect();
+            assert_eq!(absences, [None], "{order:?}, known together after {known_together_after}");
+        }
+    }
+}
+
 /// R 8.1, kontaktgruppe og personkategori: "Kontaktgruppe/personkategori kan
 /// først slettes, når fraværsforholdet er slettet", likewise Min plan-versioner
 /// and tilmeldinger, "som periodemæssigt overlapper".

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 
-use super::{Backups, Call, Erasures, Guesses, Health, Looking, Server, bind, calls, serve};
+use super::{Backups, Call, Erasures, Guesses, Health, Looking, Persons, Server, bind, calls, serve};
 use crate::amqp::{LinkState, Side};
 use crate::app::now;
 use crate::config::{Role, TokenHash};
@@ -114,14 +114,27 @@ impl World {
 
     /// The same, with the shipped deletion rules.
     pub fn with_retention(ends: Ends) -> Self {
+        Self::of(ends, Self::with_shipped_retention())
+    }
+
+    /// The same, where an erasure takes two persons.
+    pub fn with_two_persons(ends: Ends) -> Self {
+        Self::start(ends, Self::with_shipped_retention(), Persons::Two)
+    }
+
+    fn with_shipped_retention() -> Rules {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
         let rules = load_routing(&folder.join("routing.toml")).expect("the shipped routing.toml");
         let text = std::fs::read_to_string(folder.join("retention.toml")).expect("the shipped retention.toml");
         let schedule = parse_retention(&text).expect("the shipped retention.toml");
-        Self::of(ends, rules.with_schedule(Arc::new(schedule)))
+        rules.with_schedule(Arc::new(schedule))
     }
 
     fn of(ends: Ends, rules: Rules) -> Self {
+        Self::start(ends, rules, Persons::One)
+    }
+
+    fn start(ends: Ends, rules: Rules, persons: Persons) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let rules = Arc::new(rules);
         let mut store = Store::open(&Options::new(dir.path().join("data"))).expect("a new store");
@@ -152,7 +165,7 @@ impl World {
             dir,
         };
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = world.server();
+        let server = world.server(persons);
         world.address = world.runtime.block_on(async {
             let listener = bind(world.address).await.expect("a free port");
             let address = listener.local_addr().expect("an address");
@@ -165,7 +178,7 @@ impl World {
         world
     }
 
-    fn server(&self) -> Server {
+    fn server(&self, persons: Persons) -> Server {
         let up = LinkState { consuming: Side::Up, publishing: Side::Up, blocked: None };
         Server {
             writer: self.writer.clone(),
@@ -179,7 +192,7 @@ impl World {
                 stopping: watch::channel(false).1,
             },
             backups: Backups::after(latest_backup::noted(&self.dir.path().join("data"))),
-            erasures: Erasures::default(),
+            erasures: Erasures::new(persons),
             looking: Looking::new(self.reader.clone()),
             replay_days: 14,
             tokens: self.tokens.subscribe(),
@@ -196,12 +209,12 @@ impl World {
 
     /// Returns how the latest backup is, for a process that starts on this store.
     pub fn backups_of_a_new_process(&self) -> Value {
-        self.server().backups.describe()
+        self.server(Persons::One).backups.describe()
     }
 
     /// Returns every call that the router has.
     pub fn calls(&self) -> Vec<Call> {
-        calls(&Arc::new(self.server())).1
+        calls(&Arc::new(self.server(Persons::One))).1
     }
 
     /// Calls a path, from the root on.

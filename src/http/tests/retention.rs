@@ -1,9 +1,12 @@
 //! What an operator sees of deletions: what was not expected, who has not fetched
 //! notices, and that a citizen is forgotten with the last record.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
-use super::{CITIZEN, MEMBERSHIP, World, confirmed, event, known};
+use super::{CITIZEN, MEMBERSHIP, OPERATOR, World, confirmed, event, known};
+use crate::config::{Role, TokenHash, parse_tokens, token_lines};
 use crate::core::outbox::Failure;
 use crate::core::retry::Outcome;
 
@@ -104,6 +107,28 @@ fn a_trial_of_an_erasure_counts_the_records() {
     ]);
     let trial = world.post("/erasures", &json!({ "personnummer": CITIZEN, "dry_run": true })).ok();
     assert_eq!(trial["clocks"], 2);
+}
+
+/// Nobody confirms what they have requested themselves; what waits goes once the citizen is
+/// forgotten, whoever asked for it.
+#[test]
+fn a_second_person_confirms_an_erasure() {
+    let world = World::with_two_persons(confirmed);
+    world.tell(&known());
+    let also = "another-operator-token";
+    let line = token_lines("anna", Role::Operator, &TokenHash::of(also));
+    let text: String = [&*token_lines("ole", Role::Operator, &TokenHash::of(OPERATOR)), &*line].concat();
+    world.tokens.send_replace(Arc::new(parse_tokens(&text).expect("tokens")));
+    let request = || world.post("/erasures", &json!({ "personnummer": CITIZEN })).ok();
+    let (first, second) = (request(), request());
+    assert_eq!((&first["state"], &second["state"]), (&json!("requested"), &json!("requested")));
+    let path = |request: &Value| format!("/erasures/{}/confirm", request["id"]);
+    world.post(&path(&first), &json!({})).problem(403);
+    assert_eq!(world.get("/erasures").ok()["items"].as_array().map(Vec::len), Some(2));
+    let confirm = |request: &Value| world.call("POST", &format!("/api/v1{}", path(request)), Some(also), Some("{}"));
+    assert_eq!(confirm(&first).ok()["state"], "erased");
+    assert_eq!(world.get("/erasures").ok(), json!({ "items": [] }));
+    confirm(&second).problem(404);
 }
 
 /// Article 19: whoever holds a copy is told of its deletion, in another way if the broker cannot any more.

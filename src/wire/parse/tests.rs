@@ -154,13 +154,13 @@ fn refuses_what_cannot_be_routed() {
     check("\"Aendringstype\": 1,", "", "missing-field: data.Aendringstype: required");
     check("\"EksternIdentifier\"", "\"eksternIdentifier\"", "missing-field: data.EksternIdentifier: required");
     check("\"5a0c1f6e-9a53-4c57-8b1d-3f0a7c2e4d91\"", "null", "missing-field: data.EksternIdentifier: required");
-    let external_id = "malformed-field: data.EksternIdentifier: expected a uuid, at most 64 visible ASCII characters";
+    let external_id = "malformed-field: data.EksternIdentifier: expected at most 64 visible ASCII characters, in practice a uuid";
     check("5a0c1f6e-9a53-4c57-8b1d-3f0a7c2e4d91", "", external_id);
     check("5a0c1f6e-9a53-4c57-8b1d-3f0a7c2e4d91", "a b", external_id);
     check(
         "\"VersionIdentifier\": null",
         "\"VersionIdentifier\": 2",
-        "malformed-field: data.VersionIdentifier: expected a uuid, at most 64 visible ASCII characters",
+        "malformed-field: data.VersionIdentifier: expected at most 64 visible ASCII characters, in practice a uuid",
     );
     check("\"Slutdato\"", "\"Startdato\"", "malformed-field: data.Startdato: expected once, stands there more than once");
 }

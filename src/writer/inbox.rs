@@ -119,10 +119,19 @@ pub(super) enum Wanted {
 /// Until when what does not press waits for company.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Calm {
+    /// What changes who may receive: past, but where the answer is waited for whether there is more.
+    pub(super) changes: Instant,
     /// Ordinary messages, and what is there when they are taken.
     pub(super) messages: Instant,
     /// Outcomes alone.
     pub(super) outcomes: Instant,
+}
+
+impl Calm {
+    /// Nothing waits longer than until then.
+    pub(super) fn until(at: Instant) -> Self {
+        Self { changes: at, messages: at, outcomes: at }
+    }
 }
 
 /// What the writer takes at once.
@@ -193,12 +202,14 @@ impl<C: Commit> Inbox<C> {
         loop {
             let ordinary = if room { waiting.ordinary.len() } else { 0 };
             let outcomes = waiting.outcomes.len() + waiting.order_outcomes.len();
-            let presses = waiting.presses() || (room_for_urgent && !waiting.urgent.is_empty()) || ordinary.max(outcomes) >= COMPANY;
+            let presses = waiting.presses() || ordinary.max(outcomes) >= COMPANY;
             let (gathering, until) = match (ordinary, outcomes) {
                 (0, 0) => (Gathering::Nothing, deadline),
                 (0, _) => (Gathering::Outcomes, calm.outcomes.min(deadline)),
                 _ => (Gathering::Messages, calm.messages.min(deadline)),
             };
+            let has_changes = room_for_urgent && !waiting.urgent.is_empty();
+            let until = if has_changes { until.min(calm.changes) } else { until };
             let now = Instant::now();
             if presses || now >= until {
                 break;
@@ -365,12 +376,8 @@ mod tests {
         Received { input: Input::NotAnEvent(Box::new(quarantined)), ticket: Ticket { queue: 0, epoch: 1, tag: 1 } }
     }
 
-    fn calm_at(at: Instant) -> Calm {
-        Calm { messages: at, outcomes: at }
-    }
-
     fn at_once() -> Calm {
-        calm_at(Instant::now())
+        Calm::until(Instant::now())
     }
 
     #[test]
@@ -402,7 +409,7 @@ mod tests {
         let (calm, never) = (Duration::from_millis(50), Duration::from_secs(60));
         let take = || {
             let began = Instant::now();
-            let group = inbox.take(1000, Wanted::All, calm_at(began + calm), began + never);
+            let group = inbox.take(1000, Wanted::All, Calm { changes: began, ..Calm::until(began + calm) }, began + never);
             (group.ordinary.len(), group.urgent.len(), began.elapsed())
         };
         runtime.block_on(handle.send_ordinary(vec![message()]));
@@ -416,14 +423,14 @@ mod tests {
         let (other, calm, never) = (handle.clone(), never, never);
         runtime.spawn(async move { other.send_urgent(vec![message()]).await });
         let began = Instant::now();
-        let group = inbox.take(1000, Wanted::All, calm_at(began + calm), began + never);
+        let group = inbox.take(1000, Wanted::All, Calm { changes: began, ..Calm::until(began + calm) }, began + never);
         assert_eq!(group.urgent.len(), 1);
         assert!(began.elapsed() < calm / 2, "{:?}", began.elapsed());
 
         // And a crowd does not wait at all.
         runtime.block_on(handle.send_ordinary((0..COMPANY).map(|_| message()).collect()));
         let began = Instant::now();
-        let group = inbox.take(1000, Wanted::All, calm_at(began + calm), began + never);
+        let group = inbox.take(1000, Wanted::All, Calm::until(began + calm), began + never);
         assert!(group.ordinary.len() >= COMPANY);
         assert!(began.elapsed() < calm / 2);
     }
@@ -444,6 +451,32 @@ mod tests {
         assert_eq!(heard(Wanted::Urgent), Some(late), "the newest answer counts");
     }
 
+    /// On a slow disk each group with a change would take longer than an answer counts.
+    #[test]
+    fn changes_wait_for_the_answer_that_is_under_way_and_are_taken_with_it() {
+        let inbox: Arc<Inbox<Store>> = Inbox::new();
+        let handle = WriterHandle::new(&inbox);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
+        let never = Duration::from_secs(60);
+        runtime.block_on(handle.send_urgent(vec![message()]));
+        let other = handle.clone();
+        runtime.spawn(async move {
+            other.send_urgent(vec![message()]).await;
+            other.heard(Instant::now());
+        });
+        let began = Instant::now();
+        let group = inbox.take(10, Wanted::Urgent, Calm::until(began + never / 2), began + never);
+        assert_eq!((group.urgent.len(), group.heard_at.is_some()), (2, true));
+        assert!(began.elapsed() < never / 4, "{:?}", began.elapsed());
+
+        // Not for ever: it may not come.
+        runtime.block_on(handle.send_urgent(vec![message()]));
+        let soon = Instant::now() + Duration::from_millis(20);
+        let group = inbox.take(10, Wanted::Urgent, Calm { changes: soon, ..Calm::until(began + never) }, began + never);
+        assert_eq!(group.urgent.len(), 1);
+        assert!(Instant::now() >= soon);
+    }
+
     #[test]
     fn outcomes_alone_wait_no_longer_than_messages_let_them() {
         let inbox: Arc<Inbox<Store>> = Inbox::new();
@@ -454,7 +487,7 @@ mod tests {
         handle.report([(key, Outcome::Confirmed)]);
         runtime.spawn(async move { handle.send_ordinary(vec![message()]).await });
         let began = Instant::now();
-        let group = inbox.take(1000, Wanted::All, Calm { messages: began, outcomes: began + never / 2 }, began + never);
+        let group = inbox.take(1000, Wanted::All, Calm { outcomes: began + never / 2, ..Calm::until(began) }, began + never);
         assert_eq!((group.outcomes.len(), group.ordinary.len()), (1, 1));
         assert!(began.elapsed() < never / 4, "{:?}", began.elapsed());
     }

@@ -125,7 +125,7 @@ pub fn run<C: Commit>(
     }
     let mut dirty_since: Option<Instant> = None;
     let mut tended = Instant::now();
-    let mut calm = Calm { messages: Instant::now(), outcomes: Instant::now() };
+    let mut calm = Calm::until(tended);
     let mut forgot = Instant::now();
     let mut crowded_at: Option<Instant> = None;
     let mut most = settings.group;
@@ -228,7 +228,9 @@ pub fn run<C: Commit>(
         }
         let took = began.elapsed();
         let rest = rest([took_before, took]);
-        calm = Calm { messages: began + rest, outcomes: began + rest.max(settings.pace) };
+        // A change that is taken meanwhile would let the answer grow old, where the disk is slow.
+        let changes = asked.map_or(began, |asked| asked + FRESH);
+        calm = Calm { changes, messages: began + rest, outcomes: began + rest.max(settings.pace) };
         took_before = took;
     }
 }

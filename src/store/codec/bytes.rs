@@ -79,17 +79,30 @@ const DIGITS: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 
 /// back: lower case with hyphens.
 fn canonical_uuid(text: &str) -> Option<[u8; 16]> {
     let text: &[u8; 36] = text.as_bytes().try_into().ok()?;
-    let digit = |at: usize| match text[at] {
-        byte @ b'0'..=b'9' => Some(byte - b'0'),
-        byte @ b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let mut bytes = [0; 16];
+    let (mut bytes, mut seen) = ([0; 16], 0);
     for (byte, at) in bytes.iter_mut().zip(DIGITS) {
-        *byte = digit(at)? << 4 | digit(at + 1)?;
+        let [high, low] = [at, at + 1].map(|at| VALUES[usize::from(text[at])]);
+        seen |= high | low;
+        *byte = high << 4 | low;
     }
-    [8, 13, 18, 23].iter().all(|at| text[*at] == b'-').then_some(bytes)
+    let is_canonical = seen < NO_DIGIT && [8, 13, 18, 23].iter().all(|at| text[*at] == b'-');
+    is_canonical.then_some(bytes)
 }
+
+/// More than any digit's value.
+const NO_DIGIT: u8 = 16;
+
+/// What each byte is worth as a hexadecimal digit in lower case.
+const VALUES: [u8; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < digits.len() {
+        values[digits[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
 
 /// Reading: what is left of the bytes, and what they are taken for.
 #[derive(Debug, Clone)]

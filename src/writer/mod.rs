@@ -7,6 +7,8 @@
 
 mod inbox;
 mod run;
+#[cfg(test)]
+mod slow_disk_tests;
 mod store;
 
 pub use inbox::{Gone, Inbox, Input, Received, Ticket, WriterHandle};

@@ -100,8 +100,14 @@ const LONGEST_WAIT: Duration = Duration::from_millis(25);
 /// because a great deal is known of its citizen, fewer are taken at a time.
 const LONGEST_INTAKE: Duration = Duration::from_millis(250);
 /// What waits is attempted only if all that changes who may receive was heard no longer ago than
-/// this: an attempt is decided by what is known, also where that lies in a queue yet.
+/// this when a group begins: an attempt is decided by what is known, also where that lies in a
+/// queue yet.
 const FRESH: Duration = Duration::from_millis(50);
+/// And no longer ago than this when the attempts of the group are decided, which is after its flush.
+const STILL_FRESH: Duration = Duration::from_millis(100);
+/// Where every flush takes longer, because changes come all the time, so many groups are too late;
+/// the next one is not.
+const TOO_LATE: u32 = 2;
 /// Events that filled a group, or were left over, count as piling up for so long.
 const CROWDED_FOR: Duration = Duration::from_millis(500);
 
@@ -131,6 +137,7 @@ pub fn run<C: Commit>(
     let mut most = settings.group;
     let mut took_before = Duration::ZERO;
     let mut asked: Option<Instant> = None;
+    let mut too_late = 0;
     loop {
         // With an answer under way there is nothing to be done before it.
         engine.set_heard(asked.is_none());
@@ -152,8 +159,8 @@ pub fn run<C: Commit>(
         let _watched = watchdog.watch("a group of changes");
         let closed = group.closed;
         asked = asked.filter(|asked| group.heard_at.is_none_or(|at| at < *asked));
-        let is_heard = group.heard_at.is_some_and(|at| began - at < FRESH);
-        engine.set_heard(is_heard);
+        let heard_at = group.heard_at.filter(|at| began - *at < FRESH);
+        engine.set_heard(heard_at.is_some());
         if group.left_over || group.ordinary.len() >= settings.group {
             crowded_at = Some(began);
         }
@@ -205,6 +212,10 @@ pub fn run<C: Commit>(
             outlet.report(&turn.out.facts);
             return Ok(records);
         }
+        let grew_old = heard_at.is_some_and(|at| at.elapsed() >= STILL_FRESH) && too_late < TOO_LATE;
+        let is_heard = heard_at.is_some() && !grew_old;
+        too_late = if is_heard { 0 } else { too_late + u32::from(grew_old) };
+        engine.set_heard(is_heard);
         let before = records.changes();
         engine.dispatch(&mut records, outlet.now(), &mut turn.out)?;
         engine.clockwork(&mut records, outlet.now(), &mut turn.out)?;

@@ -350,10 +350,10 @@ impl Clocks {
         self.emptied = true;
     }
 
-    /// Returns whether an area was handed over.
+    /// Returns whether an area was handed over as it had been registered at that time, or later.
     #[must_use]
-    pub fn was_handed_over(&self, area: &str) -> bool {
-        self.handovers.iter().any(|handover| &*handover.area == area && handover.holds)
+    pub fn was_handed_over(&self, area: &str, registered: Moment) -> bool {
+        self.handovers.iter().any(|handover| &*handover.area == area && handover.holds && handover.newest.at >= registered)
     }
 
     /// Returns the clocks of a person from what is stored under each number;

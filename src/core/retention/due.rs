@@ -274,7 +274,8 @@ impl<'a> View<'a> {
             // One that no rule covers, for want of what tells the rules of its type apart,
             // may belong to either.
             let others = if &*rule.id == DECEASED { self.schedule.rules_of(&clock.entity) } else { &[] };
-            let waits = others.iter().chain([rule]).any(|area| area.handover && !self.clocks.was_handed_over(&area.id));
+            let was_handed_over = |area: &Rule| self.clocks.was_handed_over(&area.id, clock.newest.at);
+            let waits = others.iter().chain([rule]).any(|area| area.handover && !was_handed_over(area));
             return if waits { vec![Blocker::Rigsarkivet] } else { Vec::new() };
         }
         let mut blockers = Vec::new();

@@ -150,7 +150,8 @@ struct Life {
     told: Vec<Registered1>,
     died: Option<i32>,
     handover: Vec<&'static str>,
-    handed_over: Vec<&'static str>,
+    /// Which areas, and at which hour.
+    handed_over: Vec<(&'static str, i32)>,
     /// Whether `retention.toml` has tallies run from their newest event: only then an
     /// older one can have to stay longer than one that came later.
     tallies_by_update: bool,
@@ -197,14 +198,14 @@ impl Life {
         let seventh = sevenths[dice.below(sevenths.len())];
         let digits = format!("{day:02}{month:02}{:02}{seventh}{:03}", year % 100, dice.below(1000));
         let areas = ["fravaer", "kontaktgruppe", "joblog", "plan"];
-        let some = |dice: &mut Dice| areas.into_iter().filter(|_| dice.one_in(3)).collect();
+        let some = |dice: &mut Dice| areas.into_iter().filter(|_| dice.one_in(3)).collect::<Vec<_>>();
         let mut life = Self {
             born: (year, month, day),
             digits,
             told: Vec::new(),
             died: dice.one_in(4).then(|| dice.day()),
             handover: some(dice),
-            handed_over: some(dice),
+            handed_over: some(dice).into_iter().map(|area| (area, dice.day() * 24)).collect(),
             tallies_by_update: dice.one_in(3),
         };
         let records = 1 + dice.below(9);
@@ -310,7 +311,8 @@ impl Life {
         let due = [own_day, death].into_iter().flatten().min().filter(|due| *due <= on)?;
         let mut waits = Vec::new();
         if death.is_some_and(|death| death <= on) {
-            if self.handover.contains(&rule) && !self.handed_over.contains(&rule) {
+            let was_handed_over = || self.handed_over.iter().any(|(area, hour)| *area == rule && *hour >= told.hour);
+            if self.handover.contains(&rule) && !was_handed_over() {
                 waits.push("rigsarkivet".to_owned());
             }
             return Some((rule.to_owned(), told.record, due, waits));
@@ -449,9 +451,9 @@ impl Life {
             let on = Day::from_number(died);
             events.push(event("death", "PersonDoed", 0, Change::Created, Content::Death { on }));
         }
-        for (at, area) in self.handed_over.iter().enumerate() {
+        for (at, (area, hour)) in self.handed_over.iter().enumerate() {
             let content = Content::HandedOver { area: (*area).into() };
-            events.push(event(&format!("h{at}"), "RigsarkivAflevering", 0, Change::Created, content));
+            events.push(event(&format!("h{at}"), "RigsarkivAflevering", *hour, Change::Created, content));
         }
         for at in (1..events.len()).rev() {
             events.swap(at, dice.below(at + 1));

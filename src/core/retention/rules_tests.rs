@@ -90,6 +90,7 @@ pub(crate) fn rules() -> Vec<Rule> {
 }
 
 /// A citizen whose records events tell of.
+#[derive(Clone)]
 struct Life {
     citizen: Citizen,
     clocks: Clocks,
@@ -607,6 +608,12 @@ fn the_dead() {
     assert_eq!(life.due("2029-01-03")[1], "fravaer f <rigsarkivet");
     life.take_in(&handed_over("fravaer", 10));
     assert_eq!(life.due("2029-01-03"), everything);
+    // What is registered after that was not, whenever that is heard of.
+    let mut later = life.clone();
+    later.take_in(&of("Fravaer", event("f", 11, Change::Updated, "2021-01-01..", Content::Other)));
+    assert_eq!(later.due("2029-01-03")[1], "fravaer f <rigsarkivet");
+    later.take_in(&handed_over("fravaer", 12));
+    assert_eq!(later.due("2029-01-03"), everything);
     life.take_in(&event("h", 11, Change::Deleted, "..", Content::HandedOver { area: "fravaer".into() }));
     assert_eq!(life.due("2029-01-03")[1], "fravaer f <rigsarkivet", "it was not, after all");
     // One that does not say which of its type's areas it belongs to waits for all of them.
@@ -914,6 +921,6 @@ fn two_numbers_of_one_person() {
     one.clocks = Clocks::clone(&Clocks::as_one(one.clocks.citizen, &parts).expect("somebody's"));
     assert_eq!(one.due("2027-01-01"), ["fravaer f"]);
     assert_eq!(one.due("2027-02-01"), ["kontaktgruppe a <f", "fravaer f"]);
-    assert!(one.clocks.was_handed_over("fravaer"));
+    assert!(one.clocks.was_handed_over("fravaer", Moment(0)));
     assert_eq!(one.clocks.records.len(), 2);
 }

@@ -14,6 +14,7 @@ use super::run::load_rules;
 use super::terminal::{Progress, cell, number_of_events};
 use crate::app::now;
 use crate::core::audit::Action;
+use crate::core::engine::Output;
 use crate::core::policy::Rules;
 use crate::ops::{self, ImportError, Imported, Tried};
 use crate::store::{Create, MemoryStore};
@@ -37,7 +38,7 @@ pub fn import(common: &Common, arguments: &ImportArguments) -> Result<Exit, Fail
             let mut engine = engine_over(&mut store, rules)?;
             let file = arguments.file.display().to_string();
             Box::new(move |batch| {
-                let result = match ops::import(&mut engine, &mut *store, batch.iter().copied(), now()) {
+                let result = match ops::import(&mut engine, &mut *store, batch.iter().copied(), now(), &mut Output::default()) {
                     Ok(imported) => Ok(imported),
                     Err(ImportError::Line { line, reason }) => Err(Failure::words(Exit::No, format!("{file}:{line}: {reason}"))),
                     // Half a batch is not kept.

@@ -86,7 +86,7 @@ pub async fn import(
         .writer
         .ask(move |access| {
             let lines = numbered(&text, first);
-            let imported = ops::import(access.engine, access.records, lines, access.now);
+            let imported = ops::import(access.engine, access.records, lines, access.now, access.out);
             // The lines before a bad one are taken in all the same.
             audit(access, deed).map_err(ImportError::Store)?;
             imported

@@ -37,7 +37,7 @@ pub struct Imported {
 }
 
 /// Takes in lines with their numbers, each one event that changes what is known
-/// of a citizen. The caller commits.
+/// of a citizen. The caller commits, and counts what became of what waits.
 ///
 /// # Errors
 /// At the first line that cannot be taken in.
@@ -46,10 +46,11 @@ pub fn import<'a, R: Records>(
     records: &mut R,
     lines: impl IntoIterator<Item = (usize, &'a str)>,
     now: Moment,
+    out: &mut Output,
 ) -> Result<Imported, ImportError<R::Error>> {
     let imported = take_in(engine, records, lines, now);
     // Also of the lines before one that was refused.
-    engine.follow_up(records, now, &mut Output::default()).map_err(ImportError::Store)?;
+    engine.follow_up(records, now, out).map_err(ImportError::Store)?;
     imported
 }
 

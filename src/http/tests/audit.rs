@@ -1,12 +1,14 @@
 //! Whatever is done stands in the log, with who and why, and nothing else does.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::app::now;
 use crate::core::outbox::Failure;
 use crate::core::retry::Outcome;
 
-use super::{OPERATOR, VENDOR, VIEWER, World, confirmed, indkaldelse, known, lederne_is_gone};
+use super::{MEMBERSHIP, OPERATOR, VENDOR, VIEWER, World, confirmed, event, indkaldelse, known, lederne_is_gone};
 
 #[test]
 fn whatever_is_done_is_noted_with_who_and_why() {
@@ -230,4 +232,27 @@ fn a_first_load_that_is_tried_changes_nothing() {
     let log = world.get("/audit?order=newest&limit=1").ok();
     assert_eq!([&log["items"][0]["action"], &log["items"][0]["dry_run"]], [&json!("imported"), &json!(true)], "{log}");
     assert_eq!(send("", &known[1].to_string()).ok(), json!({ "taken_in": 1, "repeats": 0 }));
+}
+
+/// Nobody is told of what is imported, but what waits is withdrawn by it.
+#[test]
+fn what_a_first_load_keeps_from_a_former_fund_is_counted() {
+    let world = World::new(lederne_is_gone);
+    world.tell(&known());
+    world.tell(&[indkaldelse("one")]);
+    world.until("/deliveries?state=retrying", |page| page["items"][0]["recipient"] == "akasse:067");
+    let prevented = || world.metric(r#"wsb_wrong_recipient_prevented_total{stage="attempt"}"#);
+    assert_eq!(prevented(), 0.0);
+    let mut transfer = event("transfer", "Akassemedlemskab", MEMBERSHIP, "2026-03-17T08:00:00Z", &json!({ "Akassekode": "067" }));
+    transfer["data"]["Aendringstype"] = json!(2);
+    transfer["data"]["Slutdato"] = json!("2026-03-01");
+    let line = transfer.to_string();
+    world.send("POST", "/api/v1/import", Some(OPERATOR), Some(("application/x-ndjson", line.as_bytes()))).ok();
+    world.until("/deliveries?state=withdrawn", |page| page["items"][0]["recipient"] == "akasse:067");
+    // The facts of a group are counted after its answers.
+    let began = Instant::now();
+    while prevented() < 1.0 && began.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(prevented(), 1.0);
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -514,8 +514,8 @@ pub fn now() -> Moment {
 struct Outlet {
     room: Room,
     acks: Acks,
-    attempts: mpsc::Sender<Vec<Outgoing>>,
-    orders: mpsc::Sender<Vec<OutgoingOrder>>,
+    attempts: mpsc::Sender<(Instant, Vec<Outgoing>)>,
+    orders: mpsc::Sender<(Instant, Vec<OutgoingOrder>)>,
     hear: Arc<Notify>,
     metrics: Arc<Metrics>,
     seen: Arc<AtomicI64>,
@@ -528,15 +528,15 @@ impl Effects for Outlet {
         }
     }
 
-    fn attempt(&mut self, attempts: Vec<Outgoing>) {
+    fn attempt(&mut self, attempts: Vec<Outgoing>, decided: Instant) {
         // There is room for every attempt that the engine lets be under way,
         // each in a group of its own; only a shutdown closes the channel, and
         // then the attempt is made again after the next start.
-        drop(self.attempts.try_send(attempts));
+        drop(self.attempts.try_send((decided, attempts)));
     }
 
-    fn order(&mut self, orders: Vec<OutgoingOrder>) {
-        drop(self.orders.try_send(orders));
+    fn order(&mut self, orders: Vec<OutgoingOrder>, decided: Instant) {
+        drop(self.orders.try_send((decided, orders)));
     }
 
     fn ask_whether_heard(&mut self) {

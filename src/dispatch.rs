@@ -2,6 +2,7 @@
 //! into WSBs, and RabbitMQ's answers into outcomes of attempts.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -18,6 +19,10 @@ pub const DELIVERY_EXCHANGE: &str = "wsb.delivery";
 
 /// The exchange that deletion orders are published to.
 pub const DELETIONS_EXCHANGE: &str = "dfdg.deletions";
+
+/// What has not been handed to RabbitMQ so long after it was decided is decided anew: publishing is
+/// held up, and what has changed meanwhile must count.
+const SENT_WITHIN: Duration = Duration::from_millis(100);
 
 /// The bit of a token that says it is that of an order; no recipient's number
 /// is so large.
@@ -36,7 +41,7 @@ fn key_of(token: u64) -> Option<DeliveryKey> {
 }
 
 /// Writes one attempt as a message.
-fn message(attempt: &Outgoing, exchange: &Arc<str>) -> amqp::Outgoing {
+fn message(attempt: &Outgoing, until: Instant, exchange: &Arc<str>) -> amqp::Outgoing {
     let wsb = Wsb {
         event: &attempt.event,
         message_type: &attempt.kind,
@@ -48,6 +53,7 @@ fn message(attempt: &Outgoing, exchange: &Arc<str>) -> amqp::Outgoing {
     let properties = wsb.properties(attempt.attempt, attempt.replay);
     amqp::Outgoing {
         token: token(attempt.key),
+        until: Some(until),
         exchange: Arc::clone(exchange),
         routing_key: Arc::clone(&attempt.queue),
         message_id: properties.message_id,
@@ -66,9 +72,10 @@ fn message(attempt: &Outgoing, exchange: &Arc<str>) -> amqp::Outgoing {
 }
 
 /// Writes one deletion order as a message.
-fn order_message(order: &OutgoingOrder, exchange: &Arc<str>) -> amqp::Outgoing {
+fn order_message(order: &OutgoingOrder, until: Instant, exchange: &Arc<str>) -> amqp::Outgoing {
     amqp::Outgoing {
         token: IS_ORDER | order.token,
+        until: Some(until),
         exchange: Arc::clone(exchange),
         routing_key: Arc::clone(&order.area),
         message_id: order.id.to_string(),
@@ -85,6 +92,7 @@ fn outcome(answer: &amqp::Outcome) -> Outcome {
     let failed = |failure, code| Outcome::Failed { failure, code };
     match answer {
         amqp::Outcome::Confirmed => Outcome::Confirmed,
+        amqp::Outcome::TooLate => Outcome::NotMade,
         amqp::Outcome::Nacked => failed(Failure::Nacked, 0),
         amqp::Outcome::Returned { code, .. } => failed(Failure::Returned, *code),
         amqp::Outcome::TimedOut => failed(Failure::Timeout, 0),
@@ -105,13 +113,14 @@ fn outcome(answer: &amqp::Outcome) -> Outcome {
 /// Whatever cannot be handed to the publisher fails like everything else that
 /// is under way when a connection is lost: nothing is kept here.
 pub async fn publish<C: Commit>(
-    mut attempts: mpsc::Receiver<Vec<Outgoing>>,
+    mut attempts: mpsc::Receiver<(Instant, Vec<Outgoing>)>,
     publish: mpsc::Sender<Vec<amqp::Outgoing>>,
     writer: WriterHandle<C>,
 ) {
     let exchange: Arc<str> = DELIVERY_EXCHANGE.into();
-    while let Some(batch) = attempts.recv().await {
-        let messages = batch.iter().map(|attempt| message(attempt, &exchange)).collect();
+    while let Some((decided, batch)) = attempts.recv().await {
+        let until = decided + SENT_WITHIN;
+        let messages = batch.iter().map(|attempt| message(attempt, until, &exchange)).collect();
         if publish.send(messages).await.is_err() {
             writer.report(batch.iter().map(|attempt| (attempt.key, Outcome::Failed { failure: Failure::Connection, code: 0 })));
         }
@@ -121,13 +130,14 @@ pub async fn publish<C: Commit>(
 /// Publishes deletion orders until the writer ends. As with attempts, what
 /// cannot be handed over fails.
 pub async fn publish_orders<C: Commit>(
-    mut orders: mpsc::Receiver<Vec<OutgoingOrder>>,
+    mut orders: mpsc::Receiver<(Instant, Vec<OutgoingOrder>)>,
     publish: mpsc::Sender<Vec<amqp::Outgoing>>,
     writer: WriterHandle<C>,
 ) {
     let exchange: Arc<str> = DELETIONS_EXCHANGE.into();
-    while let Some(batch) = orders.recv().await {
-        let messages = batch.iter().map(|order| order_message(order, &exchange)).collect();
+    while let Some((decided, batch)) = orders.recv().await {
+        let until = decided + SENT_WITHIN;
+        let messages = batch.iter().map(|order| order_message(order, until, &exchange)).collect();
         if publish.send(messages).await.is_err() {
             writer.report_orders(batch.iter().map(|order| (order.token, Outcome::Failed { failure: Failure::Connection, code: 0 })));
         }

@@ -58,6 +58,7 @@ async fn started(settings: Settings) -> (Link, Endpoints) {
 fn message(token: u64, routing_key: &str) -> Outgoing {
     Outgoing {
         token,
+        until: None,
         exchange: "wsb.delivery".into(),
         routing_key: routing_key.into(),
         message_id: format!("id-{token}"),
@@ -181,6 +182,18 @@ async fn full_missing_and_forbidden_have_outcomes_of_their_own() {
     long.correlation_id = Some("x".repeat(256));
     let outcomes = publish(&mut endpoints, vec![long]).await;
     assert_eq!(outcomes[&1], Outcome::Unsendable { field: "correlation_id" });
+
+    let lying = || async {
+        let (_connection, channel) = raw(&uri).await;
+        let passive = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
+        channel.queue_declare("wsb.akasse.002".into(), passive, Default::default()).await.unwrap().message_count()
+    };
+    let before = lying().await;
+    let late = Outgoing { until: Some(Instant::now()), ..message(1, "wsb.akasse.002") };
+    let in_time = Outgoing { until: Some(Instant::now() + PATIENCE), ..message(3, "wsb.akasse.002") };
+    let outcomes = publish(&mut endpoints, vec![late, message(2, "wsb.akasse.002"), in_time]).await;
+    assert_eq!([1, 2, 3].map(|token| outcomes[&token].clone()), [Outcome::TooLate, Outcome::Confirmed, Outcome::Confirmed]);
+    assert_eq!(lying().await, before + 2);
     within("close", link.close()).await;
 }
 

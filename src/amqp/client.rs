@@ -76,6 +76,7 @@ pub async fn publish_events(
                 .take(size)
                 .map(|(index, (routing_key, body))| Outgoing {
                     token: index as u64,
+                    until: None,
                     exchange: exchange.clone(),
                     routing_key: routing_key.into(),
                     message_id: index.to_string(),

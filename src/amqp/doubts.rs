@@ -126,6 +126,7 @@ mod tests {
     fn message(token: u64, routing_key: &str) -> Outgoing {
         Outgoing {
             token,
+            until: None,
             exchange: "x".into(),
             routing_key: routing_key.into(),
             message_id: String::new(),

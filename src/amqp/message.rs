@@ -1,6 +1,7 @@
 //! What is published, and what may become of it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -15,6 +16,8 @@ const PERSISTENT: u8 = 2;
 pub struct Outgoing {
     /// Comes back with the outcome; the publisher does not look at it.
     pub token: u64,
+    /// Until when it may be handed to RabbitMQ; after that it is [`Outcome::TooLate`].
+    pub until: Option<Instant>,
     /// The exchange.
     pub exchange: Arc<str>,
     /// The routing key; for a WSB the recipient's queue.
@@ -50,7 +53,7 @@ pub struct WsbHeaders {
 }
 
 /// What became of a message. Only [`Outcome::Confirmed`] means delivered; only
-/// `Nacked`, `Returned`, `AccessRefused`, `TooLarge` and `Unsendable` mean that
+/// `Nacked`, `Returned`, `AccessRefused`, `TooLarge`, `TooLate` and `Unsendable` mean that
 /// it certainly was not. The rest is not known: publish again with the same id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -90,6 +93,8 @@ pub enum Outcome {
         /// RabbitMQ's words.
         text: String,
     },
+    /// Not sent: whether it may be was decided too long ago, see [`Outgoing::until`].
+    TooLate,
     /// Not sent: a field does not fit into an AMQP message. Trying again is of
     /// no use.
     Unsendable {

@@ -120,6 +120,7 @@ pub(super) fn told_by(exchange: &str, outcomes: &[(u64, Outcome)], published: &O
         | Outcome::ConnectionLost
         | Outcome::Blocked
         | Outcome::TooLarge { .. }
+        | Outcome::TooLate
         | Outcome::Unsendable { .. } => None,
     })
 }

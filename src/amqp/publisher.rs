@@ -192,7 +192,7 @@ pub(super) async fn serve(
                         backlog.append(&mut doubts.settle(&destination, true));
                     }
                     // Says nothing of where it was to go.
-                    Some(Outcome::TooLarge { .. } | Outcome::Unsendable { .. }) | None => backlog.append(&mut doubts.settle(&destination, false)),
+                    Some(Outcome::TooLarge { .. } | Outcome::TooLate | Outcome::Unsendable { .. }) | None => backlog.append(&mut doubts.settle(&destination, false)),
                     // What has been held back would fare no better.
                     Some(failed) => answer(&mut doubts.settle(&destination, false), &failed, output).await,
                 }

@@ -165,7 +165,12 @@ type Waiting<'a> = Vec<(usize, Pin<Box<dyn Future<Output = Answer> + Send + 'a>>
 fn publish<'a>(channel: &'a Channel, batch: &'a [Outgoing], answers: &mut Answers) -> Waiting<'a> {
     let mut waiting = Waiting::with_capacity(batch.len());
     let options = BasicPublishOptions { mandatory: true, immediate: false };
+    let now = std::time::Instant::now();
     for (index, message) in batch.iter().enumerate() {
+        if message.until.is_some_and(|until| until < now) {
+            answers.states[index] = State::TooLate;
+            continue;
+        }
         let envelope = match message.envelope() {
             Ok(envelope) => envelope,
             Err(field) => {
@@ -264,6 +269,7 @@ enum State {
     AckedCarrying,
     Nacked,
     Failed,
+    TooLate,
     Unsendable(&'static str),
     Reported,
 }
@@ -357,6 +363,7 @@ impl Answers {
                 (Some((code, text)), _) => Outcome::Returned { code: *code, text: text.clone() },
                 (None, State::Acked) => Outcome::Confirmed,
                 (None, State::Nacked) => Outcome::Nacked,
+                (None, State::TooLate) => Outcome::TooLate,
                 (None, State::Unsendable(field)) => Outcome::Unsendable { field },
                 (None, State::AckedCarrying | State::Failed | State::Open | State::Reported) => continue,
             };
@@ -391,6 +398,7 @@ impl Answers {
                 (None, State::Nacked) => Outcome::Nacked,
                 (None, State::Failed) => failed,
                 (None, State::Open) => open.clone(),
+                (None, State::TooLate) => Outcome::TooLate,
                 (None, State::Unsendable(field)) => Outcome::Unsendable { field },
             };
             outcomes.push((token, outcome));
@@ -422,6 +430,7 @@ mod tests {
     fn answers(count: u64) -> Answers {
         let message = |token: u64| Outgoing {
             token,
+            until: None,
             exchange: "x".into(),
             routing_key: "q".into(),
             message_id: format!("id-{token}"),

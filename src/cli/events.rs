@@ -77,7 +77,7 @@ fn not_taken(outcome: &Outcome) -> (Exit, String) {
         Outcome::Nacked => (Exit::Unreachable, "a queue refused it, or has no leader".to_owned()),
         Outcome::TimedOut => (Exit::Unreachable, "RabbitMQ did not answer in time".to_owned()),
         Outcome::Blocked => (Exit::Unreachable, "RabbitMQ has blocked publishers: a memory or disk alarm".to_owned()),
-        Outcome::ConnectionLost | Outcome::Confirmed => (Exit::Unreachable, "the connection was lost".to_owned()),
+        Outcome::ConnectionLost | Outcome::TooLate | Outcome::Confirmed => (Exit::Unreachable, "the connection was lost".to_owned()),
     }
 }
 

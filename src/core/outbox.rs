@@ -17,6 +17,7 @@ use super::event::Event;
 use super::ids::{CitizenId, DeliveryKey, ExternalId, Recipient, WsbId};
 use super::persons::Joined;
 use super::policy::{Audience, Audiences, Domain};
+use super::retry::{Arrival, class_of};
 use super::time::{Day, Moment};
 
 /// Why a recipient was chosen: the rule, and the registration that made it true.
@@ -309,6 +310,14 @@ impl Delivery {
             State::Retrying { next_at, .. } => Some(*next_at),
             State::Pending | State::Dead { .. } => None,
         }
+    }
+
+    /// Returns whether an attempt of this count may have arrived: not where RabbitMQ has
+    /// refused or returned each of them.
+    #[must_use]
+    pub fn may_have_arrived(&self) -> bool {
+        let is_known = self.failures.len() == self.attempts as usize;
+        !is_known || self.failures.iter().any(|attempt| class_of(attempt.failure).arrived == Arrival::Unknown)
     }
 
     /// Returns a delivery that begins anew because an operator asked for it.

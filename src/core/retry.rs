@@ -19,6 +19,8 @@ use super::time::Moment;
 pub enum Outcome {
     /// RabbitMQ confirmed it and did not return it.
     Confirmed,
+    /// It was not made: too long after it was decided, and so it is decided anew. No attempt.
+    NotMade,
     /// It failed, or nobody knows.
     Failed {
         /// How.

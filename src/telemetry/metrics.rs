@@ -272,6 +272,7 @@ impl Metrics {
                 &self.attempts,
                 match outcome {
                     Outcome::Confirmed => "confirmed",
+                    Outcome::NotMade => return,
                     Outcome::Failed { failure, .. } => retry::class_of(*failure).counted_as,
                 },
             ),

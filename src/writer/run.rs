@@ -37,10 +37,11 @@ pub trait Effects: Send + 'static {
     /// Acknowledges this message and every earlier one of its queue and
     /// connection.
     fn acknowledge(&mut self, through: Ticket);
-    /// Performs attempts; their outcomes come back through the inbox.
-    fn attempt(&mut self, attempts: Vec<Outgoing>);
-    /// Publishes deletion orders; their outcomes come back through the inbox.
-    fn order(&mut self, orders: Vec<OutgoingOrder>);
+    /// Performs attempts that were decided at that time, and soon, or else not at all; their
+    /// outcomes come back through the inbox.
+    fn attempt(&mut self, attempts: Vec<Outgoing>, decided: Instant);
+    /// Publishes deletion orders likewise.
+    fn order(&mut self, orders: Vec<OutgoingOrder>, decided: Instant);
     /// Counts and tells what happened.
     fn report(&mut self, facts: &[Fact]);
     /// Counts a commit.
@@ -216,6 +217,7 @@ pub fn run<C: Commit>(
         let is_heard = heard_at.is_some() && !grew_old;
         too_late = if is_heard { 0 } else { too_late + u32::from(grew_old) };
         engine.set_heard(is_heard);
+        let decided = Instant::now();
         let before = records.changes();
         engine.dispatch(&mut records, outlet.now(), &mut turn.out)?;
         engine.clockwork(&mut records, outlet.now(), &mut turn.out)?;
@@ -228,10 +230,10 @@ pub fn run<C: Commit>(
         }
         outlet.report(&turn.out.facts);
         if !turn.out.attempts.is_empty() {
-            outlet.attempt(turn.out.attempts);
+            outlet.attempt(turn.out.attempts, decided);
         }
         if !turn.out.orders.is_empty() {
-            outlet.order(turn.out.orders);
+            outlet.order(turn.out.orders, decided);
         }
         if !is_heard && asked.is_none() && has_something_to_send(&mut engine, outlet.now()) {
             asked = Some(Instant::now());
@@ -358,8 +360,8 @@ mod tests {
 
     impl Effects for Nothing {
         fn acknowledge(&mut self, _: Ticket) {}
-        fn attempt(&mut self, _: Vec<Outgoing>) {}
-        fn order(&mut self, _: Vec<OutgoingOrder>) {}
+        fn attempt(&mut self, _: Vec<Outgoing>, _: Instant) {}
+        fn order(&mut self, _: Vec<OutgoingOrder>, _: Instant) {}
         fn ask_whether_heard(&mut self) {}
         fn report(&mut self, _: &[Fact]) {}
         fn committed(&mut self, _: Duration, _: usize) {}

@@ -32,11 +32,11 @@ struct SlowDisk {
 
 impl Effects for SlowDisk {
     fn acknowledge(&mut self, _: Ticket) {}
-    fn attempt(&mut self, attempts: Vec<Outgoing>) {
+    fn attempt(&mut self, attempts: Vec<Outgoing>, _: Instant) {
         // Whoever has heard enough listens no more.
         attempts.iter().for_each(|attempt| drop(self.told.send(attempt.key.recipient.to_string())));
     }
-    fn order(&mut self, _: Vec<OutgoingOrder>) {}
+    fn order(&mut self, _: Vec<OutgoingOrder>, _: Instant) {}
     fn ask_whether_heard(&mut self) {
         let writer = self.writer.clone();
         self.runtime.spawn(async move { writer.heard(Instant::now()) });

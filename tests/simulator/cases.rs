@@ -25,6 +25,7 @@ use wsb_broker::store::Durability;
 use crate::watched::Watched;
 
 const NACKED: Outcome = Outcome::Failed { failure: Failure::Nacked, code: 0 };
+const RETURNED: Outcome = Outcome::Failed { failure: Failure::Returned, code: 312 };
 const TIMEOUT: Outcome = Outcome::Failed { failure: Failure::Timeout, code: 0 };
 const CONNECTION: Outcome = Outcome::Failed { failure: Failure::Connection, code: 0 };
 
@@ -608,12 +609,14 @@ fn an_outcome_of_a_former_life_changes_nothing() {
 /// confirmed or not, under way or not, before a restart or since.
 #[test]
 fn whoever_may_hold_a_copy_is_told_of_the_deletion() {
-    let check = |what: &str, meanwhile: &dyn Fn(&mut Broker, DeliveryKey)| {
+    let consumed_after = |meanwhile: &dyn Fn(&mut Broker, DeliveryKey)| {
         let (mut broker, key) = Broker::with_joblog_under_way(Limits::default());
         meanwhile(&mut broker, key);
         let deletion = broker.erased_in_dfdg(1, "j");
-        let consumed = broker.take_in(vec![deletion]);
-        assert_eq!(consumed, [Consumption::Routed], "{what}");
+        broker.take_in(vec![deletion])
+    };
+    let check = |what: &str, meanwhile: &dyn Fn(&mut Broker, DeliveryKey)| {
+        assert_eq!(consumed_after(meanwhile), [Consumption::Routed], "{what}");
     };
     let leaves = |broker: &mut Broker, _: DeliveryKey| {
         let event = broker.member(1, "m", "067", "2026-01-01");
@@ -631,6 +634,22 @@ fn whoever_may_hold_a_copy_is_told_of_the_deletion() {
         broker.restart();
         leaves(broker, key);
     });
+
+    check("refused, after a failure that says nothing", &|broker, key| {
+        broker.settle(key, TIMEOUT);
+        broker.now = broker.now.plus_seconds(3600);
+        assert_eq!(broker.dispatch().len(), 1);
+        broker.settle(key, NACKED);
+        leaves(broker, key);
+    });
+    // What RabbitMQ has refused lies nowhere.
+    for refused in [NACKED, RETURNED, Outcome::NotMade] {
+        let consumed = consumed_after(&|broker, key| {
+            broker.settle(key, refused);
+            leaves(broker, key);
+        });
+        assert_eq!(consumed, [Consumption::NoRecipient], "{refused:?}");
+    }
 
     let mut broker = Broker::new();
     let deletion = broker.erased_in_dfdg(1, "j");

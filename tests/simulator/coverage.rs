@@ -42,6 +42,7 @@ impl Coverage {
             Fact::Suppressed(_, why) => format!("suppressed {why:?}"),
             Fact::WrongRecipientPrevented(stage) => format!("prevented {stage:?}"),
             Fact::Attempted(Outcome::Confirmed) => "attempted Confirmed".to_owned(),
+            Fact::Attempted(Outcome::NotMade) => "not attempted in time".to_owned(),
             Fact::Attempted(Outcome::Failed { failure, .. }) => format!("attempted {failure:?}"),
             Fact::Delivered(..) => "delivered".to_owned(),
             Fact::NoticeDelivered(_) => "notice delivered".to_owned(),

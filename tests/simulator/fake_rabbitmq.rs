@@ -168,6 +168,7 @@ impl RabbitMq {
         let max_length = self.max_length;
         let queue = self.queue(key.recipient);
         let (outcome, arrived) = match queue.mood {
+            _ if faults && dice.chance(3) => (Outcome::NotMade, false),
             Mood::Works if queue.unfetched.len() >= max_length => (failed(Failure::Nacked, 0), false),
             Mood::Works if faults && dice.chance(4) => (failed(Failure::Timeout, 0), dice.chance(50)), // the confirm is lost, or comes too late
             Mood::Works if faults && dice.chance(1) => (failed(Failure::Nacked, 0), false),

@@ -10,7 +10,7 @@ use wsb_broker::core::event::{Change as Aendring, Content, Event};
 use wsb_broker::core::holds::{Held, Hold};
 use wsb_broker::core::ids::{CitizenId, DeliveryKey, EventMark, EventSeq, Recipient};
 use wsb_broker::core::lanes::Pause;
-use wsb_broker::core::outbox::{Because, Death, Delivery, End, Lane, State, Withdrawal};
+use wsb_broker::core::outbox::{Because, Death, Delivery, End, Failure, Lane, State, Withdrawal};
 use wsb_broker::core::persons::Persons;
 use wsb_broker::core::policy::{Audience, Domain, MessageType, RetryPolicy, Rules, Window};
 use wsb_broker::core::records::{Admission, Change, RowCounts};
@@ -56,6 +56,8 @@ pub struct Tracked {
     lane: (usize, Domain),
     citizen: CitizenId,
     attempts: u32,
+    /// Whether one of them may have arrived, for all that RabbitMQ has said.
+    may_lie: bool,
     first_at: Moment,
     /// When the latest attempt failed, and when the next is due.
     retry: Option<(Moment, Moment)>,
@@ -681,8 +683,9 @@ impl Model {
                     // Or withdrawn, and entitled again, in one group.
                     tracked.retry.is_some_and(|(failed_at, _)| failed_at == group.now) || tracked.first_at == group.now
                 }
-                (Outcome::Failed { .. }, Stand::Dead | Stand::Withdrawn(_)) => true,
-                (Outcome::Confirmed, _) | (Outcome::Failed { .. }, Stand::Delivered) => false,
+                (Outcome::NotMade, Stand::Waiting) => true,
+                (Outcome::NotMade | Outcome::Failed { .. }, Stand::Dead | Stand::Withdrawn(_)) => true,
+                (Outcome::Confirmed, _) | (Outcome::NotMade | Outcome::Failed { .. }, Stand::Delivered) => false,
             };
             demand!(expected, "{key:?} is {:?} after {outcome:?}", tracked.stand);
         }
@@ -731,7 +734,7 @@ impl Model {
         for (recipient, because) in &admission.deliveries {
             let entitled = most.iter().find(|entitled| entitled.recipient == *recipient);
             let Some(entitled) = entitled else { return Err(format!("{} ({}) would be told to {recipient}", event.id, event.entity)) };
-            demand!(entitled.by == rules_of(because), "{}: {recipient} is told as {because:?}", event.id);
+            demand!(entitled.by == rules_of(because), "{}: {recipient} is told as {because:?}, not by {:?}", event.id, entitled.by);
             let domain = told_as(event, rules).map(|kind| kind.domain);
             demand!(domain == Some(admission.domain), "{} is of {domain:?}", event.id);
             let key = DeliveryKey { recipient: *recipient, seq: admission.seq };
@@ -744,6 +747,7 @@ impl Model {
                     lane: (number, admission.domain),
                     citizen: admission.citizen,
                     attempts: 0,
+                    may_lie: false,
                     first_at: now,
                     retry: None,
                     by: rules_of(because),
@@ -777,7 +781,7 @@ impl Model {
         let attempted: Vec<Recipient> =
             self.attempted.iter().filter(|(of, held, _)| is_its(*of, held)).map(|(.., recipient)| *recipient).collect();
         let sent = self.deliveries.iter().filter(|(key, tracked)| {
-            let may_be_sent = key.seq.0 <= self.recovered_to || tracked.is_under_way() || tracked.attempts > 0 || tracked.replays > 0;
+            let may_be_sent = key.seq.0 <= self.recovered_to || tracked.is_under_way() || tracked.may_lie || tracked.replays > 0;
             may_be_sent && is_about(&tracked.event, event) && past.is_same(tracked.lane.0, keeper.node)
         });
         let sent: Vec<Recipient> = sent.map(|(key, _)| key.recipient).collect();
@@ -815,6 +819,7 @@ impl Model {
         // Told once: a second row of the group follows from something else, such as
         // the end of a hold that had excused the first.
         let outcome = group.outcomes.iter().find(|(of, _)| *of == key && !told).map(|(_, outcome)| *outcome);
+        let outcome = outcome.filter(|outcome| *outcome != Outcome::NotMade);
         self.remember(key);
         let deed = group.deeds.iter().find(|(of, _)| *of == key).map(|(_, deed)| *deed);
         if let (Some(Deed::CameBack { why, replay }), Some(mut tracked)) = (deed, known.clone()) {
@@ -841,6 +846,7 @@ impl Model {
             tracked.has_row = true;
             tracked.under_way = None;
             tracked.attempts = delivery.attempts;
+            tracked.may_lie = true;
             tracked.first_at = delivery.first_at;
             tracked.by = rules_of(&delivery.because);
             tracked.stored_by = rules_of(&delivery.because);
@@ -863,6 +869,7 @@ impl Model {
                 Tracked {
                     stand: Stand::Waiting,
                     attempts: 0,
+                    may_lie: false,
                     first_at: now,
                     retry: None,
                     since: self.dispatch,
@@ -910,6 +917,7 @@ impl Model {
                     lane: (known.node, delivery.domain),
                     citizen: delivery.citizen,
                     attempts: 0,
+                    may_lie: false,
                     dead_at: None,
                     first_at: now,
                     retry: None,
@@ -931,6 +939,9 @@ impl Model {
         demand!(delivery.event.mark == tracked.event.mark, "{key:?} is about another event");
         tracked.has_row = true;
         tracked.stored_by = rules_of(&delivery.because);
+        if let Some(Outcome::Failed { failure, .. }) = outcome {
+            tracked.may_lie |= !matches!(failure, Failure::Nacked | Failure::Returned | Failure::Unsendable);
+        }
         match &delivery.state {
             State::Pending => demand!(delivery.attempts == tracked.attempts && tracked.retry.is_none(), "{key:?} forgot its attempts"),
             State::Retrying { next_at, .. } if outcome.is_none() => {
@@ -966,7 +977,7 @@ impl Model {
                         demand!(delivery.attempts == tracked.attempts + 1, "{key:?} forgot its attempts");
                     }
                     Some(Outcome::Confirmed) => return Err(format!("{key:?} died of success")),
-                    None => {
+                    Some(Outcome::NotMade) | None => {
                         // Without an attempt of its own: of what its queue was paused for, if it was.
                         let may_be = matches!(why, Death::GaveUp(_)) || (*why == Death::NeverAttempted && tracked.attempts == 0);
                         demand!(may_be, "{key:?} died of {why:?} after {} attempts", tracked.attempts);
@@ -997,7 +1008,7 @@ impl Model {
         self.remember(key);
         let Some(tracked) = self.deliveries.get(&key).cloned() else { return Err(format!("{key:?} ends before it begins")) };
         demand!(had_row == tracked.has_row, "{key:?}: had a row: {}, said: {had_row}", tracked.has_row);
-        let was_sent = end == End::Delivered || tracked.attempts > 0 || tracked.replays > 0;
+        let was_sent = end == End::Delivered || tracked.may_lie || tracked.replays > 0;
         demand!(may_hold || !was_sent && key.seq.0 > self.recovered_to, "{key:?} may be held, and is not entered");
         demand!(attempts <= tracked.attempts + 1, "{key:?} ends after {attempts} attempts");
         let delivered_before = tracked.delivered_before;

@@ -53,6 +53,8 @@ pub struct World {
     /// How many of them are in use so far.
     numbered: Vec<usize>,
     records: Vec<Record>,
+    /// The registrations of memberships: of which record, when, as what, and under which number.
+    memberships: Vec<(ExternalId, Moment, Change, Personnummer)>,
     events: u32,
     externals: u32,
 }
@@ -186,7 +188,16 @@ impl World {
         let people: Vec<Vec<Personnummer>> = (0..=dice.below(3))
             .map(|person| (0..3).map(|n| Personnummer::parse(&format!("010101{:04}", 9000 + person * 10 + n)).expect("a number")).collect())
             .collect();
-        Self { rules: rules(&settings), settings, numbered: vec![1; people.len()], people, records: Vec::new(), events: 0, externals: 0 }
+        Self {
+            rules: rules(&settings),
+            settings,
+            numbered: vec![1; people.len()],
+            people,
+            records: Vec::new(),
+            memberships: Vec::new(),
+            events: 0,
+            externals: 0,
+        }
     }
 
     /// A number that somebody may have.
@@ -480,7 +491,8 @@ impl World {
             };
             Registrar { kind: kind.into(), code: code.into() }
         });
-        let numbers = &self.people[person][..self.numbered[person]];
+        let personnummer = *dice.pick(&self.people[person][..self.numbered[person]]);
+        let at = if entity == "Akassemedlemskab" { self.told_apart(&external_id, at, change, personnummer) } else { at };
         Event {
             mark: EventMark::of("urn:test", &id),
             source: "urn:test".into(),
@@ -490,13 +502,32 @@ impl World {
             registered: registered(at),
             external_id,
             version_id: None,
-            personnummer: *dice.pick(numbers),
+            personnummer,
             registrar,
             start,
             end,
             content,
             details: is_kept(entity, &self.rules).then(Box::default),
             body: None,
+        }
+    }
+
+    /// Returns when a membership is registered. Of several registrations of one instant under one number, and another
+    /// under another number, which of them the broker has known depends on the order in which they came: none are made.
+    fn told_apart(&mut self, external_id: &ExternalId, at: Moment, change: Change, number: Personnummer) -> Moment {
+        let mut at = at;
+        loop {
+            let is_tied = |(record, then, as_what, _): &&(ExternalId, Moment, Change, Personnummer)| {
+                record == external_id && *then == at && *as_what == change
+            };
+            let tied = self.memberships.iter().filter(is_tied).map(|(.., number)| *number).chain([number]);
+            let tied: Vec<Personnummer> = tied.collect();
+            let numbers: BTreeSet<&Personnummer> = tied.iter().collect();
+            if numbers.len() == 1 || numbers.len() == tied.len() {
+                self.memberships.push((external_id.clone(), at, change, number));
+                return at;
+            }
+            at = Moment(at.0 + 1);
         }
     }
 }

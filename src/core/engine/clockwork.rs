@@ -476,6 +476,11 @@ impl Engine {
         self.clockwork.flying.remove(&(order.citizen, Arc::clone(&order.entity), order.external_id.clone()));
         match outcome {
             Outcome::Confirmed => (self.clockwork.failures, self.clockwork.paused_until) = (0, None),
+            Outcome::NotMade => {
+                // It is due still, or not any more.
+                (self.clockwork.after, self.clockwork.look_at) = (None, None);
+                return Ok(());
+            }
             Outcome::Failed { .. } => {
                 // What failed together counts once.
                 if self.clockwork.paused_until.is_none_or(|until| until <= now) {

@@ -474,7 +474,7 @@ impl Engine {
     /// Returns whether the recipient may have been sent something: it was, or
     /// an outcome may have been lost with a former life of the process.
     fn may_have_been_sent(&self, delivery: &Delivery) -> bool {
-        delivery.attempts > 0
+        delivery.may_have_arrived()
             // A replay begins to count anew.
             || delivery.replays > 0
             || self.outcome_may_be_lost(delivery)

@@ -6,8 +6,8 @@ use super::dispatch::had_ended;
 use super::{Engine, Fact, Output, uncount};
 use crate::core::event::Content;
 use crate::core::ids::DeliveryKey;
-use crate::core::lanes::Kept;
-use crate::core::outbox::{Attempt, Death, End, Ended, State};
+use crate::core::lanes::{Kept, Queue};
+use crate::core::outbox::{Attempt, Death, Delivery, End, Ended, State};
 use crate::core::records::{Change, Records};
 use crate::core::retry::{Consequence, Outcome, class_of};
 use crate::core::routing::name_told;
@@ -88,6 +88,14 @@ impl Engine {
                     at: now,
                 });
             }
+            Outcome::NotMade if withdrawn => {
+                queue.remove(key.seq);
+                return Ok(());
+            }
+            Outcome::NotMade => {
+                let Some(delivery) = queue.get(key.seq).map(|loaded| loaded.delivery.clone()) else { return Ok(()) };
+                return go_on_waiting(queue, delivery, records);
+            }
             Outcome::Failed { failure, code } => (failure, code),
         };
         let curve = &self.curve;
@@ -125,18 +133,7 @@ impl Engine {
                 counts.retrying += 1;
             }
             let next_at = now.plus_millis(self.curve.delay_ms(delivery.attempts.saturating_add(1), &delivery.id()));
-            let delivery = delivery.failed(attempt, next_at);
-            records.stage(Change::PutDelivery(delivery.clone()))?;
-            if queue.is_parked(&lane) && !queue.is_closed() {
-                queue.remove(key.seq);
-                queue.note_fresh(delivery.citizen, key.seq);
-            } else if queue.is_beyond(key.seq) {
-                // Its row is new: nobody who looked for more has seen it.
-                queue.remove(key.seq);
-                queue.put_for_later(delivery.citizen, key.seq);
-            } else {
-                queue.put_back(delivery);
-            }
+            go_on_waiting(queue, delivery.failed(attempt, next_at), records)?;
         }
         // Whatever this holds up must not rely on the journal for long: the rest
         // of the lane, or of the queue when it has just been paused.
@@ -148,4 +145,21 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Puts a delivery that was under way back where it waits, with a row.
+fn go_on_waiting<R: Records>(queue: &mut Queue, delivery: Delivery, records: &mut R) -> Result<(), R::Error> {
+    records.stage(Change::PutDelivery(delivery.clone()))?;
+    let (citizen, seq) = (delivery.citizen, delivery.key.seq);
+    if queue.is_parked(&queue.lane_of(&delivery)) && !queue.is_closed() {
+        queue.remove(seq);
+        queue.note_fresh(citizen, seq);
+    } else if queue.is_beyond(seq) {
+        // Its row is new: nobody who looked for more has seen it.
+        queue.remove(seq);
+        queue.put_for_later(citizen, seq);
+    } else {
+        queue.put_back(delivery);
+    }
+    Ok(())
 }

@@ -199,7 +199,7 @@ impl<'a> View<'a> {
                 Standing::Ordered(_) => look(today),
                 Standing::Blocked(blockers) => {
                     if blockers.contains(&Blocker::OpenGroup) {
-                        self.group_ends(today).into_iter().for_each(&mut look);
+                        self.out_of_groups_from(today).into_iter().for_each(&mut look);
                     }
                 }
             }
@@ -306,10 +306,15 @@ impl<'a> View<'a> {
         self.citizen.contact_groups.standing().any(|(_, claim)| claim.period.covers(on))
     }
 
-    /// Returns the days after the ends of the contact groups that the citizen is
-    /// in today.
-    fn group_ends(&self, today: Day) -> Vec<Day> {
-        let current = self.citizen.contact_groups.standing().filter(|(_, claim)| claim.period.covers(today));
-        current.filter_map(|(_, claim)| claim.period.end()).map(Day::next).collect()
+    /// Returns the first day, `today` or later, on which the citizen is in no contact group,
+    /// if there is one.
+    fn out_of_groups_from(&self, today: Day) -> Option<Day> {
+        let mut day = today;
+        loop {
+            let current = self.citizen.contact_groups.standing().filter(|(_, claim)| claim.period.covers(day));
+            let ends: Vec<Option<Day>> = current.map(|(_, claim)| claim.period.end()).collect();
+            let Some(last) = ends.iter().copied().collect::<Option<Vec<Day>>>()?.into_iter().max() else { return Some(day) };
+            day = Some(last.next()).filter(|next| *next > day)?;
+        }
     }
 }

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -364,13 +364,13 @@ struct Outlet {
 impl Effects for Outlet {
     fn acknowledge(&mut self, _: Ticket) {}
 
-    fn order(&mut self, _: Vec<OutgoingOrder>) {}
+    fn order(&mut self, _: Vec<OutgoingOrder>, _: Instant) {}
 
     fn ask_whether_heard(&mut self) {
         self.writer.heard(std::time::Instant::now());
     }
 
-    fn attempt(&mut self, attempts: Vec<Outgoing>) {
+    fn attempt(&mut self, attempts: Vec<Outgoing>, _: Instant) {
         let ends = self.ends;
         self.writer.report(attempts.iter().map(|outgoing| (outgoing.key, ends(outgoing))));
     }

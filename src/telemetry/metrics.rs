@@ -78,6 +78,7 @@ pub struct Metrics {
     consumed: IntCounterVec,
     deliveries: IntCounterVec,
     attempts: HashMap<&'static str, IntCounter>,
+    put_off: IntCounter,
     suppressed: IntCounterVec,
     prevented: HashMap<&'static str, IntCounter>,
     pending: IntGaugeVec,
@@ -152,6 +153,11 @@ impl Metrics {
             registry.register(Box::new(made.clone()))?;
             Ok::<_, prometheus::Error>(made)
         };
+        let counter = |name: &str, help: &str| {
+            let made = IntCounter::new(name, help)?;
+            registry.register(Box::new(made.clone()))?;
+            Ok::<_, prometheus::Error>(made)
+        };
         // Each value of a closed label exists from the start, at zero: a rate
         // over a series that begins at one would miss the first event.
         let closed =
@@ -192,6 +198,10 @@ impl Metrics {
             consumed: counters("events_consumed_total", "Events taken in, by what became of them.", &["entity", "outcome"])?,
             deliveries: counters("deliveries_total", "Deliveries that ended or were given up.", &["entity", "recipient_type", "outcome"])?,
             attempts: closed(&attempts, &["confirmed", "nacked", "returned", "timeout", "connection"]),
+            put_off: counter(
+                "attempts_put_off_total",
+                "Attempts that could not be made soon enough after they were decided, and are decided anew.",
+            )?,
             suppressed: counters("deliveries_suppressed_total", "Recipients left out at intake.", &["entity", "reason"])?,
             prevented: closed(&prevented, &["decision", "attempt", "replay"]),
             pending: gauges("pending", "Deliveries never attempted yet.")?,
@@ -268,14 +278,11 @@ impl Metrics {
                 .or_insert_with(|| self.suppressed.with_label_values(&[&**entity, why.name()]))
                 .inc(),
             Fact::WrongRecipientPrevented(stage) => count(&self.prevented, stage_name(*stage)),
-            Fact::Attempted(outcome) => count(
-                &self.attempts,
-                match outcome {
-                    Outcome::Confirmed => "confirmed",
-                    Outcome::NotMade => return,
-                    Outcome::Failed { failure, .. } => retry::class_of(*failure).counted_as,
-                },
-            ),
+            Fact::Attempted(outcome) => match outcome {
+                Outcome::NotMade => self.put_off.inc(),
+                Outcome::Confirmed => count(&self.attempts, "confirmed"),
+                Outcome::Failed { failure, .. } => count(&self.attempts, retry::class_of(*failure).counted_as),
+            },
             Fact::Delivered(entity, recipient, took, free) => {
                 let (took, free) = (*took as f64 / 1e6, *free as f64 / 1e6);
                 self.event_to_delivery.observe(took);

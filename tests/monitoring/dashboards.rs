@@ -470,8 +470,11 @@ fn internals() -> Dashboard {
                     lines(
                         "Attempts by outcome",
                         "short",
-                        &[("sum by (outcome) (rate(wsb_delivery_attempts_total[$__rate_interval]))", "{{outcome}}")],
-                        "Per second.",
+                        &[
+                            ("sum by (outcome) (rate(wsb_delivery_attempts_total[$__rate_interval]))", "{{outcome}}"),
+                            ("rate(wsb_attempts_put_off_total[$__rate_interval])", "put off"),
+                        ],
+                        "Per second. Put off: publishing was held up for a tenth of a second, and whether it may be sent is decided anew.",
                     ),
                     lines(
                         "Reloads of routing.toml",

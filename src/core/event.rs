@@ -156,8 +156,8 @@ pub enum Content {
     },
     /// RigsarkivAflevering: an area of this citizen has been handed over.
     HandedOver {
-        /// The data area.
-        area: Box<str>,
+        /// The data area; a recall need not say it.
+        area: Option<Box<str>>,
     },
     /// Any other type: nothing in it concerns the broker.
     Other,

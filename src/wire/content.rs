@@ -87,7 +87,9 @@ impl Subject<'_> {
             "GdprSletning" => self.deletion(json),
             "RigsarkivAflevering" => {
                 let [area] = read(json, &["data.Indhold.Dataomraade"])?;
-                Ok(Content::HandedOver { area: self.area(&area)? })
+                let said = self.needed(&area, area.parsed(Reason::MalformedField, word)?)?;
+                said.as_deref().map_or(Ok(()), |said| self.known_area(&area, said))?;
+                Ok(Content::HandedOver { area: said })
             }
             // The set of types is open: routing.toml adds to it.
             _ => Ok(Content::Other),
@@ -112,11 +114,16 @@ impl Subject<'_> {
     /// whatever came of it would be lost without a word.
     fn area(&self, field: &Field<'_>) -> Result<Box<str>, Refusal> {
         let area = self.always(field, field.parsed(Reason::MalformedField, word)?)?;
-        if self.rules.notice(&area).is_none() && self.rules.schedule().rule(&area).is_none() {
-            let expected = "unknown data area, expected one that a notice of routing.toml or a rule of retention.toml covers";
-            return Err(field.refuse(Reason::UnknownDataArea, expected));
-        }
+        self.known_area(field, &area)?;
         Ok(area)
+    }
+
+    fn known_area(&self, field: &Field<'_>, area: &str) -> Result<(), Refusal> {
+        if self.rules.notice(area).is_some() || self.rules.schedule().rule(area).is_some() {
+            return Ok(());
+        }
+        let expected = "unknown data area, expected one that a notice of routing.toml or a rule of retention.toml covers";
+        Err(field.refuse(Reason::UnknownDataArea, expected))
     }
 
     /// Returns the `Indhold` to keep, as compact JSON.

@@ -1628,12 +1628,41 @@ fn whoever_a_copy_kept_is_forgotten_once_its_holder_has_been_told() {
     assert!(!look(&mut broker));
 }
 
+/// A handover that is corrected to another citizen is not the first one's, in whatever order
+/// that is heard of, and a recall of it leaves it with neither.
+#[test]
+fn a_handover_is_whose_it_was_corrected_to() {
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        for heard in 2..=3 {
+            let mut broker = Broker::new();
+            let joblogs = vec![broker.kept_joblog(1, "j"), broker.kept_joblog(2, "k")];
+            broker.take_in(joblogs);
+            let area = |area: Option<&str>| Content::HandedOver { area: area.map(Into::into) };
+            let events = [
+                broker.event("RigsarkivAflevering", 1, "h", Aendring::Created, area(Some("joblog"))),
+                broker.event("RigsarkivAflevering", 2, "h", Aendring::Updated, area(Some("joblog"))),
+                broker.event("RigsarkivAflevering", 2, "h", Aendring::Deleted, area(None)),
+            ];
+            for at in order.into_iter().filter(|at| *at < heard) {
+                broker.take_in(vec![events[at].clone()]);
+            }
+            let was_handed_over = [1, 2].map(|number| {
+                let citizen = broker.store.find_citizen(&person(number)).expect("never fails").expect("known");
+                let clocks = broker.store.clocks(citizen).expect("never fails").expect("clocks");
+                clocks.was_handed_over("joblog", Moment(0))
+            });
+            assert_eq!(was_handed_over, [false, heard == 2], "{order:?}, {heard} of them");
+        }
+    }
+}
+
 /// What comes late about somebody who has been erased, and is no reason to know anybody,
 /// leaves nobody behind.
 #[test]
 fn what_comes_late_about_the_erased_leaves_nobody_behind() {
-    let handed_over =
-        |broker: &mut Broker| broker.event("RigsarkivAflevering", 1, "r", Aendring::Created, Content::HandedOver { area: "joblog".into() });
+    let handed_over = |broker: &mut Broker| {
+        broker.event("RigsarkivAflevering", 1, "r", Aendring::Created, Content::HandedOver { area: Some("joblog".into()) })
+    };
     let deleted = |broker: &mut Broker| broker.erased_in_dfdg(1, "j");
     // Registered under another number since.
     let older = |broker: &mut Broker| broker.kept_joblog(1, "k");

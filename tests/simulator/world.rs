@@ -410,7 +410,7 @@ impl World {
         let person = dice.below(self.people.len());
         let mut event = self.about("RigsarkivAflevering", person, dice, now);
         self.records.retain(|record| record.entity != "RigsarkivAflevering");
-        event.content = Content::HandedOver { area: (*dice.pick(&["joblog", "plan"])).into() };
+        event.content = Content::HandedOver { area: Some((*dice.pick(&["joblog", "plan"])).into()) };
         event
     }
 

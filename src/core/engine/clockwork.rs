@@ -255,7 +255,9 @@ impl Engine {
                 }
                 clocks.delete(event, under, entity, now);
             }
-            (Content::HandedOver { area }, _) => clocks.hand_over(event, under, area),
+            // Somebody else's by now; perhaps all that is ever heard of this one.
+            (Content::HandedOver { .. }, _) if matches!(bearing, Bearing::MovedOnTo(_)) => clocks.emptied = true,
+            (Content::HandedOver { area }, _) => clocks.hand_over(event, under, area.as_deref()),
             (_, Some(details)) => clocks.record(event, under, *details, now),
             // The citizen has changed, and with that perhaps what is due.
             (_, None) => {}

@@ -39,10 +39,11 @@ impl Bearing {
 }
 
 /// Returns the type of the record that an event registers or ends, if records of it
-/// have clocks.
+/// have clocks, or are handovers.
 fn type_kept(event: &Event, details: Option<&Details>) -> Option<Arc<str>> {
     match &event.content {
         Content::Deletion { entity, .. } => Some(Arc::from(&**entity)),
+        Content::HandedOver { .. } => Some(Arc::clone(&event.entity)),
         _ => details.map(|_| Arc::clone(&event.entity)),
     }
 }
@@ -56,7 +57,7 @@ pub(super) fn bearing<R: Records>(event: &Event, details: Option<&Details>, reco
     let otherwise = if is_gone { Bearing::RecordGone } else { Bearing::News };
     let Some(entity) = type_kept(event, details) else { return Ok(otherwise) };
     // The usual case, without a look at whose it is: it is there in one place only.
-    if clocks.is_some_and(|clocks| clocks.of_record(&entity, &event.external_id).is_some()) {
+    if clocks.is_some_and(|clocks| clocks.has(&entity, &event.external_id)) {
         return Ok(otherwise);
     }
     let Some(owner) = another_owner(&entity, &event.external_id, records)? else { return Ok(otherwise) };

@@ -4,7 +4,7 @@
 //! A record that was deleted or recalled leaves a tombstone for a while, so that
 //! an older event that comes late does not bring it back.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::kept::Kept;
 use crate::core::event::{Change, Content, Details, Event};
@@ -21,8 +21,8 @@ const TOMBSTONES: usize = 1024;
 const UNLISTED: usize = 256;
 /// How many days a tombstone stays: twice the default duplicate horizon.
 const TOMBSTONE_DAYS: u32 = 28;
-/// How many handed-over areas one citizen may have: there are some thirty.
-const HANDOVERS: usize = 64;
+/// How many handovers one citizen may have: there are some thirty areas. The oldest go.
+const HANDOVERS: usize = 256;
 
 /// An element of a Min plan-version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,13 +120,18 @@ pub struct Tombstone {
 pub struct Handover {
     /// Under whose number it was.
     pub under: CitizenId,
-    /// The data area.
-    pub area: Box<str>,
+    /// EksternIdentifier; nothing of one that was stored before it was kept.
+    pub external_id: Option<ExternalId>,
+    /// The data area; nothing of one of which only a recall is known that did not say it.
+    pub area: Option<Box<str>>,
     /// The registration that counts.
     pub newest: Stamp,
-    /// Whether it holds, or was recalled.
+    /// Whether it holds, or was recalled, or has turned out to be another citizen's.
     pub holds: bool,
 }
+
+/// EntitetNavn of a handover.
+pub(super) static HANDOVER: LazyLock<Arc<str>> = LazyLock::new(|| "RigsarkivAflevering".into());
 
 /// Everything kept of one citizen's records; of a person's, for one who is known
 /// under several numbers.
@@ -333,27 +338,51 @@ impl Clocks {
         self.emptied = true;
     }
 
-    /// Takes in that an area was handed over to Rigsarkivet, or was not after all.
-    pub fn hand_over(&mut self, event: &Event, under: CitizenId, area: &str) {
-        let newest = Stamp::of(event);
+    /// Takes in that an area was handed over to Rigsarkivet, or was not after all. A recall
+    /// need not say which.
+    pub fn hand_over(&mut self, event: &Event, under: CitizenId, area: Option<&str>) {
         let holds = event.change != Change::Deleted;
-        let handover = Handover { under, area: area.into(), newest, holds };
-        let has_room = self.handovers.len() < HANDOVERS;
-        match self.handovers.iter_mut().find(|known| &*known.area == area) {
-            Some(known) if known.newest >= newest => {}
-            Some(known) => *known = handover,
-            None if has_room => self.handovers.push(handover),
-            None => {}
-        }
+        let handover =
+            Handover { under, external_id: Some(event.external_id.clone()), area: area.map(Into::into), newest: Stamp::of(event), holds };
+        self.put_handover(handover);
         // What was handed over has been there; of somebody of whom no record is known that
         // is no reason to know them, and nothing else may ever come.
         self.emptied = true;
     }
 
+    fn put_handover(&mut self, new: Handover) {
+        // Of one event what holds comes after what it took from somebody else.
+        let place = |one: &Handover| (one.newest, one.holds);
+        match self.handovers.iter_mut().find(|known| known.is_one_with(&new)) {
+            Some(known) if place(known) >= place(&new) => {}
+            Some(known) => {
+                let area = known.area.take();
+                *known = Handover { area: new.area.clone().or(area), ..new };
+            }
+            None => self.handovers.push(new),
+        }
+        if self.handovers.len() > HANDOVERS {
+            let oldest = self.handovers.iter().enumerate().min_by_key(|(_, handover)| place(handover));
+            oldest.map(|(at, _)| at).into_iter().for_each(|at| drop(self.handovers.swap_remove(at)));
+        }
+    }
+
     /// Returns whether an area was handed over as it had been registered at that time, or later.
     #[must_use]
     pub fn was_handed_over(&self, area: &str, registered: Moment) -> bool {
-        self.handovers.iter().any(|handover| &*handover.area == area && handover.holds && handover.newest.at >= registered)
+        let is_of = |handover: &Handover| handover.holds && handover.area.as_deref() == Some(area);
+        self.handovers.iter().any(|handover| is_of(handover) && handover.newest.at >= registered)
+    }
+
+    /// Returns whether a record, or a handover, is known to be there.
+    #[must_use]
+    pub fn has(&self, entity: &str, external_id: &ExternalId) -> bool {
+        self.of_record(entity, external_id).is_some() || self.handover(entity, external_id).is_some_and(|handover| handover.holds)
+    }
+
+    pub(super) fn handover(&self, entity: &str, external_id: &ExternalId) -> Option<&Handover> {
+        let is_it = |handover: &&Handover| handover.external_id.as_ref() == Some(external_id);
+        self.handovers.iter().find(is_it).filter(|_| *entity == **HANDOVER)
     }
 
     /// Returns the clocks of a person from what is stored under each number;
@@ -426,13 +455,7 @@ impl Clocks {
                 None => self.records.push(theirs.clone()),
             }
         }
-        for theirs in &other.handovers {
-            match self.handovers.iter_mut().find(|ours| ours.area == theirs.area) {
-                Some(ours) if ours.newest >= theirs.newest => {}
-                Some(ours) => *ours = theirs.clone(),
-                None => self.handovers.push(theirs.clone()),
-            }
-        }
+        other.handovers.iter().cloned().for_each(|theirs| self.put_handover(theirs));
         // Deleted under one number, registered under the other: by what took it from the
         // one, where the two are the same.
         let tombstones = std::mem::take(&mut self.tombstones);
@@ -635,6 +658,17 @@ impl Clock {
         let too_many = self.unlisted.len().saturating_sub(UNLISTED);
         let gone = self.unlisted.drain(..too_many).filter_map(|element| element.deleted).max();
         self.element_gone = self.element_gone.max(gone);
+    }
+}
+
+impl Handover {
+    /// Returns whether both are one: of one EksternIdentifier, unless that names none; of one
+    /// area where one of them has none.
+    fn is_one_with(&self, other: &Self) -> bool {
+        match (&self.external_id, &other.external_id) {
+            (Some(own), Some(others)) => own == others && (own.names_one_record() || self.area == other.area),
+            (Some(_), None) | (None, Some(_)) | (None, None) => self.area == other.area,
+        }
     }
 }
 

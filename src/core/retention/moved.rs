@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::clocks::{Clock, Clocks};
+use super::clocks::{Clock, Clocks, HANDOVER};
 use crate::core::event::Event;
 use crate::core::ids::{CitizenId, ExternalId};
 use crate::core::stamp::Stamp;
@@ -24,14 +24,17 @@ impl Clocks {
     pub fn newest_of(&self, entity: &str, external_id: &ExternalId) -> Option<Stamp> {
         let clock = self.place(entity, external_id).map(|at| self.records[at].newest);
         let tombstone = self.buried(entity, external_id).map(|at| self.tombstones[at].newest);
-        clock.max(tombstone)
+        let handover = self.handover(entity, external_id).map(|handover| handover.newest);
+        clock.max(tombstone).max(handover)
     }
 
-    /// Returns every record that is kept, those that are gone included: its type, its
-    /// id, and whether it is there.
+    /// Returns every record that is kept, those that are gone and handovers included: its
+    /// type, its id, and whether it is there.
     pub fn kept(&self) -> impl Iterator<Item = (&Arc<str>, &ExternalId, bool)> {
         let there = self.records.iter().map(|clock| (&clock.entity, &clock.external_id, true));
-        there.chain(self.tombstones.iter().map(|tombstone| (&tombstone.entity, &tombstone.external_id, false)))
+        let gone = self.tombstones.iter().map(|tombstone| (&tombstone.entity, &tombstone.external_id, false));
+        let handovers = self.handovers.iter().filter_map(|handover| Some((&*HANDOVER, handover.external_id.as_ref()?, handover.holds)));
+        there.chain(gone).chain(handovers)
     }
 
     /// Returns how many of the first ones [kept](Self::kept) are the same here and there,
@@ -44,6 +47,11 @@ impl Clocks {
     /// Takes in that a record is another citizen's, by an event that came under that
     /// one's number: for this one it is gone. Returns what was known of it.
     pub fn give_up(&mut self, event: &Event, entity: &Arc<str>, now: Moment) -> Option<GivenUp> {
+        if **entity == **HANDOVER {
+            let own = self.handovers.iter_mut().filter(|handover| handover.external_id.as_ref() == Some(&event.external_id));
+            own.for_each(|handover| (handover.holds, handover.newest) = (false, handover.newest.max(Stamp::of(event))));
+            return None;
+        }
         let clock = self.place(entity, &event.external_id).map(|at| Clock::clone(&self.records[at]));
         let tombstone = self.buried(entity, &event.external_id).map(|at| &self.tombstones[at]);
         let first_at = clock.iter().map(|clock| clock.first_at).chain(tombstone.map(|tombstone| tombstone.first_at)).min()?;

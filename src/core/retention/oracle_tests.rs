@@ -452,7 +452,7 @@ impl Life {
             events.push(event("death", "PersonDoed", 0, Change::Created, Content::Death { on }));
         }
         for (at, (area, hour)) in self.handed_over.iter().enumerate() {
-            let content = Content::HandedOver { area: (*area).into() };
+            let content = Content::HandedOver { area: Some((*area).into()) };
             events.push(event(&format!("h{at}"), "RigsarkivAflevering", *hour, Change::Created, content));
         }
         for at in (1..events.len()).rev() {
@@ -468,7 +468,7 @@ impl Life {
                 }
                 match &event.content {
                     Content::Deletion { entity, .. } => clocks.delete(event, clocks.citizen, entity, Moment(0)),
-                    Content::HandedOver { area } => clocks.hand_over(event, clocks.citizen, area),
+                    Content::HandedOver { area } => clocks.hand_over(event, clocks.citizen, area.as_deref()),
                     Content::Death { .. } => {}
                     _ => clocks.record(event, clocks.citizen, event.details.as_deref().cloned().unwrap_or_default(), Moment(0)),
                 }

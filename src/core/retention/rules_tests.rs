@@ -111,7 +111,7 @@ impl Life {
         }
         match &event.content {
             Content::Deletion { entity, .. } => self.clocks.delete(event, self.clocks.citizen, entity, event.registered.at),
-            Content::HandedOver { area } => self.clocks.hand_over(event, self.clocks.citizen, area),
+            Content::HandedOver { area } => self.clocks.hand_over(event, self.clocks.citizen, area.as_deref()),
             Content::Death { .. } => {}
             Content::Membership { .. }
             | Content::Jobcentre { .. }
@@ -603,7 +603,7 @@ fn the_dead() {
     let with_handover = rules().into_iter().map(|rule| Rule { handover: &*rule.id == "fravaer", ..rule }).collect();
     life.schedule = Schedule::new(with_handover, ages(), Pace::default());
     assert_eq!(life.due("2029-01-03"), ["plan a", "fravaer f <rigsarkivet", "kontaktgruppe k", "afdoed p"]);
-    let handed_over = |area: &str, hour| event("h", hour, Change::Created, "..", Content::HandedOver { area: area.into() });
+    let handed_over = |area: &str, hour| event("h", hour, Change::Created, "..", Content::HandedOver { area: Some(area.into()) });
     life.take_in(&handed_over("kontaktgruppe", 9));
     assert_eq!(life.due("2029-01-03")[1], "fravaer f <rigsarkivet");
     life.take_in(&handed_over("fravaer", 10));
@@ -614,15 +614,24 @@ fn the_dead() {
     assert_eq!(later.due("2029-01-03")[1], "fravaer f <rigsarkivet");
     later.take_in(&handed_over("fravaer", 12));
     assert_eq!(later.due("2029-01-03"), everything);
-    life.take_in(&event("h", 11, Change::Deleted, "..", Content::HandedOver { area: "fravaer".into() }));
+    life.take_in(&event("h", 11, Change::Deleted, "..", Content::HandedOver { area: Some("fravaer".into()) }));
     assert_eq!(life.due("2029-01-03")[1], "fravaer f <rigsarkivet", "it was not, after all");
     // One that does not say which of its type's areas it belongs to waits for all of them.
     let with_handover = rules().into_iter().map(|rule| Rule { handover: rule.id.starts_with("persongruppe"), ..rule }).collect();
     life.schedule = Schedule::new(with_handover, ages(), Pace::default());
     life.take_in(&handed_over("persongruppemarkering-kommunal", 12));
     assert_eq!(life.due("2029-01-03")[3], "afdoed p <rigsarkivet");
-    life.take_in(&event("h2", 13, Change::Created, "..", Content::HandedOver { area: "persongruppemarkering-statslig".into() }));
+    life.take_in(&event("h2", 13, Change::Created, "..", Content::HandedOver { area: Some("persongruppemarkering-statslig".into()) }));
     assert_eq!(life.due("2029-01-03")[3], "afdoed p");
+    // What is recalled is one handover, and not the area; nor need it say which.
+    let mut twice = life.clone();
+    let other = |hour, change, area: Option<&str>| event("h3", hour, change, "..", Content::HandedOver { area: area.map(Into::into) });
+    twice.take_in(&other(14, Change::Created, Some("persongruppemarkering-statslig")));
+    twice.take_in(&other(15, Change::Deleted, None));
+    assert_eq!(twice.due("2029-01-03")[3], "afdoed p", "h2 stands");
+    twice.take_in(&event("h2", 16, Change::Updated, "..", Content::HandedOver { area: Some("fravaer".into()) }));
+    assert_eq!(twice.due("2029-01-03")[3], "afdoed p <rigsarkivet", "it was another area");
+    assert!(twice.clocks.was_handed_over("fravaer", Moment(0)));
     // A recalled death.
     life.take_in(&event("death", 10, Change::Deleted, "..", Content::Death { on: None }));
     assert_eq!(life.due("2029-01-03"), [""; 0]);
@@ -914,7 +923,7 @@ fn two_numbers_of_one_person() {
         record("Fravaer", "f", "2020-06-01..2020-06-30"),
         at("2026-03-17T08:00:00Z", record("Kontaktgruppe", "a", "2020-01-01..2021-01-31")),
         deletion("Joblog", "gone", "2026-03-17T08:00:00Z"),
-        event("h", 9, Change::Created, "..", Content::HandedOver { area: "fravaer".into() }),
+        event("h", 9, Change::Created, "..", Content::HandedOver { area: Some("fravaer".into()) }),
     ]);
     assert!(now < later);
     let parts = [Arc::new(one.clocks.clone()), Arc::new(other.clocks)];

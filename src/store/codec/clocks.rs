@@ -122,14 +122,18 @@ pub(in crate::store) fn encode_rest(rest: &Rest, out: &mut Vec<u8>) {
     }
     out.varint(rest.handovers.len() as u64);
     for handover in &rest.handovers {
-        out.text(&handover.area);
+        out.text(handover.area.as_deref().unwrap_or_default());
         put_stamp(out, handover.newest);
         out.u8(u8::from(handover.holds));
     }
-    let flags = [rest.emptied, rest.has_due, rest.owned, rest.has_retained, rest.in_eights];
+    let has_ids = rest.handovers.iter().any(|handover| handover.external_id.is_some());
+    let flags = [rest.emptied, rest.has_due, rest.owned, rest.has_retained, rest.in_eights, has_ids];
     let flags = flags.iter().rev().fold(0, |all, flag| all << 1 | u8::from(*flag));
     if flags > 0 {
         out.u8(flags);
+    }
+    for handover in rest.handovers.iter().filter(|_| has_ids) {
+        put_option(out, handover.external_id.as_ref(), parts::put_external_id);
     }
 }
 
@@ -143,15 +147,20 @@ pub(in crate::store) fn decode_rest(under: CitizenId, bytes: &[u8]) -> Read<Rest
             Ok(Tombstone { under, entity, external_id, first_at, newest, deleted: deleted(input)?, noted: parts::moment(input)? })
         })
         .collect::<Read<_>>()?;
-    let handovers = (0..input.count()?)
-        .map(|_| Ok(Handover { under, area: input.text()?, newest: stamp(input)?, holds: input.flag()? }))
-        .collect::<Read<_>>()?;
+    let handover = |input: &mut Input<'_>| {
+        let area = Some(input.text()?).filter(|area: &Box<str>| !area.is_empty());
+        Ok(Handover { under, external_id: None, area, newest: stamp(input)?, holds: input.flag()? })
+    };
+    let mut handovers = (0..input.count()?).map(|_| handover(input)).collect::<Read<Vec<_>>>()?;
     let flags = if input.is_empty() { 0 } else { input.u8()? };
-    if flags > 31 {
+    if flags > 63 {
         return input.fail();
     }
+    let [emptied, has_due, owned, has_retained, in_eights, has_ids] = [1, 2, 4, 8, 16, 32].map(|flag| flags & flag != 0);
+    for handover in handovers.iter_mut().filter(|_| has_ids) {
+        handover.external_id = input.option(parts::external_id)?;
+    }
     input.end()?;
-    let [emptied, has_due, owned, has_retained, in_eights] = [1, 2, 4, 8, 16].map(|flag| flags & flag != 0);
     Ok(Rest { tombstones, handovers, emptied, has_retained, has_due, owned, in_eights })
 }
 

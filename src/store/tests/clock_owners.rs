@@ -15,7 +15,7 @@ fn live(disk: &mut OnDisk, dice: &mut Dice, citizens: usize) -> Vec<Clocks> {
     let clocks = |_| {
         let number = dice.personnummer();
         let citizen = disk.enroll(&number).expect("enrolled");
-        let clocks = Clocks { tombstones: Vec::new(), ..dice.clocks(citizen, 9) };
+        let clocks = Clocks { tombstones: Vec::new(), handovers: Vec::new(), ..dice.clocks(citizen, 9) };
         disk.stage(Change::PutClocks(Arc::new(clocks.clone()))).expect("staged");
         disk.commit_group(Durability::Lazy);
         clocks

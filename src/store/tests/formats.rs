@@ -263,6 +263,9 @@ fn retention_clocks() {
             let mut rest = codec::Rest { in_eights: false, ..rest };
             rest.tombstones[0].deleted = None;
             check("clocks-rest-anothers", &rest, written(codec::encode_rest), |bytes| codec::decode_rest(CITIZEN, bytes));
+            rest.handovers[0].external_id = Some(rest.tombstones[0].external_id.clone());
+            rest.handovers[0].area = None;
+            check("clocks-rest-handover-ids", &rest, written(codec::encode_rest), |bytes| codec::decode_rest(CITIZEN, bytes));
         }
     }
 }

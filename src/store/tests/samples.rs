@@ -114,7 +114,7 @@ impl Dice {
             }
             6 => Content::Plan { kind: self.maybe(Self::plan_kind), later_version: self.maybe(Self::external_id) },
             7 => Content::Deletion { area: self.text().into(), entity: self.text().into(), after_death: self.once_in(2) },
-            8 => Content::HandedOver { area: self.text().into() },
+            8 => Content::HandedOver { area: Some(self.text().into()).filter(|area: &Box<str>| !area.is_empty()) },
             _ => Content::Other,
         }
     }
@@ -356,8 +356,17 @@ impl Dice {
             noted: dice.moment(),
         };
         clocks.tombstones = (0..self.below(3)).map(|_| tombstone(self)).collect();
-        let handover = |dice: &mut Self| Handover { under: citizen, area: dice.text().into(), newest: stamp(dice), holds: dice.once_in(2) };
+        let handover = |dice: &mut Self| Handover {
+            under: citizen,
+            external_id: None,
+            area: Some(dice.text().into()).filter(|area: &Box<str>| !area.is_empty()),
+            newest: stamp(dice),
+            holds: dice.once_in(2),
+        };
         clocks.handovers = (0..self.below(3)).map(|_| handover(self)).collect();
+        // One that was stored before ids were kept, and one since.
+        let ids = clocks.tombstones.iter().map(|tombstone| tombstone.external_id.clone());
+        clocks.handovers.iter_mut().zip(ids).for_each(|(handover, id)| handover.external_id = Some(id));
         clocks.emptied = records == 0 && self.once_in(2);
         clocks.has_due = records % 2 == 1;
         clocks.next = self.maybe(|dice| Day::from_number(20_000 + dice.below(30) as i32)).flatten();

@@ -295,6 +295,15 @@ fn refuses_content_that_the_broker_cannot_act_on() {
         "\"job log\"",
         "malformed-field: data.Indhold.Dataomraade: expected 1 to 64 letters a-z, digits, hyphens, dots or underscores",
     );
+    check_in(&handed_over, "\"Dataomraade\": \"joblog\"", "", "missing-field: data.Indhold.Dataomraade: required for RigsarkivAflevering");
+    let recalled = sample("RigsarkivAflevering", 3, r#"{"Dataomraade": "joblog"}"#);
+    check_in(&recalled, "\"Dataomraade\": \"joblog\"", "", "ok");
+    check_in(
+        &recalled,
+        "joblog",
+        "joblgo",
+        "unknown-data-area: data.Indhold.Dataomraade: unknown data area, expected one that a notice of routing.toml or a rule of retention.toml covers",
+    );
 }
 
 #[test]

@@ -254,7 +254,7 @@ impl<'a> Reader<'a> {
                 };
                 Content::Deletion { after_death, area: self.text(PART)?.into(), entity: self.text(PART)?.into() }
             }
-            9 => Content::HandedOver { area: self.text(PART)?.into() },
+            9 => Content::HandedOver { area: Some(self.text(PART)?).filter(|area| !area.is_empty()).map(Into::into) },
             _ => return Err(Damaged(PART)),
         })
     }

@@ -180,7 +180,7 @@ fn write_content(out: &mut Vec<u8>, content: &Content) {
         }
         Content::HandedOver { area } => {
             out.push(9);
-            write_text(out, area);
+            write_text(out, area.as_deref().unwrap_or_default());
         }
     }
 }

@@ -6,6 +6,7 @@ mod rig;
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -717,28 +718,40 @@ async fn consuming_anew_at_any_moment_loses_repeats_and_reorders_nothing() {
     const COUNT: usize = 600;
     let uri = shared_node().vhost("renewed");
     let restless = IntakeSettings { renew_after: Duration::from_millis(1), ..IntakeSettings::default() };
-    let (link, mut endpoints) = started(Settings { intake: restless, ..settings(&uri, topology(&[])) }).await;
+    let (link, endpoints) = started(Settings { intake: restless, ..settings(&uri, topology(&[])) }).await;
     let mut state = link.state();
     state.mark_unchanged();
     let publisher = tokio::spawn({
         let uri = uri.clone();
         async move { publish_in_turn(&uri, COUNT).await }
     });
-    let Deliveries { tilknytning, events, .. } = &mut endpoints.deliveries;
+    let (acks, ahead) = (endpoints.acks.clone(), endpoints.ahead);
+    let taken = |vector: Vec<Delivery>| {
+        let newest = vector.last().expect("not empty");
+        acks.ack_through(newest.intake, newest.epoch, newest.tag);
+        vector.into_iter().map(|delivery| (delivery.epoch, String::from_utf8(delivery.body).unwrap())).collect::<Vec<_>>()
+    };
+    let Deliveries { mut tilknytning, mut events, .. } = endpoints.deliveries;
     let (mut urgent, mut ordinary) = (Vec::new(), Vec::new());
     while ordinary.len() < COUNT {
-        let vector = within("deliveries", async {
-            tokio::select! {
-                biased;
-                vector = tilknytning.recv() => vector,
-                vector = events.recv() => vector,
+        let some = within("deliveries", events.recv()).await.expect("the consumers run");
+        // As the broker does: what came before is taken first.
+        let mut heard = pin!(ahead.hear());
+        let is_heard = within("an answer", async {
+            loop {
+                tokio::select! {
+                    biased;
+                    vector = tilknytning.recv() => {
+                        let some = taken(vector.expect("the consumers run"));
+                        ahead.passed_on(some.len());
+                        urgent.extend(some);
+                    }
+                    heard = &mut heard => return heard.is_some(),
+                }
             }
         });
-        let vector = vector.await.expect("the consumers run");
-        let newest = vector.last().expect("not empty");
-        endpoints.acks.ack_through(newest.intake, newest.epoch, newest.tag);
-        let taken = if newest.intake == Intake::Events { &mut ordinary } else { &mut urgent };
-        taken.extend(vector.into_iter().map(|delivery| (delivery.epoch, String::from_utf8(delivery.body).unwrap())));
+        assert!(is_heard.await, "nobody can say any more");
+        ordinary.extend(taken(some));
         assert!(urgent.len() >= ordinary.len(), "number {} of tilknytning was overtaken", urgent.len());
     }
     within("publishing", publisher).await.unwrap();

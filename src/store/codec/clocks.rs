@@ -148,7 +148,8 @@ pub(in crate::store) fn decode_rest(under: CitizenId, bytes: &[u8]) -> Read<Rest
         })
         .collect::<Read<_>>()?;
     let handover = |input: &mut Input<'_>| {
-        let area = Some(input.text()?).filter(|area: &Box<str>| !area.is_empty());
+        let area: Option<Box<str>> = Some(input.text()?);
+        let area = area.filter(|area| !area.is_empty());
         Ok(Handover { under, external_id: None, area, newest: stamp(input)?, holds: input.flag()? })
     };
     let mut handovers = (0..input.count()?).map(|_| handover(input)).collect::<Read<Vec<_>>>()?;

@@ -154,7 +154,10 @@ fn content(input: &mut Input<'_>) -> Result<Content, Undecodable> {
         6 => Content::ContactGroup { group: input.option(Input::signed)?, former: input.option(Input::signed)? },
         7 => Content::Plan { kind: input.option(parts::plan_kind)?, later_version: input.option(parts::external_id)? },
         8 => Content::Deletion { area: input.text()?, entity: input.text()?, after_death: input.flag()? },
-        9 => Content::HandedOver { area: Some(input.text()?).filter(|area: &Box<str>| !area.is_empty()) },
+        9 => {
+            let area: Option<Box<str>> = Some(input.text()?);
+            Content::HandedOver { area: area.filter(|area| !area.is_empty()) }
+        }
         _ => return input.fail(),
     })
 }

@@ -114,7 +114,7 @@ impl Dice {
             }
             6 => Content::Plan { kind: self.maybe(Self::plan_kind), later_version: self.maybe(Self::external_id) },
             7 => Content::Deletion { area: self.text().into(), entity: self.text().into(), after_death: self.once_in(2) },
-            8 => Content::HandedOver { area: Some(self.text().into()).filter(|area: &Box<str>| !area.is_empty()) },
+            8 => Content::HandedOver { area: Some(self.text()).filter(|area| !area.is_empty()).map(Into::into) },
             _ => Content::Other,
         }
     }
@@ -359,7 +359,7 @@ impl Dice {
         let handover = |dice: &mut Self| Handover {
             under: citizen,
             external_id: None,
-            area: Some(dice.text().into()).filter(|area: &Box<str>| !area.is_empty()),
+            area: Some(dice.text()).filter(|area| !area.is_empty()).map(Into::into),
             newest: stamp(dice),
             holds: dice.once_in(2),
         };

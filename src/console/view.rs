@@ -491,7 +491,7 @@ pub struct Unexpected {
     pub area: String,
     /// EntitetNavn.
     pub entity: String,
-    /// `early`, `blocked` or `unknown_record`.
+    /// `early`, `blocked`, `unknown_record` or `other_ground`.
     pub why: String,
     /// EksternIdentifier; nothing once the citizen has been erased.
     pub external_id: Option<String>,

@@ -16,6 +16,7 @@ fn unexpected(told: &DeletionTold) -> &'static str {
         DeletionTold::Early(_) => "early",
         DeletionTold::Blocked(_) => "of a blocked record",
         DeletionTold::UnknownRecord => "of an unknown record",
+        DeletionTold::OtherGround => "on another ground",
     }
 }
 

@@ -375,6 +375,7 @@ pub const DANISH: Texts = Texts {
         ("deletion-early", "før tiden"),
         ("deletion-blocked", "noget holdt på posten"),
         ("deletion-unknown_record", "posten var ikke kendt"),
+        ("deletion-other_ground", "på et andet grundlag"),
         ("deceased", "borgeren er død"),
         ("record_deleted", "registreringen er slettet siden"),
         ("jobcenter-own-citizens", "jobcenter, egne borgere"),

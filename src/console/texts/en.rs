@@ -377,6 +377,7 @@ pub const ENGLISH: Texts = Texts {
         ("deletion-early", "before its time"),
         ("deletion-blocked", "something kept the record"),
         ("deletion-unknown_record", "no such record was known"),
+        ("deletion-other_ground", "on another ground"),
         ("jobcenter-own-citizens", "jobcentre, own citizens"),
         ("kommune-own-residents", "municipality, own residents"),
         ("akasse-own-members", "fund, own members"),

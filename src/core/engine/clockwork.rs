@@ -14,7 +14,7 @@ use crate::core::citizen::{Citizen, Folded};
 use crate::core::event::{Content, Details, Event};
 use crate::core::ids::{CitizenId, EventSeq, ExternalId, OrderId, Personnummer};
 use crate::core::records::{Change, Records};
-use crate::core::retention::{Clocks, DeletionTold, Order, Standing, Unexpected, View};
+use crate::core::retention::{Clocks, Order, Standing, Unexpected, View};
 use crate::core::retry::Outcome;
 use crate::core::schedule::Schedule;
 use crate::core::time::{Day, Moment};
@@ -244,9 +244,9 @@ impl Engine {
         let first_at = given.as_ref().map(|given| given.first_at);
         given.into_iter().for_each(|given| clocks.take_over(given, under));
         match (&event.content, details) {
-            (Content::Deletion { area, entity, .. }, _) => {
+            (Content::Deletion { area, entity, after_death }, _) => {
                 let view = View { clocks: &clocks, citizen, schedule: self.rules.schedule() };
-                let told = view.expected(entity, &event.external_id, Day::in_copenhagen(now));
+                let told = view.told(entity, &event.external_id, (area, *after_death), Day::in_copenhagen(now));
                 // Taken in next.
                 let place = (EventSeq(self.last_seq.0 + 1), under);
                 if let Some(unexpected) = Unexpected::of(event, area, entity, &told, place, now) {
@@ -303,24 +303,6 @@ impl Engine {
         self.clockwork.look_now();
         // Though nothing of it may be new: the rows of all numbers are to say so.
         records.stage(if clocks.is_empty() { Change::DropClocks(citizen.id) } else { Change::PutClocks(Arc::new(clocks)) })
-    }
-
-    /// Returns what the rules had expected of the deletion that an event tells
-    /// of: [`DeletionTold::Expected`] for one that was due and not blocked.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn expected_deletion<R: Records>(
-        &self,
-        citizen: &Citizen,
-        entity: &str,
-        external_id: &ExternalId,
-        records: &mut R,
-        now: Moment,
-    ) -> Result<DeletionTold, R::Error> {
-        let Some(clocks) = records.clocks(citizen.id)? else { return Ok(DeletionTold::UnknownRecord) };
-        let view = View { clocks: &clocks, citizen, schedule: self.rules.schedule() };
-        Ok(view.expected(entity, external_id, Day::in_copenhagen(now)))
     }
 
     /// Stages what is kept of a citizen's records, if it has changed.

@@ -72,6 +72,8 @@ pub enum DeletionTold {
     Blocked(Vec<Blocker>),
     /// Nothing is known of such a record.
     UnknownRecord,
+    /// It was due and free, but not of that data area, or not for a death: none is known.
+    OtherGround,
 }
 
 /// One citizen's clocks beside everything that decides about them.
@@ -230,6 +232,19 @@ impl<'a> View<'a> {
         }
         let blockers = self.blockers(clock, &dates, today);
         if blockers.is_empty() { DeletionTold::Expected } else { DeletionTold::Blocked(blockers) }
+    }
+
+    /// Returns what the rules had expected of a record that was deleted today, as DFDG says of
+    /// which data area, and whether for a death.
+    #[must_use]
+    pub fn told(&self, entity: &str, external_id: &ExternalId, (area, after_death): (&str, bool), today: Day) -> DeletionTold {
+        let of_the_dead = after_death || area == DECEASED;
+        let lives = self.citizen.died().is_none();
+        let is_of_area = area == DECEASED || self.schedule.rules_of(entity).iter().any(|rule| &*rule.id == area);
+        match self.expected(entity, external_id, today) {
+            DeletionTold::Expected if (of_the_dead && lives) || !is_of_area => DeletionTold::OtherGround,
+            told => told,
+        }
     }
 
     /// Returns the days of a record; `None` where no rule ever makes it due.

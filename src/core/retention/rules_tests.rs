@@ -674,6 +674,17 @@ fn what_was_expected() {
     assert_eq!(expected(&life, "a", "2032-03-17"), DeletionTold::Expected);
     assert_eq!(expected(&life, "open", "2032-03-17"), DeletionTold::Early(None));
     assert_eq!(expected(&life, "b", "2032-03-17"), DeletionTold::UnknownRecord);
+    // What was due, in another area, or for a death.
+    let told = |life: &Life, area: &str, after_death| life.view().told("Fravaer", &external("a"), (area, after_death), day("2032-03-17"));
+    assert_eq!(told(&life, "fravaer", false), DeletionTold::Expected);
+    assert_eq!(told(&life, "fravaer-integration", false), DeletionTold::Expected, "which of them depends on what DFDG knows");
+    assert_eq!(told(&life, "joblog", false), DeletionTold::OtherGround);
+    assert_eq!(told(&life, "fravaer", true), DeletionTold::OtherGround);
+    assert_eq!(told(&life, "afdoed", false), DeletionTold::OtherGround);
+    let mut dead = life.clone();
+    dead.take_in(&died("2032-03-01"));
+    assert_eq!(["fravaer", "afdoed"].map(|area| told(&dead, area, true)), [DeletionTold::Expected, DeletionTold::Expected]);
+    assert_eq!(told(&dead, "joblog", true), DeletionTold::OtherGround);
     // A Min plan-version goes with its last element.
     let elements = Some(vec![external("s")]);
     life.take_in(&with(Details { elements, ..Details::default() }, record("MinPlanVersion", "v", "2026-01-01..2026-06-30")));

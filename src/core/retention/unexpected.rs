@@ -19,11 +19,13 @@ pub enum Surprise {
     Blocked,
     /// Nothing was known of such a record.
     UnknownRecord,
+    /// It was due and free, but in another data area, or not for a death.
+    OtherGround,
 }
 
 impl Surprise {
     /// Every one, in the order of their numbers in stored rows.
-    pub const ALL: [Self; 3] = [Self::Early, Self::Blocked, Self::UnknownRecord];
+    pub const ALL: [Self; 4] = [Self::Early, Self::Blocked, Self::UnknownRecord, Self::OtherGround];
 
     /// Returns the word for it in metrics, the API and the command line.
     #[must_use]
@@ -32,6 +34,7 @@ impl Surprise {
             Self::Early => "early",
             Self::Blocked => "blocked",
             Self::UnknownRecord => "unknown_record",
+            Self::OtherGround => "other_ground",
         }
     }
 }
@@ -45,6 +48,7 @@ impl DeletionTold {
             Self::Early(_) => Some(Surprise::Early),
             Self::Blocked(_) => Some(Surprise::Blocked),
             Self::UnknownRecord => Some(Surprise::UnknownRecord),
+            Self::OtherGround => Some(Surprise::OtherGround),
         }
     }
 }
@@ -95,7 +99,7 @@ impl Unexpected {
         let (due, blocked_by) = match told {
             DeletionTold::Early(due) => (*due, Vec::new()),
             DeletionTold::Blocked(blockers) => (None, blockers.iter().map(|blocker: &Blocker| blocker.as_str().into()).collect()),
-            DeletionTold::Expected | DeletionTold::UnknownRecord => (None, Vec::new()),
+            DeletionTold::Expected | DeletionTold::UnknownRecord | DeletionTold::OtherGround => (None, Vec::new()),
         };
         let record = Deleted { event_id: event.id.clone(), external_id: event.external_id.clone(), due, blocked_by };
         Some(Self { seq, citizen, at, area: area.into(), entity: entity.into(), why: told.surprise()?, record: Some(record) })

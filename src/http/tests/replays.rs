@@ -240,10 +240,13 @@ fn what_is_replayed_goes_out_with_its_id_and_is_counted() {
     let path = format!("/replays/{}", id_of(&answer));
     let replay = world.until(&path, |replay| replay["state"] == "done");
     assert_eq!((&replay["sent"], &replay["done"], &replay["by"]), (&json!(2), &json!(2), &json!("ole")));
-    let again = world.until("/deliveries?recipient=akasse:067&entity=Joblog&state=delivered", |page| items(page).len() == 2);
+    // A page is read beside the writer: until a group is there, it lists what was before.
+    let again = world.until("/deliveries?recipient=akasse:067&entity=Joblog&state=delivered", |page| {
+        items(page).len() == 2 && items(page).iter().all(|one| one["replays"] == 1)
+    });
     for one in items(&again) {
         assert!(ids[..2].contains(&one["id"]), "{one}");
-        assert_eq!((&one["replays"], &one["attempts"]), (&json!(1), &json!(1)));
+        assert_eq!(one["attempts"], 1);
     }
     // Dead again: it keeps count.
     reject(&world, &[ids[0].as_str().expect("an id").to_owned()]);

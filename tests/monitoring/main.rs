@@ -73,7 +73,7 @@ fn metrics_of_the_code() -> BTreeSet<String> {
             }
             let text = fs::read_to_string(&path).unwrap();
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-            for maker in ["counters(", "gauges(", "histogram(", "one(", "Opts::new(", "Gauge::new(", "Counter::new("] {
+            for maker in ["counter(", "counters(", "gauges(", "histogram(", "one(", "Opts::new(", "Gauge::new(", "Counter::new("] {
                 for (_, rest) in code.match_indices(maker).map(|(at, _)| code.split_at(at + maker.len())) {
                     let Some(name) = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next()) else { continue };
                     found.insert(format!("wsb_{name}"));

@@ -142,10 +142,11 @@ impl Stage {
     }
 
     fn waiting(&self) -> u64 {
+        // Before the list: one from before they were taken in says that nothing waits.
+        let taken = self.broker.metrics().sum("wsb_events_consumed_total", &[]);
         let (_, list) = self.broker.api_get("/api/v1/recipients");
         let items = list["items"].as_array().cloned().unwrap_or_default();
         let sum = |name: &str| items.iter().filter_map(|one| one[name].as_u64()).sum::<u64>();
-        let taken = self.broker.metrics().sum("wsb_events_consumed_total", &[]);
         if taken < 80.0 { u64::MAX } else { sum("pending") + sum("retrying") }
     }
 

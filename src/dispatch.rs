@@ -22,7 +22,7 @@ pub const DELETIONS_EXCHANGE: &str = "dfdg.deletions";
 
 /// What has not been handed to RabbitMQ so long after it was decided is decided anew: publishing is
 /// held up, and what has changed meanwhile must count.
-const SENT_WITHIN: Duration = Duration::from_millis(100);
+const SENT_WITHIN: Duration = Duration::from_millis(400);
 
 /// The bit of a token that says it is that of an order; no recipient's number
 /// is so large.

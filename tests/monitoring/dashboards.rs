@@ -474,7 +474,7 @@ fn internals() -> Dashboard {
                             ("sum by (outcome) (rate(wsb_delivery_attempts_total[$__rate_interval]))", "{{outcome}}"),
                             ("rate(wsb_attempts_put_off_total[$__rate_interval])", "put off"),
                         ],
-                        "Per second. Put off: publishing was held up for a tenth of a second, and whether it may be sent is decided anew.",
+                        "Per second. Put off: publishing was held up for 0.4 s, and whether it may be sent is decided anew.",
                     ),
                     lines(
                         "Reloads of routing.toml",

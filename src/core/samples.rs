@@ -4,6 +4,7 @@
 use super::citizen::{Citizen, Folded};
 use super::event::{Change, Content, Event, Registered};
 use super::ids::{Akassekode, CitizenId, EventMark, ExternalId, Jobcenterkode, Kommunekode, Personnummer, Recipient};
+use super::policy::{Audience, AudienceRule, Domain, MessageType, Payload, RecipientRule, Subscriptions};
 use super::time::{Day, Moment};
 
 pub(crate) fn day(text: &str) -> Day {
@@ -80,6 +81,35 @@ fn entity(content: &Content) -> &'static str {
         Content::Deletion { .. } => "GdprSletning",
         Content::HandedOver { .. } => "RigsarkivAflevering",
         Content::Other => "Indkaldelse",
+    }
+}
+
+/// A type that is told to these audiences.
+pub(crate) fn kind(name: &str, domain: Domain, audiences: &[Audience]) -> MessageType {
+    MessageType {
+        name: name.into(),
+        entity_id: 910_000,
+        domain,
+        payload: Payload::IdOnly,
+        voluntary: false,
+        after_death: false,
+        audiences: audiences.iter().map(|audience| AudienceRule { audience: *audience, conditions: Vec::new() }).collect(),
+        notice_for: Vec::new(),
+    }
+}
+
+/// A recipient that is open and subscribes to everything.
+pub(crate) fn rule_of(name: &str) -> RecipientRule {
+    RecipientRule {
+        recipient: recipient(name),
+        name: "made up".into(),
+        queue: name.into(),
+        vendor: "made up".into(),
+        subscriptions: Subscriptions::All,
+        valid_from: None,
+        valid_until: None,
+        max_unfetched: 1000,
+        maintenance: Vec::new(),
     }
 }
 

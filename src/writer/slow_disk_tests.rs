@@ -9,9 +9,9 @@ use tokio::runtime::{Builder, Runtime};
 use super::{Effects, Inbox, Input, Received, Settings, Ticket, WriterHandle, run};
 use crate::core::engine::{Engine, Fact, Limits, Outgoing, OutgoingOrder};
 use crate::core::event::{Change, Content, Event};
-use crate::core::policy::{Audience, AudienceRule, Domain, MessageType, Payload, RecipientRule, RetryPolicy, Rules, Subscriptions};
+use crate::core::policy::{Audience, Domain, RetryPolicy, Rules};
 use crate::core::records::Records;
-use crate::core::samples::{event, fund, jobcentre, moment, number, recipient};
+use crate::core::samples::{event, fund, jobcentre, kind, moment, number, rule_of};
 use crate::core::time::Moment;
 use crate::store::{Options, Store, Watchdog};
 
@@ -63,34 +63,12 @@ fn received(event: Event) -> Received {
 
 /// Two funds, and a type that is told to one's own members.
 fn rules() -> Rules {
-    let kind = |name: &str, domain, audiences| MessageType {
-        name: name.into(),
-        entity_id: 910_000,
-        domain,
-        payload: Payload::IdOnly,
-        voluntary: false,
-        after_death: false,
-        audiences,
-        notice_for: Vec::new(),
-    };
-    let own_members = AudienceRule { audience: Audience::AkasseOwnMembers, conditions: Vec::new() };
     let kinds = vec![
-        kind("Akassemedlemskab", Domain::Tilknytning, Vec::new()),
-        kind("Jobcentertilknytning", Domain::Tilknytning, Vec::new()),
-        kind("Indkaldelse", Domain::Kontaktforloeb, vec![own_members]),
+        kind("Akassemedlemskab", Domain::Tilknytning, &[]),
+        kind("Jobcentertilknytning", Domain::Tilknytning, &[]),
+        kind("Indkaldelse", Domain::Kontaktforloeb, &[Audience::AkasseOwnMembers]),
     ];
-    let fund = |name: &str| RecipientRule {
-        recipient: recipient(name),
-        name: "made up".into(),
-        queue: name.into(),
-        vendor: "made up".into(),
-        subscriptions: Subscriptions::All,
-        valid_from: None,
-        valid_until: None,
-        max_unfetched: 1000,
-        maintenance: Vec::new(),
-    };
-    Rules::new(kinds, vec![fund("akasse:007"), fund("akasse:067")], RetryPolicy::default())
+    Rules::new(kinds, ["akasse:007", "akasse:067"].map(rule_of).into(), RetryPolicy::default())
 }
 
 /// Has a member of 067 invited while `meanwhile` happens at every flush; returns who is told first,

@@ -458,23 +458,17 @@ impl Engine {
     ) -> Result<(), R::Error> {
         let Some(order) = self.clockwork.under_way.remove(&token) else { return Ok(()) };
         self.clockwork.flying.remove(&(order.citizen, Arc::clone(&order.entity), order.external_id.clone()));
-        match outcome {
-            Outcome::Confirmed => (self.clockwork.failures, self.clockwork.paused_until) = (0, None),
-            Outcome::NotMade => {
-                // It is due still, or not any more.
-                (self.clockwork.after, self.clockwork.look_at) = (None, None);
-                return Ok(());
-            }
-            Outcome::Failed { .. } => {
-                // What failed together counts once.
-                if self.clockwork.paused_until.is_none_or(|until| until <= now) {
-                    self.clockwork.failures = self.clockwork.failures.saturating_add(1);
-                    self.clockwork.paused_until = Some(now.plus_millis(self.curve.probe_ms(self.clockwork.failures)));
-                }
-                (self.clockwork.after, self.clockwork.look_at) = (None, None);
-                return Ok(());
-            }
+        // What failed together counts once.
+        if matches!(outcome, Outcome::Failed { .. }) && self.clockwork.paused_until.is_none_or(|until| until <= now) {
+            self.clockwork.failures = self.clockwork.failures.saturating_add(1);
+            self.clockwork.paused_until = Some(now.plus_millis(self.curve.probe_ms(self.clockwork.failures)));
         }
+        if outcome != Outcome::Confirmed {
+            // It is due still, or not any more.
+            (self.clockwork.after, self.clockwork.look_at) = (None, None);
+            return Ok(());
+        }
+        (self.clockwork.failures, self.clockwork.paused_until) = (0, None);
         let Some(known) = records.clocks(order.citizen)? else { return Ok(()) };
         let Some(citizen) = records.citizen(order.citizen)? else { return Ok(()) };
         out.facts.push(Fact::DeletionOrdered(Arc::clone(&order.area)));

@@ -122,7 +122,7 @@ pub(in crate::store) fn encode_rest(rest: &Rest, out: &mut Vec<u8>) {
     }
     out.varint(rest.handovers.len() as u64);
     for handover in &rest.handovers {
-        out.text(handover.area.as_deref().unwrap_or_default());
+        parts::put_area(out, handover.area.as_deref());
         put_stamp(out, handover.newest);
         out.u8(u8::from(handover.holds));
     }
@@ -148,9 +148,7 @@ pub(in crate::store) fn decode_rest(under: CitizenId, bytes: &[u8]) -> Read<Rest
         })
         .collect::<Read<_>>()?;
     let handover = |input: &mut Input<'_>| {
-        let area: Option<Box<str>> = Some(input.text()?);
-        let area = area.filter(|area| !area.is_empty());
-        Ok(Handover { under, external_id: None, area, newest: stamp(input)?, holds: input.flag()? })
+        Ok(Handover { under, external_id: None, area: parts::area(input)?, newest: stamp(input)?, holds: input.flag()? })
     };
     let mut handovers = (0..input.count()?).map(|_| handover(input)).collect::<Read<Vec<_>>>()?;
     let flags = if input.is_empty() { 0 } else { input.u8()? };

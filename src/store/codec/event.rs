@@ -138,7 +138,7 @@ fn put_content(out: &mut Vec<u8>, content: &Content) {
         }
         Content::HandedOver { area } => {
             out.u8(9);
-            out.text(area.as_deref().unwrap_or_default());
+            parts::put_area(out, area.as_deref());
         }
     }
 }
@@ -154,10 +154,7 @@ fn content(input: &mut Input<'_>) -> Result<Content, Undecodable> {
         6 => Content::ContactGroup { group: input.option(Input::signed)?, former: input.option(Input::signed)? },
         7 => Content::Plan { kind: input.option(parts::plan_kind)?, later_version: input.option(parts::external_id)? },
         8 => Content::Deletion { area: input.text()?, entity: input.text()?, after_death: input.flag()? },
-        9 => {
-            let area: Option<Box<str>> = Some(input.text()?);
-            Content::HandedOver { area: area.filter(|area| !area.is_empty()) }
-        }
+        9 => Content::HandedOver { area: parts::area(input)? },
         _ => return input.fail(),
     })
 }

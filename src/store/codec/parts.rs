@@ -63,6 +63,16 @@ pub(super) fn mark(input: &mut Input<'_>) -> Read<EventMark> {
     input.array().map(EventMark::from_bytes)
 }
 
+/// An area that a recall need not say: none is no letters.
+pub(super) fn put_area(out: &mut Vec<u8>, area: Option<&str>) {
+    out.text(area.unwrap_or_default());
+}
+
+pub(super) fn area(input: &mut Input<'_>) -> Read<Option<Box<str>>> {
+    let area: Box<str> = input.text()?;
+    Ok(Some(area).filter(|area| !area.is_empty()))
+}
+
 pub(super) fn put_external_id(out: &mut Vec<u8>, id: &ExternalId) {
     out.text(id.as_str());
 }

@@ -13,11 +13,11 @@ use crate::core::erasure::Cause;
 use crate::core::event::{Change as Happened, Content, Details, Event};
 use crate::core::ids::{CitizenId, EventMark, ExternalId, Recipient};
 use crate::core::outbox::Failure;
-use crate::core::policy::{Audience, AudienceRule, Domain, MessageType, Payload, RecipientRule, RetryPolicy, Rules, Subscriptions};
+use crate::core::policy::{Audience, Domain, MessageType, RecipientRule, RetryPolicy, Rules, Subscriptions};
 use crate::core::records::{Archive, Change, Quarantined, Records};
 use crate::core::retention;
 use crate::core::retry::Outcome;
-use crate::core::samples::{event, fund, moment, recipient};
+use crate::core::samples::{event, fund, kind, moment, recipient, rule_of};
 use crate::core::schedule::{Pace, PensionAges, Schedule};
 use crate::core::time::Moment;
 
@@ -30,33 +30,15 @@ use super::victim::{Victim, say};
 const NOW: &str = "2026-03-16T12:00:00Z";
 
 fn rules() -> Arc<Rules> {
-    let kind = |name: &str, domain, audience: Option<Audience>, notice_for: &[&str]| MessageType {
-        name: name.into(),
-        entity_id: 910_000,
-        domain,
-        payload: Payload::IdOnly,
-        voluntary: false,
-        after_death: false,
-        audiences: audience.map(|audience| AudienceRule { audience, conditions: Vec::new() }).into_iter().collect(),
-        notice_for: notice_for.iter().map(|area| (*area).into()).collect(),
-    };
+    let notice = MessageType { notice_for: vec!["joblog".into()], ..kind("GdprSletJoblog", Domain::Gdpr, &[Audience::Holders]) };
     let types = vec![
-        kind("Akassemedlemskab", Domain::Tilknytning, None, &[]),
-        kind("Joblog", Domain::Joblog, Some(Audience::AkasseOwnMembers), &[]),
-        kind("GdprSletning", Domain::Gdpr, None, &[]),
-        kind("GdprSletJoblog", Domain::Gdpr, Some(Audience::Holders), &["joblog"]),
+        kind("Akassemedlemskab", Domain::Tilknytning, &[]),
+        kind("Joblog", Domain::Joblog, &[Audience::AkasseOwnMembers]),
+        kind("GdprSletning", Domain::Gdpr, &[]),
+        notice,
     ];
-    let akasse = RecipientRule {
-        recipient: recipient("akasse:067"),
-        name: "made up".into(),
-        queue: "wsb.akasse.067".into(),
-        vendor: "made up".into(),
-        subscriptions: Subscriptions::Only(BTreeSet::new()),
-        valid_from: None,
-        valid_until: None,
-        max_unfetched: 1000,
-        maintenance: Vec::new(),
-    };
+    let akasse =
+        RecipientRule { queue: "wsb.akasse.067".into(), subscriptions: Subscriptions::Only(BTreeSet::new()), ..rule_of("akasse:067") };
     Arc::new(Rules::new(types, vec![akasse], RetryPolicy::default()))
 }
 
